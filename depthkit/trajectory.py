@@ -1,25 +1,60 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Camera trajectories: the record, its files (TUM, KITTI, EuRoC) and the SE(3) arithmetic they need.
+"""Camera trajectories: the record, its checks and its files (TUM, KITTI, EuRoC).
 
-Poses are `T_world_cam`, quaternions are xyzw, stamps are seconds. A KITTI file holds no stamps: its frame
-index stands in for them unless the caller has the times. Numpy only, so that the robot can import it.
+Poses are `T_world_cam`, quaternions are xyzw, stamps are seconds. A KITTI file holds no stamps: its
+frame index stands in for them unless the caller has the times. Numpy only: the robot imports it.
 """
 
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from depthkit.errors import DataError, ShapeError
+from depthkit.rigid import (
+    exp_se3,
+    inverse,
+    log_se3,
+    log_so3,
+    make_pose,
+    matrix_to_quaternion,
+    quaternion_to_matrix,
+)
+
+__all__ = [
+    "Trajectory",
+    "check_trajectory",
+    "detect_format",
+    "exp_se3",
+    "interpolate_poses",
+    "inverse",
+    "load_euroc",
+    "load_kitti",
+    "load_trajectory",
+    "load_tum",
+    "log_se3",
+    "log_so3",
+    "make_pose",
+    "matrix_to_quaternion",
+    "quaternion_to_matrix",
+    "save_kitti",
+    "save_tum",
+]
 
 QUATERNION_TOLERANCE = 1e-3
 """How far from 1 the norm of a stored quaternion may lie before the file is refused."""
 
 ROTATION_TOLERANCE = 1e-3
 """How far R R^T may lie from the identity, per entry, before a matrix is refused as a rotation."""
+
+Repeats = Literal["error", "first"]
+"""What a loader does with a pose whose stamp repeats the one before."""
+
+_REPEATS_REMEDY = "; drop the row, or keep the first of equal stamps (repeats 'first')"
 
 _COLUMNS = {
     "tum": "8 columns (t x y z qx qy qz qw)",
@@ -50,134 +85,9 @@ class Trajectory:
         """Camera centres in the world, in the unit of the file. (N, 3)"""
         return self.T_world_cam[:, :3, 3]
 
-    def take(self, index: ArrayLike) -> "Trajectory":
+    def take(self, index: np.ndarray) -> "Trajectory":
         """Keep the poses that an index array, mask or slice selects."""
         return Trajectory(self.stamps[index], self.T_world_cam[index])
-
-
-# ---------------------------------------------------------------------------------------- SE(3)
-
-
-def quaternion_to_matrix(q_xyzw: ArrayLike) -> np.ndarray:
-    """Turn quaternions (normalised here) into rotation matrices.
-
-    Args:
-        q_xyzw: any norm but 0. (..., 4)
-
-    Returns:
-        Rotation matrices. (..., 3, 3) float64
-    """
-    q = np.asarray(q_xyzw, dtype=np.float64)
-    x, y, z, w = np.moveaxis(q / np.linalg.norm(q, axis=-1, keepdims=True), -1, 0)
-    rows = [
-        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-    ]
-    return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
-
-
-def matrix_to_quaternion(R: ArrayLike) -> np.ndarray:
-    """Turn rotation matrices into unit quaternions with w >= 0.
-
-    Each of the four components can be the pivot (Shepperd 1978); the largest is taken, so no angle is ill-conditioned.
-
-    Args:
-        R: rotation matrices. (..., 3, 3)
-
-    Returns:
-        Quaternions, xyzw. (..., 4) float64
-    """
-    m = np.asarray(R, dtype=np.float64)
-    xx, yy, zz = m[..., 0, 0], m[..., 1, 1], m[..., 2, 2]
-    sx, sy, sz = (m[..., j, i] - m[..., i, j] for i, j in ((1, 2), (2, 0), (0, 1)))
-    xy, xz, yz = (m[..., i, j] + m[..., j, i] for i, j in ((0, 1), (0, 2), (1, 2)))
-    # Row k is 4 q_k (x, y, z, w): the outer product of the quaternion with itself, times 4.
-    outer = np.stack(
-        [
-            np.stack([1 + xx - yy - zz, xy, xz, sx], axis=-1),
-            np.stack([xy, 1 - xx + yy - zz, yz, sy], axis=-1),
-            np.stack([xz, yz, 1 - xx - yy + zz, sz], axis=-1),
-            np.stack([sx, sy, sz, 1 + xx + yy + zz], axis=-1),
-        ],
-        axis=-2,
-    )
-    pivot = np.argmax(np.diagonal(outer, axis1=-2, axis2=-1), axis=-1)
-    q = np.take_along_axis(outer, pivot[..., None, None], axis=-2)[..., 0, :]
-    q = q / np.linalg.norm(q, axis=-1, keepdims=True)
-    return np.where(q[..., 3:] < 0, -q, q)
-
-
-def make_pose(R: ArrayLike, t: ArrayLike) -> np.ndarray:
-    """Put rotations (..., 3, 3) and translations (..., 3) into poses (..., 4, 4)."""
-    t = np.asarray(t, dtype=np.float64)
-    T = np.zeros((*t.shape[:-1], 4, 4))
-    T[..., :3, :3], T[..., :3, 3], T[..., 3, 3] = R, t, 1.0
-    return T
-
-
-def inverse(T: ArrayLike) -> np.ndarray:
-    """Invert rigid motions by transposing the rotation. (..., 4, 4) -> (..., 4, 4)"""
-    T = np.asarray(T, dtype=np.float64)
-    R_t = np.swapaxes(T[..., :3, :3], -1, -2)
-    return make_pose(R_t, -(R_t @ T[..., :3, 3:])[..., 0])
-
-
-def skew(v: np.ndarray) -> np.ndarray:
-    """Build the cross-product matrix of vectors: skew(a) @ b = a x b. (..., 3) -> (..., 3, 3)"""
-    x, y, z = np.moveaxis(v, -1, 0)
-    o = np.zeros_like(x)
-    rows = [[o, -z, y], [z, o, -x], [-y, x, o]]
-    return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
-
-
-def log_so3(R: ArrayLike) -> np.ndarray:
-    """Return rotation vectors, radians, angle in [0, pi]. (..., 3, 3) -> (..., 3)"""
-    q = matrix_to_quaternion(R)
-    sine = np.linalg.norm(q[..., :3], axis=-1, keepdims=True)
-    angle = 2 * np.arctan2(sine, q[..., 3:])
-    return q[..., :3] * np.where(sine > 1e-12, angle / np.maximum(sine, 1e-12), 2.0)
-
-
-def _angle_factors(angle: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return sin(a)/a, (1-cos a)/a^2 and (a-sin a)/a^3; their series below 1e-2 rad."""
-    small = angle < 1e-2
-    a = np.where(small, 1.0, angle)
-    a2 = angle**2
-    return (
-        np.where(small, 1 - a2 / 6 + a2**2 / 120, np.sin(a) / a),
-        np.where(small, 0.5 - a2 / 24 + a2**2 / 720, (1 - np.cos(a)) / a**2),
-        np.where(small, 1 / 6 - a2 / 120 + a2**2 / 5040, (a - np.sin(a)) / a**3),
-    )
-
-
-def exp_se3(xi: ArrayLike) -> np.ndarray:
-    """Map twists (translation part first, then rotation, radians) to rigid motions.
-
-    Args:
-        xi: twists (rho, phi). (..., 6)
-
-    Returns:
-        Rigid motions. (..., 4, 4) float64
-    """
-    xi = np.asarray(xi, dtype=np.float64)
-    rho, phi = xi[..., :3], xi[..., 3:]
-    W = skew(phi)
-    a, b, c = (f[..., None, None] for f in _angle_factors(np.linalg.norm(phi, axis=-1)))
-    W2 = W @ W
-    V = np.eye(3) + b * W + c * W2
-    return make_pose(np.eye(3) + a * W + b * W2, (V @ rho[..., None])[..., 0])
-
-
-def log_se3(T: ArrayLike) -> np.ndarray:
-    """Map rigid motions to twists, the inverse of `exp_se3`. (..., 4, 4) -> (..., 6)"""
-    T = np.asarray(T, dtype=np.float64)
-    phi = log_so3(T[..., :3, :3])
-    W = skew(phi)
-    _, b, c = (f[..., None, None] for f in _angle_factors(np.linalg.norm(phi, axis=-1)))
-    V = np.eye(3) + b * W + c * (W @ W)
-    rho = np.linalg.solve(V, T[..., :3, 3:])[..., 0]
-    return np.concatenate([rho, phi], axis=-1)
 
 
 def interpolate_poses(
@@ -188,8 +98,9 @@ def interpolate_poses(
     Args:
         traj: rising stamps.
         times: seconds. (M,)
-        max_gap: seconds; a time between two poses further apart than this stays unknown. A time outside the
-            trajectory is unknown too (nothing is extrapolated); a time on a stamp is always known.
+        max_gap: seconds; a time between two poses further apart than this stays unknown. A time
+            outside the trajectory is unknown too (nothing is extrapolated); a time on a stamp is
+            always known.
 
     Returns:
         poses: NaN where unknown. (M, 4, 4)
@@ -210,9 +121,6 @@ def interpolate_poses(
     return poses, known
 
 
-# --------------------------------------------------------------------------------------- checks
-
-
 def check_trajectory(t: Trajectory, name: str, lines: Sequence[int] | None = None) -> None:
     """Refuse a trajectory that no score or training may be built on.
 
@@ -222,7 +130,7 @@ def check_trajectory(t: Trajectory, name: str, lines: Sequence[int] | None = Non
         lines: line in the file of each pose; without it rows are counted from 1. (N,)
 
     Raises:
-        DataError: NaN or infinite numbers, stamps that repeat or fall, matrices that are no rotations.
+        DataError: NaN or infinite numbers, stamps that repeat or fall, matrices that do not rotate.
     """
 
     def where(i: int) -> str:
@@ -232,19 +140,17 @@ def check_trajectory(t: Trajectory, name: str, lines: Sequence[int] | None = Non
     if not finite.all():
         raise DataError(f"{where(int(np.argmin(finite)))} holds NaN or an infinite number")
     for i in np.flatnonzero(np.diff(t.stamps) <= 0)[:1]:
-        kind = "repeats" if t.stamps[i + 1] == t.stamps[i] else "falls behind"
+        same = t.stamps[i + 1] == t.stamps[i]
+        kind, remedy = ("repeats", _REPEATS_REMEDY) if same else ("falls behind", "")
         raise DataError(
             f"{where(i + 1)} has stamp {float(t.stamps[i + 1])!r}, which {kind} the one before "
-            f"({float(t.stamps[i])!r}); stamps must rise"
+            f"({float(t.stamps[i])!r}); stamps must rise{remedy}"
         )
     R = t.T_world_cam[:, :3, :3]
     error = np.abs(R @ np.swapaxes(R, 1, 2) - np.eye(3)).max(axis=(1, 2), initial=0.0)
     wrong = (error > ROTATION_TOLERANCE) | (np.linalg.det(R) < 0)
     for i in np.flatnonzero(wrong)[:1]:
         raise DataError(f"{where(i)} holds a matrix that is no rotation (off by {error[i]:.3g})")
-
-
-# ---------------------------------------------------------------------------------------- files
 
 
 def _read_rows(path: str | Path) -> tuple[list[list[str]], list[int]]:
@@ -297,13 +203,28 @@ def _checked_quaternions(path: str | Path, q: np.ndarray, lines: list[int]) -> n
     norm = np.linalg.norm(q, axis=-1)
     for i in np.flatnonzero(np.abs(norm - 1) > QUATERNION_TOLERANCE)[:1]:
         raise DataError(
-            f"{path}: line {lines[i]} has a quaternion of norm {norm[i]:.4g}, expected 1 (order qx qy qz qw)"
+            f"{path}: line {lines[i]} has a quaternion of norm {norm[i]:.4g}, expected 1"
         )
     return q
 
 
-def load_tum(path: str | Path) -> Trajectory:
+def _finish(path: str | Path, traj: Trajectory, lines: list[int], repeats: Repeats) -> Trajectory:
+    """Drop later poses of a repeated stamp where that was asked for, then check what is left."""
+    if repeats == "first":
+        keep = np.concatenate([[True], np.diff(traj.stamps) != 0])
+        traj = traj.take(keep)
+        lines = [line for line, kept in zip(lines, keep, strict=True) if kept]
+    check_trajectory(traj, str(path), lines)
+    return traj
+
+
+def load_tum(path: str | Path, *, repeats: Repeats = "error") -> Trajectory:
     """Read rows of `t x y z qx qy qz qw` (seconds, metres).
+
+    Args:
+        path: the file.
+        repeats: what to do with a stamp that repeats: refuse the file, or keep its 'first' pose
+            (public ground truth such as TUM fr2_desk holds one such row).
 
     Raises:
         DataError: the file or a row of it cannot be a trajectory; the line is named.
@@ -312,8 +233,7 @@ def load_tum(path: str | Path) -> Trajectory:
     values = _to_numbers(path, rows, lines, (8,), "tum")
     R = quaternion_to_matrix(_checked_quaternions(path, values[:, 4:], lines))
     traj = Trajectory(values[:, 0], make_pose(R, values[:, 1:4]))
-    check_trajectory(traj, str(path), lines)
-    return traj
+    return _finish(path, traj, lines, repeats)
 
 
 def load_kitti(path: str | Path, stamps: ArrayLike | None = None) -> Trajectory:
@@ -321,8 +241,8 @@ def load_kitti(path: str | Path, stamps: ArrayLike | None = None) -> Trajectory:
 
     Args:
         path: the file.
-        stamps: seconds of every frame of the sequence, looked up by frame index; without them the index itself is
-            the stamp. (frames,)
+        stamps: seconds of every frame of the sequence, looked up by frame index; without them the
+            index itself is the stamp. (frames,)
 
     Raises:
         DataError: as in `load_tum`; also a frame index outside `stamps`.
@@ -350,7 +270,7 @@ def _look_up(stamps: np.ndarray, index: np.ndarray, name: str) -> np.ndarray:
     return stamps[index]
 
 
-def load_euroc(path: str | Path) -> Trajectory:
+def load_euroc(path: str | Path, *, repeats: Repeats = "error") -> Trajectory:
     """Read a EuRoC csv: nanoseconds, position, quaternion wxyz, further columns ignored.
 
     The pose is that of the body (the IMU) in EuRoC's own ground truth, and is kept as it stands.
@@ -360,8 +280,7 @@ def load_euroc(path: str | Path) -> Trajectory:
     values = _to_numbers(path, rows, lines, (8,), "euroc")
     q = _checked_quaternions(path, values[:, [5, 6, 7, 4]], lines)
     traj = Trajectory(values[:, 0] / 1e9, make_pose(quaternion_to_matrix(q), values[:, 1:4]))
-    check_trajectory(traj, str(path), lines)
-    return traj
+    return _finish(path, traj, lines, repeats)
 
 
 def detect_format(path: str | Path) -> str:
@@ -375,7 +294,8 @@ def detect_format(path: str | Path) -> str:
     if width == 8:
         return "tum"
     raise DataError(
-        f"{path}: line {lines[0]} has {width} columns; expected 8 (TUM), 12 or 13 (KITTI) or a EuRoC csv"
+        f"{path}: line {lines[0]} has {width} columns, expected 8 (TUM), 12 or 13 (KITTI) "
+        "or a EuRoC csv"
     )
 
 
@@ -383,10 +303,15 @@ def _is_nanoseconds(field: str) -> bool:
     return field.isdigit() and len(field) >= 16
 
 
-def load_trajectory(path: str | Path) -> Trajectory:
+def load_trajectory(path: str | Path, *, repeats: Repeats = "error") -> Trajectory:
     """Read a trajectory in whichever of the three formats `detect_format` sees."""
-    loaders = {"tum": load_tum, "kitti": load_kitti, "euroc": load_euroc}
-    return loaders[detect_format(path)](path)
+    match detect_format(path):
+        case "kitti":
+            return load_kitti(path)
+        case "euroc":
+            return load_euroc(path, repeats=repeats)
+        case _:
+            return load_tum(path, repeats=repeats)
 
 
 def _write_lines(path: str | Path, lines: list[str]) -> None:
@@ -398,7 +323,7 @@ def _write_lines(path: str | Path, lines: list[str]) -> None:
 
 
 def save_tum(path: str | Path, traj: Trajectory) -> None:
-    """Write rows of `t x y z qx qy qz qw`; microsecond stamps survive, so does the pose to 1e-12."""
+    """Write rows of `t x y z qx qy qz qw`; the pose survives to 1e-12, the stamp to 1e-9 s."""
     q = matrix_to_quaternion(traj.T_world_cam[:, :3, :3])
     rows = np.concatenate([traj.positions, q], axis=1)
     text = [
@@ -411,7 +336,7 @@ def save_tum(path: str | Path, traj: Trajectory) -> None:
 def save_kitti(path: str | Path, traj: Trajectory, *, indices: ArrayLike | None = None) -> None:
     """Write 3x4 matrices by rows: 12 columns, or 13 when the frame indices are given.
 
-    A file of 12 columns says frame 0, 1, 2 ..., so a trajectory with missing frames needs `indices`. (N,)
+    A file of 12 columns says frame 0, 1, 2 ...: a trajectory with missing frames needs `indices`.
     """
     rows = traj.T_world_cam[:, :3].reshape(len(traj), 12)
     text = [" ".join(f"{v:.12e}" for v in row) for row in rows]
