@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The `depthkit` program: finds the verb, builds only its parser, turns known errors into one line.
+
+Exit codes: 0 done, 1 a known error, 2 wrong usage, 130 interrupted. A bug keeps its traceback.
+A verb is a module of this package with `add_arguments(parser)` and `run(args)`; it imports heavy
+libraries inside `run`, so that every `--help` is instant.
+"""
+
+import argparse
+import difflib
+import errno
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from depthkit import __version__
+from depthkit.cli.extras import find_package, install_line
+from depthkit.errors import DepthkitError
+
+VERBS = {
+    "demo": "a result in about a minute: no data, GPU or network needed",
+    "prepare": "turn video, images or a data set into sequence folders",
+    "inspect": "check prepared sequences: parallax, static and dark frames, shifts to use",
+    "train": "train depth and pose networks from a configuration file",
+    "evaluate": "score depth maps or a trajectory against the truth",
+    "infer": "make depth maps, a trajectory and point clouds from frames or a video",
+    "doctor": "show what is installed and what can be done with it",
+}
+
+# The machine refused, not the program: these are worth one line, other OSErrors are bugs.
+_REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
+
+_SIGPIPE_EXIT = 141  # what a shell reports for a program whose reader left
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program.
+
+    Args:
+        argv: the words after the program's name; those of the process when None.
+
+    Returns:
+        The exit code.
+    """
+    words = sys.argv[1:] if argv is None else list(argv)
+    try:
+        return _run_verb(words)
+    except DepthkitError as error:
+        return _fail(str(error))
+    except ModuleNotFoundError as error:
+        return _fail(_missing_package_line(error))
+    except KeyboardInterrupt:
+        print("depthkit: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError as error:
+        return _leave_broken_pipe(error)
+    except OSError as error:
+        return _fail(_refusal_line(error))
+
+
+def _run_verb(words: list[str]) -> int:
+    try:
+        verb = _read_verb(words[:1])
+        module = importlib.import_module(f"depthkit.cli.{verb}")
+        parser = argparse.ArgumentParser(prog=f"depthkit {verb}", description=VERBS[verb])
+        module.add_arguments(parser)
+        args = parser.parse_args(words[1:])
+    except SystemExit as stop:  # argparse has printed its help or its error
+        return int(stop.code or 0)
+    module.run(args)
+    sys.stdout.flush()  # a reader that left is noticed here, not at interpreter exit
+    return 0
+
+
+def _read_verb(words: list[str]) -> str:
+    width = max(map(len, VERBS))
+    parser = argparse.ArgumentParser(
+        prog="depthkit",
+        usage="depthkit [-h] [--version] VERB ...",
+        description="Depth and motion from ordinary video.",
+        epilog="verbs:\n" + "\n".join(f"  {name:{width}}  {line}" for name, line in VERBS.items()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"depthkit {__version__}")
+    parser.add_argument("verb", metavar="VERB", help="'depthkit VERB --help' shows its options")
+    verb = str(parser.parse_args(words).verb)
+    if verb not in VERBS:
+        near = difflib.get_close_matches(verb, VERBS, n=1)
+        remedy = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(VERBS)}"
+        parser.error(f"unknown verb {verb!r}; {remedy}")
+    return verb
+
+
+def _fail(line: str) -> int:
+    print(f"depthkit: error: {line}", file=sys.stderr)
+    return 1
+
+
+def _missing_package_line(error: ModuleNotFoundError) -> str:
+    """Name the extra that brings a missing package; any other missing module is a bug."""
+    package = find_package(error.name or "")
+    if package is None:
+        raise error
+    return f"{package.distribution} is not installed; run: {install_line(package)}"
+
+
+def _refusal_line(error: OSError) -> str:
+    if error.errno not in _REFUSALS:
+        raise error
+    reason = (error.strerror or str(error)).lower()
+    return f"{error.filename}: {reason}" if error.filename else reason
+
+
+def _leave_broken_pipe(error: BrokenPipeError) -> int:
+    """Go quietly when the reader of stdout has left (`| head`); another pipe's end is a bug."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Python flushes stdout once more at exit: give that flush a place to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _SIGPIPE_EXIT
+    raise error

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which package a module comes from and which extra of depthkit brings it.
+
+`setup.py` installs them; a test keeps the two lists equal. `None` is the core: there without any extra.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Package:
+    """A package that depthkit can use."""
+
+    module: str
+    """The name to import."""
+    distribution: str
+    """The name to install."""
+    extra: str | None
+    """The extra of depthkit that brings it, None for the core."""
+
+
+PACKAGES = (
+    Package("numpy", "numpy", None),
+    Package("cv2", "opencv-python-headless", None),
+    Package("yaml", "PyYAML", None),
+    Package("rich", "rich", None),
+    Package("torch", "torch", "train"),
+    Package("torchvision", "torchvision", "train"),
+    Package("kornia", "kornia", "train"),
+    Package("lightning_fabric", "lightning-fabric", "train"),
+    Package("safetensors", "safetensors", "train"),
+    Package("tensorboard", "tensorboard", "train"),
+    Package("matplotlib", "matplotlib", "evaluate"),
+    Package("evo", "evo", "evo"),
+    Package("rerun", "rerun-sdk", "rerun"),
+)
+
+
+def find_package(module: str) -> Package | None:
+    """Return the package that holds a module such as `torch.nn`, None when it is not one of ours."""
+    top = module.partition(".")[0]
+    return next((package for package in PACKAGES if package.module == top), None)
+
+
+def install_line(package: Package) -> str:
+    """Return the command that installs a package."""
+    name = "depthkit" if package.extra is None else f"depthkit[{package.extra}]"
+    return f"pip install '{name}'"

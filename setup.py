@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The package for pip and for colcon (ament_python): `pip install .` or `colcon build`."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+NAME = "depthkit"
+
+# The robot runs the core, which must stay free of torch; training asks for it by name.
+CORE = ["numpy>=1.24", "opencv-python-headless>=4.8", "PyYAML>=6.0", "rich>=13.0"]
+TRAIN = [
+    "torch>=2.9",
+    "torchvision",
+    "kornia>=0.7",
+    "lightning-fabric>=2.4",
+    "safetensors>=0.4",
+    "tensorboard>=2.14",
+    "matplotlib>=3.8",
+]
+EVALUATE = ["matplotlib>=3.8"]
+EVO = ["evo>=1.30"]
+RERUN = ["rerun-sdk>=0.20"]
+DEV = ["pytest>=8", "pytest-xdist>=3.5", "ruff>=0.9", "mypy>=1.11", "types-PyYAML", "pre-commit"]
+
+
+def read_version() -> str:
+    """Read the version without importing the package."""
+    text = (HERE / NAME / "__init__.py").read_text(encoding="utf-8")
+    found = re.search(r'^__version__ = "(.+)"$', text, re.MULTILINE)
+    if found is None:
+        raise SystemExit(f"{NAME}/__init__.py holds no __version__")
+    return found.group(1)
+
+
+def share_files() -> list[tuple[str, list[str]]]:
+    """List what ROS finds through its index: the marker, the manifest and the configurations."""
+    files = [
+        ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
+        (f"share/{NAME}", ["package.xml"]),
+    ]
+    configs = sorted(path.relative_to(HERE) for path in (HERE / "configs").rglob("*.yaml"))
+    for folder in sorted({path.parent for path in configs}):
+        inside = [path.as_posix() for path in configs if path.parent == folder]
+        files.append((f"share/{NAME}/{folder.as_posix()}", inside))
+    return files
+
+
+setup(
+    name=NAME,
+    version=read_version(),
+    description="Depth and motion from ordinary video: train without labels, score, run on robots",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8")
+    if (HERE / "README.md").exists()
+    else "",
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    maintainer="depthkit maintainers",
+    maintainer_email="maintainers@depthkit.example",
+    python_requires=">=3.10",
+    packages=find_packages(include=[NAME, f"{NAME}.*"]),
+    data_files=share_files(),
+    install_requires=CORE,
+    extras_require={
+        "train": TRAIN,
+        "evaluate": EVALUATE,
+        "evo": EVO,
+        "rerun": RERUN,
+        "all": TRAIN + EVO + RERUN,
+        "dev": DEV + EVO,
+    },
+    entry_points={"console_scripts": [f"{NAME} = {NAME}.cli:main"]},
+    zip_safe=False,
+)
