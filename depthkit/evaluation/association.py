@@ -86,7 +86,7 @@ def _nearest(sorted_values: np.ndarray, wanted: np.ndarray) -> np.ndarray:
 def list_frames(
     reference: Trajectory, estimate: Trajectory, matches: Matches, *, max_gap: float | None
 ) -> Frames:
-    """List the frames to score: the matched ones, and the reference's where the estimate is missing.
+    """List the frames to score: the matched ones, and those where the estimate is missing.
 
     With equal stamps (`max_gap` None) a frame is covered when it is matched. With times, rates
     may differ: a reference pose is covered when a matched pose lies within 0.6 of the slower one's

@@ -55,6 +55,35 @@ METRICS = tuple(field.name for field in fields(DepthScore))[:7]
 
 
 @dataclass(frozen=True)
+class DepthProtocol:
+    """What is compared: without it the figures mean nothing."""
+
+    align: str = "none"
+    """a key of `DEPTH_ALIGNMENTS`"""
+    crop: str = "none"
+    """a key of `CROPS`"""
+    min_depth: float = 1e-3
+    """metres; nearer truth is not scored, nearer predictions are clipped"""
+    max_depth: float = 80.0
+    """metres; further truth is not scored, further predictions are clipped"""
+
+    def __post_init__(self) -> None:
+        for name, value, known in (
+            ("align", self.align, DEPTH_ALIGNMENTS),
+            ("crop", self.crop, CROPS),
+        ):
+            if value not in known:
+                raise DataError(f"{name} must be one of {', '.join(known)}, got {value!r}")
+        if not 0 < self.min_depth < self.max_depth:
+            raise DataError(
+                f"expected 0 < min depth < max depth, got {self.min_depth:g} and {self.max_depth:g}"
+            )
+
+
+DEFAULT_PROTOCOL = DepthProtocol()
+
+
+@dataclass(frozen=True)
 class DepthReport:
     """The mean over images, and what the mean would hide."""
 
@@ -69,7 +98,7 @@ class DepthReport:
     """share of the frames with a truth that have a prediction"""
     frames: int
     """scored"""
-    align: str
+    protocol: DepthProtocol
     frames_gt: int
     """frames with a truth"""
     pixel_coverage: float
@@ -78,46 +107,38 @@ class DepthReport:
     """median over images of median(truth) / median(prediction)"""
     ratio_spread: float
     """standard deviation of those ratios over their median: 0 = one scale for all images"""
-    crop: str
-    min_depth: float
-    max_depth: float
     scores: tuple[DepthScore | None, ...]
     """one a frame with a truth, None where the prediction is missing"""
 
     def as_json(self) -> dict[str, object]:
-        """Return the figures without the list of images."""
-        return {key: value for key, value in vars(self).items() if key != "scores"}
+        """Return the figures of the command line's contract, without the list of images."""
+        figures = {key: getattr(self, key) for key in (*METRICS, "coverage", "frames")}
+        rest = ("frames_gt", "pixel_coverage", "ratio_median", "ratio_spread")
+        return figures | vars(self.protocol) | {key: getattr(self, key) for key in rest}
 
 
 def garg_crop(size: tuple[int, int]) -> tuple[slice, slice]:
     """Return the rows and columns of the Garg crop, fractions of (H, W) cut to integers."""
-    top, bottom, left, right = (
-        int(share * length)
-        for share, length in zip(_GARG, (size[0],) * 2 + (size[1],) * 2, strict=True)
+    height, width = size
+    top, bottom, left, right = _GARG
+    return (
+        slice(int(top * height), int(bottom * height)),
+        slice(int(left * width), int(right * width)),
     )
-    return slice(top, bottom), slice(left, right)
 
 
 def scored_pixels(
     gt: np.ndarray,
     valid: np.ndarray | None = None,
     *,
-    crop: str = "none",
-    min_depth: float = 1e-3,
-    max_depth: float = 80.0,
+    protocol: DepthProtocol = DEFAULT_PROTOCOL,
 ) -> np.ndarray:
     """Return the pixels whose truth counts: inside the crop, valid, min < gt < max. (H, W) bool"""
-    if crop not in CROPS:
-        raise DataError(f"crop must be one of {', '.join(CROPS)}, got {crop!r}")
-    if not 0 < min_depth < max_depth:
-        raise DataError(
-            f"expected 0 < min depth < max depth, got {min_depth:g} and {max_depth:g} m"
-        )
     with np.errstate(invalid="ignore"):
-        mask = (gt > min_depth) & (gt < max_depth)  # NaN and inf fail both
+        mask = (gt > protocol.min_depth) & (gt < protocol.max_depth)  # NaN and inf fail
     if valid is not None:
         mask &= valid
-    if crop == "garg":
+    if protocol.crop == "garg":
         inside = np.zeros_like(mask)
         inside[garg_crop((mask.shape[0], mask.shape[1]))] = True
         mask &= inside
@@ -129,10 +150,7 @@ def depth_metrics(
     gt: np.ndarray,
     valid: np.ndarray | None = None,
     *,
-    align: str = "none",
-    crop: str = "none",
-    min_depth: float = 1e-3,
-    max_depth: float = 80.0,
+    protocol: DepthProtocol = DEFAULT_PROTOCOL,
 ) -> DepthScore | None:
     """Score one depth map; None when no pixel has both a truth that counts and a prediction.
 
@@ -140,49 +158,45 @@ def depth_metrics(
         pred: metres, or any unit when aligned by the median; 0, NaN and inf = not predicted. (H, W)
         gt: metres, 0 = unknown. (H, W)
         valid: pixels that are image at all. (H, W) bool
-        align: a key of `DEPTH_ALIGNMENTS`.
-        crop: a key of `CROPS`.
-        min_depth: metres.
-        max_depth: metres.
+        protocol: alignment, crop and caps.
 
     Raises:
         ShapeError: the maps differ in size; see `resize_depth`.
-        DataError: an unknown choice, or caps that do not rise.
     """
     if pred.shape != gt.shape or gt.ndim != 2:
         raise ShapeError(f"depth_metrics: expected two (H, W), got {pred.shape} and {gt.shape}")
-    if align not in DEPTH_ALIGNMENTS:
-        raise DataError(f"align must be one of {', '.join(DEPTH_ALIGNMENTS)}, got {align!r}")
-    wanted = scored_pixels(gt, valid, crop=crop, min_depth=min_depth, max_depth=max_depth)
+    wanted = scored_pixels(gt, valid, protocol=protocol)
     mask = wanted & np.isfinite(pred) & (pred > 0)
     if not mask.any():
         return None
     g, p = gt[mask].astype(np.float64), pred[mask].astype(np.float64)
     ratio = float(np.median(g) / np.median(p))
-    p = np.clip(p * ratio if align == "median" else p, min_depth, max_depth)
-    return DepthScore(*_errors(p, g), ratio, len(g), float(mask.sum() / wanted.sum()))
+    scaled = p * ratio if protocol.align == "median" else p
+    return DepthScore(
+        **_errors(np.clip(scaled, protocol.min_depth, protocol.max_depth), g),
+        ratio=ratio,
+        pixels=len(g),
+        pixel_coverage=float(mask.sum() / wanted.sum()),
+    )
 
 
-def _errors(p: np.ndarray, g: np.ndarray) -> tuple[float, ...]:
+def _errors(p: np.ndarray, g: np.ndarray) -> dict[str, float]:
     """Return the seven metrics of scored pixels, prediction and truth in metres. (N,)"""
     difference, quotient = p - g, np.maximum(p / g, g / p)
-    return (
-        float(np.mean(np.abs(difference) / g)),
-        float(np.mean(difference**2 / g)),
-        float(np.sqrt(np.mean(difference**2))),
-        float(np.sqrt(np.mean(np.log(p / g) ** 2))),
-        *(float(np.mean(quotient < 1.25**power)) for power in (1, 2, 3)),
-    )
+    return {
+        "abs_rel": float(np.mean(np.abs(difference) / g)),
+        "sq_rel": float(np.mean(difference**2 / g)),
+        "rmse": float(np.sqrt(np.mean(difference**2))),
+        "rmse_log": float(np.sqrt(np.mean(np.log(p / g) ** 2))),
+        **{f"a{power}": float(np.mean(quotient < 1.25**power)) for power in (1, 2, 3)},
+    }
 
 
 def score_depth(
     pairs: Iterable[tuple[np.ndarray | None, np.ndarray]],
-    *,
     valid: np.ndarray | None = None,
-    align: str = "none",
-    crop: str = "none",
-    min_depth: float = 1e-3,
-    max_depth: float = 80.0,
+    *,
+    protocol: DepthProtocol = DEFAULT_PROTOCOL,
 ) -> DepthReport:
     """Score a set of images: each on its own, then the mean over images.
 
@@ -190,20 +204,23 @@ def score_depth(
         pairs: (prediction or None where it is missing, truth), at any two sizes; a prediction of
             another size goes through `resize_depth`. (h, w) and (H, W)
         valid: pixels that are image at all, the same for all frames. (H, W) bool
-        align, crop, min_depth, max_depth: as in `depth_metrics`.
+        protocol: alignment, crop and caps.
 
     Raises:
         DataError: no frame has both a prediction and a truth.
     """
     scores: list[DepthScore | None] = []
     for pred, gt in pairs:
-        caps = {"crop": crop, "min_depth": min_depth, "max_depth": max_depth}
-        if not scored_pixels(gt, valid, crop=crop, min_depth=min_depth, max_depth=max_depth).any():
-            continue
-        if pred is None:
-            scores.append(None)
-            continue
-        scores.append(depth_metrics(resize_depth(pred, gt.shape), gt, valid, align=align, **caps))
+        if not scored_pixels(gt, valid, protocol=protocol).any():
+            continue  # a frame without truth says nothing about the prediction
+        fitted = None if pred is None else resize_depth(pred, gt.shape)
+        score = None if fitted is None else depth_metrics(fitted, gt, valid, protocol=protocol)
+        scores.append(score)
+    return _summarise(scores, protocol)
+
+
+def _summarise(scores: list[DepthScore | None], protocol: DepthProtocol) -> DepthReport:
+    """Take the mean over the frames that could be scored."""
     found = [score for score in scores if score is not None]
     if not found:
         raise DataError("no frame has both a prediction and a truth inside the depth range")
@@ -213,14 +230,11 @@ def score_depth(
         **means,
         coverage=len(found) / len(scores),
         frames=len(found),
-        align=align,
+        protocol=protocol,
         frames_gt=len(scores),
         pixel_coverage=float(np.mean([score.pixel_coverage for score in found])),
         ratio_median=float(np.median(ratios)),
         ratio_spread=float(np.std(ratios / np.median(ratios))),
-        crop=crop,
-        min_depth=min_depth,
-        max_depth=max_depth,
         scores=tuple(scores),
     )
 
@@ -236,7 +250,7 @@ def resize_depth(depth: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
         size: (H, W).
 
     Returns:
-        The map at the new size, 0 = unknown; the input itself when the size is already right. (H, W)
+        The map at the new size, 0 = unknown; the input itself when the size fits. (H, W)
     """
     if depth.shape == tuple(size):
         return depth
@@ -258,7 +272,9 @@ def _bilinear(values: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
     return values
 
 
-def constant_baseline(truths: Iterable[np.ndarray], **caps: float) -> float:
+def constant_baseline(
+    truths: Iterable[np.ndarray], *, protocol: DepthProtocol = DEFAULT_PROTOCOL
+) -> float:
     """Return the constant depth with the least mean abs_rel over the truth it is given, metres.
 
     Give it the training frames for a baseline without foresight, the scored ones for the best that
@@ -266,14 +282,14 @@ def constant_baseline(truths: Iterable[np.ndarray], **caps: float) -> float:
 
     Args:
         truths: metres, 0 = unknown. (H, W) each
-        caps: `min_depth`, `max_depth` as in `depth_metrics`.
+        protocol: crop and caps.
 
     Raises:
         DataError: no pixel has a truth.
     """
     values, weights = [], []
     for gt in truths:
-        g = gt[scored_pixels(gt, **caps)].astype(np.float64)
+        g = gt[scored_pixels(gt, protocol=protocol)].astype(np.float64)
         if len(g):
             values.append(g)
             weights.append(1.0 / (g * len(g)))

@@ -31,8 +31,8 @@ def snippet_ate(
 ) -> SnippetAte:
     """Score every overlapping snippet, aligned by its first pose and one least-squares scale.
 
-    scale = sum(reference . estimate) / sum(estimate . estimate); an estimate that does not move keeps
-    scale 0, so its error is the whole path instead of a NaN.
+    scale = sum(reference . estimate) / sum(estimate . estimate); an estimate that does not move
+    keeps scale 0, so its error is the whole path instead of a NaN.
 
     Args:
         reference: camera to world of consecutive frames. (F, 4, 4)
