@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which package a module comes from and which extra of depthkit brings it.
 
-`setup.py` installs them; a test keeps the two lists equal. `None` is the core: there without any extra.
+`setup.py` installs them; a test keeps the two lists equal.
 """
 
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ PACKAGES = (
 
 
 def find_package(module: str) -> Package | None:
-    """Return the package that holds a module such as `torch.nn`, None when it is not one of ours."""
+    """Return the package that holds a module such as `torch.nn`, None when not one of ours."""
     top = module.partition(".")[0]
     return next((package for package in PACKAGES if package.module == top), None)
 

@@ -1,0 +1,272 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`depthkit doctor`: what this machine is, what is installed and what can be done with it."""
+
+import argparse
+import ctypes.util
+import importlib
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from depthkit import __version__
+from depthkit.cli.extras import PACKAGES, Package, install_line
+from depthkit.errors import EngineError
+
+_CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_tile", "amx_bf16", "neon", "asimd")
+_NEVER_IMPORTED = {"evo"}  # GPL: looked at as an installed program
+
+
+@dataclass(frozen=True)
+class State:
+    """Whether a part answers."""
+
+    state: str
+    """present | missing | broken"""
+    detail: str
+    """Version or what answered, the reason when broken, empty when missing."""
+    extra: str | None = None
+    """The extra of depthkit that brings it, where one does."""
+
+
+@dataclass(frozen=True)
+class Ability:
+    """Whether a verb can run here."""
+
+    able: bool
+    reason: str
+    """Empty when able without limits."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of the verb."""
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Look at everything, print it.
+
+    Raises:
+        EngineError: a core package is missing or broken, so that nothing can be done.
+    """
+    packages = {package.module: _look_at(package) for package in PACKAGES}
+    report = {
+        "depthkit": __version__,
+        "machine": describe_machine(),
+        "packages": {
+            package.distribution: asdict(packages[package.module]) for package in PACKAGES
+        },
+        "parts": {name: asdict(_guarded(look)) for name, look in _PARTS.items()},
+        "can": {verb: asdict(ability) for verb, ability in judge(packages).items()},
+    }
+    print(json.dumps(report, indent=2) if args.json else as_text(report))
+    broken = [package for package in _core() if packages[package.module].state != "present"]
+    if broken:
+        names = ", ".join(package.distribution for package in broken)
+        raise EngineError(f"the core does not work without {names}; run: {install_line(broken[0])}")
+
+
+# ---- the machine -------------------------------------------------------------------------------
+
+
+def describe_machine() -> dict[str, str]:
+    """Name Python, system, processor and memory."""
+    return {
+        "python": f"{platform.python_version()} ({sys.executable})",
+        "system": platform.platform(),
+        "processor": _processor(),
+        "cores": f"{len(_usable_cores())} usable of {os.cpu_count()}",
+        "memory": _memory(),
+    }
+
+
+def _usable_cores() -> set[int]:
+    """A container or `taskset` may allow fewer cores than there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return os.sched_getaffinity(0)
+    return set(range(os.cpu_count() or 1))
+
+
+def _processor() -> str:
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return platform.processor() or platform.machine()
+    fields = dict(_split_line(line) for line in reversed(text.splitlines()) if ":" in line)
+    model = fields.get("model name", platform.machine())
+    flags = set((fields.get("flags") or fields.get("Features", "")).split())
+    known = [flag for flag in _CPU_FLAGS if flag in flags]
+    return f"{model} ({', '.join(known) or 'no vector extensions that matter here'})"
+
+
+def _split_line(line: str) -> tuple[str, str]:
+    name, _, value = line.partition(":")
+    return name.strip(), value.strip()
+
+
+def _memory() -> str:
+    try:
+        text = Path("/proc/meminfo").read_text(encoding="utf-8")
+        fields = dict(_split_line(line) for line in text.splitlines())
+        total, free = (int(fields[key].split()[0]) for key in ("MemTotal", "MemAvailable"))
+    except (OSError, KeyError, ValueError):
+        return "unknown"
+    return f"{total / 2**20:.1f} GiB, {free / 2**20:.1f} GiB free"
+
+
+# ---- packages and parts ------------------------------------------------------------------------
+
+
+def _core() -> list[Package]:
+    return [package for package in PACKAGES if package.extra is None]
+
+
+def _look_at(package: Package) -> State:
+    """Import a package: one that is installed and does not import is as good as missing."""
+    try:
+        version = importlib.metadata.version(package.distribution)
+        if package.module not in _NEVER_IMPORTED:
+            importlib.import_module(package.module)
+    except importlib.metadata.PackageNotFoundError:
+        return _look_without_metadata(package)
+    except Exception as error:  # a broken binary package may raise anything at import
+        return State("broken", _one_line(error), package.extra)
+    return State("present", version, package.extra)
+
+
+def _look_without_metadata(package: Package) -> State:
+    """A robot's own OpenCV or torch may import without having been installed by pip."""
+    found = _guarded(lambda: _version_of(package.module))
+    return State(found.state, found.detail, package.extra)
+
+
+def _version_of(module: str) -> str:
+    return str(getattr(importlib.import_module(module), "__version__", "unknown version"))
+
+
+def _guarded(look: Callable[[], str]) -> State:
+    """Run a look: empty text or an absent module is missing, any other failure is broken."""
+    try:
+        detail = look()
+    except ModuleNotFoundError:
+        return State("missing", "")
+    except Exception as error:  # a part that fails to answer must not stop the report
+        return State("broken", _one_line(error))
+    return State("present" if detail else "missing", detail)
+
+
+def _one_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def _gpu() -> str:
+    torch: Any = importlib.import_module("torch")
+    if torch.cuda.is_available():
+        devices = map(torch.cuda.get_device_properties, range(torch.cuda.device_count()))
+        return ", ".join(f"{one.name} {one.total_memory / 2**30:.0f} GiB" for one in devices)
+    return "Apple GPU (mps)" if torch.backends.mps.is_available() else ""
+
+
+def _onnxruntime() -> str:
+    onnxruntime: Any = importlib.import_module("onnxruntime")
+    return f"{onnxruntime.__version__}: {', '.join(onnxruntime.get_available_providers())}"
+
+
+def _openvino() -> str:
+    openvino: Any = importlib.import_module("openvino")
+    return f"{openvino.__version__}: {', '.join(openvino.Core().available_devices)}"
+
+
+def _ros() -> str:
+    rclpy: Any = importlib.import_module("rclpy")
+    rmw = rclpy.utilities.get_rmw_implementation_identifier()
+    return f"{os.environ.get('ROS_DISTRO', 'distribution not named')}, {rmw}"
+
+
+def _video() -> str:
+    cv2: Any = importlib.import_module("cv2")
+    registry = cv2.videoio_registry
+    built = filter(registry.hasBackend, registry.getStreamBackends())
+    return ", ".join(map(registry.getBackendName, built))
+
+
+def _opengl() -> str:
+    found = (ctypes.util.find_library(name) for name in ("EGL", "OSMesa", "GL"))
+    return ", ".join(name for name in found if name)
+
+
+def _evo_program() -> str:
+    beside = shutil.which("evo_ape", path=str(Path(sys.executable).parent))
+    return shutil.which("evo_ape") or beside or ""
+
+
+_PARTS: dict[str, Callable[[], str]] = {
+    "GPU": _gpu,
+    "ONNX Runtime": _onnxruntime,
+    "OpenVINO": _openvino,
+    "ROS 2 (rclpy)": _ros,
+    "video backends": _video,
+    "OpenGL libraries": _opengl,
+    "evo program": _evo_program,
+}
+
+
+# ---- judgement and text ------------------------------------------------------------------------
+
+
+def judge(packages: dict[str, State]) -> dict[str, Ability]:
+    """Say which verbs can run.
+
+    Args:
+        packages: state by module name.
+    """
+    core = _need(packages, lambda package: package.extra is None)
+    # matplotlib belongs to both extras and is listed once: training writes pictures with it.
+    train = _need(packages, lambda package: package.extra in (None, "train", "evaluate"))
+    evaluate = core
+    if core.able and packages["matplotlib"].state != "present":
+        evaluate = Ability(True, "without plots: matplotlib is missing")
+    verbs = {"prepare": core, "inspect": core, "evaluate": evaluate}
+    return verbs | dict.fromkeys(("train", "infer", "demo"), train)
+
+
+def _need(packages: dict[str, State], belongs: Callable[[Package], bool]) -> Ability:
+    lacking = [p for p in PACKAGES if belongs(p) and packages[p.module].state != "present"]
+    if not lacking:
+        return Ability(True, "")
+    words = [f"{p.distribution} is {packages[p.module].state}" for p in lacking]
+    largest = next((p for p in lacking if p.extra == "train"), lacking[-1])  # brings all of them
+    return Ability(False, f"{', '.join(words)}; run: {install_line(largest)}")
+
+
+def as_text(report: dict[str, Any]) -> str:
+    """Lay the report out for people; the last line says what can be done."""
+    lines = [f"depthkit {report['depthkit']}"]
+    lines += [f"  {name:24} {text}" for name, text in report["machine"].items()]
+    for title in ("packages", "parts"):
+        lines += ["", title]
+        lines += [_state_line(name, state) for name, state in report[title].items()]
+    return "\n".join([*lines, "", f"can do: {_abilities_text(report['can'])}"])
+
+
+def _state_line(name: str, state: dict[str, Any]) -> str:
+    extra = state["extra"]
+    remedy = f"pip install 'depthkit[{extra}]'" if extra and state["state"] == "missing" else ""
+    return f"  {name:24} {state['state']:8} {state['detail'] or remedy}".rstrip()
+
+
+def _abilities_text(abilities: dict[str, dict[str, Any]]) -> str:
+    """Name the verbs that share an answer together."""
+    verbs: dict[str, list[str]] = {}
+    for verb, ability in abilities.items():
+        answer = "yes" if ability["able"] else "no"
+        reason = f" ({ability['reason']})" if ability["reason"] else ""
+        verbs.setdefault(answer + reason, []).append(verb)
+    return "; ".join(f"{', '.join(names)}: {answer}" for answer, names in verbs.items())
