@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from depthkit.errors import DataError, ShapeError
+from depthkit.evaluation.resample import resize_depth
 
 DEPTH_ALIGNMENTS = {
     "none": "predictions taken as they are, in metres",
@@ -80,9 +81,6 @@ class DepthProtocol:
             )
 
 
-DEFAULT_PROTOCOL = DepthProtocol()
-
-
 @dataclass(frozen=True)
 class DepthReport:
     """The mean over images, and what the mean would hide."""
@@ -127,12 +125,7 @@ def garg_crop(size: tuple[int, int]) -> tuple[slice, slice]:
     )
 
 
-def scored_pixels(
-    gt: np.ndarray,
-    valid: np.ndarray | None = None,
-    *,
-    protocol: DepthProtocol = DEFAULT_PROTOCOL,
-) -> np.ndarray:
+def scored_pixels(gt: np.ndarray, valid: np.ndarray | None, protocol: DepthProtocol) -> np.ndarray:
     """Return the pixels whose truth counts: inside the crop, valid, min < gt < max. (H, W) bool"""
     with np.errstate(invalid="ignore"):
         mask = (gt > protocol.min_depth) & (gt < protocol.max_depth)  # NaN and inf fail
@@ -150,22 +143,39 @@ def depth_metrics(
     gt: np.ndarray,
     valid: np.ndarray | None = None,
     *,
-    protocol: DepthProtocol = DEFAULT_PROTOCOL,
-) -> DepthScore | None:
-    """Score one depth map; None when no pixel has both a truth that counts and a prediction.
+    align: str = "none",
+    crop: str = "none",
+    min_depth: float = 1e-3,
+    max_depth: float = 80.0,
+) -> DepthScore:
+    """Score one depth map.
 
     Args:
         pred: metres, or any unit when aligned by the median; 0, NaN and inf = not predicted. (H, W)
         gt: metres, 0 = unknown. (H, W)
         valid: pixels that are image at all. (H, W) bool
-        protocol: alignment, crop and caps.
+        align: a key of `DEPTH_ALIGNMENTS`.
+        crop: a key of `CROPS`.
+        min_depth: metres.
+        max_depth: metres.
 
     Raises:
-        ShapeError: the maps differ in size; see `resize_depth`.
+        ShapeError: the maps differ in size; see `resample.resize_depth`.
+        DataError: an unknown choice, or no pixel has both a truth that counts and a prediction.
     """
+    score = _score_image(pred, gt, valid, DepthProtocol(align, crop, min_depth, max_depth))
+    if score is None:
+        raise DataError("no pixel has both a truth inside the depth range and a prediction")
+    return score
+
+
+def _score_image(
+    pred: np.ndarray, gt: np.ndarray, valid: np.ndarray | None, protocol: DepthProtocol
+) -> DepthScore | None:
+    """Score one depth map; None when there is nothing to compare."""
     if pred.shape != gt.shape or gt.ndim != 2:
-        raise ShapeError(f"depth_metrics: expected two (H, W), got {pred.shape} and {gt.shape}")
-    wanted = scored_pixels(gt, valid, protocol=protocol)
+        raise ShapeError(f"depth score: expected two (H, W), got {pred.shape} and {gt.shape}")
+    wanted = scored_pixels(gt, valid, protocol)
     mask = wanted & np.isfinite(pred) & (pred > 0)
     if not mask.any():
         return None
@@ -196,7 +206,10 @@ def score_depth(
     pairs: Iterable[tuple[np.ndarray | None, np.ndarray]],
     valid: np.ndarray | None = None,
     *,
-    protocol: DepthProtocol = DEFAULT_PROTOCOL,
+    align: str = "none",
+    crop: str = "none",
+    min_depth: float = 1e-3,
+    max_depth: float = 80.0,
 ) -> DepthReport:
     """Score a set of images: each on its own, then the mean over images.
 
@@ -204,17 +217,18 @@ def score_depth(
         pairs: (prediction or None where it is missing, truth), at any two sizes; a prediction of
             another size goes through `resize_depth`. (h, w) and (H, W)
         valid: pixels that are image at all, the same for all frames. (H, W) bool
-        protocol: alignment, crop and caps.
+        align, crop, min_depth, max_depth: as in `depth_metrics`.
 
     Raises:
-        DataError: no frame has both a prediction and a truth.
+        DataError: an unknown choice, or no frame has both a prediction and a truth.
     """
+    protocol = DepthProtocol(align, crop, min_depth, max_depth)
     scores: list[DepthScore | None] = []
     for pred, gt in pairs:
-        if not scored_pixels(gt, valid, protocol=protocol).any():
+        if not scored_pixels(gt, valid, protocol).any():
             continue  # a frame without truth says nothing about the prediction
         fitted = None if pred is None else resize_depth(pred, gt.shape)
-        score = None if fitted is None else depth_metrics(fitted, gt, valid, protocol=protocol)
+        score = None if fitted is None else _score_image(fitted, gt, valid, protocol)
         scores.append(score)
     return _summarise(scores, protocol)
 
@@ -237,65 +251,3 @@ def _summarise(scores: list[DepthScore | None], protocol: DepthProtocol) -> Dept
         ratio_spread=float(np.std(ratios / np.median(ratios))),
         scores=tuple(scores),
     )
-
-
-def resize_depth(depth: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-    """Resample a depth map bilinearly by the one pixel convention, c' = s (c + 0.5) - 0.5.
-
-    Depth itself is interpolated (as SfMLearner does, not inverse depth), without a low-pass filter.
-    A pixel that would mix in an unknown one (0, NaN, inf) is unknown.
-
-    Args:
-        depth: any unit. (h, w)
-        size: (H, W).
-
-    Returns:
-        The map at the new size, 0 = unknown; the input itself when the size fits. (H, W)
-    """
-    if depth.shape == tuple(size):
-        return depth
-    known = np.isfinite(depth) & (depth > 0)
-    filled = np.where(known, depth, 0.0)
-    holes = _bilinear((~known).astype(np.float64), size)
-    return np.where(holes > 0, 0.0, _bilinear(filled, size))
-
-
-def _bilinear(values: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
-    """Resample along rows, then along columns; borders repeat. (h, w) -> (H, W)"""
-    for axis, wanted in enumerate(size):
-        length = values.shape[axis]
-        centre = np.clip((np.arange(wanted) + 0.5) * length / wanted - 0.5, 0, length - 1)
-        low = np.floor(centre).astype(int)
-        weight = (centre - low)[:, None] if axis == 0 else centre - low
-        high = np.minimum(low + 1, length - 1)
-        values = (1 - weight) * values.take(low, axis) + weight * values.take(high, axis)
-    return values
-
-
-def constant_baseline(
-    truths: Iterable[np.ndarray], *, protocol: DepthProtocol = DEFAULT_PROTOCOL
-) -> float:
-    """Return the constant depth with the least mean abs_rel over the truth it is given, metres.
-
-    Give it the training frames for a baseline without foresight, the scored ones for the best that
-    any constant could do. It is the median weighted by 1 / gt, each image counting the same.
-
-    Args:
-        truths: metres, 0 = unknown. (H, W) each
-        protocol: crop and caps.
-
-    Raises:
-        DataError: no pixel has a truth.
-    """
-    values, weights = [], []
-    for gt in truths:
-        g = gt[scored_pixels(gt, protocol=protocol)].astype(np.float64)
-        if len(g):
-            values.append(g)
-            weights.append(1.0 / (g * len(g)))
-    if not values:
-        raise DataError("no pixel has a truth inside the depth range")
-    value, weight = np.concatenate(values), np.concatenate(weights)
-    order = np.argsort(value)
-    share = np.cumsum(weight[order]) / weight.sum()
-    return float(value[order][np.searchsorted(share, 0.5)])

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a score must beat: one depth for every pixel, one motion for every frame."""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from depthkit.errors import DataError
+from depthkit.evaluation.depth import DepthProtocol, scored_pixels
+from depthkit.evaluation.snippets import chain_relative
+from depthkit.trajectory import Trajectory, exp_se3, inverse, log_se3
+
+
+def constant_depth(truths: Iterable[np.ndarray], protocol: DepthProtocol) -> float:
+    """Return the constant depth with the least mean abs_rel over the truth it is given, metres.
+
+    Give it the training frames for a baseline without foresight, the scored ones for the best that
+    any constant could do. It is the median weighted by 1 / gt, each image counting the same.
+
+    Args:
+        truths: metres, 0 = unknown. (H, W) each
+        protocol: crop and caps.
+
+    Raises:
+        DataError: no pixel has a truth.
+    """
+    values, weights = [], []
+    for gt in truths:
+        g = gt[scored_pixels(gt, None, protocol)].astype(np.float64)
+        if len(g):
+            values.append(g)
+            weights.append(1.0 / (g * len(g)))
+    if not values:
+        raise DataError("no pixel has a truth inside the depth range")
+    value, weight = np.concatenate(values), np.concatenate(weights)
+    order = np.argsort(value)
+    share = np.cumsum(weight[order]) / weight.sum()
+    return float(value[order][np.searchsorted(share, 0.5)])
+
+
+def mean_motion(training: Iterable[Trajectory]) -> np.ndarray:
+    """Average the motion from each pose to the next, as a twist, over training trajectories.
+
+    Returns:
+        T_a_b: points of a frame to the one before. (4, 4)
+
+    Raises:
+        DataError: no trajectory has two poses.
+    """
+    steps = [inverse(t.T_world_cam[:-1]) @ t.T_world_cam[1:] for t in training]
+    twists = log_se3(np.concatenate(steps)) if steps else np.zeros((0, 6))
+    if len(twists) == 0:
+        raise DataError("no training trajectory has two poses to take a motion from")
+    return exp_se3(twists.mean(axis=0))
+
+
+def constant_motion(stamps: np.ndarray, T_a_b: np.ndarray) -> Trajectory:
+    """Repeat one motion from frame to frame: the trajectory of a guess that sees nothing.
+
+    Args:
+        stamps: of the frames. (N,)
+        T_a_b: points of a frame to the one before. (4, 4)
+    """
+    return Trajectory(stamps, chain_relative(np.repeat(T_a_b[None], len(stamps) - 1, axis=0)))
