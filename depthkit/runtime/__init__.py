@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What runs on the robot: numpy and OpenCV, never torch."""
