@@ -12,9 +12,9 @@ from typing import Literal
 
 import cv2
 import numpy as np
-import yaml
 
 from depthkit.errors import DataError
+from depthkit.yaml_text import dump_yaml
 
 Scale = Literal["metric", "relative"]
 
@@ -74,7 +74,7 @@ class DepthFolder:
             "unit": "metres" if self.scale == "metric" else "one unknown factor for all frames",
             "scale_source": self.scale_source,
         }
-        _write(self.folder / "depth.yaml", yaml.safe_dump(record, sort_keys=False).encode())
+        _write(self.folder / "depth.yaml", dump_yaml(record).encode())
 
     def _lower(self, depth_scale: float) -> None:
         for path in self.paths:

@@ -18,7 +18,7 @@ from depthkit.runtime.output import (
     save_cloud,
     save_picture,
 )
-from depthkit.runtime.recording import RerunRecording, SideBySideVideo
+from depthkit.runtime.video import SideBySideVideo
 
 K = np.array([[100.0, 0, 3], [0, 50.0, 2], [0, 0, 1]])
 
@@ -172,18 +172,8 @@ def test_a_folder_that_exists_or_cannot_be_made_is_an_error(tmp_path):
         save_picture(tmp_path / "no" / "x.png", np.zeros((2, 2, 3), np.uint8))
 
 
-def test_rerun_recording_is_written(tmp_path):
-    """The .rrd file holds the frames (skipped where rerun-sdk is not installed)."""
-    pytest.importorskip("rerun", reason="rerun-sdk is not installed (extra [rerun])")
-    recording = RerunRecording(tmp_path / "r.rrd", K=K)
-    for i in range(3):
-        recording.add(i / 10, np.zeros((8, 14, 3), np.uint8), np.ones((8, 14), np.float32), None)
-    recording.close()
-    assert (tmp_path / "r.rrd").stat().st_size > 1000
-
-
 def test_runtime_loads_no_torch():
     """The robot has no torch: importing the writers must not ask for it."""
-    code = "import sys, depthkit.runtime.recording, depthkit.runtime.output; print(*sys.modules)"
+    code = "import sys, depthkit.runtime.video, depthkit.runtime.output; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"torch", "torchvision", "matplotlib", "rerun"} & set(done.stdout.split())
