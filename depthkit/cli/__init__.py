@@ -11,6 +11,7 @@ import difflib
 import errno
 import importlib
 import os
+import select
 import sys
 from collections.abc import Sequence
 
@@ -31,6 +32,7 @@ VERBS = {
 # The machine refused, not the program: these are worth one line, other OSErrors are bugs.
 _REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 
+_STDOUT = 1
 _SIGPIPE_EXIT = 141  # what a shell reports for a program whose reader left
 
 
@@ -114,10 +116,10 @@ def _refusal_line(error: OSError) -> str:
 
 def _leave_broken_pipe(error: BrokenPipeError) -> int:
     """Go quietly when the reader of stdout has left (`| head`); another pipe's end is a bug."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # Python flushes stdout once more at exit: give that flush a place to go.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _SIGPIPE_EXIT
-    raise error
+    poll = select.poll()
+    poll.register(_STDOUT, 0)
+    if not any(event & select.POLLERR for _, event in poll.poll(0)):
+        raise error
+    # Python flushes stdout once more at exit: give that flush a place to go.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), _STDOUT)
+    return _SIGPIPE_EXIT

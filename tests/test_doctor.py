@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`depthkit doctor`: what it says of a whole, a small and a broken installation."""
+
+import json
+from importlib.metadata import version
+
+import pytest
+
+from depthkit import __version__, cli
+from depthkit.cli import doctor
+from depthkit.cli.doctor import State, judge
+from depthkit.cli.extras import PACKAGES, Package
+
+
+def states(**changed: str) -> dict[str, State]:
+    """All packages present, but for those named."""
+    names = [package.module for package in PACKAGES]
+    return {name: State(changed.get(name, "present"), "1.0") for name in names}
+
+
+def test_json_is_one_object_with_true_versions(capsys: pytest.CaptureFixture[str]) -> None:
+    """Machines get one object; the versions are those that import here."""
+    assert cli.main(["doctor", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["depthkit"] == __version__
+    assert report["packages"]["numpy"] == {
+        "state": "present",
+        "detail": version("numpy"),
+        "extra": None,
+    }
+    assert report["can"]["prepare"] == {"able": True, "reason": ""}
+    assert set(report["parts"]) >= {"GPU", "ONNX Runtime", "OpenVINO", "ROS 2 (rclpy)"}
+
+
+def test_text_ends_with_what_can_be_done(capsys: pytest.CaptureFixture[str]) -> None:
+    """People get a table whose last line is the verdict."""
+    assert cli.main(["doctor"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"depthkit {__version__}"
+    assert lines[-1].startswith("can do: prepare, inspect, evaluate")
+
+
+def test_judge_needs_only_the_core_for_preparing_and_scoring() -> None:
+    """Without torch one can prepare, inspect and score; training names what it lacks."""
+    can = judge(states(torch="missing", torchvision="broken"))
+    assert can["prepare"].able and can["inspect"].able and can["evaluate"].able
+    assert not can["train"].able
+    assert can["train"].reason == (
+        "torch is missing, torchvision is broken; run: pip install 'depthkit[train]'"
+    )
+    assert can["infer"] == can["demo"] == can["train"]
+
+
+def test_judge_names_the_limit_of_evaluation_without_plots() -> None:
+    """Scores need no matplotlib, plots do."""
+    can = judge(states(matplotlib="missing"))
+    assert can["evaluate"].able
+    assert "matplotlib" in can["evaluate"].reason
+    assert not can["train"].able
+
+
+def test_judge_refuses_everything_without_the_core() -> None:
+    """A broken core stops every verb."""
+    assert not any(ability.able for ability in judge(states(cv2="broken")).values())
+
+
+def test_text_groups_verbs_that_share_an_answer() -> None:
+    """The verdict says each reason once."""
+    can = judge(states(torch="missing"))
+    text = doctor._abilities_text({verb: vars(ability) for verb, ability in can.items()})
+    assert text.startswith("prepare, inspect, evaluate: yes; train, infer, demo: no (torch is")
+
+
+def test_missing_and_broken_packages_are_told_apart(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: object
+) -> None:
+    """Not installed is missing; installed and failing at import is broken, with the reason."""
+    assert doctor._look_at(Package("absent_module", "absent-dist", "train")).state == "missing"
+    monkeypatch.setattr(doctor.importlib, "import_module", fail_to_import)
+    state = doctor._look_at(Package("numpy", "numpy", None))
+    assert (state.state, state.detail) == ("broken", "ImportError: libgone.so: cannot open")
+
+
+def fail_to_import(name: str) -> None:
+    """Fail as a binary package without its library does."""
+    raise ImportError("libgone.so: cannot open\nmore words")
+
+
+def test_broken_core_is_exit_1(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Only a core that does not work makes the doctor fail."""
+    core = Package("absent_module", "absent-dist", None)
+    monkeypatch.setattr(doctor, "PACKAGES", (*PACKAGES, core))
+    assert cli.main(["doctor"]) == 1
+    assert "the core does not work without absent-dist" in capsys.readouterr().err
+
+
+def test_part_that_fails_does_not_stop_the_report() -> None:
+    """A runtime that breaks while answering is a line of the report."""
+    assert doctor._guarded(lambda: "") == State("missing", "")
+    assert doctor._guarded(lambda: "2.0") == State("present", "2.0")
+    assert doctor._guarded(lambda: str(1 / 0)).state == "broken"

@@ -1,0 +1,251 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The import table of the design: who may import whom, read with `ast` from every file."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+ANY = frozenset({"*"})
+
+# Files that are a part of another one and stand in its row.
+PART_OF = {
+    "strict_yaml": "config",
+    "declared_types": "config",
+    "yaml_text": "config",
+    "rigid": "trajectory",
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one package may import, beside itself, the standard library and `errors`."""
+
+    own: frozenset[str]
+    """Parts of depthkit; `data.snippet` is that module only; `*` is everything."""
+    others: frozenset[str] = ANY
+    """Third-party packages; `*` is everything."""
+    lazy: frozenset[str] = frozenset()
+    """Third-party packages that may be imported inside a function only."""
+
+
+def row(own: str, others: str = "*", lazy: str = "") -> Row:
+    """Write a row as words."""
+    return Row(frozenset(own.split()), frozenset(others.split()), frozenset(lazy.split()))
+
+
+TABLE = {
+    "errors": row("", ""),
+    "config": row("config camera trajectory", "numpy yaml"),
+    "camera": row("config camera trajectory", "numpy yaml"),
+    "trajectory": row("config camera trajectory", "numpy yaml"),
+    "geometry": row("config camera trajectory", "numpy yaml torch kornia"),
+    "losses": row("geometry"),
+    "models": row("geometry"),
+    "data": row("data synth camera trajectory"),
+    "synth": row("data synth camera trajectory"),
+    "tasks": row("losses models geometry data.snippet config"),
+    "evaluation": row("trajectory", "numpy matplotlib"),
+    "training": row("tasks models data evaluation config"),
+    "runtime": row("config camera trajectory", "numpy yaml cv2 onnxruntime", "openvino rerun"),
+    "export": row("models runtime"),
+    "cli": row("*"),
+    "__main__": row("cli"),
+    "__init__": row("", ""),
+    "ros_nodes": Row(frozenset({"runtime"})),
+}
+
+
+@dataclass(frozen=True)
+class Import:
+    """One imported module and where it stands."""
+
+    file: Path
+    line: int
+    module: str
+    at_import: bool
+    """It is imported together with the file, not inside a function."""
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line} imports {self.module}"
+
+
+def read_imports(file: Path, root: Path = CHECKOUT) -> list[Import]:
+    """List the imports of a file with absolute module names."""
+    tree = ast.parse(file.read_text(encoding="utf-8"), filename=str(file))
+    relative = file.relative_to(root)
+    lazy = {id(node) for outer in ast.walk(tree) if _is_lazy(outer) for node in ast.walk(outer)}
+    return [
+        Import(relative, node.lineno, module, id(node) not in lazy)
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+        for module in _modules_of(node, relative, root)
+    ]
+
+
+def _is_lazy(node: ast.AST) -> bool:
+    """A function body, and a block that only type checkers read."""
+    if isinstance(node, ast.If):
+        return ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
+    return isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+
+
+def _modules_of(node: ast.Import | ast.ImportFrom, file: Path, root: Path) -> Iterator[str]:
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+        return
+    package = list(file.parent.parts)[: len(file.parent.parts) - node.level + 1]
+    above = package if node.level else []
+    stem = ".".join([*above, *([node.module] if node.module else [])])
+    for alias in node.names:
+        inside = root.joinpath(*stem.split("."), alias.name)
+        is_module = inside.is_dir() or inside.with_suffix(".py").is_file()
+        yield f"{stem}.{alias.name}" if is_module else stem
+
+
+def place_of(parts: tuple[str, ...]) -> str:
+    """Return the row in which a module stands, for the parts below `depthkit`."""
+    return PART_OF.get(parts[0], parts[0]) if parts else "__init__"
+
+
+def source_place(file: Path) -> str:
+    """Return the row in which a file stands."""
+    parts = file.with_suffix("").parts
+    return "ros_nodes" if parts[0] == "ros_nodes" else place_of(parts[1:])
+
+
+def breach(one: Import) -> str | None:
+    """Say why an import is not allowed, None when it is."""
+    source = source_place(one.file)
+    if source not in TABLE:
+        return f"{one}: '{source}' has no row in the import table of tests/test_imports.py"
+    top, *below = one.module.split(".")
+    if top in ("depthkit", "ros_nodes"):
+        return _own_breach(one, source, tuple(below) if top == "depthkit" else (top,))
+    allowed = TABLE[source].others
+    if top in sys.stdlib_module_names or "*" in allowed or top in allowed:
+        return None
+    if top in TABLE[source].lazy:
+        return f"{one}: import it inside a function" if one.at_import else None
+    return f"{one}: '{source}' may use {_words(allowed)} beside the standard library"
+
+
+def _own_breach(one: Import, source: str, below: tuple[str, ...]) -> str | None:
+    target = place_of(below)
+    allowed = TABLE[source].own
+    # The version, the own row and the error family are open to all; whatever is raised is theirs.
+    if target in {"__init__", source, "errors"} or "*" in allowed or target in allowed:
+        return None
+    if ".".join(below[:2]) in allowed:
+        return None
+    return f"{one}: '{source}' may use {_words(allowed)} of depthkit"
+
+
+def _words(names: frozenset[str]) -> str:
+    return ", ".join(sorted(names)) or "nothing"
+
+
+def project_imports() -> list[Import]:
+    """List all imports of the project's own code."""
+    folders = [CHECKOUT / "depthkit", CHECKOUT / "ros_nodes"]
+    files = sorted(file for folder in folders for file in folder.rglob("*.py"))
+    return [one for file in files for one in read_imports(file)]
+
+
+def test_imports_follow_the_table() -> None:
+    """Every import of every file stands in the table of the design."""
+    imports = project_imports()
+    assert len(imports) > 50, "the reader found next to nothing; look at the folders"
+    breaches = [reason for one in imports if (reason := breach(one))]
+    assert not breaches, "\n" + "\n".join(breaches)
+
+
+def test_verbs_import_heavy_libraries_inside_run() -> None:
+    """A file of the command line loads only the standard library, itself and the errors."""
+    light = {"__init__", "cli", "errors"}
+    heavy = []
+    for one in project_imports():
+        if source_place(one.file) != "cli" or not one.at_import:
+            continue
+        top, *below = one.module.split(".")
+        own = top == "depthkit" and place_of(tuple(below)) in light
+        if not own and top not in sys.stdlib_module_names:
+            heavy.append(f"{one}: import it inside run()")
+    assert not heavy, "\n" + "\n".join(heavy)
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "reason"),
+    [
+        ("losses/a.py", "from depthkit.models import encoder", "may use geometry of depthkit"),
+        ("losses/a.py", "from ..config import X", "may use geometry of depthkit"),
+        ("losses/a.py", "from depthkit import config", "may use geometry of depthkit"),
+        ("camera.py", "import torch.nn", "may use numpy, yaml beside"),
+        ("evaluation/a.py", "def f():\n    import torchvision", "may use matplotlib, numpy"),
+        ("runtime/a.py", "import torch", "may use cv2, numpy, onnxruntime"),
+        ("runtime/a.py", "import openvino", "inside a function"),
+        ("tasks/a.py", "from depthkit.data.sequence import x", "data.snippet"),
+        ("data/a.py", "import depthkit.geometry.warp", "may use camera, data, synth, trajectory"),
+        ("attic/a.py", "import os", "has no row"),
+    ],
+)
+def test_reader_finds_what_is_forbidden(tmp_path: Path, file: str, line: str, reason: str) -> None:
+    """Each way to write a forbidden import is found, with file, line and import."""
+    found = [text for one in imports_of(tmp_path, file, line) if (text := breach(one))]
+    assert len(found) == 1
+    assert found[0].startswith(f"depthkit/{file}:{line.count(chr(10)) + 1} imports ")
+    assert reason in found[0]
+
+
+@pytest.mark.parametrize(
+    ("file", "line"),
+    [
+        ("losses/a.py", "from depthkit.geometry.warp import x\nfrom depthkit.errors import E"),
+        ("losses/a.py", "from . import b\nfrom .b import c"),
+        ("tasks/a.py", "from depthkit.data.snippet import Snippet"),
+        ("tasks/a.py", "from depthkit.data import snippet"),
+        ("geometry/a.py", "import kornia\nfrom depthkit.rigid import x"),
+        ("cli/a.py", "def run():\n    import depthkit.training.loop"),
+        ("runtime/a.py", "from depthkit import __version__\nimport json"),
+        ("runtime/a.py", "def f():\n    import openvino"),
+    ],
+)
+def test_reader_leaves_what_is_allowed(tmp_path: Path, file: str, line: str) -> None:
+    """What the table allows is no breach."""
+    assert [breach(one) for one in imports_of(tmp_path, file, line) if breach(one)] == []
+
+
+def imports_of(root: Path, file: str, text: str) -> list[Import]:
+    """Read the imports of a made-up file in a made-up checkout."""
+    for name in ("data/snippet.py", "models/encoder.py", "losses/b.py", "config.py", file):
+        path = root / "depthkit" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    (root / "depthkit" / file).write_text(text, encoding="utf-8")
+    return read_imports(root / "depthkit" / file, root)
+
+
+LIGHT_STARTS = [
+    "import depthkit",
+    "import depthkit.cli",
+    "import depthkit.config, depthkit.strict_yaml",
+    "from depthkit.cli import main; main(['--help'])",
+    "from depthkit.cli import main; main(['train', '--help'])",
+    "import depthkit.runtime",
+]
+
+
+@pytest.mark.parametrize("code", LIGHT_STARTS)
+def test_light_start_loads_no_heavy_library(code: str) -> None:
+    """What the robot and every --help load holds neither torch nor torchvision nor OpenCV."""
+    if "runtime" in code and not (CHECKOUT / "depthkit/runtime/__init__.py").exists():
+        pytest.skip("depthkit.runtime comes with a later issue")
+    watched = ("torch", "torchvision", "cv2")
+    code += f"; import sys; print(*[m for m in {watched} if m in sys.modules], file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.split() == []
