@@ -51,6 +51,17 @@ def write_tables(
         raise DataError(f"{folder / 'poses.txt'}: cannot write: {error.strerror}") from error
 
 
+def read_settings(path: Path) -> dict[str, Any]:
+    """Read a YAML mapping."""
+    try:
+        record = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise DataError(f"{path}: cannot read: {' '.join(str(error).split())}") from None
+    if not isinstance(record, dict):
+        raise DataError(f"{path}: expected keys and values, got {type(record).__name__}")
+    return record
+
+
 def read_times(path: Path, count: int) -> np.ndarray:
     """Read one time a frame, seconds, rising. (N,)"""
     try:

@@ -25,6 +25,7 @@ from depthkit.data.folder import (
     partial_path,
     publish,
     read_poses,
+    read_settings,
     read_times,
     sequence_header,
     write_depth,
@@ -180,17 +181,6 @@ def read_split(root: Path) -> dict[str, tuple[str, ...]]:
         if not isinstance(names, list):
             raise DataError(f"{path}: {part} must be a list of sequence names, got {names!r}")
     return {part: tuple(str(name) for name in names) for part, names in parts.items()}
-
-
-def read_settings(path: Path) -> dict[str, Any]:
-    """Read a YAML mapping."""
-    try:
-        record = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise DataError(f"{path}: cannot read: {' '.join(str(error).split())}") from None
-    if not isinstance(record, dict):
-        raise DataError(f"{path}: expected keys and values, got {type(record).__name__}")
-    return record
 
 
 def _depth_of(root: Path, settings: Mapping[str, Any]) -> tuple[str, float | None]:

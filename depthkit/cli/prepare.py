@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`depthkit prepare`: video, images or a data set into sequence folders."""
+
+import argparse
+import json
+import os
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from depthkit.data.prepare import Prepared, PrepareOptions
+
+# Written out so that --help needs no import of the importers; a test compares the two.
+FORMATS = ("auto", "images", "video", "kitti-odometry", "kitti-raw", "tum", "sevenscenes")
+
+EPILOG = """\
+The sequence goes to DIR/NAME and is entered in DIR/split.yaml. A source with several sequences
+(KITTI, folders of videos) is prepared whole unless --sequence picks one. --name gives the output
+another name, so that one recording can serve to train and to test:
+  depthkit prepare kitti --out data --sequence 00 --frames 0:200 --name 00_train
+  depthkit prepare kitti --out data --sequence 00 --frames 200:300 --name 00_test --split test
+A run that was killed continues where it stopped when the same command is given again."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = EPILOG
+    parser.add_argument("source", metavar="SOURCE", type=Path, help="folder or video file")
+    parser.add_argument(
+        "--out", metavar="DIR", type=Path, required=True, help="data set folder to write into"
+    )
+    parser.add_argument(
+        "--format", choices=FORMATS, default="auto", help="layout of the source (default: detect)"
+    )
+    _add_selection(parser)
+    _add_camera(parser)
+    _add_output(parser)
+
+
+def _add_selection(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("which frames")
+    group.add_argument("--sequence", metavar="NAME", help="sequence of the source to prepare")
+    group.add_argument(
+        "--frames", metavar="START:STOP", type=_frame_range, default=(0, None), help="only these"
+    )
+    group.add_argument("--every", metavar="N", type=_count, default=1, help="then every n-th")
+    group.add_argument(
+        "--fps", metavar="F", type=_positive, help="frames per second; overrules times found"
+    )
+
+
+def _add_camera(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("camera, poses")
+    known = group.add_mutually_exclusive_group()
+    known.add_argument(
+        "--camera",
+        metavar="FILE",
+        type=Path,
+        help="calibration: depthkit camera.yaml, ROS camera_info YAML or OpenCV YAML",
+    )
+    known.add_argument(
+        "--fov",
+        metavar="DEG",
+        type=_angle,
+        help="no calibration at all: guess a pinhole of this horizontal field of view",
+    )
+    group.add_argument(
+        "--poses", metavar="FILE", type=Path, help="camera poses T_world_cam: TUM, KITTI or EuRoC"
+    )
+    group.add_argument(
+        "--max-gap",
+        metavar="S",
+        type=_positive,
+        default=0.15,
+        help="seconds between two poses a frame may lie between (default: 0.15)",
+    )
+    group.add_argument(
+        "--bayer", choices=("rggb", "bggr", "grbg", "gbrg"), help="frames are raw mosaics"
+    )
+
+
+def _add_output(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("output")
+    group.add_argument("--size", metavar="HxW", type=_size, help="of stored frames, e.g. 128x416")
+    group.add_argument(
+        "--fit",
+        choices=("stretch", "crop"),
+        default="stretch",
+        help="another aspect ratio keeps all pixels, or cuts the longer side (default: stretch)",
+    )
+    group.add_argument("--name", metavar="NAME", help="name of the written sequence")
+    group.add_argument(
+        "--split", choices=("train", "val", "test"), default="train", help="(default: train)"
+    )
+    group.add_argument(
+        "--ext", choices=("jpg", "png"), default="jpg", help="of frames (default: jpg)"
+    )
+    group.add_argument("--force", action="store_true", help="replace sequences that exist")
+    group.add_argument(
+        "--workers", metavar="N", type=_count, default=_cores(), help="threads (default: all cores)"
+    )
+    group.add_argument("--json", action="store_true", help="print one object instead of a table")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Prepare the source and report what was written."""
+    from depthkit.data.prepare import prepare
+
+    options = _options(args)
+    results = _with_progress(lambda watcher: prepare(options, watcher))
+    for result in results:
+        for message in result.unreadable:
+            print(f"depthkit: skipped: {message}", file=sys.stderr)
+    if args.json:
+        print(json.dumps({"out": str(args.out), "sequences": [_record(r) for r in results]}))
+    else:
+        print("\n".join(_line(result) for result in results))
+
+
+def _options(args: argparse.Namespace) -> "PrepareOptions":
+    from depthkit.camera import load_source_camera
+    from depthkit.data.prepare import PrepareOptions
+
+    values = {key: value for key, value in vars(args).items() if key not in ("frames", "json")}
+    values["camera"] = load_source_camera(args.camera) if args.camera else None
+    return PrepareOptions(**values, start=args.frames[0], stop=args.frames[1])
+
+
+def _with_progress(work: Any) -> "list[Prepared]":
+    """Run with a progress bar on stderr; notes appear above it."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    from depthkit.data.prepare import Watcher
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bar:
+
+        def begin(name: str, total: int) -> None:
+            bar.add_task(name, total=total)
+
+        def advance(count: int) -> None:
+            bar.advance(bar.task_ids[-1], count)
+
+        def note(text: str) -> None:
+            bar.console.print(
+                f"depthkit: note: {text}", markup=False, highlight=False, soft_wrap=True
+            )
+
+        result: list[Prepared] = work(Watcher(begin, advance, note))
+        return result
+
+
+def _record(result: "Prepared") -> dict[str, Any]:
+    height, width = result.size
+    return {
+        "name": result.name,
+        "path": str(result.path),
+        "format": result.format,
+        "split": result.split,
+        "frames": result.frames,
+        "height": height,
+        "width": width,
+        "poses": result.poses,
+        "depth": result.depth,
+        "unreadable": list(result.unreadable),
+        "notes": list(result.notes),
+    }
+
+
+def _line(result: "Prepared") -> str:
+    height, width = result.size
+    return (
+        f"{result.path}: {result.frames} frames {width}x{height} ({result.format}), "
+        f"{result.poses} poses, {result.depth} depth, {len(result.unreadable)} unreadable, "
+        f"split {result.split}"
+    )
+
+
+# --- argument types ------------------------------------------------------------------------------
+
+
+def _size(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d+)x(\d+)", text)
+    if match is None or 0 in (int(match[1]), int(match[2])):
+        raise argparse.ArgumentTypeError(f"expected HEIGHTxWIDTH such as 128x416, got {text!r}")
+    return int(match[1]), int(match[2])
+
+
+def _frame_range(text: str) -> tuple[int, int | None]:
+    match = re.fullmatch(r"(\d*):(\d*)", text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"expected START:STOP such as 0:200, got {text!r}")
+    return int(match[1] or 0), int(match[2]) if match[2] else None
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number above 0, got {text!r}")
+    return int(text)
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
+    return value
+
+
+def _angle(text: str) -> float:
+    value = _positive(text)
+    if value >= 170:
+        raise argparse.ArgumentTypeError(f"expected degrees between 0 and 170, got {text!r}")
+    return value
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1

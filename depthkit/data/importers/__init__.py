@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The formats `prepare` reads, one module each, and how a source is told apart."""
+
+from pathlib import Path
+from types import ModuleType
+
+from depthkit.data.importers import images, kitti_odometry, kitti_raw, sevenscenes, tum, video
+from depthkit.data.importers.source import ImportOptions, Source, with_poses
+from depthkit.errors import DataError
+
+# In the order of detection: the most particular layout first, plain pictures last.
+FORMATS: dict[str, ModuleType] = {
+    "kitti-odometry": kitti_odometry,
+    "kitti-raw": kitti_raw,
+    "tum": tum,
+    "sevenscenes": sevenscenes,
+    "video": video,
+    "images": images,
+}
+
+
+def find_sequences(root: Path, name: str = "auto") -> tuple[str, dict[str, Path]]:
+    """Return the format of a source and the sequences in it, by name.
+
+    Raises:
+        DataError: nothing is there, or nothing of the format.
+    """
+    if not root.exists():
+        raise DataError(f"{root}: source not found")
+    if root.is_dir() and not any(root.iterdir()):
+        raise DataError(f"{root}: folder is empty; expected frames, a video or a data set")
+    for candidate in FORMATS if name == "auto" else (name,):
+        sequences = FORMATS[candidate].find(root)
+        if sequences:
+            return candidate, sequences
+    if name == "auto":
+        raise DataError(f"{root}: no frames found; expected one of {', '.join(FORMATS)}")
+    raise DataError(f"{root}: no {name} sequence found; is this the folder that holds it?")
+
+
+def load_source(format_name: str, place: Path, name: str, options: ImportOptions) -> Source:
+    """Load one sequence, with the user's poses where a file was given."""
+    return with_poses(FORMATS[format_name].load(place, name, options), options)

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""7-Scenes: frame-%06d.{color,depth,pose}.* in a folder or in seq-* folders; depth in mm.
+
+Colour and depth are not registered to the pixel; the data set publishes one K for both (585, 320,
+240). Frames carry no times: they were taken at 30 Hz, so time is frame number / 30.
+"""
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from depthkit.data.image_io import list_images, read_uint16
+from depthkit.data.importers.source import (
+    DepthSource,
+    FrameRef,
+    ImportOptions,
+    Source,
+    first_size,
+    pinhole_of,
+    read_matrix,
+)
+
+FPS = 30.0
+K_DEFAULT = np.array([[585.0, 0.0, 320.0], [0.0, 585.0, 240.0], [0.0, 0.0, 1.0]])
+DEPTH_SCALE = 1000.0
+INVALID = 65535
+ROTATION_TOLERANCE = 1e-2
+_COLOUR = re.compile(r"frame-(\d+)\.color$")
+
+
+def find(root: Path) -> dict[str, Path]:
+    """Return folders of frame-*.color.* files: `root` itself or the seq-* in it."""
+    if not root.is_dir():
+        return {}
+    if _colour_files(root):
+        return {root.resolve().name: root}
+    return {p.name: p for p in sorted(root.iterdir()) if p.is_dir() and _colour_files(p)}
+
+
+def load(place: Path, name: str, options: ImportOptions) -> Source:
+    """Take frames by their number; missing numbers leave a gap in time."""
+    files = _colour_files(place)
+    times = np.array(sorted(files)) / (options.fps or FPS)
+    frames = [files[number] for number in sorted(files)]
+    prefixes = [place / path.name.split(".")[0] for path in frames]
+    poses, bad = _poses([Path(f"{prefix}.pose.txt") for prefix in prefixes])
+    K, calibration = _intrinsics(place, options)
+    return Source(
+        name=name,
+        format="sevenscenes",
+        frames=tuple(FrameRef(path) for path in frames),
+        times=times,
+        camera=options.camera or pinhole_of(K, first_size(frames, place)),
+        poses=poses,
+        depth=_depth([Path(f"{prefix}.depth.png") for prefix in prefixes]),
+        notes=(f"{bad} of {len(frames)} frames have no usable pose",) if bad else (),
+        origin={"calibration": calibration},
+    )
+
+
+def read_depth(path: Path) -> np.ndarray:
+    """Read depth in metres, 0 = unknown. (H, W) float32"""
+    raw = read_uint16(path)
+    return np.where(raw == INVALID, 0, raw).astype(np.float32) / np.float32(DEPTH_SCALE)
+
+
+def _colour_files(folder: Path) -> dict[int, Path]:
+    matches = ((_COLOUR.match(path.stem), path) for path in list_images(folder))
+    return {int(match[1]): path for match, path in matches if match}
+
+
+def _intrinsics(place: Path, options: ImportOptions) -> tuple[np.ndarray, str]:
+    for folder in (place, options.root):
+        path = folder / "camera-intrinsics.txt"
+        if path.is_file():
+            return read_matrix(path, (3, 3)), "--camera" if options.camera else path.name
+    return K_DEFAULT, "--camera" if options.camera else "published for 7-Scenes"
+
+
+def _poses(paths: list[Path]) -> tuple[np.ndarray | None, int]:
+    """Read 4x4 poses; those that are missing, not finite or no rotation are unknown."""
+    poses = np.full((len(paths), 4, 4), np.nan)
+    for i, path in enumerate(paths):
+        T = read_matrix(path, (4, 4)) if path.is_file() else poses[i]
+        error = np.abs(T[:3, :3] @ T[:3, :3].T - np.eye(3)).max()
+        if np.isfinite(T).all() and error < ROTATION_TOLERANCE and np.linalg.det(T[:3, :3]) > 0:
+            poses[i] = T
+    unknown = int(np.isnan(poses).any(axis=(1, 2)).sum())
+    return (None if unknown == len(paths) else poses), unknown
+
+
+def _depth(paths: list[Path]) -> DepthSource | None:
+    present = tuple(path if path.is_file() else None for path in paths)
+    return DepthSource(present, read_depth, DEPTH_SCALE) if any(present) else None

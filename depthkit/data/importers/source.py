@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an importer hands over: where frames lie, when they were taken, with which camera.
+
+An importer is a module with `find(root)`, the sequences a folder or file holds by name (none when
+it is of another format), and `load(place, name, options)`, one of them as a `Source`. It writes
+nothing: `prepare` does the rest, the same for all.
+"""
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from depthkit.camera import Camera, SourceCamera, load_source_camera
+from depthkit.data.image_io import UnreadableImageError, read_rgb
+from depthkit.errors import DataError
+from depthkit.trajectory import detect_format, interpolate_poses, load_kitti, load_trajectory
+
+DEFAULT_FPS = 30.0
+CALIBRATION_NAMES = ("camera.yaml", "camera_info.yaml", "calibration.yaml", "ost.yaml", "K.txt")
+
+
+@dataclass(frozen=True)
+class FrameRef:
+    """One frame: a picture file, or the index-th picture of a video file."""
+
+    path: Path
+    index: int | None = None
+
+
+@dataclass(frozen=True)
+class DepthSource:
+    """Depth beside the frames, as pictures on the frame's pixels or as points to be projected."""
+
+    paths: tuple[Path | None, ...]
+    """One a frame, None where there is none."""
+    read: Callable[[Path], np.ndarray]
+    """Metres, 0 = unknown, (H, W) of the source frame; or points in the camera frame, (N, 3)."""
+    scale: float
+    """Stored PNG value per metre."""
+    kind: str = "metric"
+    is_points: bool = False
+
+
+@dataclass(frozen=True)
+class Source:
+    """One sequence as its importer found it."""
+
+    name: str
+    format: str
+    frames: tuple[FrameRef, ...]
+    times: np.ndarray
+    """Seconds, rising. (N,)"""
+    camera: SourceCamera
+    poses: np.ndarray | None = None
+    """T_world_cam, NaN where unknown. (N, 4, 4)"""
+    depth: DepthSource | None = None
+    notes: tuple[str, ...] = ()
+    """What the user should hear: parts that are missing, values that were guessed."""
+    origin: dict[str, Any] = field(default_factory=dict)
+    """Plain values for the `source` section of camera.yaml."""
+
+
+@dataclass(frozen=True)
+class ImportOptions:
+    """What the user said about a source."""
+
+    root: Path
+    camera: SourceCamera | None = None
+    fov: float | None = None
+    """Horizontal field of view in degrees: a guess for sources without calibration."""
+    fps: float | None = None
+    max_gap: float = 0.15
+    """Seconds between two poses over which one may be interpolated."""
+    poses: Path | None = None
+    start: int = 0
+    stop: int | None = None
+    every: int = 1
+
+
+def select(source: Source, options: ImportOptions) -> Source:
+    """Keep frames start:stop, every n-th of them."""
+    keep = np.arange(len(source.frames))[options.start : options.stop : options.every]
+    if len(keep) == 0:
+        raise DataError(
+            f"{source.name}: frames {options.start}:{options.stop or ''} of a sequence of "
+            f"{len(source.frames)} are none"
+        )
+    depth = source.depth
+    if depth is not None:
+        depth = replace(depth, paths=tuple(depth.paths[i] for i in keep))
+    return replace(
+        source,
+        frames=tuple(source.frames[i] for i in keep),
+        times=source.times[keep],
+        poses=None if source.poses is None else source.poses[keep],
+        depth=depth,
+    )
+
+
+def with_poses(source: Source, options: ImportOptions) -> Source:
+    """Take the poses from the user's file, when there is one, instead of the source's own."""
+    if options.poses is None:
+        return source
+    if detect_format(options.poses) == "kitti":
+        trajectory = load_kitti(options.poses, stamps=source.times)
+    else:
+        trajectory = load_trajectory(options.poses, repeats="first")
+    poses, known = interpolate_poses(trajectory, source.times, options.max_gap)
+    if not known.any():
+        raise DataError(
+            f"{options.poses}: no pose within {options.max_gap:g} s of a frame; poses span "
+            f"{trajectory.stamps[0]:.3f} to {trajectory.stamps[-1]:.3f} s, frames "
+            f"{source.times[0]:.3f} to {source.times[-1]:.3f} s"
+        )
+    return replace(source, poses=poses, origin={**source.origin, "poses": options.poses.name})
+
+
+# --- helpers of importers ------------------------------------------------------------------------
+
+
+def find_camera(
+    places: Iterable[Path],
+    size: tuple[int, int],
+    options: ImportOptions,
+    *,
+    fallback: tuple[SourceCamera, str] | None = None,
+) -> tuple[SourceCamera, str]:
+    """Return the camera and where it came from.
+
+    The first there is of: --camera, a calibration file in one of the places, the data set's own
+    published values, the guess of --fov.
+
+    Args:
+        places: folders to look in, in order.
+        size: (H, W) of the frames.
+        options: holds --camera and --fov.
+        fallback: published camera and a word on where from.
+    """
+    if options.camera is not None:
+        return options.camera, "--camera"
+    places = list(places)
+    for path in (place / name for place in places for name in CALIBRATION_NAMES):
+        if path.is_file():
+            return _load_calibration(path, size), path.name
+    if fallback is not None:
+        return fallback
+    if options.fov is None:
+        raise DataError(
+            f"{places[0]}: calibration missing (no {', '.join(CALIBRATION_NAMES)}); give --camera "
+            "camera.yaml, or --fov DEGREES to guess a pinhole"
+        )
+    return guess_camera(options.fov, size), f"guessed from --fov {options.fov:g}"
+
+
+def guess_camera(fov: float, size: tuple[int, int]) -> SourceCamera:
+    """Return a pinhole with its principal point in the middle; fov is horizontal, degrees."""
+    height, width = size
+    f = width / (2 * math.tan(math.radians(fov) / 2))
+    return SourceCamera(Camera(width, height, f, f, (width - 1) / 2, (height - 1) / 2))
+
+
+def read_matrix(path: Path, shape: tuple[int, int]) -> np.ndarray:
+    """Read a text file of numbers as a matrix."""
+    try:
+        values = np.array(path.read_text(encoding="utf-8").split(), dtype=np.float64)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot read numbers: {error}") from None
+    if values.size != shape[0] * shape[1]:
+        raise DataError(f"{path}: expected {shape[0]}x{shape[1]} numbers, got {values.size}")
+    return values.reshape(shape)
+
+
+def pinhole_of(K: np.ndarray, size: tuple[int, int]) -> SourceCamera:
+    """Build an undistorted camera from K (3, 3) and (H, W)."""
+    fx, fy, cx, cy = (float(K[i]) for i in ((0, 0), (1, 1), (0, 2), (1, 2)))
+    return SourceCamera(Camera(size[1], size[0], fx, fy, cx, cy))
+
+
+def first_size(paths: Iterable[Path], place: Path) -> tuple[int, int]:
+    """Return (H, W) of the first picture that can be read."""
+    for path in paths:
+        try:
+            height, width = read_rgb(path).shape[:2]
+        except UnreadableImageError:
+            continue
+        return height, width
+    raise DataError(f"{place}: no readable image")
+
+
+def frame_times(count: int, fps: float | None) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return times of frames that carry none, and a note when the rate is a guess."""
+    if fps is not None:
+        return np.arange(count) / fps, ()
+    note = f"no times in the source: {DEFAULT_FPS:g} frames/s assumed; give --fps to change it"
+    return np.arange(count) / DEFAULT_FPS, (note,)
+
+
+def _load_calibration(path: Path, size: tuple[int, int]) -> SourceCamera:
+    """Read a camera file, or a 3x3 K of frames of the given size."""
+    if path.suffix == ".txt":
+        return pinhole_of(read_matrix(path, (3, 3)), size)
+    return load_source_camera(path)

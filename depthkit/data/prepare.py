@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a source of any format to sequences of a data set: choose, convert, add to split.yaml."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from depthkit.camera import SourceCamera
+from depthkit.data.conversion import convert, fingerprint, stored_fingerprint
+from depthkit.data.folder import check_free
+from depthkit.data.frame_conversion import Conversion
+from depthkit.data.importers import find_sequences, load_source
+from depthkit.data.importers.source import ImportOptions, select
+from depthkit.data.sequence import SPLITS, read_split, write_split
+from depthkit.data.undistort import build_geometry
+from depthkit.errors import DataError
+
+NAMED_BY_USER = ("images", "video", "sevenscenes", "tum")
+"""Formats where a folder is no name of a sequence: with one in it, --sequence names the output."""
+
+
+@dataclass(frozen=True)
+class PrepareOptions:
+    """What `depthkit prepare` was asked for."""
+
+    source: Path
+    out: Path
+    format: str = "auto"
+    camera: SourceCamera | None = None
+    fov: float | None = None
+    fps: float | None = None
+    poses: Path | None = None
+    size: tuple[int, int] | None = None
+    fit: str = "stretch"
+    every: int = 1
+    start: int = 0
+    stop: int | None = None
+    sequence: str | None = None
+    name: str | None = None
+    split: str = "train"
+    max_gap: float = 0.15
+    bayer: str | None = None
+    ext: str = "jpg"
+    force: bool = False
+    workers: int = 2
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What became of one sequence."""
+
+    name: str
+    path: Path
+    format: str
+    split: str
+    frames: int
+    size: tuple[int, int]
+    poses: int
+    """Frames with a pose."""
+    depth: int
+    """Frames with depth."""
+    unreadable: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Watcher:
+    """Whom to tell: frames are about to be done, frames are done, something is worth a word."""
+
+    begin: Callable[[str, int], None] = lambda name, total: None
+    advance: Callable[[int], None] = lambda count: None
+    note: Callable[[str], None] = lambda text: None
+
+
+def prepare(options: PrepareOptions, watcher: Watcher = Watcher()) -> list[Prepared]:  # noqa: B008
+    """Write the chosen sequences of a source as sequence folders of a data set.
+
+    Raises:
+        DataError: nothing to read, no calibration, an output that exists; nothing half-written.
+    """
+    format_name, places = find_sequences(options.source, options.format)
+    chosen = choose(places, format_name, options)
+    _check_output(options)
+    plans = [_plan(options, format_name, place, name) for name, place in chosen.items()]
+    finished = _finished(plans, force=options.force)
+    is_new = not options.out.exists()
+    try:
+        return [_convert(plan, options, watcher, finished=plan.path in finished) for plan in plans]
+    except DataError:
+        if is_new:
+            with suppress(OSError):  # not empty: an earlier sequence of this run is in it
+                options.out.rmdir()
+        raise
+
+
+def choose(places: dict[str, Path], format_name: str, options: PrepareOptions) -> dict[str, Path]:
+    """Return the sequences to prepare under the names they will get.
+
+    --sequence picks one of several; a folder or video that is one sequence by itself takes it as
+    its name. --name names the output of the one that is picked.
+    """
+    wanted, name = options.sequence, options.name
+    if wanted is not None and wanted in places:
+        places = {wanted: places[wanted]}
+    elif wanted is not None and len(places) == 1 and format_name in NAMED_BY_USER:
+        places = {wanted: next(iter(places.values()))}
+    elif wanted is not None:
+        raise DataError(f"{options.source}: no sequence {wanted!r}; it holds {', '.join(places)}")
+    if name is not None and len(places) > 1:
+        raise DataError(
+            f"{options.source}: --name needs one sequence, this holds {', '.join(places)}; "
+            "pick one with --sequence"
+        )
+    places = places if name is None else {name: next(iter(places.values()))}
+    for output in places:
+        if not output or output[0] == "." or "/" in output or output == "split.yaml":
+            raise DataError(f"{output!r} cannot name a sequence; choose one with --name")
+    return places
+
+
+def add_to_split(out: Path, name: str, part: str) -> None:
+    """Put a sequence into one part of split.yaml and out of the others."""
+    split = {key: [n for n in names if n != name] for key, names in read_split(out).items()}
+    split[part].append(name)
+    write_split(out, **split)
+
+
+def _check_output(options: PrepareOptions) -> None:
+    """Refuse early what would fail late."""
+    if options.split not in SPLITS:
+        raise DataError(f"split must be one of {', '.join(SPLITS)}, got {options.split!r}")
+    if (options.out / "camera.yaml").exists():
+        raise DataError(
+            f"{options.out}: is a sequence; --out is the data set folder that sequences go into"
+        )
+    if options.out.exists() and not options.out.is_dir():
+        raise DataError(f"{options.out}: is a file; --out is the data set folder")
+    read_split(options.out)
+
+
+def _plan(options: PrepareOptions, format_name: str, place: Path, name: str) -> Conversion:
+    """Load a source and decide everything about its output."""
+    about = ImportOptions(
+        root=options.source,
+        camera=options.camera,
+        fov=options.fov,
+        fps=options.fps,
+        max_gap=options.max_gap,
+        poses=options.poses,
+        start=options.start,
+        stop=options.stop,
+        every=options.every,
+    )
+    source = select(load_source(format_name, place, name, about), about)
+    if (np.diff(source.times) <= 0).any():
+        i = int(np.argmax(np.diff(source.times) <= 0))
+        raise DataError(
+            f"{name}: frame {i + 1} is not later than frame {i}; give --fps to number them"
+        )
+    return Conversion(
+        source=source,
+        geometry=build_geometry(source.camera, options.size, options.fit),
+        path=options.out / name,
+        ext=options.ext,
+        bayer=options.bayer,
+        settings=(
+            ("start", options.start),
+            ("stop", options.stop),
+            ("every", options.every),
+            ("fit", options.fit),
+            ("max_gap", options.max_gap),
+        ),
+    )
+
+
+def _finished(plans: list[Conversion], *, force: bool) -> set[Path]:
+    """Return the outputs an earlier run, stopped before its last sequence, has finished.
+
+    Raises:
+        DataError: there is nothing left to do, or an output that exists is of other settings.
+    """
+    existing = [plan for plan in plans if plan.path.exists()]
+    if force or not existing:
+        return set()
+    same = {plan.path for plan in existing if stored_fingerprint(plan.path) == fingerprint(plan)}
+    for plan in existing:
+        if len(existing) == len(plans) or plan.path not in same:
+            check_free(plan.path, force=False)
+    return same
+
+
+def _convert(
+    plan: Conversion, options: PrepareOptions, watcher: Watcher, *, finished: bool
+) -> Prepared:
+    """Write one sequence and enter it in split.yaml, or report the one that is there."""
+    source = plan.source
+    for text in source.notes:
+        watcher.note(f"{plan.path.name}: {text}")
+    skipped: dict[int, str] = {}
+    if finished:
+        watcher.note(f"{plan.path.name}: finished by an earlier run, kept")
+    else:
+        watcher.begin(plan.path.name, len(source.frames))
+        skipped = convert(
+            plan, workers=options.workers, force=options.force, advance=watcher.advance
+        )
+    add_to_split(options.out, plan.path.name, options.split)
+    return _report(plan, options.split, skipped)
+
+
+def _report(plan: Conversion, split: str, skipped: dict[int, str]) -> Prepared:
+    source = plan.source
+    kept = [i for i in range(len(source.frames)) if i not in skipped]
+    poses = np.full((len(source.frames), 1, 1), np.nan) if source.poses is None else source.poses
+    depths = () if source.depth is None else source.depth.paths
+    return Prepared(
+        name=plan.path.name,
+        path=plan.path,
+        format=source.format,
+        split=split,
+        frames=len(kept),
+        size=plan.geometry.camera.size,
+        poses=int(np.isfinite(poses[kept]).all(axis=(1, 2)).sum()),
+        depth=sum(1 for i in kept if depths and depths[i] is not None),
+        unreadable=tuple(skipped.values()),
+        notes=source.notes,
+    )
