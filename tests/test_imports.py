@@ -52,7 +52,7 @@ TABLE = {
     "tasks": row("losses models geometry data.snippet config"),
     "evaluation": row("trajectory", "numpy matplotlib"),
     "training": row("tasks models data evaluation config"),
-    "runtime": row("config camera trajectory", "numpy yaml cv2 onnxruntime", "openvino rerun"),
+    "runtime": row("config camera trajectory", "numpy cv2 onnxruntime", "openvino"),
     "export": row("models runtime"),
     "cli": row("*"),
     "__main__": row("cli"),
@@ -247,5 +247,5 @@ def test_light_start_loads_no_heavy_library(code: str) -> None:
         pytest.skip("depthkit.runtime comes with a later issue")
     watched = ("torch", "torchvision", "cv2")
     code += f"; import sys; print(*[m for m in {watched} if m in sys.modules], file=sys.stderr)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stderr.split() == []
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "\n")
