@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Frames one after the other: a sequence folder, a folder of images or a video, without labels.
+
+A frame that cannot be read is passed on with the reason, so that the caller can count it.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from depthkit.camera import Camera, SourceCamera, load_source_camera
+from depthkit.data.image_io import UnreadableImageError, read_rgb
+from depthkit.data.importers import find_sequences, load_source
+from depthkit.data.importers.source import ImportOptions, Source
+from depthkit.data.importers.video import read_frames
+from depthkit.data.sequence import Sequence, open_dataset, open_sequence
+from depthkit.errors import DataError
+
+# Importers ask for a camera; inference can do without one.
+_NO_CAMERA = SourceCamera(Camera(1, 1, 1.0, 1.0, 0.0, 0.0))
+
+
+@dataclass(frozen=True)
+class StreamFrame:
+    """One frame of a stream."""
+
+    index: int
+    """In the source, counted from 0."""
+    name: str
+    """For files about this frame, without suffix."""
+    time: float
+    """Seconds."""
+    rgb: np.ndarray | None
+    """(H, W, 3) uint8, None where it cannot be read."""
+    problem: str = ""
+    """Why not."""
+
+
+@dataclass(frozen=True)
+class FrameStream:
+    """An opened source of frames."""
+
+    path: Path
+    camera: Camera | None
+    """Of the frames, where a calibration is known."""
+    times: np.ndarray
+    """Seconds, rising. (N,)"""
+    notes: tuple[str, ...]
+    """What the user should hear."""
+    frames: Callable[[], Iterator[StreamFrame]]
+    """Reads from the start, one frame in memory at a time."""
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+
+def open_stream(path: Path, *, camera: Path | None = None, every: int = 1) -> FrameStream:
+    """Open a source of frames.
+
+    Args:
+        path: sequence folder, folder of images (natural order) or video file.
+        camera: calibration of images or video, undistorted.
+        every: take every n-th frame.
+
+    Raises:
+        DataError: nothing to read there, or a camera that does not fit.
+    """
+    if (path / "split.yaml").exists():
+        dataset = open_dataset(path)
+        names = ", ".join(dataset.train + dataset.val + dataset.test)
+        raise DataError(f"{path}: is a data set; give one of its sequences ({names})")
+    if (path / "camera.yaml").exists() and (path / "frames").is_dir():
+        if camera is not None:
+            raise DataError(f"{path}: a sequence has its own camera.yaml; leave out --camera")
+        return _stream_sequence(open_sequence(path), every)
+    source = _open_source(path, None if camera is None else _load_pinhole(camera))
+    return _stream_source(path, source, every)
+
+
+def _stream_sequence(sequence: Sequence, every: int) -> FrameStream:
+    chosen = range(0, len(sequence), every)
+
+    def frames() -> Iterator[StreamFrame]:
+        for i in chosen:
+            rgb, problem = _try_to_read(partial(sequence.read_frame, i))
+            yield StreamFrame(i, sequence.frames[i].stem, float(sequence.times[i]), rgb, problem)
+
+    return FrameStream(sequence.root, sequence.camera, sequence.times[::every], (), frames)
+
+
+def _open_source(path: Path, camera: SourceCamera | None) -> Source:
+    """Let the importers of videos and image folders find the frames and their times."""
+    format_name, places = find_sequences(path, "video" if path.is_file() else "images")
+    if len(places) > 1:
+        raise DataError(f"{path}: holds {len(places)} folders of images; give one of them")
+    name, place = next(iter(places.items()))
+    options = ImportOptions(root=path, camera=camera or _NO_CAMERA)
+    return load_source(format_name, place, name, options)
+
+
+def _stream_source(path: Path, source: Source, every: int) -> FrameStream:
+    camera = None if source.camera is _NO_CAMERA else source.camera.camera
+    read = _read_video if source.frames[0].index is not None else _read_images
+
+    def frames() -> Iterator[StreamFrame]:
+        for frame in read(source, every):
+            _check_size(frame, camera, path)
+            yield frame
+
+    return FrameStream(path, camera, source.times[::every], source.notes, frames)
+
+
+def _read_images(source: Source, every: int) -> Iterator[StreamFrame]:
+    paths = [frame.path for frame in source.frames]
+    unique = len({path.stem for path in paths}) == len(paths)
+    for i in range(0, len(paths), every):
+        rgb, problem = _try_to_read(partial(read_rgb, paths[i]))
+        name = paths[i].stem if unique else paths[i].name
+        yield StreamFrame(i, name, float(source.times[i]), rgb, problem)
+
+
+def _read_video(source: Source, every: int) -> Iterator[StreamFrame]:
+    wanted = range(0, len(source.frames), every)
+    for i, rgb in read_frames(source.frames[0].path, wanted):
+        problem = "" if rgb is not None else f"{source.frames[0].path}: frame {i} does not decode"
+        yield StreamFrame(i, f"{i:06d}", float(source.times[i]), rgb, problem)
+
+
+def _try_to_read(read: Callable[[], np.ndarray]) -> tuple[np.ndarray | None, str]:
+    try:
+        return read(), ""
+    except UnreadableImageError as error:
+        return None, str(error)
+
+
+def _load_pinhole(path: Path) -> SourceCamera:
+    camera = load_source_camera(path)
+    if camera.is_distorted:
+        raise DataError(
+            f"{path}: inference takes undistorted frames; run 'depthkit prepare' with this camera "
+            "and give the sequence folder"
+        )
+    return camera
+
+
+def _check_size(frame: StreamFrame, camera: Camera | None, path: Path) -> None:
+    if camera is None or frame.rgb is None or frame.rgb.shape[:2] == camera.size:
+        return
+    height, width = frame.rgb.shape[:2]
+    raise DataError(
+        f"{path}: frame {frame.name} is {width}x{height} but the calibration is for "
+        f"{camera.width}x{camera.height}; give the calibration of this size"
+    )
