@@ -1,0 +1,236 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The data doctor: looks through one sequence and says whether it can teach depth, and how.
+
+`inspect_sequence` looks at every frame; `suggest_shifts` reads a few dozen and takes seconds.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from functools import lru_cache
+
+import numpy as np
+
+from depthkit.data.inspect import faults as find
+from depthkit.data.inspect.ladder import (
+    LADDER,
+    GapFigures,
+    Pair,
+    choose_gap,
+    climb,
+    is_enough,
+    is_lost,
+)
+from depthkit.data.inspect.pictures import Picture, View, read_picture, view_of
+from depthkit.data.inspect.poses import check_camera, check_poses
+from depthkit.data.inspect.record import EXCLUDING, FAULTS, FrameFigures, Inspection
+from depthkit.data.inspect.scan import Scan, scan_frames
+from depthkit.data.inspect.verdict import advise, judge
+from depthkit.data.sequence import Sequence
+from depthkit.errors import DataError
+
+ANCHORS = 16
+QUICK_ANCHORS = 8
+TURN_FLOW = 5.0
+"""Training pixels of flow at which a rotation is told from a translation; sets the wide gap."""
+MAX_WIDE_GAP = 10
+NOT_A_PICTURE = "camera.yaml says"
+
+
+class _Reader:
+    """Frames of one sequence with the reasons of those that do not read."""
+
+    def __init__(self, seq: Sequence, view: View) -> None:
+        self.seq, self.view = seq, view
+        self.reasons: dict[int, str] = {}
+        self.get: Callable[[int], Picture | None] = lru_cache(maxsize=8)(self._read)
+
+    def _read(self, i: int) -> Picture | None:
+        if i >= len(self.seq):
+            return None
+        try:
+            return read_picture(self.seq, i, self.view)
+        except DataError as error:
+            self.reasons[i] = str(error)
+            return None
+
+
+def suggest_shifts(seq: Sequence, *, anchors: int = QUICK_ANCHORS) -> tuple[int, ...]:
+    """Suggest source shifts for training from a sample of the frames.
+
+    Args:
+        seq: the sequence.
+        anchors: frames to start from, spread over the sequence.
+
+    Returns:
+        (-gap, gap), frames.
+
+    Raises:
+        DataError: no gap shows enough parallax; the message says what was seen.
+    """
+    view = view_of(seq)
+    figures, _ = _climb(seq, _Reader(seq, view), anchors, enough=is_enough)
+    gap, reason = choose_gap(figures)
+    if gap is None:
+        raise DataError(f"{seq.name}: no shift to suggest: {reason}; run 'depthkit inspect'")
+    return (-gap, gap)
+
+
+def inspect_sequence(
+    seq: Sequence,
+    *,
+    max_frames: int | None = None,
+    tick: Callable[[], None] = lambda: None,
+) -> Inspection:
+    """Look through a sequence.
+
+    Args:
+        seq: the sequence.
+        max_frames: look at the first frames only, one by one; all if None.
+        tick: called after each frame, for a progress bar.
+
+    Returns:
+        All findings; see `Inspection`.
+    """
+    view = view_of(seq)
+    reader = _Reader(seq, view)
+    count = min(len(seq), max_frames or len(seq))
+    figures, pairs = _climb(seq, reader, ANCHORS, enough=is_lost)
+    scan = scan_frames(count, reader.get, view, gap=_wide_gap(figures, view, count), tick=tick)
+    return _conclude(seq, reader, scan, figures, pairs)
+
+
+def _climb(
+    seq: Sequence, reader: _Reader, anchors: int, *, enough: Callable[[GapFigures], bool]
+) -> tuple[list[GapFigures], list[list[Pair]]]:
+    """Climb the ladder as far as a symmetric shift leaves a third of the frames as targets."""
+    longest = max(1, (len(seq) - 1) // 3)
+    gaps = [gap for gap in LADDER if gap <= longest]
+    last = max(len(seq) - 1 - gaps[-1], 0)
+    starts = np.unique(np.linspace(0, last, anchors).round().astype(int)).tolist()
+    return climb(starts, reader.get, reader.view, gaps=gaps, enough=enough)
+
+
+def _wide_gap(figures: list[GapFigures], view: View, count: int) -> int:
+    """Return the gap at which most moving pairs flow enough to tell rotation from translation."""
+    limit = max(1, min(MAX_WIDE_GAP, count - 1))
+    for f in figures:
+        if f.gap >= limit or f.flow_px / view.to_full * view.to_train >= TURN_FLOW:
+            return min(f.gap, limit)
+    return limit
+
+
+def _conclude(
+    seq: Sequence,
+    reader: _Reader,
+    scan: Scan,
+    figures: list[GapFigures],
+    pairs: list[list[Pair]],
+) -> Inspection:
+    view, checked = reader.view, len(scan.looks)
+    static = find.static_spans(scan, reader.get, view)
+    rotation = find.rotation_spans(scan, view)
+    faults = _faults(scan, reader, static, rotation)
+    excluded = {i for name in EXCLUDING for i in faults[name]}
+    gap, reason = choose_gap(figures)
+    breaks = find.breaks(scan)
+    can_teach, verdict = judge(
+        gap=gap,
+        reason=reason,
+        figures=figures,
+        usable=checked - len(excluded),
+        checked=checked,
+        main_fault=_main_fault(faults),
+    )
+    advice = advise(
+        gap=gap,
+        figures=figures,
+        spans=len(static) + len(rotation),
+        broken=len(faults["unreadable"]),
+        dropped=len(excluded),
+        breaks=len(breaks),
+    )
+    wrong_size = sum(NOT_A_PICTURE in reason for reason in reader.reasons.values())
+    camera = check_camera(seq.camera, wrong_size)
+    poses = check_poses(seq, _telling_pairs(figures, pairs, gap), view)
+    return Inspection(
+        name=seq.name,
+        frames=len(seq),
+        checked=checked,
+        size=seq.camera.size,
+        can_teach=can_teach,
+        verdict=verdict,
+        advice=advice,
+        suggested_shifts=() if gap is None else (-gap, gap),
+        usable=tuple(i not in excluded for i in range(len(seq))),
+        faults=faults,
+        unreadable_reasons={str(i): reader.reasons[i] for i in faults["unreadable"]},
+        static_spans=static,
+        rotation_spans=rotation,
+        brightness_jumps=find.brightness_jumps(scan),
+        breaks=breaks,
+        time_gaps=find.time_gaps(seq.times[:checked]),
+        gaps=tuple(figures),
+        camera=camera,
+        poses=poses,
+        per_frame=_per_frame(scan, faults, view),
+    )
+
+
+def _faults(
+    scan: Scan,
+    reader: _Reader,
+    static: tuple[find.Span, ...],
+    rotation: tuple[find.Span, ...],
+) -> dict[str, tuple[int, ...]]:
+    """Frames by fault; the first frame of a static span is a good picture and stays."""
+    found: dict[str, tuple[int, ...]] = dict.fromkeys(FAULTS, ())
+    for name in ("dark", "blown_out", "featureless"):
+        found[name] = tuple(
+            i for i, look in enumerate(scan.looks) if look is not None and name in look.faults
+        )
+    found["unreadable"] = tuple(i for i, look in enumerate(scan.looks) if look is None)
+    found["duplicate"] = find.duplicates(scan)
+    found["static"] = tuple(i for start, end in static for i in range(start + 1, end + 1))
+    found["rotation_only"] = tuple(i for start, end in rotation for i in range(start, end + 1))
+    found["blurred"] = find.blurred(scan)
+    return found
+
+
+def _main_fault(faults: dict[str, tuple[int, ...]]) -> str:
+    counts = Counter({name: len(faults[name]) for name in EXCLUDING})
+    name, frames = counts.most_common(1)[0]
+    return name.replace("_", "-") if frames else ""
+
+
+def _telling_pairs(
+    figures: list[GapFigures], pairs: list[list[Pair]], gap: int | None
+) -> list[Pair]:
+    """Return the pairs that show poses and K best: those of the suggested gap."""
+    index = [f.gap for f in figures].index(gap) if gap is not None else len(pairs) // 2
+    return pairs[index] if index < len(pairs) else []
+
+
+def _per_frame(
+    scan: Scan, faults: dict[str, tuple[int, ...]], view: View
+) -> tuple[FrameFigures, ...]:
+    sets = {name: set(frames) for name, frames in faults.items()}
+    nan = float("nan")
+    rows = []
+    for i, look in enumerate(scan.looks):
+        step = scan.steps[i] if i < len(scan.steps) else None
+        motion = step.pair.motion if step is not None else None
+        rows.append(
+            FrameFigures(
+                index=i,
+                faults=tuple(name for name in FAULTS if i in sets[name]),
+                brightness=nan if look is None else look.brightness,
+                saturated=nan if look is None else look.saturated,
+                sharpness=nan if look is None else look.sharpness,
+                flow_px=nan if step is None else step.pair.flow * view.to_full,
+                parallax_px=nan if motion is None else motion.parallax * view.to_full,
+                rotation_deg=nan if motion is None else motion.rotation_deg,
+                kept=nan if step is None else step.pair.kept,
+                brightness_change=nan if step is None else step.brightness_change,
+            )
+        )
+    return tuple(rows)

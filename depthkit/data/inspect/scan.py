@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One pass over the frames: what each looks like, and how it moves to the next."""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+
+from depthkit.data.inspect.ladder import Pair, measured_pair
+from depthkit.data.inspect.pictures import Picture, View
+from depthkit.data.inspect.tracks import track
+
+EMPTY = np.zeros((0, 2), np.float32)
+
+
+@dataclass(frozen=True)
+class Look:
+    """Figures of one frame without its pixels."""
+
+    faults: tuple[str, ...]
+    brightness: float
+    saturated: float
+    sharpness: float
+    digest: bytes
+    corners: int
+
+
+@dataclass(frozen=True)
+class Step:
+    """From one frame to the next."""
+
+    pair: Pair
+    brightness_change: float
+    """Grey levels along the tracks; of the means where nothing could be tracked."""
+    difference: float
+    """Mean absolute difference of the pictures, grey levels."""
+    difference_max: float
+    """Its 99.9th percentile."""
+    difference_deviation: float
+    """Standard deviation of the difference: 0 under a mere brightness step."""
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What one pass found; None stands for a frame that could not be read, or a pair with one."""
+
+    looks: list[Look | None]
+    steps: list[Step | None]
+    """steps[i] leads from frame i to i + 1."""
+    wide: list[Pair]
+    """Pairs `gap` frames apart, for rotations on the spot."""
+
+
+def scan_frames(
+    count: int,
+    read: Callable[[int], Picture | None],
+    view: View,
+    *,
+    gap: int,
+    tick: Callable[[], None] = lambda: None,
+) -> Scan:
+    """Read frames 0..count-1 once.
+
+    Args:
+        count: frames to look at.
+        read: returns frame i, or None where it is broken.
+        view: the reduced image.
+        gap: frames apart for the wide pairs.
+        tick: called once a frame.
+    """
+    recent: deque[Picture | None] = deque(maxlen=gap + 1)
+    stride = max(1, gap // 3)
+    found = Scan([], [], [])
+    for i in range(count):
+        picture = read(i)
+        recent.append(picture)
+        found.looks.append(None if picture is None else _look(picture))
+        if i > 0:
+            found.steps.append(_step(i - 1, recent[-2], picture, view))
+        if gap > 1 and i >= gap and (i - gap) % stride == 0 and recent[0] is not None and picture is not None:
+            found.wide.append(_slim(_pair(i - gap, i, recent[0], picture, view)))
+        tick()
+    if gap == 1:
+        found.wide.extend(step.pair for step in found.steps if step is not None)
+    return found
+
+
+def _look(picture: Picture) -> Look:
+    return Look(
+        faults=picture.faults,
+        brightness=picture.brightness,
+        saturated=picture.saturated,
+        sharpness=picture.sharpness,
+        digest=picture.digest,
+        corners=len(picture.corners),
+    )
+
+
+def _step(i: int, a: Picture | None, b: Picture | None, view: View) -> Step | None:
+    if a is None or b is None:
+        return None
+    pair = _pair(i, i + 1, a, b, view)
+    difference = cv2.subtract(b.gray, a.gray, dtype=cv2.CV_32F)
+    difference = difference if view.valid is None else difference[view.valid]
+    return Step(
+        pair=_slim(pair),
+        brightness_change=_brightness_change(a, b, pair),
+        difference=float(np.abs(difference).mean()),
+        difference_max=float(np.percentile(np.abs(difference), 99.9)),
+        difference_deviation=float(difference.std()),
+    )
+
+
+def _pair(i: int, j: int, a: Picture, b: Picture, view: View) -> Pair:
+    found, kept = track(a.structure, b.structure, a.corners)
+    return measured_pair(i, j, a.corners[kept], found[kept], len(a.corners), view)
+
+
+def _slim(pair: Pair) -> Pair:
+    return replace(pair, points_a=EMPTY, points_b=EMPTY)
+
+
+def _brightness_change(a: Picture, b: Picture, pair: Pair) -> float:
+    """Median change of the blurred grey level along the tracks: content that moves drops out."""
+    if pair.motion is None:
+        return b.brightness - a.brightness
+    before = _sample(cv2.blur(a.gray, (5, 5)), pair.points_a)
+    after = _sample(cv2.blur(b.gray, (5, 5)), pair.points_b)
+    return float(np.median(after - before))
+
+
+def _sample(gray: np.ndarray, points: np.ndarray) -> np.ndarray:
+    column, row = np.rint(points).astype(int).T
+    return gray[row, column].astype(np.float64)

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Point tracks between frames: corners followed by pyramidal KLT on contrast-normalised images.
+
+Raw KLT assumes constant brightness and reads an exposure step as motion. Here the local mean is
+subtracted and the local contrast divided out first, so that gain and offset drop out before a
+displacement is measured, and a track counts only if tracking it back returns to its start.
+"""
+
+import cv2
+import numpy as np
+
+WINDOW = (17, 17)
+LEVELS = 4
+"""Pyramid levels above the finest: reach about 2^4 x half a window, 130 px."""
+CONTRAST_FLOOR = 6.0
+"""Grey levels added to the local deviation: keeps sensor noise of a flat wall from becoming texture."""
+CONTRAST_WINDOW = (25, 25)
+CORNERS = 500
+CORNER_DISTANCE = 8
+ROUND_TRIP = 0.7
+"""Pixels of the reduced image by which a track may miss its start when it is followed back."""
+
+_CRITERIA = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 20, 0.01)
+
+
+def normalise_contrast(gray: np.ndarray) -> np.ndarray:
+    """Remove local brightness and contrast, so that KLT sees structure only.
+
+    Args:
+        gray: image, 0..255. (H, W) uint8
+
+    Returns:
+        (gray - local mean) / (local deviation + CONTRAST_FLOOR), 48 levels a unit. (H, W) uint8
+    """
+    smooth = cv2.GaussianBlur(gray.astype(np.float32), (3, 3), 0)
+    mean = cv2.boxFilter(smooth, -1, CONTRAST_WINDOW)
+    variance = cv2.boxFilter(smooth * smooth, -1, CONTRAST_WINDOW) - mean * mean
+    contrast = (smooth - mean) / (np.sqrt(np.maximum(variance, 0.0)) + CONTRAST_FLOOR)
+    return np.clip(128.0 + 48.0 * contrast, 0, 255).astype(np.uint8)
+
+
+def detect_corners(structure: np.ndarray, valid: np.ndarray | None = None) -> np.ndarray:
+    """Find corners, at most CORNERS and at least CORNER_DISTANCE apart.
+
+    Args:
+        structure: contrast-normalised image. (H, W) uint8
+        valid: where corners may lie; everywhere if None. (H, W) bool
+
+    Returns:
+        Pixels (u, v). (N, 2) float32, N may be 0
+    """
+    mask = None if valid is None else valid.astype(np.uint8)
+    corners = cv2.goodFeaturesToTrack(structure, CORNERS, 0.02, CORNER_DISTANCE, mask=mask)
+    return np.zeros((0, 2), np.float32) if corners is None else corners.reshape(-1, 2)
+
+
+def track(
+    a: np.ndarray, b: np.ndarray, points_a: np.ndarray, *, guess: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Follow points from image a to image b and back.
+
+    Args:
+        a, b: contrast-normalised images. (H, W) uint8
+        points_a: pixels in a. (N, 2) float32
+        guess: where the points are expected in b; at points_a if None. (N, 2)
+
+    Returns:
+        points_b: pixels in b. (N, 2) float32
+        kept: the track ends inside b and returns to its start within ROUND_TRIP. (N,) bool
+    """
+    if len(points_a) == 0:
+        return points_a.copy(), np.zeros(0, bool)
+    start = (points_a if guess is None else guess).astype(np.float32)
+    points_b, forward = _klt(a, b, points_a, start)
+    back, backward = _klt(b, a, points_b, points_a)
+    height, width = b.shape
+    inside = ((points_b >= 0) & (points_b <= (width - 1, height - 1))).all(axis=1)
+    returns = np.linalg.norm(back - points_a, axis=1) < ROUND_TRIP
+    return points_b, forward & backward & inside & returns
+
+
+def _klt(
+    a: np.ndarray, b: np.ndarray, points: np.ndarray, start: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    found, status, _ = cv2.calcOpticalFlowPyrLK(
+        a,
+        b,
+        np.ascontiguousarray(points, np.float32).reshape(-1, 1, 2),
+        np.array(start, np.float32).reshape(-1, 1, 2),
+        winSize=WINDOW,
+        maxLevel=LEVELS,
+        criteria=_CRITERIA,
+        flags=cv2.OPTFLOW_USE_INITIAL_FLOW,
+    )
+    return found.reshape(-1, 2), status.reshape(-1) > 0
