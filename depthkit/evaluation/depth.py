@@ -8,6 +8,7 @@ the truth, so the spread of those ratios is reported with it.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 
@@ -107,8 +108,10 @@ class DepthReport:
     """standard deviation of those ratios over their median: 0 = one scale for all images"""
     scores: tuple[DepthScore | None, ...]
     """one a frame with a truth, None where the prediction is missing"""
+    indices: tuple[int, ...]
+    """of those frames, counted from 0 in the pairs that were given"""
 
-    def as_json(self) -> dict[str, object]:
+    def as_json(self) -> dict[str, Any]:
         """Return the figures of the command line's contract, without the list of images."""
         figures = {key: getattr(self, key) for key in (*METRICS, "coverage", "frames")}
         rest = ("frames_gt", "pixel_coverage", "ratio_median", "ratio_spread")
@@ -223,19 +226,18 @@ def score_depth(
         DataError: an unknown choice, or no frame has both a prediction and a truth.
     """
     protocol = DepthProtocol(align, crop, min_depth, max_depth)
-    scores: list[DepthScore | None] = []
-    for pred, gt in pairs:
+    scores: dict[int, DepthScore | None] = {}
+    for index, (pred, gt) in enumerate(pairs):
         if not scored_pixels(gt, valid, protocol).any():
             continue  # a frame without truth says nothing about the prediction
         fitted = None if pred is None else resize_depth(pred, gt.shape)
-        score = None if fitted is None else _score_image(fitted, gt, valid, protocol)
-        scores.append(score)
+        scores[index] = None if fitted is None else _score_image(fitted, gt, valid, protocol)
     return _summarise(scores, protocol)
 
 
-def _summarise(scores: list[DepthScore | None], protocol: DepthProtocol) -> DepthReport:
+def _summarise(scores: dict[int, DepthScore | None], protocol: DepthProtocol) -> DepthReport:
     """Take the mean over the frames that could be scored."""
-    found = [score for score in scores if score is not None]
+    found = [score for score in scores.values() if score is not None]
     if not found:
         raise DataError("no frame has both a prediction and a truth inside the depth range")
     ratios = np.array([score.ratio for score in found])
@@ -249,5 +251,6 @@ def _summarise(scores: list[DepthScore | None], protocol: DepthProtocol) -> Dept
         pixel_coverage=float(np.mean([score.pixel_coverage for score in found])),
         ratio_median=float(np.median(ratios)),
         ratio_spread=float(np.std(ratios / np.median(ratios))),
-        scores=tuple(scores),
+        scores=tuple(scores.values()),
+        indices=tuple(scores),
     )

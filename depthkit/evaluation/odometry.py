@@ -5,6 +5,7 @@ A figure that the data cannot support is None with a reason, never 0, and what i
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -54,7 +55,7 @@ class OdometryScore:
     notes: tuple[str, ...]
     """What a reader of the figures must know, one sentence each."""
 
-    def as_json(self) -> dict[str, object]:
+    def as_json(self) -> dict[str, Any]:
         """Return the figures of the command line's contract, the arrays left out."""
         snippets = self.snippets
         return {
@@ -133,7 +134,7 @@ def score_odometry(
         snippets=snippets,
         snippet_length=snippet_length,
         reasons=_reasons(segments, snippets, frames.coverage, snippet_length),
-        notes=_notes(segments, frames.coverage, aligned),
+        notes=_notes(segments, frames.coverage, aligned, len(estimate)),
     )
 
 
@@ -172,13 +173,19 @@ def _reasons(
     return reasons
 
 
-def _notes(segments: SegmentErrors, coverage: float, aligned: Alignment) -> tuple[str, ...]:
+def _notes(
+    segments: SegmentErrors, coverage: float, aligned: Alignment, estimated: int
+) -> tuple[str, ...]:
     """Say what the figures alone would hide."""
     notes = []
+    unpaired = estimated - len(aligned.estimate)
+    if unpaired:
+        notes.append(f"{unpaired} of {estimated} estimated poses pair with no reference pose")
     if coverage < 1:
+        lost = f", {len(segments.length)} of {segments.possible} segments were scored"
         notes.append(
             f"the estimate covers {100 * coverage:.1f} % of the reference: the errors are those of "
-            f"the covered part, {len(segments.length)} of {segments.possible} segments were scored"
+            f"the covered part{lost if segments.possible else ''}"
         )
     scale = _fitted_scale(aligned)
     if scale is not None and not 1 / SCALE_MISMATCH < scale < SCALE_MISMATCH:

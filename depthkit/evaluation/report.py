@@ -88,15 +88,23 @@ def _section(section: Section) -> str:
 
 
 def _table(rows: Sequence[Sequence[Cell]]) -> str:
-    head = "".join(f"<th scope='col'>{html.escape(format_cell(cell))}</th>" for cell in rows[0])
-    body = "\n".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows[1:])
-    return f"<div class='scroll'><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    columns = zip(*rows[1:], strict=True)
+    right = [any(isinstance(cell, (int, float)) for cell in column) for column in columns]
+    head = "".join(
+        f"<th scope='col'{_RIGHT * is_right}>{html.escape(format_cell(cell))}</th>"
+        for cell, is_right in zip(rows[0], right, strict=True)
+    )
+    body = "\n".join(
+        f"<tr>{''.join(_cell(cell, side) for cell, side in zip(row, right, strict=True))}</tr>"
+        for row in rows[1:]
+    )
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return f"<div class='scroll'>{table}</div>"
 
 
-def _cell(value: Cell) -> str:
-    kind = " class='number'" if isinstance(value, (int, float)) else ""
-    kind = " class='missing'" if value is None else kind
-    return f"<td{kind}>{html.escape(format_cell(value))}</td>"
+def _cell(value: Cell, is_right: bool) -> str:
+    kind = " class='missing'" if value is None else ""
+    return f"<td{kind}{_RIGHT * is_right}>{html.escape(format_cell(value))}</td>"
 
 
 def _figure(picture: Picture) -> str:
@@ -111,6 +119,8 @@ def _figure(picture: Picture) -> str:
         f"<figcaption>{caption}</figcaption></figure>"
     )
 
+
+_RIGHT = " data-right"
 
 _STYLE = """
 :root { --ink: #1d2329; --soft: #5b6672; --line: #dde2e7; --page: #f6f7f9; --card: #ffffff;
@@ -134,7 +144,7 @@ p { margin: 0 0 .8rem; max-width: 75ch; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .95rem; }
 th, td { padding: .4rem .95rem .4rem 0; border-bottom: 1px solid var(--line); text-align: left; }
 th { color: var(--soft); font-weight: 600; }
-td.number { text-align: right; }
+[data-right] { text-align: right; }
 td.missing { color: var(--soft); font-style: italic; }
 figure { margin: .8rem 0 0; }
 img { max-width: 100%; height: auto; border-radius: 6px; background: #fff; }

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`depthkit evaluate depth|odometry`: score predictions against the truth, honestly."""
+
+import argparse
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the two scores and their options."""
+    kinds = parser.add_subparsers(dest="kind", required=True, metavar="depth|odometry")
+    depth = kinds.add_parser(
+        "depth",
+        help="folders of depth maps",
+        description="Score depth maps: folders of 16-bit PNG or .npy (metres), or sequence "
+        "folders. Maps are matched by name. A PNG value is divided by depth_scale of depth.yaml or "
+        "camera.yaml in the folder or its parent, else by 1000 (millimetres), which is said.",
+    )
+    _add_depth(depth)
+    _add_common(depth)
+    odometry = kinds.add_parser(
+        "odometry",
+        help="a trajectory file",
+        description="Score a trajectory: TUM, KITTI (12 columns, or 13 with the frame index) or "
+        "EuRoC csv. KITTI files are paired by frame index, the others by time.",
+    )
+    _add_odometry(odometry)
+    _add_common(odometry)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Score what the arguments name; the figures go to stdout."""
+    if args.kind == "depth":
+        from depthkit.cli.evaluate_depth import run_depth
+
+        run_depth(args)
+    else:
+        from depthkit.cli.evaluate_odometry import run_odometry
+
+        run_odometry(args)
+
+
+def _add_depth(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--pred", required=True, metavar="DIR", help="predicted depth")
+    parser.add_argument("--gt", required=True, metavar="DIR", help="true depth, 0 = unknown")
+    parser.add_argument(
+        "--align",
+        choices=("none", "median"),
+        default="none",
+        help="median: scale each image by its median ratio, for relative depth (default: none)",
+    )
+    parser.add_argument(
+        "--crop", choices=("none", "garg"), default="none", help="region to score (default: none)"
+    )
+    parser.add_argument(
+        "--min-depth",
+        type=float,
+        default=1e-3,
+        metavar="M",
+        help="metres; nearer truth is left out, predictions are clipped (default: 0.001)",
+    )
+    parser.add_argument(
+        "--max-depth", type=float, default=80.0, metavar="M", help="the same, far (default: 80)"
+    )
+
+
+def _add_odometry(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--estimate", required=True, metavar="FILE", help="what to score")
+    parser.add_argument(
+        "--reference", required=True, metavar="FILE", help="true trajectory, metres"
+    )
+    parser.add_argument(
+        "--align",
+        choices=("none", "scale", "scale_7dof", "6dof", "7dof"),
+        default="none",
+        help="fit of the estimate to the reference: 7dof or scale for monocular ones, 6dof for "
+        "metric ones; none lays the first common poses on each other (default: none)",
+    )
+    parser.add_argument(
+        "--max-gap",
+        type=float,
+        default=0.01,
+        metavar="S",
+        help="largest time between poses that pair, seconds; not used for KITTI (default: 0.01)",
+    )
+    parser.add_argument(
+        "--snippets",
+        type=int,
+        default=5,
+        metavar="N",
+        help="frames in a snippet of the snippet ATE (default: 5)",
+    )
+    parser.add_argument(
+        "--repeats",
+        choices=("error", "first"),
+        default="error",
+        help="a stamp that repeats: refuse the file, or keep its first pose (default: error)",
+    )
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--report", metavar="DIR", help="write report.html and its pictures here")
+    parser.add_argument("--force", action="store_true", help="write into a folder that has files")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What both scores print and write: a JSON object or a table, warnings, a report folder."""
+
+import json
+import math
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from depthkit.errors import DataError
+from depthkit.evaluation.report import Cell, format_cell
+
+
+def open_report(folder: str | None, *, force: bool) -> Path | None:
+    """Make the report's folder before any work is done; None when no report is wanted.
+
+    Raises:
+        DataError: the folder holds files and `force` is off.
+    """
+    if folder is None:
+        return None
+    path = Path(folder)
+    if path.exists() and not path.is_dir():
+        raise DataError(f"{folder}: is a file; --report needs a folder")
+    if path.is_dir() and any(path.iterdir()) and not force:
+        raise DataError(f"{folder}: holds files already; name another folder or pass --force")
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def print_json(figures: Mapping[str, Any]) -> None:
+    """Print one object; a number that is not finite becomes null, as JSON has no word for it."""
+    print(json.dumps({key: _plain(value) for key, value in figures.items()}))
+
+
+def _plain(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def print_table(rows: Sequence[tuple[str, Cell, str]]) -> None:
+    """Print name, figure and unit or meaning in columns."""
+    cells = [(name, format_cell(value), unit) for name, value, unit in rows]
+    widths = [max(len(row[column]) for row in cells) for column in (0, 1)]
+    for name, value, unit in cells:
+        print(f"  {name:<{widths[0]}}  {value:>{widths[1]}}  {unit}".rstrip())
+
+
+def warn(notes: Iterable[str]) -> None:
+    """Say on stderr what the figures alone would hide."""
+    for note in notes:
+        print(f"depthkit: warning: {note}", file=sys.stderr)
