@@ -13,10 +13,11 @@ import numpy as np
 NOISE_FLOOR = 0.1
 """Pixels of the reduced image; KLT is not better than this on compressed video."""
 TWIN_DEG = 15.0
-"""A fit turned further than this from the best pure rotation is the twisted twin of the true one."""
+"""A fit turned further than this from the best pure rotation is a twisted twin of the true one."""
 CAUCHY = 0.3
 """Pixels at which an epipolar distance starts to count as an outlier."""
 PULL = 0.02
+"""Weight of the pull towards little parallax, see `_cost`."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,8 @@ def fit_essential(
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """Return R, t and the median epipolar distance in pixels of the best of several starts.
 
-    Starts: the best pure rotation with the direction that suits it, and USAC's essential matrix. Each
-    is refined on the robust Sampson distance; the least cost wins.
+    Starts: the best pure rotation with the direction that suits it, and USAC's essential matrix.
+    Each is refined on the robust Sampson distance; the least cost wins.
     """
     starts = [(R_rotation, _direction(R_rotation, x_a, x_b))]
     starts += _usac_start(x_a, x_b, focal)
@@ -131,7 +132,7 @@ def _refine(R: np.ndarray, t: np.ndarray, x_a: np.ndarray, x_b: np.ndarray, foca
 
 
 def _gauss_newton_step(fit: "_Fit", x_b: np.ndarray, focal: float, damping: float) -> np.ndarray:
-    """Step of (rotation vector, tangent of t); denominators of Sampson's distance held fixed. (5,)"""
+    """Step of (rotation vector, tangent of t), Sampson's denominators held fixed. (5,)"""
     p, t = fit.rotated, fit.t
     slope_R = (p @ t)[:, None] * x_b - (p * x_b).sum(axis=1)[:, None] * t
     slope_t = np.cross(p, x_b) @ np.stack(_tangent(t), axis=1)

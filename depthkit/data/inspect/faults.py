@@ -19,7 +19,7 @@ DUPLICATE = (0.5, 3.0)
 """Grey levels, mean and 99.9th percentile: a re-encoded copy stays below, sensor noise does not."""
 MIN_STATIC = 3
 """Frames: shorter standstills are duplicates or chance."""
-JUMP_LEVELS = 8.0
+JUMP_LEVELS = 12.0
 JUMP_RATIO = 4.0
 """A brightness jump is JUMP_LEVELS and this many times the sequence's median change."""
 BREAK_KEPT = 0.15
@@ -148,9 +148,7 @@ def _stands(a: int, b: int, read: Callable[[int], Picture | None], view: View) -
 def _is_unrelated(step: Step) -> bool:
     """Few tracks survive, and those that do obey no common motion: a fast turn still obeys one."""
     motion = step.pair.motion
-    return step.pair.kept < BREAK_KEPT and (
-        motion is None or motion.epipolar_error > BREAK_ERROR
-    )
+    return step.pair.kept < BREAK_KEPT and (motion is None or motion.epipolar_error > BREAK_ERROR)
 
 
 def _has_corners(look: Look | None) -> bool:

@@ -179,7 +179,8 @@ def choose_gap(figures: list[GapFigures]) -> tuple[int | None, str]:
     usable = [f for f in figures if f.kept >= MIN_KEPT or f.gap == 1 and f.kept >= LOST_KEPT]
     for f in usable:
         if f.parallax_train_quartile >= MIN_QUARTILE and f.parallax_train >= MIN_MEDIAN:
-            return f.gap, f"median parallax {f.parallax_train:.1f} px at 128 lines"
+            size = "large" if f.parallax_train > MAX_MEDIAN else "median"
+            return f.gap, f"{size} parallax {f.parallax_train:.1f} px at 128 lines"
     best = max(
         (f for f in usable if f.parallax_train >= WEAK_MEDIAN),
         key=lambda f: f.parallax_train,
@@ -191,7 +192,7 @@ def choose_gap(figures: list[GapFigures]) -> tuple[int | None, str]:
 
 
 def is_enough(figures: GapFigures) -> bool:
-    """Whether a longer gap cannot be the answer any more: chosen already, or the tracks are lost."""
+    """Whether longer gaps cannot be the answer: this one is, or the tracks are lost."""
     return choose_gap([figures])[0] is not None and not _is_weak(figures) or is_lost(figures)
 
 

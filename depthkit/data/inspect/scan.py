@@ -79,7 +79,13 @@ def scan_frames(
         found.looks.append(None if picture is None else _look(picture))
         if i > 0:
             found.steps.append(_step(i - 1, recent[-2], picture, view))
-        if gap > 1 and i >= gap and (i - gap) % stride == 0 and recent[0] is not None and picture is not None:
+        if (
+            gap > 1
+            and i >= gap
+            and (i - gap) % stride == 0
+            and recent[0] is not None
+            and picture is not None
+        ):
             found.wide.append(_slim(_pair(i - gap, i, recent[0], picture, view)))
         tick()
     if gap == 1:

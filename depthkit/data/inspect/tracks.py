@@ -13,7 +13,7 @@ WINDOW = (17, 17)
 LEVELS = 4
 """Pyramid levels above the finest: reach about 2^4 x half a window, 130 px."""
 CONTRAST_FLOOR = 6.0
-"""Grey levels added to the local deviation: keeps sensor noise of a flat wall from becoming texture."""
+"""Grey levels added to the local deviation: the noise of a flat wall must not become texture."""
 CONTRAST_WINDOW = (25, 25)
 CORNERS = 500
 CORNER_DISTANCE = 8
