@@ -6,6 +6,7 @@ import json
 import os
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -129,7 +130,7 @@ def _options(args: argparse.Namespace) -> "PrepareOptions":
     return PrepareOptions(**values, start=args.frames[0], stop=args.frames[1])
 
 
-def _with_progress(work: Any) -> "list[Prepared]":
+def _with_progress(work: "Callable[[Watcher], list[Prepared]]") -> "list[Prepared]":
     """Run with a progress bar on stderr; notes appear above it."""
     from rich.console import Console
     from rich.progress import (
@@ -143,21 +144,23 @@ def _with_progress(work: Any) -> "list[Prepared]":
     from depthkit.data.prepare import Watcher
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bar:
+    bar = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True))
 
-        def begin(name: str, total: int) -> None:
-            bar.add_task(name, total=total)
+    def begin(name: str, total: int) -> None:
+        bar.start()  # not before: an empty bar prints an empty line above an error
+        bar.add_task(name, total=total)
 
-        def advance(count: int) -> None:
-            bar.advance(bar.task_ids[-1], count)
+    def advance(count: int) -> None:
+        bar.advance(bar.task_ids[-1], count)
 
-        def note(text: str) -> None:
-            bar.console.print(
-                f"depthkit: note: {text}", markup=False, highlight=False, soft_wrap=True
-            )
+    def note(text: str) -> None:
+        line = f"depthkit: note: {text}"
+        bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
-        result: list[Prepared] = work(Watcher(begin, advance, note))
-        return result
+    try:
+        return work(Watcher(begin, advance, note))
+    finally:
+        bar.stop()
 
 
 def _record(result: "Prepared") -> dict[str, Any]:

@@ -19,7 +19,6 @@ from depthkit.errors import DataError
 
 MAX_ANGLE = math.radians(60.0)
 MAX_ZOOM = 1.25
-MIN_ZOOM = 0.05
 FITS = ("stretch", "crop")
 
 
@@ -94,15 +93,15 @@ def undistorted_camera(source: SourceCamera) -> Camera:
     """Choose the pinhole of the undistorted frames, see the top of this file."""
     if not source.is_distorted:
         return source.camera
-    zoom = MAX_ZOOM
+    widest = float(np.linalg.norm(_border_rays(source, 1.0), axis=1).max()) / math.tan(MAX_ANGLE)
+    zoom = max(MAX_ZOOM, widest)
     if _fills(source, zoom):
-        while zoom * 0.99 > MIN_ZOOM and _fills(source, zoom * 0.99):
+        while zoom * 0.99 > widest and _fills(source, zoom * 0.99):
             zoom *= 0.99
-        low, high = zoom * 0.99, zoom
+        low = max(widest, zoom * 0.99)
         for _ in range(20):
-            middle = 0.5 * (low + high)
-            low, high = (low, middle) if _fills(source, middle) else (middle, high)
-        zoom = high
+            middle = 0.5 * (low + zoom)
+            low, zoom = (low, middle) if _fills(source, middle) else (middle, zoom)
     return _zoomed(source.camera, zoom)
 
 
@@ -132,17 +131,20 @@ def _zoomed(camera: Camera, zoom: float) -> Camera:
 
 
 def _fills(source: SourceCamera, zoom: float) -> bool:
-    """Say whether every border pixel of the zoomed pinhole sees image, within MAX_ANGLE."""
+    """Say whether every border pixel of the zoomed pinhole sees image."""
+    pixels = distort_points(source, _border_rays(source, zoom))
+    return bool(_inside(pixels, source.camera).all())
+
+
+def _border_rays(source: SourceCamera, zoom: float) -> np.ndarray:
+    """Return the rays of the border pixels of the zoomed pinhole. (N, 2)"""
     height, width = source.camera.size
     u, v = np.arange(width, dtype=np.float64), np.arange(height, dtype=np.float64)
     edges = [
         *(np.stack([u, np.full_like(u, y)], axis=1) for y in (0, height - 1)),
         *(np.stack([np.full_like(v, x), v], axis=1) for x in (0, width - 1)),
     ]
-    rays = _rays(_zoomed(source.camera, zoom), np.concatenate(edges))
-    if np.linalg.norm(rays, axis=1).max() > math.tan(MAX_ANGLE):
-        return False
-    return bool(_inside(distort_points(source, rays), source.camera).all())
+    return _rays(_zoomed(source.camera, zoom), np.concatenate(edges))
 
 
 def _build_maps(

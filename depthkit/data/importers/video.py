@@ -5,6 +5,7 @@ Times are the container's where they rise, else index / frame rate. OpenCV appli
 metadata. A first pass only counts frames and reads times: a container's own count is a guess.
 """
 
+import os
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
@@ -68,7 +69,12 @@ def read_frames(path: Path, wanted: Collection[int]) -> Iterator[tuple[int, np.n
 def _open(path: Path) -> cv2.VideoCapture:
     if not path.is_file():
         raise DataError(f"{path}: video not found")
-    capture = cv2.VideoCapture(str(path))
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # its complaints would bury our line
+    backends = cv2.videoio_registry.getStreamBackends()
+    backend = cv2.CAP_FFMPEG if cv2.CAP_FFMPEG in backends else cv2.CAP_ANY
+    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    capture = cv2.VideoCapture(str(path), backend)
+    cv2.utils.logging.setLogLevel(level)
     if not capture.isOpened():
         raise DataError(f"{path}: video does not open; is it whole, and its codec known to OpenCV?")
     return capture
