@@ -52,10 +52,6 @@ setup(
     name=NAME,
     version=read_version(),
     description="Depth and motion from ordinary video: train without labels, score, run on robots",
-    long_description=(HERE / "README.md").read_text(encoding="utf-8")
-    if (HERE / "README.md").exists()
-    else "",
-    long_description_content_type="text/markdown",
     license="Apache-2.0",
     maintainer="depthkit maintainers",
     maintainer_email="maintainers@depthkit.example",

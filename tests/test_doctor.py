@@ -37,7 +37,7 @@ def test_text_ends_with_what_can_be_done(capsys: pytest.CaptureFixture[str]) -> 
     assert cli.main(["doctor"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"depthkit {__version__}"
-    assert lines[-1].startswith("can do: prepare, inspect, evaluate")
+    assert lines[-1].startswith("can do: prepare, inspect")
 
 
 def test_judge_needs_only_the_core_for_preparing_and_scoring() -> None:
