@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from depthkit.data.prepare import Prepared, PrepareOptions
+    from depthkit.data.prepare import Prepared, PrepareOptions, Watcher
 
 # Written out so that --help needs no import of the importers; a test compares the two.
 FORMATS = ("auto", "images", "video", "kitti-odometry", "kitti-raw", "tum", "sevenscenes")
