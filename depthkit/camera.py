@@ -104,6 +104,12 @@ class SourceCamera:
             )
         if not all(math.isfinite(value) for value in self.D):
             raise DataError(f"camera: distortion coefficients must be finite, got {self.D}")
+        camera = self.camera
+        if not (0 <= camera.cx < camera.width and 0 <= camera.cy < camera.height):
+            raise DataError(
+                f"camera: principal point ({camera.cx:g}, {camera.cy:g}) lies outside the "
+                f"{camera.width}x{camera.height} image; is the calibration for another size?"
+            )
 
     @property
     def is_distorted(self) -> bool:
@@ -149,9 +155,9 @@ def load_source_camera(path: Path | str) -> SourceCamera:
     record = _read_yaml(path)
     try:
         if "fx" in record:
-            return _checked(_from_own(record))
+            return _from_own(record)
         if _first(record, _MATRIX_KEYS) is not None:
-            return _checked(_from_matrix(record))
+            return _from_matrix(record)
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
     raise DataError(
@@ -250,17 +256,6 @@ def _with_model(camera: Camera, model: str, D: tuple[float, ...]) -> SourceCamer
     if name == "brown_conrady" and not any(D) and len(D) in (0, *COEFFICIENTS[name]):
         return SourceCamera(camera)
     return SourceCamera(camera, name, D)
-
-
-def _checked(source: SourceCamera) -> SourceCamera:
-    """Refuse a principal point outside the image: the file belongs to another image size."""
-    camera = source.camera
-    if not (0 <= camera.cx < camera.width and 0 <= camera.cy < camera.height):
-        raise DataError(
-            f"camera: principal point ({camera.cx:g}, {camera.cy:g}) lies outside the "
-            f"{camera.width}x{camera.height} image"
-        )
-    return source
 
 
 # --- small conversions ---------------------------------------------------------------------------

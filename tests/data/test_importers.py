@@ -498,6 +498,14 @@ def test_tum_calibration_is_not_guessed(tmp_path):
     assert run_one(tmp_path / "desk", tmp_path / "out", camera=None).camera == PINHOLE.camera
 
 
+def test_K_of_another_size_is_refused(tmp_path):
+    """A principal point outside the frames gives the mistake away."""
+    folder = make_tum(tmp_path / "desk")
+    (folder / "K.txt").write_text("525 0 319.5\n0 525 239.5\n0 0 1\n")
+    with pytest.raises(DataError, match="outside the 32x24 image; is the calibration for another"):
+        run(folder, tmp_path / "out", camera=None)
+
+
 def test_tum_official_name_brings_its_calibration(tmp_path):
     """freiburg3 is published as 640x480 without distortion."""
     folder = tmp_path / "rgbd_dataset_freiburg3_desk"
@@ -571,6 +579,12 @@ def test_sevenscenes_intrinsics_of_the_folder_come_first(tmp_path):
     folder = make_scene(tmp_path / "seq-01")
     (folder / "camera-intrinsics.txt").write_text("30 0 15\n0 31 12\n0 0 1\n")
     assert run_one(folder, tmp_path / "out", camera=None).camera == PINHOLE.camera
+
+
+def test_sevenscenes_published_camera_is_for_its_own_size(tmp_path):
+    """585, 320, 240 belong to 640x480 frames and to no others."""
+    with pytest.raises(DataError, match="frame is 32x24 but the calibration is for 640x480"):
+        run(make_scene(tmp_path / "seq-01"), tmp_path / "out", camera=None)
 
 
 def test_unreadable_depth_skips_its_frame(tmp_path):

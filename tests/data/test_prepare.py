@@ -478,6 +478,12 @@ def test_output_that_is_a_sequence_is_refused(tmp_path):
         run(source, tmp_path / "out" / "in")
 
 
+def test_prepared_sequence_is_no_source(tmp_path):
+    """Its frames and depth folders would pass for two image folders."""
+    run(make_images(tmp_path / "in", 3), tmp_path / "out")
+    refused("is a prepared sequence already", tmp_path / "out" / "in", tmp_path / "again")
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

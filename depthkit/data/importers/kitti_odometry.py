@@ -76,8 +76,10 @@ def read_calibration(path: Path, key: str) -> np.ndarray:
     """Return the numbers of a `key: numbers` line of a KITTI calibration file."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError:
-        raise DataError(f"{path}: calibration missing; KITTI ships this file with it") from None
+    except FileNotFoundError:
+        raise DataError(f"{path}: calibration missing; KITTI ships this file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot read calibration: {error}") from None
     for line in lines:
         name, _, values = line.partition(":")
         if name.strip() == key:

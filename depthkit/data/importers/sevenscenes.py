@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from depthkit.camera import Camera, SourceCamera
 from depthkit.data.image_io import list_images, read_uint16
 from depthkit.data.importers.source import (
     DepthSource,
@@ -22,7 +23,7 @@ from depthkit.data.importers.source import (
 )
 
 FPS = 30.0
-K_DEFAULT = np.array([[585.0, 0.0, 320.0], [0.0, 585.0, 240.0], [0.0, 0.0, 1.0]])
+PUBLISHED = SourceCamera(Camera(640, 480, 585.0, 585.0, 320.0, 240.0))
 DEPTH_SCALE = 1000.0
 INVALID = 65535
 ROTATION_TOLERANCE = 1e-2
@@ -45,13 +46,13 @@ def load(place: Path, name: str, options: ImportOptions) -> Source:
     frames = [files[number] for number in sorted(files)]
     prefixes = [place / path.name.split(".")[0] for path in frames]
     poses, bad = _poses([Path(f"{prefix}.pose.txt") for prefix in prefixes])
-    K, calibration = _intrinsics(place, options)
+    camera, calibration = _camera(place, first_size(frames, place), options)
     return Source(
         name=name,
         format="sevenscenes",
         frames=tuple(FrameRef(path) for path in frames),
         times=times,
-        camera=options.camera or pinhole_of(K, first_size(frames, place)),
+        camera=camera,
         poses=poses,
         depth=_depth([Path(f"{prefix}.depth.png") for prefix in prefixes]),
         notes=(f"{bad} of {len(frames)} frames have no usable pose",) if bad else (),
@@ -70,12 +71,15 @@ def _colour_files(folder: Path) -> dict[int, Path]:
     return {int(match[1]): path for match, path in matches if match}
 
 
-def _intrinsics(place: Path, options: ImportOptions) -> tuple[np.ndarray, str]:
+def _camera(place: Path, size: tuple[int, int], options: ImportOptions) -> tuple[SourceCamera, str]:
+    """Take --camera, a camera-intrinsics.txt for frames of this size, or the published K."""
+    if options.camera is not None:
+        return options.camera, "--camera"
     for folder in (place, options.root):
         path = folder / "camera-intrinsics.txt"
         if path.is_file():
-            return read_matrix(path, (3, 3)), "--camera" if options.camera else path.name
-    return K_DEFAULT, "--camera" if options.camera else "published for 7-Scenes"
+            return pinhole_of(read_matrix(path, (3, 3)), size), path.name
+    return PUBLISHED, "published for 7-Scenes"
 
 
 def _poses(paths: list[Path]) -> tuple[np.ndarray | None, int]:

@@ -92,7 +92,10 @@ def _listing(place: Path, kind: str) -> tuple[np.ndarray, list[Path]]:
         paths = [p for p in (list_images(folder) if folder.is_dir() else []) if _is_number(p.stem)]
         pairs = sorted((float(p.stem), p) for p in paths)
     else:
-        rows = [line.split() for line in table.read_text(encoding="utf-8").splitlines()]
+        try:
+            rows = [line.split() for line in table.read_text(encoding="utf-8").splitlines()]
+        except UnicodeDecodeError:
+            raise DataError(f"{table}: is not a text file") from None
         rows = [row for row in rows if row and not row[0].startswith("#")]
         for row in rows:
             if len(row) != 2 or not _is_number(row[0]):
