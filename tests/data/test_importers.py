@@ -403,6 +403,12 @@ def test_lidar_is_projected_at_the_stored_size(tmp_path):
     assert depth[6, 7] == pytest.approx(5.0, abs=1 / 256)
 
 
+def test_point_falls_on_the_nearest_pixel_centre():
+    """u = 15 + 30 * 0.12 / 5 = 15.72 is pixel 16, v = 12 - 31 * 0.1 / 5 = 11.38 is pixel 11."""
+    depth = project_points(np.array([[0.12, -0.1, 5.0]]), PINHOLE.camera)
+    assert np.argwhere(depth).tolist() == [[11, 16]]
+
+
 def test_points_outside_the_view_are_left_out():
     """Behind, at the camera plane and beside the picture."""
     points = np.array([[0, 0, -5.0], [0, 0, 0.0], [90, 0, 5], [0, -90, 5], [0, 0, 5]])

@@ -192,11 +192,13 @@ def test_shrinking_averages_area():
     assert np.abs(small.astype(int) - 127).max() <= 1
 
 
-def test_depth_never_mixes_two_surfaces():
-    """Shrunk depth holds only values that were there."""
-    depth = np.where(np.indices((H, W)).sum(axis=0) % 3 == 0, 1.0, 9.0).astype(np.float32)
-    small = build_geometry(PINHOLE, (10, 11)).depth(depth)
-    assert set(np.unique(small)) <= {1.0, 9.0}
+@pytest.mark.parametrize("lens", [pytest.param(PINHOLE, id="pinhole"), *LENSES])
+def test_depth_never_mixes_two_surfaces(lens):
+    """Undistorted and shrunk depth holds only values that were there."""
+    pattern = np.indices(lens.camera.size).sum(axis=0) % 3 == 0
+    depth = np.where(pattern, 1.0, 9.0).astype(np.float32)
+    small = build_geometry(lens, (10, 11)).depth(depth)
+    assert set(np.unique(small)) == {1.0, 9.0}
 
 
 def test_frames_without_change_keep_their_bytes(tmp_path):
