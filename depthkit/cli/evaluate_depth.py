@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from depthkit.cli.depth_folder import DepthMaps, open_depth_maps
-from depthkit.cli.evaluate_output import open_report, print_json, print_table, warn
+from depthkit.cli.evaluate_output import check_report, print_json, print_table, warn
 from depthkit.errors import DataError
 from depthkit.evaluation.baselines import constant_depth
 from depthkit.evaluation.depth import CROPS, DEPTH_ALIGNMENTS, DepthReport, score_depth
@@ -37,7 +37,7 @@ def run_depth(args: argparse.Namespace) -> None:
         "min_depth": args.min_depth,
         "max_depth": args.max_depth,
     }
-    folder = open_report(args.report, force=args.force)
+    folder = check_report(args.report, force=args.force)
     report = score_depth(_pairs(pred, gt), gt.read_valid(), **choices)
     notes = (*pred.notes, *gt.notes, *_notes(report, pred, gt))
     warn(notes)
@@ -123,11 +123,12 @@ def _write_report(
     folder: Path, report: DepthReport, notes: tuple[str, ...], pred: DepthMaps, gt: DepthMaps
 ) -> Path:
     """Write pictures and page; return the page."""
+    folder.mkdir(parents=True, exist_ok=True)
     text = (
         f"Predictions of {pred.root.name} against {gt.root.name}: {_protocol(report)}.\n\n"
-        "Baselines: the one constant depth with the least abs_rel, chosen with the truth in hand. "
-        "With median alignment every image gets its own constant, the median of its truth. A "
-        "network that does not beat it has learnt nothing about this place."
+        "Baseline: the one constant depth with the least abs_rel, chosen with the truth in hand. "
+        "With median alignment every image gets its own constant, the median of its truth. It "
+        "sees no picture: a figure no better than the baseline's says little for the network."
     )
     sections = [
         Section("Scores", rows=_report_rows(report, gt), notes=notes),
@@ -173,5 +174,5 @@ def _pictures(folder: Path, report: DepthReport, pred: DepthMaps, gt: DepthMaps)
         path = plot_depth(
             folder / f"depth_{rank}.png", guess, truth, image=gt.read_image(name), title=title
         )
-        pictures.append(Picture(path, title))
+        pictures.append(Picture(path, f"The {rank} frame by abs_rel"))
     return pictures

@@ -4,7 +4,7 @@
 import argparse
 from pathlib import Path
 
-from depthkit.cli.evaluate_output import open_report, print_json, print_table, warn
+from depthkit.cli.evaluate_output import check_report, print_json, print_table, warn
 from depthkit.errors import DataError
 from depthkit.evaluation.alignment import ALIGNMENTS
 from depthkit.evaluation.baselines import constant_motion, mean_motion
@@ -31,7 +31,7 @@ def run_odometry(args: argparse.Namespace) -> None:
     if not args.max_gap > 0:
         raise DataError(f"--max-gap must be above 0 s, got {args.max_gap:g}")
     reference, estimate, max_gap = _load(args)
-    folder = open_report(args.report, force=args.force)
+    folder = check_report(args.report, force=args.force)
     try:
         score = score_odometry(
             reference, estimate, mode=args.align, max_gap=max_gap, snippet_length=args.snippets
@@ -86,12 +86,12 @@ def _protocol(score: OdometryScore, args: argparse.Namespace) -> str:
         "t_rel and r_rel follow the KITTI devkit: segments of 100 to 800 m, one every 10 frames; "
         f"{len(segments.length)} of {segments.possible} segments had a pose at both ends, the "
         f"reference is {segments.path_length:.1f} m long. ATE is the root mean square distance of "
-        "the aligned positions. RPE is the mean over pairs of consecutive scored poses. The snippet "
+        "the aligned positions. RPE is the mean over pairs of consecutive scored poses. Snippet "
         f"ATE takes every window of {score.snippet_length} frames at its own scale "
         f"({len(snippets.rmse)} of {snippets.possible} windows); papers print SfMLearner's form, "
         f"which is sqrt({score.snippet_length}) smaller than the root mean square.\n\n"
-        "The baseline repeats one motion, the mean of this very reference, from frame to frame: it "
-        "sees no picture, and an estimate that does not beat it has learnt nothing."
+        "The baseline repeats one motion, the mean of this very reference, from frame to frame. It "
+        "sees no picture: a figure no better than the baseline's says little for the estimate."
     )
 
 
@@ -108,6 +108,7 @@ def _baseline(score: OdometryScore) -> OdometryScore | None:
 
 def _write_report(folder: Path, score: OdometryScore, args: argparse.Namespace) -> Path:
     """Write pictures and page; return the page."""
+    folder.mkdir(parents=True, exist_ok=True)
     name = Path(args.estimate).stem
     pictures = [Picture(plot_trajectory(folder / "trajectory.png", score, title=name), "Path")]
     if len(score.segments.length):
@@ -129,7 +130,7 @@ def _report_rows(score: OdometryScore) -> list[list[Cell]]:
     mine, other = score.as_json(), {} if baseline is None else baseline.as_json()
     rows: list[list[Cell]] = [["", "estimate", "mean motion (baseline)", "unit"]]
     rows += [[name, mine[key], other.get(key), unit] for key, name, unit in _ROWS]
-    rows.append(["coverage", 100 * score.coverage, None, "% of the reference"])
-    rows.append(["poses scored", len(score.stamps), None, ""])
+    rows.append(["coverage", 100 * score.coverage, "", "% of the reference"])
+    rows.append(["poses scored", len(score.stamps), "", ""])
     rows.append(["scale", mine["scale"], other.get("scale"), f"align {score.aligned.mode}"])
     return rows

@@ -12,8 +12,8 @@ from depthkit.errors import DataError
 from depthkit.evaluation.report import Cell, format_cell
 
 
-def open_report(folder: str | None, *, force: bool) -> Path | None:
-    """Make the report's folder before any work is done; None when no report is wanted.
+def check_report(folder: str | None, *, force: bool) -> Path | None:
+    """Check the report's folder before any work is done; None when no report is wanted.
 
     Raises:
         DataError: the folder holds files and `force` is off.
@@ -25,7 +25,6 @@ def open_report(folder: str | None, *, force: bool) -> Path | None:
         raise DataError(f"{folder}: is a file; --report needs a folder")
     if path.is_dir() and any(path.iterdir()) and not force:
         raise DataError(f"{folder}: holds files already; name another folder or pass --force")
-    path.mkdir(parents=True, exist_ok=True)
     return path
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from depthkit.errors import DataError, ShapeError
+from depthkit.trajectory import inverse, make_pose
 
 ALIGNMENTS = {
     "none": "first common pose laid on the reference's, scale untouched",
@@ -98,9 +99,6 @@ def _check_motion(estimate: float, reference: float) -> None:
 def align(reference: np.ndarray, estimate: np.ndarray, mode: str) -> Alignment:
     """Lay both trajectories' first poses on the origin, then fit the estimate as the mode says.
 
-    Inverses are full matrix inverses, as in the published scorer: KITTI files round rotations to 7
-    digits, and a transpose would carry that error over the whole path.
-
     Args:
         reference: matched poses, camera to world. (N, 4, 4)
         estimate: matched poses, camera to world, any scale. (N, 4, 4)
@@ -115,10 +113,20 @@ def align(reference: np.ndarray, estimate: np.ndarray, mode: str) -> Alignment:
         raise DataError(
             f"align {mode!r} needs {_LEAST_POSES[mode]} matched poses or more, got {len(reference)}"
         )
-    reference = np.linalg.inv(reference[0]) @ reference
-    estimate = np.linalg.inv(estimate[0]) @ estimate
+    reference = origin_of(reference[0]) @ reference
+    estimate = origin_of(estimate[0]) @ estimate
     fit = _fit(estimate[:, :3, 3], reference[:, :3, 3], mode)
     return Alignment(reference, fit.apply(estimate), mode, fit)
+
+
+def origin_of(T_world_cam: np.ndarray) -> np.ndarray:
+    """Return the rigid motion that takes a pose to the identity. (4, 4)
+
+    KITTI files round rotations to 7 digits. The nearest true rotation is inverted, so that laying a
+    path on the origin neither stretches nor skews it.
+    """
+    U, _, V_t = np.linalg.svd(T_world_cam[:3, :3])
+    return inverse(make_pose(U @ V_t, T_world_cam[:3, 3]))
 
 
 def _fit(source: np.ndarray, target: np.ndarray, mode: str) -> Similarity:

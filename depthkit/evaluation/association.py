@@ -97,8 +97,8 @@ def list_frames(
     covered, stride = matched, 1
     if max_gap is not None and len(estimate) > 1 and len(reference) > 1:
         slow, own = (float(np.median(np.diff(t.stamps))) for t in (estimate, reference))
-        near = matches.reference[_nearest(stamps[matches.reference], stamps)]
-        covered = np.abs(stamps - stamps[near]) <= 0.6 * max(slow, own)
+        paired = estimate.stamps[matches.estimate]
+        covered = np.abs(stamps - paired[_nearest(paired, stamps)]) <= 0.6 * max(slow, own)
         stride = max(1, round(slow / own))
     missing = np.flatnonzero(~covered & ~matched)[::stride]
     listed = np.sort(np.concatenate([matches.reference, missing]))

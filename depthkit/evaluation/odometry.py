@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from depthkit.errors import DataError
-from depthkit.evaluation.alignment import Alignment, align, umeyama
+from depthkit.evaluation.alignment import Alignment, align, origin_of, umeyama
 from depthkit.evaluation.association import associate, list_frames
 from depthkit.evaluation.relative import (
     SEGMENT_LENGTHS,
@@ -113,7 +113,7 @@ def score_odometry(
     ate = np.linalg.norm(aligned.estimate[:, :3, 3] - aligned.reference[:, :3, 3], axis=1)
     rpe_trans, rpe_rot = relative_errors(aligned.reference, aligned.estimate)
     # Everything in the frame of the first common pose; unknown frames hold a placeholder.
-    truth = np.linalg.inv(matched[0]) @ reference.T_world_cam
+    truth = origin_of(matched[0]) @ reference.T_world_cam
     guess = np.tile(np.eye(4), (len(frames.reference), 1, 1))
     guess[frames.known] = aligned.estimate
     segments = segment_errors(truth[frames.reference], guess, known=frames.known)

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Relative pose errors: KITTI's t_rel and r_rel over 100 to 800 m of path, and RPE over one frame.
 
-The definitions are those of the public KITTI devkit and of kitti-odom-eval, to the digit.
+The definitions are those of the public KITTI devkit and of kitti-odom-eval, to the digit: inverses
+are full matrix inverses as there, because KITTI files round rotations to 7 digits and a transpose
+would turn that into an error of the estimate.
 """
 
 from collections.abc import Callable

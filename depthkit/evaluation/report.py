@@ -142,7 +142,7 @@ p { margin: 0 0 .8rem; max-width: 75ch; }
   padding: .55rem .9rem; max-width: none; }
 .scroll { overflow-x: auto; margin-bottom: .6rem; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .95rem; }
-th, td { padding: .4rem .95rem .4rem 0; border-bottom: 1px solid var(--line); text-align: left; }
+th, td { padding: .4rem 1.6rem .4rem 0; border-bottom: 1px solid var(--line); text-align: left; }
 th { color: var(--soft); font-weight: 600; }
 [data-right] { text-align: right; }
 td.missing { color: var(--soft); font-style: italic; }
