@@ -24,7 +24,7 @@ class DepthMaps:
     """Depth maps by name; each is read when asked for."""
 
     root: Path
-    """The folder as it was named."""
+    """The folder that was named, or the sequence folder around it."""
     files: dict[str, Path]
     """Stem to file, in natural order."""
     depth_scale: float
@@ -60,6 +60,8 @@ def open_depth_maps(root: str | Path) -> DepthMaps:
     if not root.is_dir():
         raise DataError(f"{root}: no such folder")
     folder = root / "depth" if (root / "depth").is_dir() else root
+    if folder is root and (root.resolve().parent / "camera.yaml").exists():
+        root = root.resolve().parent  # SEQUENCE/depth was named: its frames and valid.png lie above
     paths = [p for p in folder.iterdir() if p.suffix in (".png", ".npy") and p.name[0] != "."]
     files: dict[str, Path] = {}
     for path in sorted(paths, key=lambda p: natural_key(p.name)):

@@ -165,6 +165,22 @@ def test_depth_of_a_sequence_and_of_arrays(folder: Path, capsys: Output) -> None
     assert "1 of 4 frames with a truth have no prediction" in captured.err
 
 
+@pytest.mark.parametrize("gt", ["gt", "gt/depth"])
+def test_valid_mask_of_a_sequence_counts(gt: str, folder: Path, capsys: Output) -> None:
+    """valid.png keeps pixels outside the image out of the score, however the truth is named."""
+    make_maps(folder / "gt" / "depth")
+    (folder / "gt" / "camera.yaml").write_text("depth_scale: 1000\ndepth_kind: metric\n")
+    mask = np.zeros((24, 32), np.uint8)
+    mask[:, :16] = 255
+    cv2.imwrite(str(folder / "gt" / "valid.png"), mask)
+    ramp = make_maps(folder / "pred")
+    ramp[:, 16:] = 50
+    np.save(folder / "pred" / "000000.npy", ramp)
+    (folder / "pred" / "000000.png").unlink()
+    assert score_maps("--json", gt=gt) == 0
+    assert json.loads(capsys.readouterr().out)["abs_rel"] == pytest.approx(0, abs=1e-3)
+
+
 def test_millimetres_are_assumed_aloud(folder: Path, capsys: Output) -> None:
     """Without depth.yaml or camera.yaml a PNG value is a millimetre, and that is said."""
     make_maps(folder / "pred")
