@@ -30,9 +30,10 @@ from depthkit.errors import DataError
 
 ANCHORS = 16
 QUICK_ANCHORS = 8
+MIN_ANCHORS = 4
 TURN_FLOW = 5.0
-"""Training pixels of flow at which a rotation is told from a translation; sets the wide gap."""
-MAX_WIDE_GAP = 10
+"""Training pixels of flow at which rotations are looked for."""
+MAX_TURN_GAP = 10
 NOT_A_PICTURE = "camera.yaml says"
 
 
@@ -95,7 +96,7 @@ def inspect_sequence(
     reader = _Reader(seq, view)
     count = min(len(seq), max_frames or len(seq))
     figures, pairs = _climb(seq, reader, ANCHORS, enough=is_lost)
-    scan = scan_frames(count, reader.get, view, gap=_wide_gap(figures, view, count), tick=tick)
+    scan = scan_frames(count, reader.get, view, turn_gap=_turn_gap(pairs, view, count), tick=tick)
     return _conclude(seq, reader, scan, figures, pairs)
 
 
@@ -106,16 +107,19 @@ def _climb(
     longest = max(1, (len(seq) - 1) // 3)
     gaps = [gap for gap in LADDER if gap <= longest]
     last = max(len(seq) - 1 - gaps[-1], 0)
+    anchors = min(anchors, max(MIN_ANCHORS, len(seq) // 4))
     starts = np.unique(np.linspace(0, last, anchors).round().astype(int)).tolist()
     return climb(starts, reader.get, reader.view, gaps=gaps, enough=enough)
 
 
-def _wide_gap(figures: list[GapFigures], view: View, count: int) -> int:
-    """Return the gap at which most moving pairs flow enough to tell rotation from translation."""
-    limit = max(1, min(MAX_WIDE_GAP, count - 1))
-    for f in figures:
-        if f.gap >= limit or f.flow_px / view.to_full * view.to_train >= TURN_FLOW:
-            return min(f.gap, limit)
+def _turn_gap(pairs: list[list[Pair]], view: View, count: int) -> int:
+    """Return the smallest gap at which a quarter of the pairs flows enough to tell a rotation."""
+    limit = max(1, min(MAX_TURN_GAP, count - 1))
+    for level in pairs:
+        flows = [pair.flow * view.to_train for pair in level if np.isfinite(pair.flow)]
+        gap = level[0].b - level[0].a
+        if gap >= limit or flows and np.quantile(flows, 0.75) >= TURN_FLOW:
+            return min(gap, limit)
     return limit
 
 
@@ -128,7 +132,7 @@ def _conclude(
 ) -> Inspection:
     view, checked = reader.view, len(scan.looks)
     static = find.static_spans(scan, reader.get, view)
-    rotation = find.rotation_spans(scan, view)
+    rotation = find.rotation_spans(scan)
     faults = _faults(scan, reader, static, rotation)
     excluded = {i for name in EXCLUDING for i in faults[name]}
     gap, reason = choose_gap(figures)

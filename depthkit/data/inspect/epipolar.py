@@ -13,7 +13,9 @@ import numpy as np
 NOISE_FLOOR = 0.1
 """Pixels of the reduced image; KLT is not better than this on compressed video."""
 TWIN_DEG = 15.0
-"""A fit turned further than this from the best pure rotation is a twisted twin of the true one."""
+"""A start turned further than this from the best pure rotation is a twin of the true one."""
+REFINED = 2
+"""How many starts are refined."""
 CAUCHY = 0.3
 """Pixels at which an epipolar distance starts to count as an outlier."""
 PULL = 0.02
@@ -28,9 +30,15 @@ class _Fit:
     t: np.ndarray
     distance: np.ndarray
     parallax: np.ndarray
+    behind: np.ndarray
     flow: np.ndarray
     scale: np.ndarray
     rotated: np.ndarray
+
+    @property
+    def error(self) -> np.ndarray:
+        """Distance to what the model can explain, pixels. (N,)"""
+        return np.where(self.behind, self.parallax, self.distance)
 
 
 def normalise(points: np.ndarray, K: np.ndarray) -> np.ndarray:
@@ -47,19 +55,19 @@ def transfer_error(R: np.ndarray, x_a: np.ndarray, x_b: np.ndarray) -> np.ndarra
 
 def fit_essential(
     x_a: np.ndarray, x_b: np.ndarray, focal: float, R_rotation: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, float]:
-    """Return R, t and the median epipolar distance in pixels of the best of several starts.
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return R, t and the epipolar distances in pixels of the best of several starts.
 
-    Starts: the best pure rotation with the direction that suits it, and USAC's essential matrix.
-    Each is refined on the robust Sampson distance; the least cost wins.
+    Starts: the best pure rotation with the direction that suits it, USAC's essential matrix, and
+    both motions that a plane allows (Hartley and Zisserman 13.1; in front of a plane each of them
+    fits every epipolar line). The best are refined on the robust cost; the least cost wins.
     """
     starts = [(R_rotation, _direction(R_rotation, x_a, x_b))]
-    starts += _usac_start(x_a, x_b, focal)
-    fits = [_refine(R, t, x_a, x_b, focal) for R, t in starts]
-    near = [f for f in fits if rotation_angle(f.R @ R_rotation.T) < TWIN_DEG] or fits
-    best = min(near, key=_cost)
-    t = best.t if _front(best.R, best.t, x_a, x_b) >= 0.5 else -best.t
-    return best.R, t, float(np.median(np.abs(best.distance)))
+    starts += _usac_start(x_a, x_b, focal) + _plane_starts(x_a, x_b, focal)
+    near = [(R, t) for R, t in starts if rotation_angle(R @ R_rotation.T) < TWIN_DEG]
+    ranked = sorted((_evaluate(R, t, x_a, x_b, focal) for R, t in near), key=_cost)
+    best = min((_refine(fit, x_a, x_b, focal) for fit in ranked[:REFINED]), key=_cost)
+    return best.R, best.t, np.abs(best.distance)
 
 
 def _usac_start(
@@ -68,15 +76,32 @@ def _usac_start(
     """Robust essential matrix of OpenCV's USAC, threshold half a pixel; empty if it finds none."""
     a, b = np.ascontiguousarray(x_a[:, :2]), np.ascontiguousarray(x_b[:, :2])
     try:
-        E, inliers = cv2.findEssentialMat(
-            a, b, np.eye(3), cv2.USAC_MAGSAC, prob=0.999, threshold=0.5 / focal
+        E, _ = cv2.findEssentialMat(
+            a, b, np.eye(3), cv2.USAC_MAGSAC, prob=0.999, threshold=0.5 / focal, maxIters=300
         )
     except cv2.error:
         return []
     if E is None or E.shape != (3, 3):
         return []
-    _, R, t, _ = cv2.recoverPose(E, a, b, np.eye(3), mask=inliers)
-    return [(R, t.reshape(3))]
+    first, second, t = cv2.decomposeEssentialMat(E)
+    return [(first, t.reshape(3)), (second, t.reshape(3))]
+
+
+def _plane_starts(
+    x_a: np.ndarray, x_b: np.ndarray, focal: float
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Motions of the homography that fits best; empty where none does or it is a rotation."""
+    a, b = np.ascontiguousarray(x_a[:, :2]), np.ascontiguousarray(x_b[:, :2])
+    H, _ = cv2.findHomography(a, b, cv2.USAC_MAGSAC, 1.0 / focal, maxIters=200)
+    if H is None:
+        return []
+    _, rotations, translations, _ = cv2.decomposeHomographyMat(H, np.eye(3))
+    lengths = [float(np.linalg.norm(t)) for t in translations]
+    return [
+        (R, t.reshape(3) / length)
+        for R, t, length in zip(rotations, translations, lengths, strict=True)
+        if length > 1e-6
+    ]
 
 
 def _direction(R: np.ndarray, x_a: np.ndarray, x_b: np.ndarray) -> np.ndarray:
@@ -91,12 +116,15 @@ def _direction(R: np.ndarray, x_a: np.ndarray, x_b: np.ndarray) -> np.ndarray:
 
 
 def _cost(fit: "_Fit") -> float:
-    """Cauchy cost of the epipolar distance plus a faint pull towards little parallax.
+    """Cauchy cost of the error plus a faint pull towards little parallax.
+
+    The error is the epipolar distance, or all of the flow for a point behind the camera: no depth
+    above zero explains it.
 
     A narrow view hardly tells a turn from a step aside; among fits that are equally good the pull
     takes the one that moves least. It shifts a 1 px parallax by less than 0.1 px.
     """
-    return float(np.log1p((fit.distance / CAUCHY) ** 2).sum() + PULL * np.log1p(fit.parallax).sum())
+    return float(np.log1p((fit.error / CAUCHY) ** 2).sum() + PULL * np.log1p(fit.parallax).sum())
 
 
 def _evaluate(
@@ -113,12 +141,16 @@ def _evaluate(
     third = t[0] * p[:, 1] - t[1] * p[:, 0]
     distance = scale * ((x_b[:, :2] * line_b).sum(axis=1) + third)
     flow = focal * (p[:, :2] / p[:, 2:] - x_b[:, :2])
-    return _Fit(R, t, distance, np.hypot(flow[:, 0], flow[:, 1]), flow, scale, p)
+    parallax = np.hypot(flow[:, 0], flow[:, 1])
+    behind = (flow * (t[:2] - x_b[:, :2] * t[2])).sum(axis=1) > 0
+    if behind.mean() > 0.5:  # -t draws the same lines
+        t, distance, behind = -t, -distance, ~behind
+    return _Fit(R, t, distance, parallax, behind, flow, scale, p)
 
 
-def _refine(R: np.ndarray, t: np.ndarray, x_a: np.ndarray, x_b: np.ndarray, focal: float) -> "_Fit":
+def _refine(fit: "_Fit", x_a: np.ndarray, x_b: np.ndarray, focal: float) -> "_Fit":
     """Minimise `_cost` over R and t on the unit sphere (Levenberg, analytic slopes)."""
-    fit, damping = _evaluate(R, t, x_a, x_b, focal), 1e-3
+    damping = 1e-3
     cost = _cost(fit)
     for _ in range(12):
         step = _gauss_newton_step(fit, x_b, focal, damping)
@@ -137,9 +169,11 @@ def _gauss_newton_step(fit: "_Fit", x_b: np.ndarray, focal: float, damping: floa
     slope_R = (p @ t)[:, None] * x_b - (p * x_b).sum(axis=1)[:, None] * t
     slope_t = np.cross(p, x_b) @ np.stack(_tangent(t), axis=1)
     J = fit.scale[:, None] * np.column_stack([slope_R, slope_t])  # (N, 5)
-    w = 2.0 / (CAUCHY**2 + fit.distance**2)
+    cauchy = 2.0 / (CAUCHY**2 + fit.error**2)
+    w = np.where(fit.behind, 0.0, cauchy)
     H, g = (J * w[:, None]).T @ J, J.T @ (w * fit.distance)
     w = PULL / ((1.0 + fit.parallax) * np.maximum(fit.parallax, NOISE_FLOOR))
+    w += np.where(fit.behind, cauchy, 0.0)
     for F, flow in zip(_flow_slopes(p, focal), fit.flow.T, strict=True):
         H[:3, :3] += (F * w[:, None]).T @ F
         g[:3] += F.T @ (w * flow)
@@ -175,13 +209,6 @@ def _moved(R: np.ndarray, t: np.ndarray, step: np.ndarray) -> tuple[np.ndarray, 
     return cv2.Rodrigues(step[:3])[0] @ R, moved / np.linalg.norm(moved)
 
 
-def _front(R: np.ndarray, t: np.ndarray, x_a: np.ndarray, x_b: np.ndarray) -> float:
-    """Share of the tracks that move the way t asks for with the point in front of the camera."""
-    rotated = x_a @ R.T
-    flow = x_b[:, :2] - rotated[:, :2] / rotated[:, 2:]
-    return float(((flow * (t[:2] - x_b[:, :2] * t[2])).sum(axis=1) > 0).mean())
-
-
 def epipolar_fit(
     points_a: np.ndarray, points_b: np.ndarray, K: np.ndarray, T_b_a: np.ndarray
 ) -> tuple[float, float]:
@@ -200,7 +227,8 @@ def epipolar_fit(
     x_a, x_b = normalise(points_a, K), normalise(points_b, K)
     t = T_b_a[:3, 3] / np.linalg.norm(T_b_a[:3, 3])
     fit = _evaluate(T_b_a[:3, :3], t, x_a, x_b, focal)
-    return float(np.median(np.abs(fit.distance))), _front(fit.R, t, x_a, x_b)
+    behind = float(fit.behind.mean())
+    return float(np.median(np.abs(fit.distance))), behind if fit.t @ t < 0 else 1.0 - behind
 
 
 def rotation_angle(R: np.ndarray) -> float:

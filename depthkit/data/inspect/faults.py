@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from depthkit.data.inspect.ladder import STILL, is_turn
+from depthkit.data.inspect.ladder import STILL
 from depthkit.data.inspect.motion import flow_of_cells
 from depthkit.data.inspect.pictures import Picture, View
 from depthkit.data.inspect.scan import Look, Scan, Step
@@ -63,12 +63,11 @@ def static_spans(scan: Scan, read: Callable[[int], Picture | None], view: View) 
     return tuple(span for span in spans if span[1] - span[0] + 1 >= MIN_STATIC)
 
 
-def rotation_spans(scan: Scan, view: View) -> tuple[Span, ...]:
-    """Spans in which the camera only turns: the union of wide pairs that show it."""
+def rotation_spans(scan: Scan) -> tuple[Span, ...]:
+    """Spans in which the camera only turns: the union of the pairs that show it."""
     inside = np.zeros(len(scan.looks), bool)
-    for pair in scan.wide:
-        if is_turn(pair, view):
-            inside[pair.a : pair.b + 1] = True
+    for a, b in scan.turns:
+        inside[a : b + 1] = True
     return tuple(runs(inside))
 
 

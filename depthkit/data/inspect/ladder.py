@@ -12,7 +12,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from depthkit.data.inspect.motion import PairMotion, flow_of_cells, measure_motion
+from depthkit.data.inspect.motion import (
+    MIN_TRACKS,
+    PairMotion,
+    flow_of_cells,
+    measure_motion,
+    rotation_residual,
+)
 from depthkit.data.inspect.pictures import Picture, View
 from depthkit.data.inspect.tracks import track
 
@@ -48,6 +54,7 @@ class GapFigures:
     """The same in pixels of an image with 128 lines."""
     parallax_train_quartile: float
     flow_px: float
+    flow_train: float
     rotation_deg: float
     kept: float
     """Share of the corners still tracked."""
@@ -108,12 +115,24 @@ def measured_pair(
 def is_turn(pair: Pair, view: View) -> bool:
     """Whether the pair shows a rotation on the spot: much flow, and a rotation explains it all."""
     m = pair.motion
-    return (
-        m is not None
-        and m.is_rotation
-        and m.displacement * view.to_train >= TURN
-        and m.rotation_error <= TURN_ERROR * m.displacement
-    )
+    return m is not None and m.is_rotation and _may_turn(m.displacement, m.rotation_error, view)
+
+
+def shows_turn(points_a: np.ndarray, points_b: np.ndarray, view: View) -> bool:
+    """`is_turn` of tracks alone; cheap where the answer is no."""
+    if len(points_a) < MIN_TRACKS:
+        return False
+    displacement = float(np.median(np.linalg.norm(points_b - points_a, axis=1)))
+    if not _may_turn(displacement, 0.0, view):
+        return False
+    if not _may_turn(displacement, rotation_residual(points_a, points_b, view.K), view):
+        return False
+    motion = measure_motion(points_a, points_b, view.K)
+    return motion is not None and motion.is_rotation
+
+
+def _may_turn(displacement: float, rotation_error: float, view: View) -> bool:
+    return displacement * view.to_train >= TURN and rotation_error <= TURN_ERROR * displacement
 
 
 def climb(
@@ -164,6 +183,7 @@ def gap_figures(gap: int, pairs: list[Pair], view: View) -> GapFigures:
         parallax_train=_quantile(parallax * view.to_train, 0.5),
         parallax_train_quartile=_quantile(parallax * view.to_train, 0.25),
         flow_px=_quantile([p.flow * view.to_full for p in moving], 0.5),
+        flow_train=_quantile([p.flow * view.to_train for p in moving], 0.5),
         rotation_deg=_quantile(rotation, 0.5),
         kept=_quantile([p.kept for p in pairs], 0.5),
     )

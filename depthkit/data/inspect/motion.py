@@ -22,6 +22,8 @@ from depthkit.data.inspect.epipolar import (
 
 MIN_TRACKS = 24
 """Fewer tracks than this measure nothing: a pair is then 'unmeasured', never 'static'."""
+OUTLIER_NOISE = 3.0
+"""Noise deviations from its epipolar line at which a track belongs to something else."""
 ROTATION_NOISE = 2.0
 """A rotation explains the tracks if its median error is at most this many noise deviations."""
 
@@ -34,7 +36,7 @@ class PairMotion:
     displacement: float
     """Median length of the tracks."""
     parallax: float
-    """Median length of what is left of the tracks when the rotation is taken out."""
+    """Median length of what the rotation leaves of the tracks that fit the motion."""
     rotation_deg: float
     rotation_error: float
     """Median error of the best pure rotation."""
@@ -64,15 +66,17 @@ def measure_motion(points_a: np.ndarray, points_b: np.ndarray, K: np.ndarray) ->
     x_a, x_b = normalise(points_a, K), normalise(points_b, K)
     R_rotation = fit_rotation(x_a, x_b, focal=focal)
     rotation_error = focal * float(np.median(transfer_error(R_rotation, x_a, x_b)))
-    R, t, epipolar_error = fit_essential(x_a, x_b, focal, R_rotation)
+    R, t, distance = fit_essential(x_a, x_b, focal, R_rotation)
+    epipolar_error = float(np.median(distance))
     noise = max(1.4826 * epipolar_error, NOISE_FLOOR)
+    fits = distance <= OUTLIER_NOISE * noise
     is_rotation = rotation_error <= ROTATION_NOISE * noise
     if is_rotation:
-        R, t = R_rotation, np.full(3, np.nan)
+        R, t, fits = R_rotation, np.full(3, np.nan), np.ones(len(x_a), bool)
     return PairMotion(
         tracks=len(points_a),
         displacement=float(np.median(np.linalg.norm(points_b - points_a, axis=1))),
-        parallax=focal * float(np.median(transfer_error(R, x_a, x_b))),
+        parallax=focal * float(np.median(transfer_error(R, x_a, x_b)[fits])),
         rotation_deg=rotation_angle(R),
         rotation_error=rotation_error,
         epipolar_error=epipolar_error,
@@ -101,6 +105,14 @@ def fit_rotation(x_a: np.ndarray, x_b: np.ndarray, *, focal: float) -> np.ndarra
         error = focal * np.linalg.norm(b - a @ R.T, axis=1)
         weights = 1.0 / np.maximum(error, NOISE_FLOOR)
     return R
+
+
+def rotation_residual(points_a: np.ndarray, points_b: np.ndarray, K: np.ndarray) -> float:
+    """Return the median error of the best pure rotation, pixels."""
+    focal = float(np.sqrt(K[0, 0] * K[1, 1]))
+    x_a, x_b = normalise(points_a, K), normalise(points_b, K)
+    R = fit_rotation(x_a, x_b, focal=focal)
+    return focal * float(np.median(transfer_error(R, x_a, x_b)))
 
 
 def flow_of_cells(points_a: np.ndarray, points_b: np.ndarray, size: tuple[int, int]) -> float:

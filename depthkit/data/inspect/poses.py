@@ -27,6 +27,8 @@ CENTRE_TOLERANCE = 0.1
 MIN_PAIRS = 4
 FOCAL_RATIOS = np.geomspace(0.5, 2.0, 57)
 """Steps of 2.5 %."""
+FOCAL_SIDE, FOCAL_RISE = 9, 1.5
+"""A focal length is told if the epipolar distance rises by half within 9 steps (25 %)."""
 FOCAL_TOLERANCE = 0.1
 CLEARLY_BETTER = 0.6
 """Another reading of poses or K is named if it cuts the epipolar distance to this share."""
@@ -163,8 +165,15 @@ def _best_convention(known: list[_Known], view: View) -> str:
 
 
 def _best_focal(known: list[_Known], K: np.ndarray, convention: str) -> float:
+    """Ratio of the least distance; NaN where the motion (straight ahead) hardly tells the focal."""
     scores = [_disagreement(known, _scaled(K, r), convention)[0] for r in FOCAL_RATIOS]
-    return float(FOCAL_RATIOS[int(np.argmin(scores))])
+    best = int(np.argmin(scores))
+    around = [scores[i] for i in (best - FOCAL_SIDE, best + FOCAL_SIDE) if 0 <= i < len(scores)]
+    return float(FOCAL_RATIOS[best]) if min(around) > FOCAL_RISE * scores[best] else math.nan
+
+
+def _is_better(known: list[_Known], K: np.ndarray, focal: float, here: float) -> bool:
+    return _disagreement(known, _scaled(K, focal), EXPECTED)[0] < CLEARLY_BETTER * here
 
 
 def _scaled(K: np.ndarray, ratio: float) -> np.ndarray:
@@ -175,8 +184,7 @@ def _pose_findings(known: list[_Known], view: View, convention: str, focal: floa
     if convention != EXPECTED:
         return [f"poses look like {convention}, they must be T_world_cam with z forward"]
     here, behind = _disagreement(known, view.K, convention)
-    there = _disagreement(known, _scaled(view.K, focal), convention)[0]
-    if abs(focal - 1) > FOCAL_TOLERANCE and there < CLEARLY_BETTER * here:
+    if abs(focal - 1) > FOCAL_TOLERANCE and _is_better(known, view.K, focal, here):
         return [
             f"poses and frames agree best with a focal length {focal:.2f} times that of "
             "camera.yaml; check K"

@@ -82,7 +82,8 @@ class PoseFigures:
     epipolar_px: float
     """Median distance of tracks to the epipolar lines of the known poses, own pixels."""
     focal_ratio: float
-    """Factor on fx and fy under which poses and frames agree best; 1 where K is right."""
+    """Factor on fx and fy under which poses and frames agree best; NaN where the motion hardly
+    tells it (straight ahead)."""
     convention: str
     """How the poses fit the frames best: 'T_world_cam' is what they should be."""
     findings: tuple[str, ...]

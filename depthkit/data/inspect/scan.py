@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from depthkit.data.inspect.ladder import Pair, measured_pair
+from depthkit.data.inspect.ladder import Pair, measured_pair, shows_turn
 from depthkit.data.inspect.pictures import Picture, View
 from depthkit.data.inspect.tracks import track
 
@@ -49,8 +49,8 @@ class Scan:
     looks: list[Look | None]
     steps: list[Step | None]
     """steps[i] leads from frame i to i + 1."""
-    wide: list[Pair]
-    """Pairs `gap` frames apart, for rotations on the spot."""
+    turns: list[tuple[int, int]]
+    """Pairs of frames, some frames apart, between which the camera only turned."""
 
 
 def scan_frames(
@@ -58,7 +58,7 @@ def scan_frames(
     read: Callable[[int], Picture | None],
     view: View,
     *,
-    gap: int,
+    turn_gap: int,
     tick: Callable[[], None] = lambda: None,
 ) -> Scan:
     """Read frames 0..count-1 once.
@@ -67,11 +67,11 @@ def scan_frames(
         count: frames to look at.
         read: returns frame i, or None where it is broken.
         view: the reduced image.
-        gap: frames apart for the wide pairs.
+        turn_gap: frames apart at which rotations on the spot are looked for.
         tick: called once a frame.
     """
-    recent: deque[Picture | None] = deque(maxlen=gap + 1)
-    stride = max(1, gap // 3)
+    recent: deque[Picture | None] = deque(maxlen=turn_gap + 1)
+    stride = max(1, turn_gap // 3)
     found = Scan([], [], [])
     for i in range(count):
         picture = read(i)
@@ -79,18 +79,18 @@ def scan_frames(
         found.looks.append(None if picture is None else _look(picture))
         if i > 0:
             found.steps.append(_step(i - 1, recent[-2], picture, view))
-        if (
-            gap > 1
-            and i >= gap
-            and (i - gap) % stride == 0
-            and recent[0] is not None
-            and picture is not None
-        ):
-            found.wide.append(_slim(_pair(i - gap, i, recent[0], picture, view)))
+        start = i - turn_gap
+        if start >= 0 and start % stride == 0 and _turns(recent[0], picture, view):
+            found.turns.append((start, i))
         tick()
-    if gap == 1:
-        found.wide.extend(step.pair for step in found.steps if step is not None)
     return found
+
+
+def _turns(a: Picture | None, b: Picture | None, view: View) -> bool:
+    if a is None or b is None:
+        return False
+    found, kept = track(a.structure, b.structure, a.corners)
+    return shows_turn(a.corners[kept], found[kept], view)
 
 
 def _look(picture: Picture) -> Look:

@@ -15,7 +15,7 @@ LEVELS = 4
 CONTRAST_FLOOR = 6.0
 """Grey levels added to the local deviation: the noise of a flat wall must not become texture."""
 CONTRAST_WINDOW = (25, 25)
-CORNERS = 500
+CORNERS = 320
 CORNER_DISTANCE = 8
 ROUND_TRIP = 0.7
 """Pixels of the reduced image by which a track may miss its start when it is followed back."""

@@ -3,7 +3,7 @@
 
 import math
 
-from depthkit.data.inspect.ladder import MAX_MEDIAN, MIN_KEPT, MIN_MEDIAN, GapFigures
+from depthkit.data.inspect.ladder import MAX_MEDIAN, MIN_KEPT, MIN_MEDIAN, TURN, GapFigures
 
 MIN_USABLE = 0.3
 """Share of the frames that must be usable for a clear yes."""
@@ -88,8 +88,14 @@ def _about_gap(gap: int | None, figures: list[GapFigures]) -> str:
 
 
 def _about_slow(figures: list[GapFigures]) -> str:
-    best = max(figures, key=lambda f: 0.0 if math.isnan(f.parallax_train) else f.parallax_train)
-    if not best.parallax_train > 0.2 or best.kept < MIN_KEPT:
+    followed = [f for f in figures if f.kept >= MIN_KEPT]
+    if not followed or followed[-1].moving < 0.5 * followed[-1].pairs:
         return "record again with a camera that moves sideways or forward, not only turns"
-    every = math.ceil(best.gap * MIN_MEDIAN * 1.3 / best.parallax_train / 5)
+    best = max(followed, key=_reach)
+    every = max(2, math.ceil(best.gap * MIN_MEDIAN * 1.3 / max(_reach(best), 0.1) / 5))
     return f"prepare with --every {every}, so that a shift of 5 frames shows parallax"
+
+
+def _reach(f: GapFigures) -> float:
+    """Training pixels of parallax; of flow where it is too short to be told from a rotation."""
+    return 0.0 if f.moving == 0 else f.flow_train if f.flow_train < TURN else f.parallax_train
