@@ -187,6 +187,32 @@ def test_folder_of_unreadable_frames_gets_a_verdict(tmp_path):
     assert found.faults["unreadable"] == tuple(range(12))
 
 
+@pytest.mark.parametrize("level, fault", [(0, "dark"), (255, "blown-out"), (120, "featureless")])
+def test_blank_video_is_refused_for_what_it_is(tmp_path, level, fault):
+    """No texture: unmeasured is not taken for motion, and the remedy fits the fault."""
+    seq = write_sequence(tmp_path / "blank", [np.full_like(MOVING[0], level)] * 12)
+    found = inspect_sequence(seq)
+    assert not found.can_teach and fault in found.verdict
+    with pytest.raises(DataError, match="nothing in the frames can be tracked"):
+        suggest_shifts(seq)
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_few_frames_are_refused_without_a_crash(tmp_path, count):
+    """Shorter than any shift could use."""
+    found = inspect_sequence(write_sequence(tmp_path / "short", MOVING[:count]))
+    assert not found.can_teach and f"only {count} frames" in found.verdict
+
+
+def test_implausible_intrinsics_are_named(tmp_path):
+    """A field of view of 12 degrees, oblong pixels and a corner as centre each get a finding."""
+    camera = replace(CAMERA, fx=1500.0, fy=1300.0, cx=40.0)
+    found = inspect_sequence(write_sequence(tmp_path / "k", MOVING[:3], camera=camera)).camera
+    text = " ".join(found.findings)
+    assert "fx/fy" in text and "principal point" in text and "field of view" in text
+    assert inspect_sequence(write_sequence(tmp_path / "ok", MOVING[:3])).camera.findings == ()
+
+
 def test_only_the_first_frames_are_looked_at_when_asked(tmp_path):
     """max_frames bounds the pass; frames not looked at count as usable."""
     seq = write_sequence(tmp_path / "slide", [*MOVING[:20], *[np.zeros_like(MOVING[0])] * 10])

@@ -24,7 +24,7 @@ from depthkit.data.inspect.pictures import Picture, View, read_picture, view_of
 from depthkit.data.inspect.poses import check_camera, check_poses
 from depthkit.data.inspect.record import EXCLUDING, FAULTS, FrameFigures, Inspection
 from depthkit.data.inspect.scan import Scan, scan_frames
-from depthkit.data.inspect.verdict import advise, judge
+from depthkit.data.inspect.verdict import Case, advise, judge
 from depthkit.data.sequence import Sequence
 from depthkit.errors import DataError
 
@@ -137,22 +137,18 @@ def _conclude(
     excluded = {i for name in EXCLUDING for i in faults[name]}
     gap, reason = choose_gap(figures)
     breaks = find.breaks(scan)
-    can_teach, verdict = judge(
+    case = Case(
         gap=gap,
         reason=reason,
         figures=figures,
-        usable=checked - len(excluded),
         checked=checked,
+        usable=checked - len(excluded),
         main_fault=_main_fault(faults),
-    )
-    advice = advise(
-        gap=gap,
-        figures=figures,
         spans=len(static) + len(rotation),
-        broken=len(faults["unreadable"]),
-        dropped=len(excluded),
+        unreadable=len(faults["unreadable"]),
         breaks=len(breaks),
     )
+    can_teach, verdict = judge(case)
     wrong_size = sum(NOT_A_PICTURE in reason for reason in reader.reasons.values())
     camera = check_camera(seq.camera, wrong_size)
     poses = check_poses(seq, _telling_pairs(figures, pairs, gap), view)
@@ -163,7 +159,7 @@ def _conclude(
         size=seq.camera.size,
         can_teach=can_teach,
         verdict=verdict,
-        advice=advice,
+        advice=advise(case),
         suggested_shifts=() if gap is None else (-gap, gap),
         usable=tuple(i not in excluded for i in range(len(seq))),
         faults=faults,
@@ -203,7 +199,7 @@ def _faults(
 def _main_fault(faults: dict[str, tuple[int, ...]]) -> str:
     counts = Counter({name: len(faults[name]) for name in EXCLUDING})
     name, frames = counts.most_common(1)[0]
-    return name.replace("_", "-") if frames else ""
+    return name if frames else ""
 
 
 def _telling_pairs(

@@ -228,6 +228,8 @@ def _is_weak(f: GapFigures) -> bool:
 def _why_none(figures: list[GapFigures], usable: list[GapFigures]) -> str:
     if not figures:
         return "too few frames"
+    if figures[0].kept == 0:
+        return "nothing in the frames can be tracked"
     if not usable:
         return f"neighbouring frames share too little (tracks kept {100 * figures[0].kept:.0f} %)"
     if not any(f.moving for f in figures):

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from depthkit.data.image_io import decode_rgb, read_bytes
-from depthkit.data.inspect.tracks import detect_corners, normalise_contrast
+from depthkit.data.inspect.tracks import CONTRAST_WINDOW, detect_corners, normalise_contrast
 from depthkit.data.sequence import Sequence
 from depthkit.errors import DataError
 
@@ -32,7 +32,7 @@ class View:
     size: tuple[int, int]
     K: np.ndarray
     valid: np.ndarray | None
-    """Pixels that are image, two windows away from the edge of the mask. (H, W) bool"""
+    """Pixels that are image, half a contrast window away from the edge of the mask. (H, W) bool"""
     to_full: float
     """Pixels of the sequence's own frames a reduced pixel."""
     to_train: float
@@ -76,18 +76,26 @@ def view_of(seq: Sequence) -> View:
     height, width = seq.camera.size
     scale = min(1.0, float(np.sqrt(AREA / (height * width))))
     size = (max(round(height * scale), 1), max(round(width * scale), 1))
-    valid = seq.read_valid()
-    if valid is not None:
-        small = cv2.resize(valid.astype(np.uint8), size[::-1], interpolation=cv2.INTER_AREA)
-        padded = cv2.copyMakeBorder(small, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=1)
-        valid = cv2.erode(padded, np.ones((25, 25), np.uint8))[1:-1, 1:-1] > 0
     return View(
         size=size,
         K=seq.camera.resized(size).K,
-        valid=valid,
+        valid=_reduced_valid(seq, size),
         to_full=height / size[0],
         to_train=TRAIN_LINES / min(size),
     )
+
+
+def _reduced_valid(seq: Sequence, size: tuple[int, int]) -> np.ndarray | None:
+    """Shrink the mask of valid pixels by the window in which contrast is taken. (H, W) bool"""
+    valid = seq.read_valid()
+    if valid is None:
+        return None
+    small = cv2.resize(valid.astype(np.uint8), size[::-1], interpolation=cv2.INTER_AREA)
+    padded = cv2.copyMakeBorder(small, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=1)
+    inner = cv2.erode(padded, np.ones(CONTRAST_WINDOW, np.uint8))[1:-1, 1:-1] > 0
+    if not inner.any():
+        raise DataError(f"{seq.root}: valid.png leaves no pixel to look at; remove or replace it")
+    return inner
 
 
 def read_picture(seq: Sequence, i: int, view: View) -> Picture:
