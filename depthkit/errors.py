@@ -11,6 +11,8 @@ DepthkitError
 `ShapeError` stands apart: a wrong tensor shape is the caller's bug and keeps its traceback.
 """
 
+from typing import Any
+
 
 class DepthkitError(Exception):
     """Base of all errors with a known cause and a remedy."""
@@ -38,3 +40,30 @@ class TrainingError(DepthkitError):
 
 class ShapeError(ValueError):
     """An array has a shape its callee cannot take."""
+
+
+def check_shape(where: str, array: Any, pattern: str) -> None:
+    """Check an array's shape against a pattern at a function's door.
+
+    Args:
+        where: function and argument, for the message, such as "warp_to_target: depth".
+        array: anything with a `.shape`.
+        pattern: sizes separated by spaces; a number must match, a letter may be any size,
+            but the same letter twice must be the same size. "B 3 H W"; a leading "..." allows
+            any number of leading axes.
+
+    Raises:
+        ShapeError: the shape does not fit.
+    """
+    wanted, shape = pattern.split(), tuple(array.shape)
+    if wanted[0] == "...":
+        wanted, tail = wanted[1:], shape[len(shape) - len(wanted) + 1 :]
+    else:
+        tail = shape
+    sizes: dict[str, int] = {}
+    fits = len(tail) == len(wanted) and all(
+        int(want) == size if want.isdigit() else sizes.setdefault(want, size) == size
+        for want, size in zip(wanted, tail, strict=True)
+    )
+    if not fits:
+        raise ShapeError(f"{where} must be ({', '.join(pattern.split())}), got {shape}")

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`depthkit train`: a configuration file in, a run folder out."""
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of the verb."""
+    parser.add_argument("config", type=Path, nargs="?", help="YAML file; see configs/")
+    parser.add_argument("--run", type=Path, help="run folder to write")
+    parser.add_argument(
+        "--set",
+        metavar="KEY=VALUE",
+        nargs="+",
+        action="extend",
+        default=[],
+        help="differences from the file, such as data.shifts=[-2,2]",
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="go on from the run's last checkpoint, exactly"
+    )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="build all, run one batch, print sizes, write nothing",
+    )
+    parser.add_argument("--keys", action="store_true", help="list all configuration keys and leave")
+    parser.add_argument("--json", action="store_true", help="print the result as one object")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Train, or say what would be trained."""
+    from depthkit.config import TrainConfig
+    from depthkit.errors import ConfigError
+    from depthkit.strict_yaml import field_help, load_config
+
+    if args.keys:
+        for entry in field_help(TrainConfig):
+            print(f"{entry.name}: {entry.type} = {entry.default}\n    {entry.doc}")
+        return
+    path = args.config
+    if path is None and args.resume and args.run is not None:
+        path = args.run / "config.yaml"
+    if path is None:
+        raise ConfigError("no configuration file; give one (see configs/) or --resume --run DIR")
+    config = load_config(TrainConfig, path, args.set)
+    if args.dry_run:
+        from depthkit.training.dry_run import describe_run
+
+        report = describe_run(config)
+        print(json.dumps(asdict(report)) if args.json else report.as_text())
+        return
+    if args.run is None:
+        raise ConfigError("no run folder; give --run DIR")
+    from depthkit.training.loop import train
+
+    result = train(config, args.run, resume=args.resume)
+    if args.json:
+        print(json.dumps(asdict(result), default=str))
+    else:
+        print(f"{result.steps} steps, loss {result.loss:.4f}; checkpoint {result.last}")
+        print(f"next: depthkit infer {args.run} SOURCE --out DIR", file=sys.stderr)

@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a training run can be told: frozen dataclasses, the only schema of `depthkit train`'s YAML.
+
+A YAML file holds differences from the defaults below; `--set data.shifts=[-2,2]` differs from the file.
+"""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+from depthkit.errors import ConfigError
+
+Encoder = Literal["resnet18", "resnet50", "light"]
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ConfigError(message)
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which frames teach, and how they are varied."""
+
+    root: Path = Path("data")
+    """A data set folder (sequences and split.yaml) or one sequence folder."""
+    train: tuple[str, ...] = ()
+    """Sequences to train on; empty for the split's own list."""
+    val: tuple[str, ...] = ()
+    """Sequences to validate on; empty for the split's own list."""
+    validation_share: float = 0.05
+    """Where there is no validation sequence: share of each training sequence held out at its end."""
+    size: tuple[int, int] = (128, 416)
+    """Height and width the networks see, pixels."""
+    shifts: tuple[int, ...] | Literal["auto"] = (-1, 1)
+    """Sources, as signed frame offsets from the target; "auto" asks the data doctor (inspect)."""
+    skip_static: bool = True
+    """Leave out targets that a saved inspection (inspect --save) calls unusable."""
+    flip: bool = True
+    """Mirror half of the snippets left to right."""
+    colour_jitter: float = 0.2
+    """Largest change of brightness, contrast and saturation, the same for a snippet's frames."""
+    zoom: float = 1.0
+    """Largest random enlargement before cropping back; Zhou uses 1.15."""
+    workers: int = 2
+    """Loader processes; 0 loads in the training process."""
+
+    def __post_init__(self) -> None:
+        _require(min(self.size) >= 32, f"size: at least 32 pixels a side, got {self.size}")
+        if self.shifts != "auto":
+            _require(self.shifts != (), "shifts: at least one source is needed, got []")
+            _require(0 not in self.shifts, "shifts: 0 is the target itself; use other offsets")
+            _require(
+                len(set(self.shifts)) == len(self.shifts),
+                f"shifts: each offset once, got {list(self.shifts)}",
+            )
+        _require(0 < self.validation_share < 0.5, "validation_share: between 0 and 0.5")
+        _require(0 <= self.colour_jitter < 1, "colour_jitter: between 0 and 1")
+        _require(1 <= self.zoom <= 2, "zoom: between 1 and 2")
+        _require(self.workers >= 0, f"workers: 0 or more, got {self.workers}")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The networks."""
+
+    depth: Literal["resnet18", "resnet50", "light", "dispnet"] = "resnet18"
+    """Single-view depth: U-Net on an encoder, or Zhou's DispNetS."""
+    pose: Literal["matching", "resnet18", "resnet50", "light", "posenet"] = "resnet18"
+    """Camera motion: an encoder's head, or Zhou's PoseNet."""
+    pose_input: Literal["pair", "snippet"] = "pair"
+    """One motion from each pair in time order, or all motions from all frames at once."""
+    encoder_weights: str | None = None
+    """ImageNet weights of a ResNet depth encoder: null, a file, or "imagenet" (torchvision's cache)."""
+    pose_encoder_weights: str | None = None
+    """The same for the pose encoder."""
+    min_depth: float = 0.1
+    """Nearest depth the network can say, metres or its own unit."""
+    max_depth: float = 100.0
+    """Farthest depth the network can say, metres or its own unit."""
+
+    def __post_init__(self) -> None:
+        _require(
+            0 < self.min_depth < self.max_depth,
+            f"min_depth, max_depth: 0 < min < max must hold, got {self.min_depth}, {self.max_depth}",
+        )
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """How a rebuilt view is judged. The defaults are Monodepth2's [Godard 2019]."""
+
+    ssim_weight: float = 0.85
+    """Share of SSIM in the photometric error; 0 is Zhou's L1."""
+    reduction: Literal["minimum", "mean"] = "minimum"
+    """Over the sources of a pixel: the best one, or their mean."""
+    auto_mask: bool = True
+    """Drop pixels that an unwarped source explains better than the warped ones."""
+    full_resolution: bool = True
+    """Enlarge every scale before warping; False compares at each scale's own size (Zhou)."""
+    scales: int = 4
+    """Decoder scales that are judged, 1 to 4."""
+    smoothness: Literal["edge_aware", "second_order"] = "edge_aware"
+    """First order, less at image edges, on mean-normalised inverse depth; or Zhou's second order."""
+    smoothness_weight: float = 1e-3
+    """Weight at the finest scale, halved at each coarser one. Zhou: 0.5."""
+    explainability_weight: float = 0.0
+    """Zhou's mask cross-entropy, 0.2 in the paper; 0 for no mask. Needs pose: posenet, snippet."""
+    consistency_weight: float = 0.0
+    """SC-Depth's depth agreement between views, 0.5 in the paper; also weights the photometric error."""
+    baseline_weight: float = 0.0
+    """Asks for the known baseline |t| (poses.txt): makes depth metric. About 0.05 [Guizilini 2020]."""
+    rotation_weight: float = 0.0
+    """Asks for the known rotation (poses.txt)."""
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.ssim_weight <= 1, "ssim_weight: between 0 and 1")
+        _require(1 <= self.scales <= 4, f"scales: 1 to 4, got {self.scales}")
+        for name in ("smoothness", "explainability", "consistency", "baseline", "rotation"):
+            weight = getattr(self, f"{name}_weight")
+            _require(weight >= 0, f"{name}_weight: 0 or more, got {weight}")
+        _require(
+            not (self.auto_mask and self.reduction == "mean"),
+            "auto_mask: works on the minimum over sources; set reduction: minimum or auto_mask: false",
+        )
+        _require(
+            self.explainability_weight == 0 or self.reduction == "mean",
+            "explainability_weight: weights the mean over sources; set reduction: mean",
+        )
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """Adam and its schedule."""
+
+    steps: int = 20_000
+    """Optimiser steps of the whole run."""
+    batch_size: int = 4
+    """Snippets a step, over all processes together."""
+    learning_rate: float = 1e-4
+    """Of Adam, at its highest."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Of Adam."""
+    weight_decay: float = 0.0
+    """Decoupled (AdamW)."""
+    schedule: Literal["constant", "step", "cosine"] = "step"
+    """Step: a tenth for the last quarter. Cosine: to nearly zero at the end."""
+    warmup_steps: int = 0
+    """Linear rise at the start."""
+    gradient_clip: float = 10.0
+    """Largest norm of the gradient; 0 for no clipping."""
+
+    def __post_init__(self) -> None:
+        _require(self.steps > 0, f"steps: 1 or more, got {self.steps}")
+        _require(self.batch_size > 0, f"batch_size: 1 or more, got {self.batch_size}")
+        _require(self.learning_rate > 0, f"learning_rate: above 0, got {self.learning_rate}")
+        _require(self.warmup_steps < self.steps, "warmup_steps: fewer than steps")
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Where and how the run runs."""
+
+    seed: int = 0
+    """Of weights, data order and augmentation."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Auto: a GPU where there is one."""
+    devices: int = 1
+    """Processes started on this machine; torchrun overrides it."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Of the networks; geometry and losses stay in fp32. Auto: bf16 where the hardware has it."""
+    threads: int = 0
+    """CPU threads of each process; 0 for torch's own choice."""
+    log_every: int = 20
+    """Steps between two log lines."""
+    image_every: int = 500
+    """Steps between two pictures in TensorBoard."""
+    validate_every: int = 500
+    """Steps between two validations."""
+    validation_batches: int = 25
+    """Most batches of a validation."""
+    save_every: int = 500
+    """Steps between two checkpoints."""
+
+    def __post_init__(self) -> None:
+        _require(self.devices > 0, f"devices: 1 or more, got {self.devices}")
+        for name in ("log_every", "image_every", "validate_every", "save_every"):
+            _require(getattr(self, name) > 0, f"{name}: 1 or more, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One training run."""
+
+    task: Literal["view_synthesis"] = "view_synthesis"
+    """What is learnt: depth and camera motion by rebuilding views."""
+    data: DataConfig = field(default_factory=DataConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    run: RunConfig = field(default_factory=RunConfig)
+
+    def __post_init__(self) -> None:
+        explains = self.loss.explainability_weight > 0
+        _require(
+            not explains or (self.model.pose == "posenet" and self.model.pose_input == "snippet"),
+            "loss.explainability_weight: needs model.pose: posenet and model.pose_input: snippet",
+        )
+
+    def without_encoder_weights(self) -> "TrainConfig":
+        """Return the configuration with random encoders: a checkpoint brings its own weights."""
+        model = replace(self.model, encoder_weights=None, pose_encoder_weights=None)
+        return replace(self, model=model)

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Random changes of a snippet that keep its geometry true: K and the known motions follow."""
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchvision.transforms.v2 import functional as colour
+
+from depthkit.camera import resize_matrix
+
+if TYPE_CHECKING:
+    from depthkit.data.snippet import Snippet
+
+
+@dataclass(frozen=True)
+class Variation:
+    """How far a snippet may be changed."""
+
+    flip: bool
+    colour_jitter: float
+    zoom: float
+
+
+def vary(snippet: "Snippet", variation: Variation, rng: np.random.Generator) -> "Snippet":
+    """Return a randomly changed snippet (no batch axis); the same change for all its frames."""
+    if variation.colour_jitter > 0:
+        snippet = jitter_colours(snippet, rng.uniform(-1, 1, 3) * variation.colour_jitter + 1)
+    if variation.zoom > 1:
+        scale = rng.uniform(1, variation.zoom)
+        snippet = zoom_and_crop(snippet, scale, corner=rng.uniform(0, 1, 2))
+    if variation.flip and rng.random() < 0.5:
+        snippet = mirror(snippet)
+    return snippet
+
+
+def jitter_colours(snippet: "Snippet", factors: np.ndarray) -> "Snippet":
+    """Scale brightness, contrast and saturation by three factors around one."""
+    frames = torch.cat([snippet.target[None], snippet.sources])
+    brightness, contrast, saturation = (float(f) for f in factors)
+    frames = colour.adjust_brightness(frames, brightness)
+    # Contrast turns about the target's mean, not each frame's: one change for the whole snippet.
+    mean = colour.rgb_to_grayscale(frames[:1]).mean()
+    frames = torch.lerp(mean.expand_as(frames), frames, contrast).clamp_(0, 1)
+    frames = colour.adjust_saturation(frames, saturation)
+    return replace(snippet, target=frames[0], sources=frames[1:])
+
+
+def mirror(snippet: "Snippet") -> "Snippet":
+    """Mirror left to right: cx' = W - 1 - cx, and motions are seen in the mirror, T' = M T M."""
+    width = snippet.target.shape[-1]
+    K = snippet.K.clone()
+    K[0, 2] = width - 1 - K[0, 2]
+    M = torch.diag(torch.tensor([-1.0, 1.0, 1.0, 1.0]))
+    return replace(
+        snippet,
+        target=snippet.target.flip(-1),
+        sources=snippet.sources.flip(-1),
+        valid=snippet.valid.flip(-1),
+        depth_gt=snippet.depth_gt.flip(-1),
+        K=K,
+        T_source_target_gt=M @ snippet.T_source_target_gt @ M,
+    )
+
+
+def zoom_and_crop(snippet: "Snippet", scale: float, corner: np.ndarray) -> "Snippet":
+    """Enlarge by `scale` and crop back to the old size; `corner` in [0, 1]^2 says where (v, u)."""
+    height, width = snippet.target.shape[-2:]
+    large = (round(height * scale), round(width * scale))
+    top, left = (
+        int(c * (big - small)) for c, big, small in zip(corner, large, (height, width), strict=True)
+    )
+
+    def cut(x: Tensor, mode: str) -> Tensor:
+        options = {"align_corners": False} if mode == "bilinear" else {}
+        x = F.interpolate(x, large, mode=mode, **options)
+        return x[..., top : top + height, left : left + width]
+
+    K = torch.as_tensor(resize_matrix((height, width), large), dtype=snippet.K.dtype) @ snippet.K
+    K[0, 2] -= left
+    K[1, 2] -= top
+    return replace(
+        snippet,
+        target=cut(snippet.target[None], "bilinear")[0],
+        sources=cut(snippet.sources, "bilinear"),
+        valid=cut(snippet.valid[None].float(), "nearest-exact")[0].bool(),
+        depth_gt=cut(snippet.depth_gt[None], "nearest-exact")[0],
+        K=K,
+    )

@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Snippets: a target frame and its sources, read from sequence folders, varied, and batched.
+
+The order of the data and every random variation follow from (seed, epoch, index) alone, so a run that
+is resumed at step n, or split over processes, sees exactly what the uninterrupted one saw.
+"""
+
+from collections.abc import Iterator
+from collections.abc import Sequence as SequenceOf
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from depthkit.data.augment import Variation, vary
+from depthkit.data.sequence import Sequence
+from depthkit.errors import DataError
+
+
+@dataclass(frozen=True)
+class Snippet:
+    """One target and its sources; in a batch every field has a leading B."""
+
+    target: Tensor
+    """RGB in [0, 1]. (B, 3, H, W)"""
+    sources: Tensor
+    """RGB in [0, 1]. (B, S, 3, H, W)"""
+    K: Tensor
+    """Intrinsics at H x W, pixels. (B, 3, 3)"""
+    shifts: Tensor
+    """Frame offset of each source from the target. (B, S) int"""
+    T_source_target_gt: Tensor
+    """Known motions, metres; NaN where unknown. (B, S, 4, 4)"""
+    valid: Tensor
+    """Pixels that are image at all. (B, 1, H, W) bool"""
+    depth_gt: Tensor
+    """Known depth, metres; 0 where unknown. (B, 1, H, W)"""
+    names: tuple[str, ...]
+    """Sequence and frame of each target."""
+
+    def to(self, device: torch.device) -> "Snippet":
+        """Return the snippet on a device."""
+        moved = {
+            f.name: value.to(device, non_blocking=True)
+            for f in fields(self)
+            if isinstance(value := getattr(self, f.name), Tensor)
+        }
+        return replace(self, **moved)
+
+
+class SnippetDataset(Dataset):
+    """All targets of some sequences whose sources lie inside the sequence."""
+
+    def __init__(
+        self,
+        sequences: SequenceOf[Sequence],
+        *,
+        shifts: tuple[int, ...],
+        size: tuple[int, int],
+        targets: SequenceOf[np.ndarray] | None = None,
+        variation: Variation | None = None,
+        seed: int = 0,
+    ) -> None:
+        """Index the targets.
+
+        Args:
+            sequences: opened sequence folders.
+            shifts: frame offset of each source.
+            size: (H, W) of the snippets; frames of another size are resized, K follows.
+            targets: for each sequence, which frames may be targets, (N,) bool; None for all.
+            variation: random changes; None for none.
+            seed: of the random changes.
+
+        Raises:
+            DataError: a sequence is too short for its shifts, or nothing is left to be a target.
+        """
+        self.sequences, self.shifts, self.size = list(sequences), shifts, size
+        self.variation, self.seed = variation, seed
+        before, after = max(0, -min(shifts)), max(0, *shifts)
+        self.index: list[tuple[int, int]] = []
+        for number, sequence in enumerate(self.sequences):
+            if len(sequence) <= before + after:
+                raise DataError(
+                    f"{sequence.name}: {len(sequence)} frames are too few for shifts {list(shifts)}; "
+                    f"at least {before + after + 1} are needed"
+                )
+            for frame in range(before, len(sequence) - after):
+                if targets is None or targets[number][frame]:
+                    self.index.append((number, frame))
+        if not self.index:
+            raise DataError("no frame is left to be a target; run 'depthkit inspect' on the data")
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, item: tuple[int, int]) -> Snippet:
+        """Read one snippet.
+
+        Args:
+            item: index of the target, and the epoch, which changes the random variation.
+        """
+        position, epoch = item
+        number, frame = self.index[position]
+        sequence = self.sequences[number]
+        frames = [frame, *(frame + shift for shift in self.shifts)]
+        images = np.stack([self._read(sequence, i) for i in frames])  # (1+S, H, W, 3)
+        valid = sequence.read_valid()
+        depth = sequence.read_depth(frame) if sequence.has_depth else None
+        rgb = torch.from_numpy(images).permute(0, 3, 1, 2).float().div_(255)
+        snippet = Snippet(
+            target=rgb[0],
+            sources=rgb[1:],
+            K=torch.from_numpy(sequence.camera.resized(self.size).K).float(),
+            shifts=torch.tensor(self.shifts),
+            T_source_target_gt=self._motions(sequence, frame),
+            valid=self._map(valid, fill=1).bool(),
+            depth_gt=self._map(depth, fill=0).float(),
+            names=(f"{sequence.name}/{frame:06d}",),
+        )
+        if self.variation is None:
+            return snippet
+        rng = np.random.default_rng((self.seed, epoch, position))
+        return vary(snippet, self.variation, rng)
+
+    def _read(self, sequence: Sequence, frame: int) -> np.ndarray:
+        image = sequence.read_frame(frame)
+        if image.shape[:2] == self.size:
+            return image
+        shrinks = self.size[0] < image.shape[0]
+        return cv2.resize(
+            image, self.size[::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        )
+
+    def _map(self, values: np.ndarray | None, fill: float) -> Tensor:
+        """Bring a one-channel map to the snippet's size by nearest pixel. (1, H, W)"""
+        if values is None:
+            return torch.full((1, *self.size), fill)
+        values = values.astype(np.float32)
+        if values.shape != self.size:
+            values = cv2.resize(values, self.size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+        return torch.from_numpy(values)[None]
+
+    def _motions(self, sequence: Sequence, frame: int) -> Tensor:
+        """Known T_source_target of each source, NaN where a pose is unknown. (S, 4, 4)"""
+        if sequence.poses is None:
+            return torch.full((len(self.shifts), 4, 4), torch.nan)
+        T_world_target = sequence.poses[frame]
+        motions = [
+            np.linalg.inv(T_world_source) @ T_world_target
+            if np.isfinite(T_world_source).all() and np.isfinite(T_world_target).all()
+            else np.full((4, 4), np.nan)
+            for T_world_source in (sequence.poses[frame + shift] for shift in self.shifts)
+        ]
+        return torch.from_numpy(np.stack(motions)).float()
+
+
+class ShuffledBatches(Sampler[list[tuple[int, int]]]):
+    """Batches of one process, from any step on: an order that depends on seed and epoch alone.
+
+    Every epoch is a new permutation, cut into whole batches over all processes; each process takes
+    its own slice of each batch.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        *,
+        batch_size: int,
+        steps: range,
+        seed: int,
+        rank: int = 0,
+        processes: int = 1,
+    ) -> None:
+        if batch_size % processes:
+            raise DataError(
+                f"batch size {batch_size} does not divide over {processes} processes; "
+                f"set optimizer.batch_size to a multiple of {processes}"
+            )
+        if count < batch_size:
+            raise DataError(
+                f"{count} snippets are fewer than one batch of {batch_size}; "
+                "add frames or set a smaller optimizer.batch_size"
+            )
+        self.count, self.batch_size, self.steps, self.seed = count, batch_size, steps, seed
+        self.share = slice(rank * batch_size // processes, (rank + 1) * batch_size // processes)
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        per_epoch = self.count // self.batch_size
+        current, order = -1, np.empty(0, int)
+        for step in self.steps:
+            epoch, place = divmod(step, per_epoch)
+            if epoch != current:
+                order = np.random.default_rng((self.seed, epoch)).permutation(self.count)
+                current = epoch
+            batch = order[place * self.batch_size : (place + 1) * self.batch_size]
+            yield [(int(i), epoch) for i in batch[self.share]]
+
+
+def collate(snippets: list[Snippet]) -> Snippet:
+    """Stack single snippets into a batch."""
+    stacked: dict[str, Any] = {
+        f.name: torch.stack([getattr(s, f.name) for s in snippets])
+        for f in fields(Snippet)
+        if f.name != "names"
+    }
+    return Snippet(**stacked, names=tuple(name for s in snippets for name in s.names))
+
+
+def build_loader(
+    dataset: SnippetDataset, batches: Sampler[list[tuple[int, int]]], *, workers: int, pin: bool
+) -> DataLoader:
+    """Make a loader whose workers read with one thread each."""
+    return DataLoader(
+        dataset,
+        batch_sampler=batches,
+        collate_fn=collate,
+        num_workers=workers,
+        pin_memory=pin,
+        persistent_workers=False,
+        worker_init_fn=_use_one_thread if workers else None,
+        prefetch_factor=4 if workers else None,
+    )
+
+
+def _use_one_thread(worker: int) -> None:
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)

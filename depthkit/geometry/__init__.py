@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Projective geometry on tensors: rigid motions, projection, warping."""

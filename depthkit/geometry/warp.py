@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""View synthesis: the target rebuilt from a source. The only place that calls `grid_sample`."""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from depthkit.errors import check_shape
+from depthkit.geometry.projection import reproject
+
+
+class Warped(NamedTuple):
+    """A view rebuilt on the target's pixel grid."""
+
+    image: Tensor
+    """What the source shows there; border colours outside. (B, C, H, W)"""
+    valid: Tensor
+    """The point lies in front of and inside the source. (B, 1, H, W) bool"""
+    depth: Tensor
+    """Depth of the target's points in the source frame, metres. (B, 1, H, W)"""
+    pixels: Tensor
+    """Where each target pixel lies in the source, (u, v). (B, 2, H, W)"""
+
+
+def sample(image: Tensor, pixels: Tensor) -> Tensor:
+    """Read an image bilinearly at pixel positions; outside, the nearest border pixel.
+
+    Args:
+        image: (B, C, H, W)
+        pixels: (u, v), integer pixel centres. (B, 2, h, w)
+
+    Returns:
+        Values at those positions. (B, C, h, w)
+    """
+    check_shape("sample: image", image, "B C H W")
+    check_shape("sample: pixels", pixels, "B 2 h w")
+    height, width = image.shape[-2:]
+    # With integer pixel centres, W - 1 is the far edge: it goes with align_corners=True and nothing else.
+    span = pixels.new_tensor([max(width - 1, 1), max(height - 1, 1)]).view(1, 2, 1, 1)
+    grid = (pixels * (2 / span) - 1).permute(0, 2, 3, 1)  # (B, h, w, 2)
+    return F.grid_sample(image, grid, mode="bilinear", padding_mode="border", align_corners=True)
+
+
+def inside(pixels: Tensor, depth: Tensor, size: tuple[int, int]) -> Tensor:
+    """Tell which positions lie on the image, edge pixels whole, and in front. (B, 1, h, w) bool"""
+    u, v = pixels[:, :1], pixels[:, 1:]
+    height, width = size
+    return (u > -0.5) & (u < width - 0.5) & (v > -0.5) & (v < height - 0.5) & (depth > 1e-6)
+
+
+def warp_to_target(
+    source: Tensor,
+    depth: Tensor,
+    *,
+    T_source_target: Tensor,
+    K: Tensor,
+    K_source: Tensor | None = None,
+) -> Warped:
+    """Rebuild the target view by sampling a source image [Zhou 2017, eq. 2].
+
+    Args:
+        source: RGB in [0, 1], or any map of the source. (B, C, h, w)
+        depth: target depth along the optical axis, metres, > 0. (B, 1, H, W)
+        T_source_target: target-frame points to source frame, metres. (B, 4, 4)
+        K: intrinsics of the target at H x W, and of the source unless given. (B, 3, 3)
+        K_source: intrinsics of the source at h x w, pixels. (B, 3, 3)
+
+    Returns:
+        The source's values on the target's pixel grid, where they are valid, and the depth of
+        the target's points in the source frame.
+    """
+    K_source = K if K_source is None else K_source
+    pixels, depth_in_source = reproject(
+        depth, T_source_target=T_source_target, K_target=K, K_source=K_source
+    )
+    valid = inside(pixels.detach(), depth_in_source.detach(), tuple(source.shape[-2:]))
+    return Warped(sample(source, pixels), valid, depth_in_source, pixels)
+
+
+def resize(image: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize by the one pixel convention: bilinear between pixel centres, area when shrinking."""
+    if tuple(image.shape[-2:]) == tuple(size):
+        return image
+    if size[0] < image.shape[-2]:
+        return F.interpolate(image, size, mode="area")
+    return F.interpolate(image, size, mode="bilinear", align_corners=False)
+
+
+def stack_views(views: Tensor) -> Tensor:
+    """Fold the sources of a snippet into the batch, source by source. (B, S, ...) -> (S*B, ...)"""
+    return torch.cat(views.unbind(1))

@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Smoothness of inverse depth."""
+
+from torch import Tensor
+
+from depthkit.errors import check_shape
+
+
+def edge_aware_smoothness(inverse_depth: Tensor, image: Tensor) -> Tensor:
+    """Penalise first differences, less where the image has edges [Godard 2019, eq. 3].
+
+    L = |dx d*| exp(-|dx I|) + |dy d*| exp(-|dy I|), d* = d / mean(d) of each image: without the
+    division the loss would be least at infinite depth.
+
+    Args:
+        inverse_depth: 1 / metres. (B, 1, H, W)
+        image: RGB in [0, 1] at the same size. (B, 3, H, W)
+
+    Returns:
+        Mean over the batch. ()
+    """
+    check_shape("edge_aware_smoothness: inverse_depth", inverse_depth, "B 1 H W")
+    normalised = inverse_depth / (inverse_depth.mean((2, 3), keepdim=True) + 1e-7)
+    image_dx, image_dy = (d.abs().mean(1, keepdim=True) for d in _differences(image))
+    dx, dy = _differences(normalised)
+    return (dx.abs() * (-image_dx).exp()).mean() + (dy.abs() * (-image_dy).exp()).mean()
+
+
+def second_order_smoothness(inverse_depth: Tensor) -> Tensor:
+    """Return the mean absolute second derivatives, the two mixed ones counted [Zhou 2017]. ()"""
+    check_shape("second_order_smoothness: inverse_depth", inverse_depth, "B 1 H W")
+    dx, dy = _differences(inverse_depth)
+    return sum((second.abs().mean() for d in (dx, dy) for second in _differences(d)), start=0)
+
+
+def _differences(x: Tensor) -> tuple[Tensor, Tensor]:
+    return x[..., :, 1:] - x[..., :, :-1], x[..., 1:, :] - x[..., :-1, :]

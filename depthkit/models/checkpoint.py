@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Checkpoints: one safetensors file with all tensors, and the run's state as JSON in its header.
+
+One file, written beside and renamed, is either the old state or the new one, never half of each. Pickles
+run code when they are opened, so they are refused; keys must match exactly, or nothing is loaded.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from depthkit.errors import CheckpointError
+
+_SHOWN = 3  # keys named in an error
+
+
+def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+    """Write tensors and a JSON state into one file, atomically.
+
+    Raises:
+        CheckpointError: the disk is full or the folder cannot be written.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    owned = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(owned, partial, metadata={"depthkit": json.dumps(state)})
+        os.replace(partial, path)
+    except (OSError, SafetensorError) as error:
+        partial.unlink(missing_ok=True)
+        raise CheckpointError(f"{path}: cannot be written ({error})") from error
+
+
+def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read a checkpoint of `save_checkpoint`: tensors by name, and the state.
+
+    Raises:
+        CheckpointError: missing, truncated, a pickle, or not written by depthkit.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such checkpoint; train one with 'depthkit train'")
+    with path.open("rb") as file:
+        magic = file.read(2)
+    if magic in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
+        raise CheckpointError(
+            f"{path}: a pickle, not safetensors; refused, because opening a pickle runs its code"
+        )
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no iterator
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path}: truncated or damaged ({error})") from error
+    if "depthkit" not in metadata:
+        raise CheckpointError(f"{path}: safetensors, but not a checkpoint of depthkit")
+    return tensors, json.loads(metadata["depthkit"])
+
+
+def load_weights(module: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
+    """Load weights whose names and shapes match exactly.
+
+    Args:
+        module: the network or task.
+        tensors: one for each of the module's keys, and no other.
+        where: file named in the error.
+
+    Raises:
+        CheckpointError: a missing, extra or misshaped key, with the first ones named.
+    """
+    expected = module.state_dict()
+    missing = [key for key in expected if key not in tensors]
+    extra = [key for key in tensors if key not in expected]
+    misshaped = [
+        f"{key} {tuple(tensors[key].shape)} for {tuple(value.shape)}"
+        for key, value in expected.items()
+        if key in tensors and tensors[key].shape != value.shape
+    ]
+    faults = [
+        f"{len(keys)} {kind} ({', '.join(keys[:_SHOWN])}{', ...' if len(keys) > _SHOWN else ''})"
+        for kind, keys in (("missing", missing), ("extra", extra), ("misshaped", misshaped))
+        if keys
+    ]
+    if faults:
+        raise CheckpointError(f"{where}: weights of another network: {'; '.join(faults)}")
+    module.load_state_dict(dict(tensors), strict=True)
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Return an optimiser's moments and step counts by parameter number."""
+    return {
+        f"{number}.{name}": torch.as_tensor(value)
+        for number, entries in optimizer.state_dict()["state"].items()
+        for name, value in entries.items()
+    }
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Put back what `optimizer_tensors` returned."""
+    entries: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        number, _, name = key.partition(".")
+        entries.setdefault(int(number), {})[name] = value
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": entries, "param_groups": groups})
+
+
+def take(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Return the tensors under a prefix, without it."""
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

@@ -1,0 +1,270 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Depth and camera motion from plain video [Zhou 2017], in its first form and its modern one [Godard 2019].
+
+A depth network looks at the target, a pose network at the target and its sources; together they say
+where each target pixel lies in each source. Colours read there rebuild the target; what differs is the loss.
+"""
+
+from contextlib import AbstractContextManager
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from depthkit.config import LossConfig, ModelConfig
+from depthkit.data.snippet import Snippet
+from depthkit.geometry.projection import displacement, resize_intrinsics
+from depthkit.geometry.se3 import inverse, motion_from_vector
+from depthkit.geometry.warp import Warped, resize, stack_views, warp_to_target
+from depthkit.losses.consistency import depth_difference
+from depthkit.losses.masks import Reduced, explainability_loss, reduce_mean, reduce_minimum
+from depthkit.losses.photometric import photometric_error
+from depthkit.losses.smoothness import edge_aware_smoothness, second_order_smoothness
+from depthkit.losses.supervised import baseline_loss, rotation_loss
+from depthkit.models.mono_depth import DispNetS, UNetDepth, build_depth_network
+from depthkit.models.pose_net import EncoderPose, PoseNet, build_pose_network
+from depthkit.tasks.output import TaskOutput
+
+
+class ViewSynthesis(nn.Module):
+    """The task; its two networks are `depth_net` and `pose_net`."""
+
+    def __init__(
+        self,
+        depth_net: UNetDepth | DispNetS,
+        pose_net: EncoderPose | PoseNet,
+        *,
+        loss: LossConfig,
+        shifts: tuple[int, ...],
+        pairwise: bool,
+    ) -> None:
+        super().__init__()
+        self.depth_net, self.pose_net = depth_net, pose_net
+        self.loss, self.shifts, self.pairwise = loss, shifts, pairwise
+
+    def forward(self, snippet: Snippet) -> TaskOutput:
+        """Rebuild the target from each source at each scale, and judge it."""
+        inverse_depths = self.depth_net(snippet.target)[: self.loss.scales]
+        T_source_target, explainability = self.predict_motions(snippet.target, snippet.sources)
+        with full_precision(snippet.target.device):
+            return self._judge_scales(snippet, inverse_depths, T_source_target, explainability)
+
+    def _judge_scales(
+        self,
+        snippet: Snippet,
+        inverse_depths: list[Tensor],
+        T_source_target: Tensor,
+        explainability: list[Tensor] | None,
+    ) -> TaskOutput:
+        views = self._views(snippet, tuple(snippet.target.shape[-2:]))
+        totals: dict[str, Tensor] = {}
+        for scale in reversed(range(len(inverse_depths))):  # finest last: its pictures are kept
+            inverse_depth = inverse_depths[scale]
+            if not self.loss.full_resolution:
+                views = self._views(snippet, inverse_depth.shape[-2:])
+            weights = explainability[scale] if explainability else None
+            terms, reduced, warped = self._judge(inverse_depth, views, T_source_target, weights)
+            terms["smoothness"] = self._smoothness(inverse_depth, snippet.target) / 2**scale
+            for name, value in terms.items():
+                totals[name] = totals.get(name, 0) + value / len(inverse_depths)
+        totals |= self._known_motion(T_source_target, snippet)
+        logged = {f"loss/{name}": value.detach() for name, value in totals.items()}
+        with torch.no_grad():
+            health = _health(inverse_depths[0], reduced, warped, views)
+            pictures = _pictures(inverse_depths[0], reduced, warped, views)
+        return TaskOutput(torch.stack(list(totals.values())).sum(), logged | health, pictures)
+
+    def predict_motions(
+        self, target: Tensor, sources: Tensor
+    ) -> tuple[Tensor, list[Tensor] | None]:
+        """Predict T_source_target of every source.
+
+        Pairs go in in time order, earlier frame first, and the answer is inverted where the source
+        is the earlier one, so that the network always sees time run forwards.
+
+        Args:
+            target: (B, 3, H, W)
+            sources: in the order of the task's shifts. (B, S, 3, H, W)
+
+        Returns:
+            The motions, source by source, (S*B, 4, 4), and the explainability of each scale,
+            (S, B, 1, h, w), if the network has it.
+        """
+        if not self.pairwise:
+            frames = torch.cat([target, sources.flatten(1, 2)], 1)
+            vectors, masks = self.pose_net(frames)
+            with full_precision(target.device):
+                motions = motion_from_vector(stack_views(vectors))
+            return motions, masks and [m.movedim(1, 0)[:, :, None] for m in masks]
+        pairs = [
+            torch.cat([source, target] if shift < 0 else [target, source], 1)
+            for shift, source in zip(self.shifts, sources.unbind(1), strict=True)
+        ]
+        forward = self.pair_motion(torch.cat(pairs)).chunk(len(pairs))
+        with full_precision(target.device):
+            motions = [
+                inverse(T) if shift < 0 else T
+                for shift, T in zip(self.shifts, forward, strict=True)
+            ]
+            return torch.cat(motions), None
+
+    def pair_motion(self, pairs: Tensor) -> Tensor:
+        """Predict T_later_earlier of pairs stacked in time order. (N, 6, H, W) -> (N, 4, 4)"""
+        vectors = self.pose_net(pairs).motions[:, 0]
+        with full_precision(pairs.device):
+            return motion_from_vector(vectors)
+
+    def _views(self, snippet: Snippet, size: tuple[int, int]) -> "_Views":
+        """Bring a snippet to the size it is judged at, and compute what no scale changes."""
+        count, full = len(self.shifts), tuple(snippet.target.shape[-2:])
+        target = resize(snippet.target, size).repeat(count, 1, 1, 1)
+        sources = resize(stack_views(snippet.sources), size)
+        maps, identity = sources, None
+        if self.loss.consistency_weight > 0:
+            maps = torch.cat([sources, 1 / self.depth_net(sources)[0]], 1)
+        if self.loss.auto_mask:
+            with torch.no_grad():
+                identity = photometric_error(sources, target, ssim_weight=self.loss.ssim_weight)
+        K = resize_intrinsics(snippet.K, full, size).repeat(count, 1, 1)
+        valid = resize(snippet.valid.float(), size).ge(1).repeat(count, 1, 1, 1)
+        return _Views(target, sources, maps, K, valid, identity)
+
+    def _judge(
+        self,
+        inverse_depth: Tensor,
+        views: "_Views",
+        T_source_target: Tensor,
+        weights: Tensor | None,
+    ) -> tuple[dict[str, Tensor], Reduced, Warped]:
+        """Return the loss terms of one scale, its error over the sources, and the warped sources."""
+        count = len(self.shifts)
+        depth = 1 / resize(inverse_depth, tuple(views.target.shape[-2:]))
+        warped = warp_to_target(
+            views.maps,
+            depth.repeat(count, 1, 1, 1),
+            T_source_target=T_source_target,
+            K=views.K,
+        )
+        rebuilt, terms = warped.image[:, :3], {}
+        error = photometric_error(rebuilt, views.target, ssim_weight=self.loss.ssim_weight)
+        valid = warped.valid & views.valid
+        if self.loss.consistency_weight > 0:
+            difference = depth_difference(warped.depth, warped.image[:, 3:]) * valid
+            terms["consistency"] = self.loss.consistency_weight * difference.mean()
+            error = error * (1 - difference.detach())
+        if weights is not None:
+            terms["explainability"] = self.loss.explainability_weight * explainability_loss(weights)
+            weights = resize(weights.flatten(0, 1), tuple(error.shape[-2:]))  # (S*B, 1, h, w)
+        reduced = self._reduce(error, valid, views.identity, weights)
+        terms["photometric"] = reduced.error.mean()
+        return terms, reduced, warped
+
+    def _reduce(
+        self, error: Tensor, valid: Tensor, identity: Tensor | None, weights: Tensor | None
+    ) -> Reduced:
+        count = len(self.shifts)
+        error, valid = error.unflatten(0, (count, -1)), valid.unflatten(0, (count, -1))
+        if self.loss.reduction == "minimum":
+            still = None if identity is None else identity.unflatten(0, (count, -1))
+            return reduce_minimum(error, valid, still)
+        return reduce_mean(
+            error, valid, None if weights is None else weights.unflatten(0, (count, -1))
+        )
+
+    def _smoothness(self, inverse_depth: Tensor, image: Tensor) -> Tensor:
+        if self.loss.smoothness == "second_order":
+            return self.loss.smoothness_weight * second_order_smoothness(inverse_depth)
+        image = resize(image, tuple(inverse_depth.shape[-2:]))
+        return self.loss.smoothness_weight * edge_aware_smoothness(inverse_depth, image)
+
+    def _known_motion(self, T_source_target: Tensor, snippet: Snippet) -> dict[str, Tensor]:
+        """Return the terms that ask for known motions; sources without a pose are left out."""
+        terms = {}
+        if self.loss.baseline_weight == self.loss.rotation_weight == 0:
+            return terms
+        truth = stack_views(snippet.T_source_target_gt)
+        known = truth.isfinite().all(-1).all(-1)
+        identity = torch.eye(4, device=truth.device, dtype=truth.dtype)
+        truth = torch.where(known[:, None, None], truth, identity)
+        if self.loss.baseline_weight > 0:
+            loss = baseline_loss(T_source_target, truth, known)
+            terms["baseline"] = self.loss.baseline_weight * loss
+        if self.loss.rotation_weight > 0:
+            loss = rotation_loss(T_source_target, truth, known)
+            terms["rotation"] = self.loss.rotation_weight * loss
+        return terms
+
+
+def full_precision(device: torch.device) -> AbstractContextManager:
+    """Keep geometry and losses in 32 bits where the networks run in fewer."""
+    return torch.autocast(device.type, enabled=False)
+
+
+class _Views(NamedTuple):
+    """A snippet at the size it is judged at, sources folded into the batch."""
+
+    target: Tensor
+    """Repeated for each source. (S*B, 3, h, w)"""
+    sources: Tensor
+    """(S*B, 3, h, w)"""
+    maps: Tensor
+    """What is warped: the sources, and their depth where consistency is asked for. (S*B, C, h, w)"""
+    K: Tensor
+    """(S*B, 3, 3)"""
+    valid: Tensor
+    """Pixels of the target that are image at all. (S*B, 1, h, w) bool"""
+    identity: Tensor | None
+    """Photometric error of the unwarped sources, for the auto-mask. (S*B, 1, h, w)"""
+
+
+def _health(
+    inverse_depth: Tensor, reduced: Reduced, warped: Warped, views: _Views
+) -> dict[str, Tensor]:
+    """Measure what shows a run that learns nothing."""
+    log_depth = inverse_depth.log()
+    return {
+        "health/depth_spread": log_depth.std((1, 2, 3)).mean(),
+        "health/depth_mean": (-log_depth).mean().exp(),
+        "health/kept": reduced.kept.float().mean(),
+        "health/in_view": warped.valid.float().mean(),
+        "health/displacement": displacement(warped.pixels)[warped.valid].mean(),
+        "health/identity_error": (views.target - views.sources).abs().mean(),
+    }
+
+
+def _pictures(
+    inverse_depth: Tensor, reduced: Reduced, warped: Warped, views: _Views
+) -> dict[str, Tensor]:
+    batch = len(inverse_depth)
+    nearness = inverse_depth / inverse_depth.amax((2, 3), keepdim=True)
+    return {
+        "target": views.target[:batch],
+        "rebuilt": warped.image[:batch, :3],
+        "inverse_depth": nearness,
+        "error": reduced.error.detach().clamp(0, 1),
+        "kept": reduced.kept.float(),
+    }
+
+
+def build_view_synthesis(
+    model: ModelConfig, loss: LossConfig, shifts: tuple[int, ...]
+) -> ViewSynthesis:
+    """Make the task from its configuration, networks with random or ImageNet weights."""
+    pairwise = model.pose_input == "pair"
+    return ViewSynthesis(
+        build_depth_network(
+            model.depth,
+            min_depth=model.min_depth,
+            max_depth=model.max_depth,
+            encoder_weights=model.encoder_weights,
+        ),
+        build_pose_network(
+            model.pose,
+            frames=2 if pairwise else 1 + len(shifts),
+            explainability=loss.explainability_weight > 0,
+            encoder_weights=model.pose_encoder_weights,
+        ),
+        loss=loss,
+        shifts=shifts,
+        pairwise=pairwise,
+    )

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a run would be: data found, networks and their sizes, one batch tried."""
+
+import time
+from dataclasses import dataclass
+
+import torch
+
+from depthkit.config import TrainConfig
+from depthkit.data.snippet import collate
+from depthkit.tasks import build_task
+from depthkit.training.data import open_run_data
+from depthkit.training.device import resolve_device, resolve_precision
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """The findings of a dry run."""
+
+    sequences: tuple[str, ...]
+    shifts: tuple[int, ...]
+    train_snippets: int
+    val_snippets: int
+    parameters: dict[str, int]
+    """Trainable weights of each network."""
+    device: str
+    precision: str
+    loss: float
+    """Of one batch, before any step."""
+    seconds: float
+    """Of that batch: forward and backward on the CPU in 32 bits, cold."""
+
+    def as_text(self) -> str:
+        """Return lines for a reader."""
+        networks = "\n".join(
+            f"{name:12} {n / 1e6:8.2f} M weights" for name, n in self.parameters.items()
+        )
+        return (
+            f"sequences    {', '.join(self.sequences)}\n"
+            f"shifts       {list(self.shifts)}\n"
+            f"snippets     {self.train_snippets} to train, {self.val_snippets} held out\n"
+            f"{networks}\n"
+            f"device       {self.device}, {self.precision}\n"
+            f"first batch  loss {self.loss:.4f}, {self.seconds:.1f} s on the CPU in 32 bits"
+        )
+
+
+def describe_run(config: TrainConfig) -> DryRun:
+    """Build everything a run needs, try one batch, and write nothing."""
+    torch.manual_seed(config.run.seed)
+    device = resolve_device(config.run.device)
+    precision = resolve_precision(config.run.precision, device)
+    data = open_run_data(config.data, seed=config.run.seed)
+    task = build_task(config, data.shifts)
+    count = min(config.optimizer.batch_size, len(data.train))
+    snippet = collate([data.train[(index, 0)] for index in range(count)])
+    start = time.perf_counter()
+    output = task(snippet)
+    output.loss.backward()
+    return DryRun(
+        sequences=data.names,
+        shifts=data.shifts,
+        train_snippets=len(data.train),
+        val_snippets=len(data.val),
+        parameters={
+            name: sum(p.numel() for p in net.parameters()) for name, net in task.named_children()
+        },
+        device=device,
+        precision=precision,
+        loss=output.loss.item(),
+        seconds=time.perf_counter() - start,
+    )

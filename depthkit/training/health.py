@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Names a run that learns nothing, with its likely cause: photometric training can fail without a falling loss.
+
+The task measures (`health/...` terms); this file knows what the numbers mean.
+"""
+
+from collections.abc import Mapping
+
+_PATIENCE = 10
+"""Logged steps in a row before a symptom is named: early networks are flat and still."""
+
+_SYMPTOMS = (
+    (
+        "still video",
+        "health/identity_error",
+        lambda x: x < 0.004,
+        "target and sources are nearly the same picture; the camera stands still or the shifts are too "
+        "small: run 'depthkit inspect' and set data.shifts",
+    ),
+    (
+        "dead mask",
+        "health/kept",
+        lambda x: x < 0.05,
+        "almost no pixel teaches; unwarped sources explain the target best (too little motion, or "
+        "objects moving with the camera): set larger data.shifts, or loss.auto_mask=false to see",
+    ),
+    (
+        "identity pose",
+        "health/displacement",
+        lambda x: x < 0.1,
+        "predicted motion moves pixels by less than 0.1; the video may only rotate or stand still, or "
+        "the learning rate is too low: run 'depthkit inspect'",
+    ),
+    (
+        "flat depth",
+        "health/depth_spread",
+        lambda x: x < 0.03,
+        "depth is almost constant over the image; too little parallax (rotation only), a wrong K, or "
+        "too much smoothness: run 'depthkit inspect', lower loss.smoothness_weight",
+    ),
+    (
+        "left the view",
+        "health/in_view",
+        lambda x: x < 0.3,
+        "most target pixels land outside the sources; shifts too large or a diverged pose network: "
+        "set smaller data.shifts or a lower optimizer.learning_rate",
+    ),
+)
+
+
+class HealthMonitor:
+    """Counts how long each symptom has lasted and names each once."""
+
+    def __init__(self) -> None:
+        self.lasted = {name: 0 for name, *_ in _SYMPTOMS}
+
+    def look(self, terms: Mapping[str, float]) -> list[str]:
+        """Return a line for each symptom that has just lasted too long."""
+        named = []
+        for name, key, is_bad, cause in _SYMPTOMS:
+            if key not in terms:
+                continue
+            self.lasted[name] = self.lasted[name] + 1 if is_bad(terms[key]) else 0
+            if self.lasted[name] == _PATIENCE:
+                named.append(f"{name} ({key.removeprefix('health/')} {terms[key]:.3g}): {cause}")
+        return named

@@ -1,0 +1,315 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A training run, top to bottom: device, data, task, optimiser, resume, then the loop."""
+
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from depthkit import __version__
+from depthkit.config import OptimizerConfig, TrainConfig
+from depthkit.data.snippet import ShuffledBatches, Snippet, SnippetDataset, build_loader
+from depthkit.errors import CheckpointError, DataError, TrainingError
+from depthkit.evaluation.depth import depth_metrics
+from depthkit.models.checkpoint import (
+    load_optimizer,
+    load_weights,
+    optimizer_tensors,
+    read_checkpoint,
+    save_checkpoint,
+    take,
+)
+from depthkit.strict_yaml import to_mapping, to_yaml
+from depthkit.tasks import TaskOutput, build_task
+from depthkit.training.data import RunData, open_run_data
+from depthkit.training.device import build_fabric
+from depthkit.training.health import HealthMonitor
+from depthkit.training.log import RunLog
+from depthkit.training.source import source_commit
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """How a run ended."""
+
+    steps: int
+    loss: float
+    """Of the last step."""
+    best_val_loss: float
+    last: Path
+    best: Path
+
+
+def train(config: TrainConfig, run: Path, *, resume: bool = False) -> TrainResult:
+    """Train a task; everything it leaves goes into the run folder.
+
+    Args:
+        config: what to train, on what, how.
+        run: folder for config.yaml, log.jsonl, tensorboard/ and checkpoints/.
+        resume: go on from checkpoints/last.safetensors, exactly where it was.
+
+    Returns:
+        The last step's loss and where the checkpoints are.
+
+    Raises:
+        ConfigError, DataError, EngineError: before the first step.
+        TrainingError: a loss or gradient that is not finite, with the batch named.
+        CheckpointError: nothing to resume from, or a run of another configuration.
+    """
+    # --- device ----------------------------------------------------------------------------------
+    fabric = build_fabric(config.run, all_parameters_used=config.loss.scales == 4)
+    fabric.launch()
+    fabric.seed_everything(config.run.seed, verbose=False)
+
+    # --- data ------------------------------------------------------------------------------------
+    data = open_run_data(config.data, seed=config.run.seed)
+
+    # --- task and optimiser ----------------------------------------------------------------------
+    task = build_task(config, data.shifts).to(memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(
+        task.parameters(),
+        lr=config.optimizer.learning_rate,
+        betas=config.optimizer.betas,
+        weight_decay=config.optimizer.weight_decay,
+    )
+    module, optimizer = fabric.setup(task, optimizer)
+
+    # --- resume or begin -------------------------------------------------------------------------
+    last, best = (run / "checkpoints" / f"{name}.safetensors" for name in ("last", "best"))
+    start, best_val_loss = 0, math.inf
+    if resume:
+        start, best_val_loss = _restore(last, config, task, optimizer)
+    elif fabric.is_global_zero:
+        _begin(run, config)
+    fabric.barrier()
+    steps = range(start, config.optimizer.steps)
+    batches = _loader(data.train, config, fabric, steps)
+    health = HealthMonitor()
+
+    # --- the loop --------------------------------------------------------------------------------
+    loss, counted, clock = math.nan, start, time.perf_counter()
+    with RunLog(run, start=start, steps=steps.stop, writes=fabric.is_global_zero) as log:
+        log.say(_describe(task, data, fabric))
+        module.train()
+        for step, snippet in zip(range(start + 1, steps.stop + 1), batches, strict=True):
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(config.optimizer, step)
+            output = module(snippet.to(fabric.device))
+            optimizer.zero_grad()
+            fabric.backward(output.loss)
+            norm = _clip(fabric, module, optimizer, config.optimizer.gradient_clip)
+            loss = _check_finite(fabric, output, norm, step=step, names=snippet.names, last=last)
+            optimizer.step()
+            log.advance(step)
+
+            if step % config.run.log_every == 0 or step == steps.stop:
+                terms = _mean_over_processes(fabric, output)
+                rate = (
+                    (step - counted) * config.optimizer.batch_size / (time.perf_counter() - clock)
+                )
+                extra = {"gradient_norm": float(norm), "learning_rate": group["lr"]}
+                log.scalars(step, terms | extra, images_per_second=rate)
+                for warning in health.look(terms):
+                    log.say(f"warning: step {step}: {warning}")
+                counted, clock = step, time.perf_counter()
+            if step % config.run.image_every == 0:
+                log.pictures(step, output.images)
+            if step % config.run.validate_every == 0 or step == steps.stop:
+                scores = validate(module, data.val, config, fabric)
+                log.scalars(step, scores)
+                if scores["val/loss"] < best_val_loss:
+                    best_val_loss = scores["val/loss"]
+                    _save(best, fabric, task, optimizer, config, data, step, best_val_loss)
+                counted, clock = step, time.perf_counter()
+            if step % config.run.save_every == 0 or step == steps.stop:
+                _save(last, fabric, task, optimizer, config, data, step, best_val_loss)
+        log.say(f"done: {last}")
+    return TrainResult(steps.stop, loss, best_val_loss, last, best)
+
+
+# --- steps of the run ----------------------------------------------------------------------------
+
+
+def learning_rate(config: OptimizerConfig, step: int) -> float:
+    """Return the learning rate of a step, counted from 1."""
+    if step <= config.warmup_steps:
+        return config.learning_rate * step / config.warmup_steps
+    done = (step - 1) / config.steps
+    match config.schedule:
+        case "step":
+            return config.learning_rate * (0.1 if done >= 0.75 else 1.0)
+        case "cosine":
+            return config.learning_rate * (0.01 + 0.99 * (1 + math.cos(math.pi * done)) / 2)
+    return config.learning_rate
+
+
+@torch.no_grad()
+def validate(
+    module: torch.nn.Module, data: SnippetDataset, config: TrainConfig, fabric: Fabric
+) -> dict[str, float]:
+    """Judge held-out snippets, evenly spread over the data, without variation.
+
+    Returns:
+        val/loss, and val/abs_rel (median-scaled) where the frames have depth.
+    """
+    module.eval()
+    size = config.optimizer.batch_size
+    count = min(len(data), size * config.run.validation_batches)
+    chosen = np.linspace(0, len(data) - 1, count).astype(int)
+    batches = [[(int(i), 0) for i in chosen[k : k + size]] for k in range(0, count, size)]
+    losses, weights, errors = [], [], []
+    for snippet in build_loader(data, batches, workers=0, pin=False):
+        output = module(snippet.to(fabric.device))
+        losses.append(float(output.terms["loss/photometric"]))
+        weights.append(len(snippet.names))
+        errors += _relative_errors(output, snippet)
+    module.train()
+    scores = {"val/loss": float(np.average(losses, weights=weights))}
+    return scores | ({"val/abs_rel": float(np.mean(errors))} if errors else {})
+
+
+def _relative_errors(output: TaskOutput, snippet: Snippet) -> list[float]:
+    predicted = (1 / output.images["inverse_depth"].clamp(min=1e-6)).float().cpu().numpy()
+    return [
+        depth_metrics(depth[0], truth[0], align="median").abs_rel
+        for depth, truth in zip(predicted, snippet.depth_gt.cpu().numpy(), strict=True)
+        if (truth > 0).any()
+    ]
+
+
+def _loader(data: SnippetDataset, config: TrainConfig, fabric: Fabric, steps: range) -> Any:
+    batches = ShuffledBatches(
+        len(data),
+        batch_size=config.optimizer.batch_size,
+        steps=steps,
+        seed=config.run.seed,
+        rank=fabric.global_rank,
+        processes=fabric.world_size,
+    )
+    pin = fabric.device.type == "cuda"
+    return build_loader(data, batches, workers=config.data.workers, pin=pin)
+
+
+def _clip(
+    fabric: Fabric, module: torch.nn.Module, optimizer: torch.optim.Optimizer, most: float
+) -> Tensor:
+    """Clip the gradient to a norm (0: do not) and return the norm it had."""
+    norm = fabric.clip_gradients(
+        module, optimizer, max_norm=most or math.inf, error_if_nonfinite=False
+    )
+    return norm if isinstance(norm, Tensor) else torch.tensor(0.0)
+
+
+def _check_finite(
+    fabric: Fabric,
+    output: TaskOutput,
+    norm: Tensor,
+    *,
+    step: int,
+    names: tuple[str, ...],
+    last: Path,
+) -> float:
+    """Return the loss, or stop the run with the batch named."""
+    loss, norm_value = torch.stack([output.loss.detach().float(), norm.float()]).tolist()
+    # In fp16 a scaled gradient may overflow: the scaler then skips the step and lowers its scale.
+    skips = getattr(fabric.strategy.precision, "scaler", None) is not None
+    if math.isfinite(loss) and (math.isfinite(norm_value) or skips):
+        return loss
+    bad = [n for n, v in output.terms.items() if n.startswith("loss/") and not v.isfinite().all()]
+    what = f"loss {loss} ({', '.join(bad)})" if bad else f"gradient norm {norm_value}"
+    kept = (
+        f"the last good checkpoint is {last}" if last.exists() else "no checkpoint was written yet"
+    )
+    raise TrainingError(
+        f"step {step}: {what} on {', '.join(names)}; {kept}; look at those frames, then lower "
+        "optimizer.learning_rate or set run.precision=fp32"
+    )
+
+
+def _mean_over_processes(fabric: Fabric, output: TaskOutput) -> dict[str, float]:
+    names = ["loss/total", *output.terms]
+    values = torch.stack(
+        [output.loss.detach().float(), *(v.float() for v in output.terms.values())]
+    )
+    reduced = fabric.all_reduce(values, reduce_op="mean")
+    return dict(zip(names, reduced.tolist(), strict=True))
+
+
+# --- run folder ----------------------------------------------------------------------------------
+
+
+def _begin(run: Path, config: TrainConfig) -> None:
+    if (run / "config.yaml").exists():
+        raise DataError(
+            f"{run}: holds a run already; use --resume to go on or --run for another folder"
+        )
+    run.mkdir(parents=True, exist_ok=True)
+    (run / "config.yaml").write_text(to_yaml(config))
+
+
+def _save(
+    path: Path,
+    fabric: Fabric,
+    task: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    config: TrainConfig,
+    data: RunData,
+    step: int,
+    best_val_loss: float,
+) -> None:
+    if fabric.is_global_zero:
+        tensors = {f"task.{name}": value for name, value in task.state_dict().items()}
+        moments = optimizer_tensors(optimizer)
+        tensors |= {f"optimizer.{name}": value for name, value in moments.items()}
+        tensors["rng"] = torch.get_rng_state()
+        state = {
+            "depthkit": __version__,
+            "commit": source_commit(),
+            "step": step,
+            "best_val_loss": best_val_loss if math.isfinite(best_val_loss) else None,
+            "config": to_mapping(config),
+            "shifts": list(data.shifts),
+            "sequences": list(data.names),
+            "scale": "metric" if config.loss.baseline_weight > 0 else "relative",
+        }
+        save_checkpoint(path, tensors, state)
+    fabric.barrier()
+
+
+def _restore(
+    path: Path, config: TrainConfig, task: torch.nn.Module, optimizer: torch.optim.Optimizer
+) -> tuple[int, float]:
+    """Load the run's state; return its step and best validation loss."""
+    tensors, state = read_checkpoint(path)
+    then, now = state["config"], to_mapping(config)
+    for part in ("task", "model"):
+        if then[part] != now[part]:
+            raise CheckpointError(
+                f"{path}: holds another {part}; resume with the run's own config.yaml"
+            )
+    load_weights(task, take(tensors, "task."), str(path))
+    load_optimizer(optimizer, take(tensors, "optimizer."))
+    torch.set_rng_state(tensors["rng"])
+    best = state["best_val_loss"]
+    return state["step"], math.inf if best is None else best
+
+
+def _describe(task: torch.nn.Module, data: RunData, fabric: Fabric) -> str:
+    counts = {name: count_parameters(net) for name, net in task.named_children()}
+    nets = ", ".join(f"{name} {count / 1e6:.2f} M" for name, count in counts.items())
+    return (
+        f"{nets}; {len(data.train)} snippets at shifts {list(data.shifts)}, {len(data.val)} held out; "
+        f"{fabric.world_size} x {fabric.device.type}, {fabric.strategy.precision.precision} "
+        f"networks, {torch.get_num_threads()} threads"
+    )
+
+
+def count_parameters(module: torch.nn.Module) -> int:
+    """Return the number of trainable weights."""
+    return sum(p.numel() for p in module.parameters() if p.requires_grad)

@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which source code runs: written into every checkpoint."""
+
+import subprocess
+from pathlib import Path
+
+
+def source_commit() -> str:
+    """Return the git commit of the running code, with + for local changes; "unknown" outside git."""
+    folder = Path(__file__).parent
+    command = ["git", "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"]
+    try:
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return "unknown"
+    return done.stdout.strip() if done.returncode == 0 else "unknown"
