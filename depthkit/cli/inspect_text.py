@@ -136,10 +136,15 @@ def _pose_lines(poses: "PoseFigures") -> list[str]:
         lines.append(
             f"poses against {poses.pairs} tracked pairs: rotation within "
             f"{poses.rotation_error_deg:.2f} deg, direction {poses.direction_error_deg:.1f} deg, "
-            f"tracks {poses.epipolar_px:.2f} px off their epipolar lines, best focal "
-            f"x{poses.focal_ratio:.2f}"
+            f"tracks {poses.epipolar_px:.2f} px off their epipolar lines, {_focal(poses)}"
         )
     return lines + [f"poses: WARNING: {finding}" for finding in poses.findings]
+
+
+def _focal(poses: "PoseFigures") -> str:
+    if not math.isfinite(poses.focal_ratio):
+        return "focal length not told by this motion"
+    return f"best focal length x{poses.focal_ratio:.2f}"
 
 
 def _chosen(one: "Inspection") -> "GapFigures | None":

@@ -29,12 +29,15 @@ from depthkit.data.sequence import Sequence
 from depthkit.errors import DataError
 
 ANCHORS = 16
-QUICK_ANCHORS = 8
-MIN_ANCHORS = 4
+QUICK_ANCHORS = 12
+MIN_ANCHORS = 6
+CACHED = 96
+"""Reduced frames kept in memory, 0.3 MB each; chains from neighbouring anchors share them."""
 TURN_FLOW = 5.0
 """Training pixels of flow at which rotations are looked for."""
 MAX_TURN_GAP = 10
-NOT_A_PICTURE = "camera.yaml says"
+WRONG_SIZE = "camera.yaml says"
+"""Part of the error line of a frame of another size than the camera."""
 
 
 class _Reader:
@@ -43,7 +46,7 @@ class _Reader:
     def __init__(self, seq: Sequence, view: View) -> None:
         self.seq, self.view = seq, view
         self.reasons: dict[int, str] = {}
-        self.get: Callable[[int], Picture | None] = lru_cache(maxsize=8)(self._read)
+        self.get: Callable[[int], Picture | None] = lru_cache(maxsize=CACHED)(self._read)
 
     def _read(self, i: int) -> Picture | None:
         if i >= len(self.seq):
@@ -107,7 +110,7 @@ def _climb(
     longest = max(1, (len(seq) - 1) // 3)
     gaps = [gap for gap in LADDER if gap <= longest]
     last = max(len(seq) - 1 - gaps[-1], 0)
-    anchors = min(anchors, max(MIN_ANCHORS, len(seq) // 4))
+    anchors = min(anchors, max(MIN_ANCHORS, len(seq) // 5))
     starts = np.unique(np.linspace(0, last, anchors).round().astype(int)).tolist()
     return climb(starts, reader.get, reader.view, gaps=gaps, enough=enough)
 
@@ -131,27 +134,13 @@ def _conclude(
     pairs: list[list[Pair]],
 ) -> Inspection:
     view, checked = reader.view, len(scan.looks)
-    static = find.static_spans(scan, reader.get, view)
-    rotation = find.rotation_spans(scan)
-    faults = _faults(scan, reader, static, rotation)
+    static, rotation = find.static_spans(scan, reader.get, view), find.rotation_spans(scan)
+    faults = _faults(scan, static, rotation)
     excluded = {i for name in EXCLUDING for i in faults[name]}
-    gap, reason = choose_gap(figures)
     breaks = find.breaks(scan)
-    case = Case(
-        gap=gap,
-        reason=reason,
-        figures=figures,
-        checked=checked,
-        usable=checked - len(excluded),
-        main_fault=_main_fault(faults),
-        spans=len(static) + len(rotation),
-        unreadable=len(faults["unreadable"]),
-        breaks=len(breaks),
-    )
+    case = _case(figures, faults, checked, len(excluded), len(static + rotation), len(breaks))
     can_teach, verdict = judge(case)
-    wrong_size = sum(NOT_A_PICTURE in reason for reason in reader.reasons.values())
-    camera = check_camera(seq.camera, wrong_size)
-    poses = check_poses(seq, _telling_pairs(figures, pairs, gap), view)
+    wrong_size = sum(WRONG_SIZE in reason for reason in reader.reasons.values())
     return Inspection(
         name=seq.name,
         frames=len(seq),
@@ -160,7 +149,7 @@ def _conclude(
         can_teach=can_teach,
         verdict=verdict,
         advice=advise(case),
-        suggested_shifts=() if gap is None else (-gap, gap),
+        suggested_shifts=() if case.gap is None else (-case.gap, case.gap),
         usable=tuple(i not in excluded for i in range(len(seq))),
         faults=faults,
         unreadable_reasons={str(i): reader.reasons[i] for i in faults["unreadable"]},
@@ -170,15 +159,36 @@ def _conclude(
         breaks=breaks,
         time_gaps=find.time_gaps(seq.times[:checked]),
         gaps=tuple(figures),
-        camera=camera,
-        poses=poses,
+        camera=check_camera(seq.camera, wrong_size),
+        poses=check_poses(seq, _telling_pairs(figures, pairs, case.gap), view),
         per_frame=_per_frame(scan, faults, view),
+    )
+
+
+def _case(
+    figures: list[GapFigures],
+    faults: dict[str, tuple[int, ...]],
+    checked: int,
+    excluded: int,
+    spans: int,
+    breaks: int,
+) -> Case:
+    gap, reason = choose_gap(figures)
+    return Case(
+        gap=gap,
+        reason=reason,
+        figures=figures,
+        checked=checked,
+        usable=checked - excluded,
+        main_fault=_main_fault(faults),
+        spans=spans,
+        unreadable=len(faults["unreadable"]),
+        breaks=breaks,
     )
 
 
 def _faults(
     scan: Scan,
-    reader: _Reader,
     static: tuple[find.Span, ...],
     rotation: tuple[find.Span, ...],
 ) -> dict[str, tuple[int, ...]]:

@@ -19,6 +19,7 @@ DUPLICATE = (0.5, 3.0)
 """Grey levels, mean and 99.9th percentile: a re-encoded copy stays below, sensor noise does not."""
 MIN_STATIC = 3
 """Frames: shorter standstills are duplicates or chance."""
+MIN_TURNS = 3
 JUMP_LEVELS = 12.0
 JUMP_RATIO = 4.0
 """A brightness jump is JUMP_LEVELS and this many times the sequence's median change."""
@@ -64,10 +65,15 @@ def static_spans(scan: Scan, read: Callable[[int], Picture | None], view: View) 
 
 
 def rotation_spans(scan: Scan) -> tuple[Span, ...]:
-    """Spans in which the camera only turns: the union of the pairs that show it."""
+    """Spans in which the camera only turns: the union of the pairs that show it.
+
+    MIN_TURNS neighbouring pairs must agree: a fast pan hides a small step now and then.
+    """
+    starts = np.array([a for a, _ in scan.turns], int)
     inside = np.zeros(len(scan.looks), bool)
-    for a, b in scan.turns:
-        inside[a : b + 1] = True
+    for first, last in runs(np.diff(starts) == scan.turn_stride) if len(starts) else []:
+        if last - first + 2 >= MIN_TURNS:
+            inside[starts[first] : scan.turns[last + 1][1] + 1] = True
     return tuple(runs(inside))
 
 

@@ -36,7 +36,7 @@ STILL = 0.3
 """Reduced pixels of coherent flow that a motionless camera may show."""
 TURN = 3.0
 """Training pixels of flow from which a pure rotation is told from a slow camera."""
-TURN_ERROR = 0.05
+TURN_ERROR = 0.03
 """Share of the flow that a pure rotation may leave unexplained; a plane passing by leaves more."""
 
 

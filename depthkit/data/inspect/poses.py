@@ -30,10 +30,12 @@ FOCAL_RATIOS = np.geomspace(0.5, 2.0, 57)
 FOCAL_SIDE, FOCAL_RISE = 9, 1.5
 """A focal length is told if the epipolar distance rises by half within 9 steps (25 %)."""
 FOCAL_TOLERANCE = 0.1
-CLEARLY_BETTER = 0.6
+CLEARLY_BETTER = 0.7
 """Another reading of poses or K is named if it cuts the epipolar distance to this share."""
 EPIPOLAR_LIMIT = 1.0
 """Reduced pixels, median: above, poses and frames do not belong together."""
+DISTANCE_CAP = 5.0
+"""Reduced pixels."""
 BEHIND_PENALTY = 10.0
 LEAP_RATIO = 20.0
 
@@ -143,19 +145,24 @@ def _relative(known: _Known, convention: str) -> np.ndarray:
 
 
 def _disagreement(known: list[_Known], K: np.ndarray, convention: str) -> tuple[float, float]:
-    """Median epipolar distance (pixels) and share of pairs whose points lie behind the camera."""
+    """Mean epipolar distance (pixels) and share of pairs whose points lie behind the camera.
+
+    The distance of a pair is the median over its tracks, capped. The mean over pairs lets the few
+    that turn speak: a straight drive fits any focal length.
+    """
     distances, behind = [], []
     for item in known:
         T_b_a = _relative(item, convention)
         distance, front = epipolar_fit(item.pair.points_a, item.pair.points_b, K, T_b_a)
-        distances.append(distance)
+        distances.append(min(distance, DISTANCE_CAP))
         behind.append(front < 0.5)
-    return float(np.median(distances)), float(np.mean(behind))
+    return float(np.mean(distances)), float(np.mean(behind))
 
 
 def _score(known: list[_Known], K: np.ndarray, convention: str) -> float:
-    distance, behind = _disagreement(known, K, convention)
-    return distance + BEHIND_PENALTY * behind
+    """Least disagreement of a convention at any focal length: a wrong K must not look like one."""
+    found = [_disagreement(known, _scaled(K, r), convention) for r in FOCAL_RATIOS[::4]]
+    return min(distance + BEHIND_PENALTY * behind for distance, behind in found)
 
 
 def _best_convention(known: list[_Known], view: View) -> str:

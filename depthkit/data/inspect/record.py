@@ -80,7 +80,7 @@ class PoseFigures:
     rotation_error_deg: float
     direction_error_deg: float
     epipolar_px: float
-    """Median distance of tracks to the epipolar lines of the known poses, own pixels."""
+    """Distance of tracks to the epipolar lines of the known poses, own pixels."""
     focal_ratio: float
     """Factor on fx and fy under which poses and frames agree best; NaN where the motion hardly
     tells it (straight ahead)."""

@@ -51,6 +51,8 @@ class Scan:
     """steps[i] leads from frame i to i + 1."""
     turns: list[tuple[int, int]]
     """Pairs of frames, some frames apart, between which the camera only turned."""
+    turn_stride: int
+    """Frames between the starts of the pairs looked at."""
 
 
 def scan_frames(
@@ -72,7 +74,7 @@ def scan_frames(
     """
     recent: deque[Picture | None] = deque(maxlen=turn_gap + 1)
     stride = max(1, turn_gap // 3)
-    found = Scan([], [], [])
+    found = Scan([], [], [], stride)
     for i in range(count):
         picture = read(i)
         recent.append(picture)

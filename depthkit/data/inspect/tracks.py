@@ -15,8 +15,11 @@ LEVELS = 4
 CONTRAST_FLOOR = 6.0
 """Grey levels added to the local deviation: the noise of a flat wall must not become texture."""
 CONTRAST_WINDOW = (25, 25)
-CORNERS = 320
 CORNER_DISTANCE = 8
+CELLS = (10, 8)
+CORNERS = 320
+"""Kept in all, the strongest of each of the CELLS (columns, rows): medians over tracks shall be
+medians over the image, not over its most textured part."""
 ROUND_TRIP = 0.7
 """Pixels of the reduced image by which a track may miss its start when it is followed back."""
 
@@ -40,7 +43,7 @@ def normalise_contrast(gray: np.ndarray) -> np.ndarray:
 
 
 def detect_corners(structure: np.ndarray, valid: np.ndarray | None = None) -> np.ndarray:
-    """Find corners, at most CORNERS and at least CORNER_DISTANCE apart.
+    """Find corners spread over the image, at least CORNER_DISTANCE apart, strongest first.
 
     Args:
         structure: contrast-normalised image. (H, W) uint8
@@ -50,8 +53,22 @@ def detect_corners(structure: np.ndarray, valid: np.ndarray | None = None) -> np
         Pixels (u, v). (N, 2) float32, N may be 0
     """
     mask = None if valid is None else valid.astype(np.uint8)
-    corners = cv2.goodFeaturesToTrack(structure, CORNERS, 0.02, CORNER_DISTANCE, mask=mask)
-    return np.zeros((0, 2), np.float32) if corners is None else corners.reshape(-1, 2)
+    found = cv2.goodFeaturesToTrack(structure, 0, 0.02, CORNER_DISTANCE, mask=mask)
+    if found is None:
+        return np.zeros((0, 2), np.float32)
+    corners = found.reshape(-1, 2)
+    cell = (corners * CELLS / structure.shape[::-1]).astype(int) @ (1, CELLS[0])
+    share = CORNERS / len(np.unique(cell))
+    return corners[_rank_within(cell) < share]
+
+
+def _rank_within(labels: np.ndarray) -> np.ndarray:
+    """Count how many earlier entries bear the same label. (N,) int"""
+    order = np.argsort(labels, kind="stable")
+    first = np.searchsorted(labels[order], labels[order])
+    rank = np.empty(len(labels), int)
+    rank[order] = np.arange(len(labels)) - first
+    return rank
 
 
 def track(
