@@ -14,12 +14,12 @@ import numpy as np
 
 from depthkit.camera import Camera
 from depthkit.errors import DataError
+from depthkit.synth.path import camera_path, turns
 from depthkit.synth.texture import Texture, colour, make_texture
 
 ROOM_CENTRE, ROOM_HALF = (0.0, 0.0, 6.0), (4.5, 2.0, 8.0)  # metres
 FREE_HALF_WIDTH, FREE_END = 2.0, 6.0  # metres; no tall box stands where the camera flies
 ROOM_DETAIL, BOX_DETAIL = 0.6, 0.35  # shortest waves of the textures, metres
-STEP = 0.3  # metres between neighbouring frames
 FRAMES_PER_SECOND = 10.0
 LIGHT = np.array([0.35, -0.8, -0.5]) / np.linalg.norm([0.35, -0.8, -0.5])
 SAMPLES = ((-0.25, -0.25), (0.25, -0.25), (-0.25, 0.25), (0.25, 0.25))  # pixels
@@ -83,35 +83,6 @@ def box_camera(size: tuple[int, int]) -> Camera:
     return Camera(width=width, height=height, fx=f, fy=f, cx=(width - 1) / 2, cy=(height - 1) / 2)
 
 
-def camera_path(n: int, seed: int, step: float = STEP) -> np.ndarray:
-    """Fly a smooth bounded curve: forward, back and sideways, with gentle turns.
-
-    Args:
-        n: number of frames.
-        seed: same seed, same path.
-        step: distance between neighbouring frames along the curve, metres.
-
-    Returns:
-        T_world_cam of each frame. (n, 4, 4) float64
-    """
-    if n < 1:
-        raise DataError(f"camera_path: expected at least one frame, got {n}")
-    rng = np.random.default_rng((seed, 1))
-    phases = rng.uniform(0, 2 * np.pi, size=6)
-    # The curve runs 1.3 m a unit of its parameter on average: three times what is needed.
-    parameter = np.linspace(0, 3 * n * step + 1, 200 * n + 200)
-    curve = _curve(parameter, phases[:3])
-    lengths = np.linalg.norm(np.diff(curve, axis=0), axis=1)
-    travelled = np.concatenate([[0.0], np.cumsum(lengths)])
-    distance = step * np.arange(n)
-    at = np.interp(distance, travelled, parameter)
-    turn = np.radians([7.0, 3.0, 2.0]) * np.sin(np.outer(distance, [0.4, 0.55, 0.5]) + phases[3:])
-    T_world_cam = np.tile(np.eye(4), (n, 1, 1))
-    T_world_cam[:, :3, 3] = _curve(at, phases[:3])
-    T_world_cam[:, :3, :3] = _rotation(*turn.T)
-    return T_world_cam
-
-
 def trace(
     scene: BoxScene, camera: Camera, T_world_cam: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -157,7 +128,7 @@ def render_path(scene: BoxScene, camera: Camera, T_world_cam: np.ndarray) -> Ite
 def write_box_sequence(
     path: Path, frames: int, size: tuple[int, int], seed: int, *, path_seed: int | None = None
 ) -> None:
-    """Write a sequence folder with exact depth and poses.
+    """Write a sequence folder with exact depth and poses along `camera_path`.
 
     Args:
         path: the folder; it must not exist.
@@ -166,41 +137,32 @@ def write_box_sequence(
         seed: of the scene.
         path_seed: of the flight through it; the scene's seed when None.
     """
+    write_flight(path, camera_path(frames, seed if path_seed is None else path_seed), size, seed)
+
+
+def write_flight(path: Path, T_world_cam: np.ndarray, size: tuple[int, int], seed: int) -> None:
+    """Write a sequence folder with exact depth along given poses.
+
+    Args:
+        path: the folder; it must not exist.
+        T_world_cam: inside the room, metres. (N, 4, 4)
+        size: (H, W), pixels.
+        seed: of the scene.
+    """
     from depthkit.data.sequence import SequenceWriter
 
     scene, camera = make_box_scene(seed), box_camera(size)
-    poses = camera_path(frames, seed if path_seed is None else path_seed)
-    with SequenceWriter(
-        path, camera, depth_kind="metric", source={"synthetic": "boxes", "seed": seed}, ext="png"
-    ) as writer:
-        for i, frame in enumerate(render_path(scene, camera, poses)):
+    source = {"synthetic": "boxes", "seed": seed}
+    with SequenceWriter(path, camera, depth_kind="metric", source=source, ext="png") as writer:
+        for i, frame in enumerate(render_path(scene, camera, T_world_cam)):
             time = i / FRAMES_PER_SECOND
-            writer.add_frame(frame.rgb, time, T_world_cam=poses[i], depth=frame.depth)
-
-
-def _curve(t: np.ndarray, phases: np.ndarray) -> np.ndarray:
-    """Positions in the free part of the room, metres. (N, 3)"""
-    x = 1.5 * np.sin(t + phases[0])
-    y = 0.4 * np.sin(0.83 * t + phases[1])
-    z = 2.5 + 2.5 * np.sin(0.61 * t + phases[2])
-    return np.stack([x, y, z], axis=1)
-
-
-def _rotation(yaw: np.ndarray, pitch: np.ndarray, roll: np.ndarray) -> np.ndarray:
-    """Turn about y (down), then x, then z (the optical axis), radians. (..., 3, 3)"""
-    one, zero = np.ones_like(yaw), np.zeros_like(yaw)
-    cy, sy, cp, sp, cr, sr = (f(a) for a in (yaw, pitch, roll) for f in (np.cos, np.sin))
-    Ry = np.stack([cy, zero, sy, zero, one, zero, -sy, zero, cy], -1)
-    Rx = np.stack([one, zero, zero, zero, cp, -sp, zero, sp, cp], -1)
-    Rz = np.stack([cr, -sr, zero, sr, cr, zero, zero, zero, one], -1)
-    Ry, Rx, Rz = (m.reshape(*m.shape[:-1], 3, 3) for m in (Ry, Rx, Rz))
-    return Ry @ Rx @ Rz
+            writer.add_frame(frame.rgb, time, T_world_cam=T_world_cam[i], depth=frame.depth)
 
 
 def _make_box(
     rng: np.random.Generator, centre: np.ndarray, half: np.ndarray, *, yaw: float, inside: bool
 ) -> Box:
-    R = _rotation(np.array(yaw), np.zeros(()), np.zeros(()))
+    R = turns(np.array(yaw), np.zeros(()), np.zeros(()))
     T_box_world = np.eye(4)
     T_box_world[:3, :3], T_box_world[:3, 3] = R.T, -R.T @ centre
     outward = np.stack([sign * R[:, axis] for axis in range(3) for sign in (-1, 1)])

@@ -13,7 +13,6 @@ from depthkit.rigid import inverse
 from depthkit.synth.boxes import (
     ROOM_CENTRE,
     ROOM_HALF,
-    STEP,
     BoxScene,
     box_camera,
     camera_path,
@@ -22,6 +21,7 @@ from depthkit.synth.boxes import (
     trace,
     write_box_sequence,
 )
+from depthkit.synth.path import STEP, forward_path
 
 SIZE = (96, 128)
 FAR_WALL = ROOM_CENTRE[2] + ROOM_HALF[2]
@@ -163,6 +163,18 @@ def test_path_never_enters_a_box(seed):
     scene, camera = make_box_scene(seed, boxes=15), box_camera((12, 16))
     nearest = min(trace(scene, camera, T)[0].min() for T in camera_path(60, seed)[::3])
     assert nearest > 0.3
+
+
+def test_forward_path_goes_forward_and_keeps_clear():
+    """Every step of a forward flight leads into the room, and no surface comes near."""
+    camera = box_camera((12, 16))
+    for seed in range(8):
+        path = forward_path(25, seed)
+        assert np.all(np.diff(path[:, 2, 3]) > 0.9 * STEP)
+        scene = make_box_scene(seed, boxes=15)
+        assert min(trace(scene, camera, T)[0].min() for T in path[::3]) > 0.3
+    with pytest.raises(DataError, match="expected 1 to 25 frames, got 26"):
+        forward_path(26, 0)
 
 
 def test_same_seed_same_pictures_other_seed_others():
