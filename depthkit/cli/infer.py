@@ -195,10 +195,9 @@ def _write_all(
         cloud=wanted.cloud,
         rerun=wanted.rerun,
     )
-    for frame in _good_frames(_watched(stream, console), len(stream), skipped, console):
-        depth = predictor.depth(frame.rgb)
-        pose = motion.follow(frame) if wanted.motion else None
-        outputs.add(frame, depth, pose)
+    for frame, rgb in _good_frames(_watched(stream, console), len(stream), skipped, console):
+        pose = motion.follow(frame, rgb) if wanted.motion else None
+        outputs.add(frame, rgb, predictor.depth(rgb), pose)
     files = outputs.close()
     if wanted.trajectory:
         files["trajectory"] = motion.save(partial, wanted.trajectory)
@@ -219,13 +218,13 @@ def _write_all(
 
 def _good_frames(
     frames: Iterator[StreamFrame], total: int, skipped: list[str], console: Console
-) -> Iterator[StreamFrame]:
-    """Pass on the frames that can be read; name and count the others, up to 5 %."""
+) -> Iterator[tuple[StreamFrame, np.ndarray]]:
+    """Pass on frames that can be read, and their colours; name and count the rest, up to 5 %."""
     from depthkit.data.frame_conversion import MAX_UNREADABLE
 
     for frame in frames:
         if frame.rgb is not None:
-            yield frame
+            yield frame, frame.rgb
             continue
         skipped.append(frame.problem)
         console.print(f"skipped: {frame.problem}", highlight=False, soft_wrap=True)

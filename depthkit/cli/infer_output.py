@@ -57,19 +57,23 @@ class Outputs:
         for name in ("colour", *(["cloud"] if cloud else [])):
             make_folder(folder / name)
 
-    def add(self, frame: StreamFrame, depth: np.ndarray, T_world_cam: np.ndarray | None) -> None:
+    def add(
+        self,
+        frame: StreamFrame,
+        rgb: np.ndarray,
+        depth: np.ndarray,
+        T_world_cam: np.ndarray | None,
+    ) -> None:
         """Write everything about one frame.
 
         Args:
-            frame: with its colours.
+            frame: its name and time.
+            rgb: its colours. (H, W, 3) uint8
             depth: at the frame's size. (H, W)
             T_world_cam: pose where known. (4, 4)
         """
         from depthkit.runtime.output import save_cloud, save_picture
 
-        rgb = frame.rgb
-        if rgb is None:
-            raise ValueError(f"frame {frame.name} was not read and cannot be written")
         painted = self.colours.paint(depth)
         self.depth.add(frame.name, depth)
         save_picture(self.folder / "colour" / f"{frame.name}.jpg", painted)
@@ -106,7 +110,7 @@ class MotionChain:
         self.times: list[float] = []
         self.poses: list[np.ndarray] = []
 
-    def follow(self, frame: StreamFrame) -> np.ndarray:
+    def follow(self, frame: StreamFrame, rgb: np.ndarray) -> np.ndarray:
         """Return T_world_cam of the next frame. (4, 4)"""
         import numpy as np
 
@@ -114,9 +118,9 @@ class MotionChain:
 
         pose = np.eye(4)
         if self.last is not None:
-            T_now_last = self.predictor.relative_pose(self.last, frame.rgb, K=self.K)
+            T_now_last = self.predictor.relative_pose(self.last, rgb, K=self.K)
             pose = self.poses[-1] @ inverse(T_now_last)
-        self.last = frame.rgb
+        self.last = rgb
         self.indices.append(frame.index)
         self.times.append(frame.time)
         self.poses.append(pose)
