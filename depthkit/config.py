@@ -66,8 +66,8 @@ class ModelConfig:
 
     depth: Literal["resnet18", "resnet50", "light", "dispnet"] = "resnet18"
     """Single-view depth: U-Net on an encoder, or Zhou's DispNetS."""
-    pose: Literal["matching", "resnet18", "resnet50", "light", "posenet"] = "resnet18"
-    """Camera motion: an encoder's head, or Zhou's PoseNet."""
+    pose: Literal["flow", "resnet18", "resnet50", "light", "posenet"] = "resnet18"
+    """Camera motion: read off optical flow (learns fastest), an encoder's head, or Zhou's PoseNet."""
     pose_input: Literal["pair", "snippet"] = "pair"
     """One motion from each pair in time order, or all motions from all frames at once."""
     encoder_weights: str | None = None
@@ -84,6 +84,9 @@ class ModelConfig:
             0 < self.min_depth < self.max_depth,
             f"min_depth, max_depth: 0 < min < max must hold, got {self.min_depth}, {self.max_depth}",
         )
+
+
+_WEIGHTS = ("smoothness", "explainability", "consistency", "gauge", "baseline", "rotation")
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,10 @@ class LossConfig:
     """Zhou's mask cross-entropy, 0.2 in the paper; 0 for no mask. Needs pose: posenet, snippet."""
     consistency_weight: float = 0.0
     """SC-Depth's depth agreement between views, 0.5 in the paper; also weights the photometric error."""
+    gauge_weight: float = 0.0
+    """Pins the free scale of depth, lest it run off to where no gradient is left; 0.05 does."""
+    gauge_depth: float = 0.3
+    """Mean depth (geometric, over a batch) that the gauge pins, in the network's own unit."""
     baseline_weight: float = 0.0
     """Asks for the known baseline |t| (poses.txt): makes depth metric. About 0.05 [Guizilini 2020]."""
     rotation_weight: float = 0.0
@@ -116,9 +123,14 @@ class LossConfig:
     def __post_init__(self) -> None:
         _require(0 <= self.ssim_weight <= 1, "ssim_weight: between 0 and 1")
         _require(1 <= self.scales <= 4, f"scales: 1 to 4, got {self.scales}")
-        for name in ("smoothness", "explainability", "consistency", "baseline", "rotation"):
+        for name in _WEIGHTS:
             weight = getattr(self, f"{name}_weight")
             _require(weight >= 0, f"{name}_weight: 0 or more, got {weight}")
+        _require(self.gauge_depth > 0, f"gauge_depth: above 0, got {self.gauge_depth}")
+        _require(
+            self.gauge_weight == 0 or self.baseline_weight == 0,
+            "gauge_weight: known baselines fix the scale already; set one of the two to 0",
+        )
         _require(
             not (self.auto_mask and self.reduction == "mean"),
             "auto_mask: works on the minimum over sources; set reduction: minimum or auto_mask: false",

@@ -5,6 +5,7 @@ A depth network looks at the target, a pose network at the target and its source
 where each target pixel lies in each source. Colours read there rebuild the target; what differs is the loss.
 """
 
+import math
 from contextlib import AbstractContextManager
 from typing import NamedTuple
 
@@ -67,7 +68,7 @@ class ViewSynthesis(nn.Module):
             terms["smoothness"] = self._smoothness(inverse_depth, snippet.target) / 2**scale
             for name, value in terms.items():
                 totals[name] = totals.get(name, 0) + value / len(inverse_depths)
-        totals |= self._known_motion(T_source_target, snippet)
+        totals |= self._gauge(inverse_depths[0]) | self._known_motion(T_source_target, snippet)
         logged = {f"loss/{name}": value.detach() for name, value in totals.items()}
         with torch.no_grad():
             health = _health(inverse_depths[0], reduced, warped, views)
@@ -176,6 +177,17 @@ class ViewSynthesis(nn.Module):
             return self.loss.smoothness_weight * second_order_smoothness(inverse_depth)
         image = resize(image, tuple(inverse_depth.shape[-2:]))
         return self.loss.smoothness_weight * edge_aware_smoothness(inverse_depth, image)
+
+    def _gauge(self, inverse_depth: Tensor) -> dict[str, Tensor]:
+        """Return the term that pins the scale: monocular depth is free up to one factor.
+
+        Only the batch's mean is pinned, so images keep their depths relative to each other. Ours; it
+        stands for the per-image normalisation of [Wang 2018, DDVO], which loses just that.
+        """
+        if self.loss.gauge_weight == 0:
+            return {}
+        distance = inverse_depth.log().mean() + math.log(self.loss.gauge_depth)
+        return {"gauge": self.loss.gauge_weight * distance.square()}
 
     def _known_motion(self, T_source_target: Tensor, snippet: Snippet) -> dict[str, Tensor]:
         """Return the terms that ask for known motions; sources without a pose are left out."""
