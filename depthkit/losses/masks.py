@@ -20,7 +20,7 @@ class Reduced(NamedTuple):
 
 
 def reduce_minimum(errors: Tensor, valid: Tensor, identity_errors: Tensor | None = None) -> Reduced:
-    """Take each pixel's best source, and drop pixels that look best unwarped [Godard 2019, eq. 4, 5].
+    """Take each pixel's best source; drop those that look best unwarped [Godard 2019, eq. 4, 5].
 
     A pixel hidden in one source is seen in another: the minimum picks that one. A pixel that the
     unwarped source explains better does not move against the camera: the auto-mask drops it.
@@ -36,7 +36,10 @@ def reduce_minimum(errors: Tensor, valid: Tensor, identity_errors: Tensor | None
         identity error stands in (zero without one) so that leaving the image never pays.
     """
     check_shape("reduce_minimum: errors", errors, "S B 1 H W")
-    check_shape("reduce_minimum: valid", valid, " ".join(map(str, errors.shape)))
+    shape = " ".join(map(str, errors.shape))
+    check_shape("reduce_minimum: valid", valid, shape)
+    if identity_errors is not None:
+        check_shape("reduce_minimum: identity_errors", identity_errors, shape)
     best = errors.masked_fill(~valid, torch.inf).amin(0)
     any_valid = valid.any(0)
     if identity_errors is None:
@@ -55,10 +58,14 @@ def reduce_mean(errors: Tensor, valid: Tensor, weights: Tensor | None = None) ->
         weights: explainability of each source in [0, 1]; None for all one. (S, B, 1, H, W)
     """
     check_shape("reduce_mean: errors", errors, "S B 1 H W")
+    shape = " ".join(map(str, errors.shape))
+    check_shape("reduce_mean: valid", valid, shape)
+    if weights is not None:
+        check_shape("reduce_mean: weights", weights, shape)
     weighted = errors if weights is None else errors * weights
     return Reduced((weighted * valid).mean(0), valid.any(0))
 
 
 def explainability_loss(weights: Tensor) -> Tensor:
-    """Pull explainability towards one, lest it mask everything: cross-entropy [Zhou 2017, eq. 4]."""
+    """Pull explainability to one, lest it mask everything: cross-entropy [Zhou 2017, eq. 4]."""
     return F.binary_cross_entropy(weights, torch.ones_like(weights))

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Photometric error between a rebuilt view and the target: SSIM and L1, as in Monodepth2.
 
-pe(a, b) = w (1 - SSIM(a, b)) / 2 + (1 - w) |a - b|, w = 0.85 [Godard 2019, eq. 2], with SSIM over 3x3
-means, reflected borders, C1 = 0.01^2, C2 = 0.03^2. This is where a training step on a CPU spends its
-time outside the networks, so the gradient is written out by hand: three box filters each way.
+pe(a, b) = w (1 - SSIM(a, b)) / 2 + (1 - w) |a - b|, w = 0.85 [Godard 2019, eq. 2], with SSIM over
+3x3 means, reflected borders, C1 = 0.01^2, C2 = 0.03^2. This is where a training step on a CPU spends
+its time outside the networks, so the gradient is written out by hand: three box filters each way.
 """
 
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from depthkit.errors import check_shape
 
@@ -19,6 +20,8 @@ _C1, _C2 = 0.01**2, 0.03**2
 
 def l1_error(image: Tensor, target: Tensor) -> Tensor:
     """Return the mean absolute colour difference. (B, C, H, W) twice -> (B, 1, H, W)"""
+    check_shape("l1_error: image", image, "B C H W")
+    check_shape("l1_error: target", target, " ".join(map(str, image.shape)))
     return (image - target).abs().mean(1, keepdim=True)
 
 
@@ -56,7 +59,7 @@ def photometric_error(image: Tensor, target: Tensor, *, ssim_weight: float = 0.8
 
 
 def _box(x: Tensor) -> Tensor:
-    """Mean over 3x3 with reflected borders. Sums of shifted views: five times faster than pooling."""
+    """Mean over 3x3, borders reflected. Sums of shifted views: five times faster than pooling."""
     return _sum_3x3(F.pad(x, (1, 1, 1, 1), mode="reflect")).mul_(1 / 9)
 
 
@@ -77,7 +80,10 @@ def _sum_3x3(x: Tensor) -> Tensor:
 
 
 class _Ssim(torch.autograd.Function):
-    """SSIM = (2 mx my + C1)(2 sxy + C2) / ((mx^2 + my^2 + C1)(sx + sy + C2)), differentiable in x."""
+    """SSIM = (2 mx my + C1)(2 sxy + C2) / ((mx^2 + my^2 + C1)(sx + sy + C2)).
+
+    Differentiable in x, once.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, y: Tensor) -> Tensor:
@@ -96,6 +102,7 @@ class _Ssim(torch.autograd.Function):
         return s
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         (g,) = grads
         x, y, mx, my, a1, a2, b1, b2, inverse, s = ctx.saved_tensors

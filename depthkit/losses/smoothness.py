@@ -20,6 +20,8 @@ def edge_aware_smoothness(inverse_depth: Tensor, image: Tensor) -> Tensor:
         Mean over the batch. ()
     """
     check_shape("edge_aware_smoothness: inverse_depth", inverse_depth, "B 1 H W")
+    batch, _, height, width = inverse_depth.shape
+    check_shape("edge_aware_smoothness: image", image, f"{batch} C {height} {width}")
     normalised = inverse_depth / (inverse_depth.mean((2, 3), keepdim=True) + 1e-7)
     image_dx, image_dy = (d.abs().mean(1, keepdim=True) for d in _differences(image))
     dx, dy = _differences(normalised)

@@ -55,7 +55,7 @@ def test_quarter_turn_about_z_takes_x_to_y():
 
 
 def test_screw_of_a_half_turn_by_hand():
-    """Turning by pi about z while driving along x ends at (0, 2 d / pi): the far end of a half circle."""
+    """Driving 1 m on a half circle about z, from along x, ends 2 / pi to the side."""
     T = exp_se3(torch.tensor([0, 0, math.pi, 1.0, 0, 0.5], dtype=torch.float64))
     expected = torch.tensor([0, 2 / math.pi, 0.5], dtype=torch.float64)
     torch.testing.assert_close(T[:3, 3], expected, atol=1e-15, rtol=0)
@@ -205,7 +205,7 @@ def test_gradients_of_exp_and_log(angle):
 
 @pytest.mark.parametrize("dtype", (torch.float32, torch.float64))
 def test_gradient_at_rest_is_the_generator(dtype):
-    """At zero the derivative of exp by each axis is that axis' cross-product matrix: finite, by hand."""
+    """At zero the derivative of exp by each axis is that axis' cross-product matrix."""
     w = torch.zeros(3, dtype=dtype)
     jacobian = torch.autograd.functional.jacobian(exp_so3, w)  # (3, 3, 3)
     expected = torch.stack([hat(axis) for axis in torch.eye(3, dtype=dtype)], -1)

@@ -69,7 +69,7 @@ def test_whole_pixel_steps_before_a_wall_are_shifts(du, dv):
 
 
 def test_forward_step_magnifies_by_the_ratio_of_depths():
-    """1 m forward to a wall at 4 m: a ramp of the column reads c + (u - c) 4/3, the wall is at 3 m."""
+    """1 m forward to a wall at 4 m: column u reads c + (u - c) 4/3, the wall is at 3 m."""
     ramp = torch.arange(12.0).expand(2, 1, 9, 12)
     warped = warp_to_target(ramp, wall(4.0), T_source_target=step(z=-1.0), K=intrinsics())
     u = 5.5 + (torch.arange(12.0) - 5.5) * 4 / 3
