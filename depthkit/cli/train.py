@@ -56,11 +56,15 @@ def run(args: argparse.Namespace) -> None:
         return
     if args.run is None:
         raise ConfigError("no run folder; give --run DIR")
+    from depthkit.training.device import is_first_process
     from depthkit.training.loop import train
 
     result = train(config, args.run, resume=args.resume)
+    if not is_first_process():
+        return
     if args.json:
         print(json.dumps(asdict(result), default=str))
     else:
-        print(f"{result.steps} steps, loss {result.loss:.4f}; checkpoint {result.last}")
+        how = "complete already" if result.loss is None else f"loss {result.loss:.4f}"
+        print(f"{result.steps} steps, {how}; checkpoint {result.last}")
         print(f"next: depthkit infer {args.run} SOURCE --out DIR", file=sys.stderr)

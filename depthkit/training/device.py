@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a run computes and in how many bits: Lightning Fabric, asked for what the configuration says."""
+"""Where a run computes and in how many bits: Lightning Fabric, asked as the configuration says."""
 
 import os
 from typing import Any
@@ -14,7 +14,7 @@ from depthkit.errors import EngineError
 
 
 class _KeepsInputs:
-    """Fabric rounds a module's inputs and outputs to the networks' precision; K and colours must not be."""
+    """Fabric rounds a module's inputs and outputs to its precision; K and colours must not be."""
 
     def convert_input(self, data: Any) -> Any:
         """Return the snippet as it is."""
@@ -100,3 +100,9 @@ def resolve_precision(name: str, device: str) -> str:
 def has_native_bf16() -> bool:
     """Tell whether this CPU multiplies bf16 in hardware (AVX-512 BF16 or AMX)."""
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+def is_first_process() -> bool:
+    """Tell whether this process is alone or the first of its run: the one that prints results."""
+    group = torch.distributed
+    return not (group.is_available() and group.is_initialized()) or group.get_rank() == 0

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from depthkit.config import TrainConfig
-from depthkit.data.snippet import collate
+from depthkit.data.snippet import ShuffledBatches, collate
 from depthkit.tasks import build_task
 from depthkit.training.data import open_run_data
 from depthkit.training.device import resolve_device, resolve_precision
@@ -52,8 +52,13 @@ def describe_run(config: TrainConfig) -> DryRun:
     precision = resolve_precision(config.run.precision, device)
     data = open_run_data(config.data, seed=config.run.seed)
     task = build_task(config, data.shifts)
-    count = min(config.optimizer.batch_size, len(data.train))
-    snippet = collate([data.train[(index, 0)] for index in range(count)])
+    batches = ShuffledBatches(
+        len(data.train),
+        batch_size=config.optimizer.batch_size,
+        steps=range(1),
+        seed=config.run.seed,
+    )
+    snippet = collate([data.train[item] for item in next(iter(batches))])
     start = time.perf_counter()
     output = task(snippet)
     output.loss.backward()

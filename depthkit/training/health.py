@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Names a run that learns nothing, with its likely cause: photometric training can fail without a falling loss.
+"""Names a run that learns nothing, with its likely cause: the loss can fall without any learning.
 
 The task measures (`health/...` terms); this file knows what the numbers mean.
 """
@@ -14,8 +14,8 @@ _SYMPTOMS = (
         "still video",
         "health/identity_error",
         lambda x: x < 0.004,
-        "target and sources are nearly the same picture; the camera stands still or the shifts are too "
-        "small: run 'depthkit inspect' and set data.shifts",
+        "target and sources are nearly the same picture; the camera stands still or the shifts are "
+        "too small: run 'depthkit inspect' and set data.shifts",
     ),
     (
         "dead mask",
@@ -28,15 +28,15 @@ _SYMPTOMS = (
         "identity pose",
         "health/displacement",
         lambda x: x < 0.1,
-        "predicted motion moves pixels by less than 0.1; the video may only rotate or stand still, or "
-        "the learning rate is too low: run 'depthkit inspect'",
+        "predicted motion moves pixels by less than 0.1; the video may only rotate or stand still, "
+        "or the learning rate is too low: run 'depthkit inspect'",
     ),
     (
         "flat depth",
         "health/depth_spread",
         lambda x: x < 0.03,
-        "depth is almost constant over the image; too little parallax (rotation only), a wrong K, or "
-        "too much smoothness: run 'depthkit inspect', lower loss.smoothness_weight",
+        "depth is almost constant over the image; too little parallax (rotation only), a wrong K, "
+        "or too much smoothness: run 'depthkit inspect', lower loss.smoothness_weight",
     ),
     (
         "left the view",

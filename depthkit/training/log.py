@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run leaves behind: a JSON line a logged step, TensorBoard scalars and pictures, a progress bar."""
+"""What a run says: a JSON line a logged step, TensorBoard scalars and pictures, a progress bar."""
 
 import json
+import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -87,11 +88,12 @@ class RunLog:
         """Write one line of numbers."""
         if not self.writes:
             return
-        seconds = round(time.perf_counter() - self.begin, 3)
-        line = {"step": step, "seconds": seconds, **{k: float(v) for k, v in values.items()}}
+        line = {"step": step, "seconds": round(time.perf_counter() - self.begin, 3), **values}
         if images_per_second:
             line["images_per_second"] = round(images_per_second, 2)
-        self.file.write(json.dumps(line) + "\n")
+        # JSON has no NaN: a figure that cannot be given, such as a mean over no pixel, is null.
+        plain = {name: value if math.isfinite(value) else None for name, value in line.items()}
+        self.file.write(json.dumps(plain) + "\n")
         for name, value in values.items():
             self.board.add_scalar(name, value, step)
         self._show(step, line)

@@ -3,14 +3,15 @@
 
 import math
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from depthkit import __version__
 from depthkit.config import OptimizerConfig, TrainConfig
@@ -39,8 +40,8 @@ class TrainResult:
     """How a run ended."""
 
     steps: int
-    loss: float
-    """Of the last step."""
+    loss: float | None
+    """Of the last step; None where a resumed run was complete already."""
     best_val_loss: float
     last: Path
     best: Path
@@ -62,13 +63,13 @@ def train(config: TrainConfig, run: Path, *, resume: bool = False) -> TrainResul
         TrainingError: a loss or gradient that is not finite, with the batch named.
         CheckpointError: nothing to resume from, or a run of another configuration.
     """
-    # --- device ----------------------------------------------------------------------------------
+    # --- device and data; what is wrong is said here, once, before other processes start ----------
     fabric = build_fabric(config.run, all_parameters_used=config.loss.scales == 4)
+    last, best = (run / "checkpoints" / f"{name}.safetensors" for name in ("last", "best"))
+    _check_folder(run, last, resume)
+    data = open_run_data(config.data, seed=config.run.seed)
     fabric.launch()
     fabric.seed_everything(config.run.seed, verbose=False)
-
-    # --- data ------------------------------------------------------------------------------------
-    data = open_run_data(config.data, seed=config.run.seed)
 
     # --- task and optimiser ----------------------------------------------------------------------
     task = build_task(config, data.shifts).to(memory_format=torch.channels_last)
@@ -81,19 +82,18 @@ def train(config: TrainConfig, run: Path, *, resume: bool = False) -> TrainResul
     module, optimizer = fabric.setup(task, optimizer)
 
     # --- resume or begin -------------------------------------------------------------------------
-    last, best = (run / "checkpoints" / f"{name}.safetensors" for name in ("last", "best"))
     start, best_val_loss = 0, math.inf
     if resume:
         start, best_val_loss = _restore(last, config, task, optimizer)
-    elif fabric.is_global_zero:
-        _begin(run, config)
-    fabric.barrier()
     steps = range(start, config.optimizer.steps)
     batches = _loader(data.train, config, fabric, steps)
     health = HealthMonitor()
+    if fabric.is_global_zero and not resume:
+        _write_config(run, config)
+    fabric.barrier()
 
     # --- the loop --------------------------------------------------------------------------------
-    loss, counted, clock = math.nan, start, time.perf_counter()
+    loss, counted, clock = None, start, time.perf_counter()
     with RunLog(run, start=start, steps=steps.stop, writes=fabric.is_global_zero) as log:
         log.say(_describe(task, data, fabric))
         module.train()
@@ -164,7 +164,7 @@ def validate(
     chosen = np.linspace(0, len(data) - 1, count).astype(int)
     batches = [[(int(i), 0) for i in chosen[k : k + size]] for k in range(0, count, size)]
     losses, weights, errors = [], [], []
-    for snippet in build_loader(data, batches, workers=0, pin=False):
+    for snippet in _start(build_loader(data, batches, workers=0, pin=False)):
         output = module(snippet.to(fabric.device))
         losses.append(float(output.terms["loss/photometric"]))
         weights.append(len(snippet.names))
@@ -183,7 +183,15 @@ def _relative_errors(output: TaskOutput, snippet: Snippet) -> list[float]:
     ]
 
 
-def _loader(data: SnippetDataset, config: TrainConfig, fabric: Fabric, steps: range) -> Any:
+def _start(loader: DataLoader) -> Iterator[Snippet]:
+    """Start a loader. It draws a seed for its workers, which must not move the run's own RNG."""
+    with torch.random.fork_rng(devices=[]):
+        return iter(loader)
+
+
+def _loader(
+    data: SnippetDataset, config: TrainConfig, fabric: Fabric, steps: range
+) -> Iterator[Snippet]:
     batches = ShuffledBatches(
         len(data),
         batch_size=config.optimizer.batch_size,
@@ -193,7 +201,7 @@ def _loader(data: SnippetDataset, config: TrainConfig, fabric: Fabric, steps: ra
         processes=fabric.world_size,
     )
     pin = fabric.device.type == "cuda"
-    return build_loader(data, batches, workers=config.data.workers, pin=pin)
+    return _start(build_loader(data, batches, workers=config.data.workers, pin=pin))
 
 
 def _clip(
@@ -244,13 +252,24 @@ def _mean_over_processes(fabric: Fabric, output: TaskOutput) -> dict[str, float]
 # --- run folder ----------------------------------------------------------------------------------
 
 
-def _begin(run: Path, config: TrainConfig) -> None:
-    if (run / "config.yaml").exists():
+def _check_folder(run: Path, last: Path, resume: bool) -> None:
+    if resume and not last.is_file():
+        raise CheckpointError(
+            f"{run}: holds no checkpoint to resume from ({last.name}); begin again in another --run"
+        )
+    if run.exists() and not run.is_dir():
+        raise DataError(f"{run}: a file, not a folder; use --run for another folder")
+    if not resume and (run / "config.yaml").exists():
         raise DataError(
             f"{run}: holds a run already; use --resume to go on or --run for another folder"
         )
+
+
+def _write_config(run: Path, config: TrainConfig) -> None:
     run.mkdir(parents=True, exist_ok=True)
-    (run / "config.yaml").write_text(to_yaml(config))
+    partial = run / ".config.yaml.partial"
+    partial.write_text(to_yaml(config), encoding="utf-8")
+    partial.replace(run / "config.yaml")
 
 
 def _save(
@@ -304,8 +323,8 @@ def _describe(task: torch.nn.Module, data: RunData, fabric: Fabric) -> str:
     counts = {name: count_parameters(net) for name, net in task.named_children()}
     nets = ", ".join(f"{name} {count / 1e6:.2f} M" for name, count in counts.items())
     return (
-        f"{nets}; {len(data.train)} snippets at shifts {list(data.shifts)}, {len(data.val)} held out; "
-        f"{fabric.world_size} x {fabric.device.type}, {fabric.strategy.precision.precision} "
+        f"{nets}; {len(data.train)} snippets at shifts {list(data.shifts)}, {len(data.val)} held "
+        f"out; {fabric.world_size} x {fabric.device.type}, {fabric.strategy.precision.precision} "
         f"networks, {torch.get_num_threads()} threads"
     )
 

@@ -64,7 +64,7 @@ class Predictor:
         """Predict the motion of the camera from frame a to a later frame b.
 
         Args:
-            rgb_a, rgb_b: in time order, about as far apart as the shifts trained at. (H, W, 3) uint8
+            rgb_a, rgb_b: in time order, about as far apart as the shifts. (H, W, 3) uint8
             K: not used by today's networks, which learn the camera they are trained on. (3, 3)
 
         Returns:

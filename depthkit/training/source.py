@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def source_commit() -> str:
-    """Return the git commit of the running code, with + for local changes; "unknown" outside git."""
+    """Return the git commit of the running code, + for local changes; "unknown" outside git."""
     folder = Path(__file__).parent
     command = ["git", "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"]
     try:
