@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pinhole projection. The only place that makes pixel grids: (0, 0) is the centre of the top-left pixel."""
+"""Pinhole projection.
+
+The only place that makes pixel grids: (0, 0) is the centre of the top-left pixel.
+"""
 
 import torch
 from torch import Tensor
@@ -9,7 +12,7 @@ from depthkit.errors import check_shape
 
 
 def pixel_grid(height: int, width: int, like: Tensor) -> Tensor:
-    """Return the homogeneous pixels (u, v, 1), row by row, with the type and device of `like`. (3, H*W)"""
+    """Return the pixels (u, v, 1), row by row, with the type and device of `like`. (3, H*W)"""
     v = torch.arange(height, dtype=like.dtype, device=like.device)
     u = torch.arange(width, dtype=like.dtype, device=like.device)
     vv, uu = torch.meshgrid(v, u, indexing="ij")
@@ -52,7 +55,7 @@ def project(points: Tensor, K: Tensor) -> tuple[Tensor, Tensor]:
 def reproject(
     depth: Tensor, *, T_source_target: Tensor, K_target: Tensor, K_source: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Find each target pixel in the source image: p_s ~ K_s (R Z K_t^-1 p_t + t) [Zhou 2017, eq. 2].
+    """Find each target pixel in the source: p_s ~ K_s (R Z K_t^-1 p_t + t) [Zhou 2017, eq. 2].
 
     The same as backproject, move, project, in one matrix product: K_s R K_t^-1 is a single
     homography of the pixel grid, scaled by depth and shifted by K_s t.
@@ -78,8 +81,13 @@ def reproject(
 
 def _divide(homogeneous: Tensor) -> tuple[Tensor, Tensor]:
     depth = homogeneous[:, 2:]
-    # Points at or behind the camera have no pixel; the clamp keeps their numbers and gradients finite.
+    # Points at or behind the camera have no pixel; the clamp keeps numbers and gradients finite.
     return homogeneous[:, :2] / depth.clamp(min=1e-6), depth
+
+
+def size_of(image: Tensor) -> tuple[int, int]:
+    """Return an image's (H, W)."""
+    return image.shape[-2], image.shape[-1]
 
 
 def resize_intrinsics(K: Tensor, from_size: tuple[int, int], to_size: tuple[int, int]) -> Tensor:

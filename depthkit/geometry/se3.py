@@ -16,7 +16,7 @@ _SMALL = (
 
 
 def hat(w: Tensor) -> Tensor:
-    """Return the cross-product matrix of a vector, so that hat(w) @ v = w x v. (..., 3) -> (..., 3, 3)"""
+    """Return the matrix of the cross product: hat(w) @ v = w x v. (..., 3) -> (..., 3, 3)"""
     x, y, z = w.unbind(-1)
     o = torch.zeros_like(x)
     return torch.stack([o, -z, y, z, o, -x, -y, x, o], dim=-1).unflatten(-1, (3, 3))
@@ -45,7 +45,7 @@ def exp_so3(w: Tensor) -> Tensor:
 
 
 def log_so3(R: Tensor) -> Tensor:
-    """Turn rotation matrices into axis-angle vectors, angle below pi. (..., 3, 3) -> (..., 3) rad"""
+    """Turn rotation matrices into axis-angle vectors, below pi. (..., 3, 3) -> (..., 3) rad"""
     check_shape("log_so3: R", R, "... 3 3")
     axis_sine = (R - R.mT)[..., [2, 0, 1], [1, 2, 0]] / 2  # axis * sin(angle)
     sine2 = axis_sine.square().sum(-1, keepdim=True)
@@ -88,7 +88,7 @@ def exp_se3(xi: Tensor) -> Tensor:
 
 
 def log_se3(T: Tensor) -> Tensor:
-    """Turn motions, rotation below pi, into twists: the inverse of `exp_se3`. (..., 4, 4) -> (..., 6)"""
+    """Undo `exp_se3`: motions, rotation below pi, to twists. (..., 4, 4) -> (..., 6)"""
     check_shape("log_se3: T", T, "... 4 4")
     w = log_so3(T[..., :3, :3])
     _, cosine, cubic = _coefficients(w)

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from depthkit.errors import check_shape
-from depthkit.geometry.projection import reproject
+from depthkit.geometry.projection import reproject, size_of
 
 
 class Warped(NamedTuple):
@@ -37,7 +37,7 @@ def sample(image: Tensor, pixels: Tensor) -> Tensor:
     check_shape("sample: image", image, "B C H W")
     check_shape("sample: pixels", pixels, "B 2 h w")
     height, width = image.shape[-2:]
-    # With integer pixel centres, W - 1 is the far edge: it goes with align_corners=True and nothing else.
+    # With integer pixel centres W - 1 is the far edge: that is align_corners=True and nothing else.
     span = pixels.new_tensor([max(width - 1, 1), max(height - 1, 1)]).view(1, 2, 1, 1)
     grid = (pixels * (2 / span) - 1).permute(0, 2, 3, 1)  # (B, h, w, 2)
     return F.grid_sample(image, grid, mode="bilinear", padding_mode="border", align_corners=True)
@@ -75,13 +75,13 @@ def warp_to_target(
     pixels, depth_in_source = reproject(
         depth, T_source_target=T_source_target, K_target=K, K_source=K_source
     )
-    valid = inside(pixels.detach(), depth_in_source.detach(), tuple(source.shape[-2:]))
+    valid = inside(pixels.detach(), depth_in_source.detach(), size_of(source))
     return Warped(sample(source, pixels), valid, depth_in_source, pixels)
 
 
 def resize(image: Tensor, size: tuple[int, int]) -> Tensor:
     """Resize by the one pixel convention: bilinear between pixel centres, area when shrinking."""
-    if tuple(image.shape[-2:]) == tuple(size):
+    if size_of(image) == tuple(size):
         return image
     if size[0] < image.shape[-2]:
         return F.interpolate(image, size, mode="area")

@@ -2,8 +2,9 @@
 """Photometric error between a rebuilt view and the target: SSIM and L1, as in Monodepth2.
 
 pe(a, b) = w (1 - SSIM(a, b)) / 2 + (1 - w) |a - b|, w = 0.85 [Godard 2019, eq. 2], with SSIM over
-3x3 means, reflected borders, C1 = 0.01^2, C2 = 0.03^2. This is where a training step on a CPU spends
-its time outside the networks, so the gradient is written out by hand: three box filters each way.
+3x3 means, reflected borders, C1 = 0.01^2, C2 = 0.03^2. This is where a training step on a CPU
+spends its time outside the networks, so the gradient is written out by hand: three box filters each
+way.
 """
 
 from typing import Any

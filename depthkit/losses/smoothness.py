@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Smoothness of inverse depth."""
 
+import torch
 from torch import Tensor
 
 from depthkit.errors import check_shape
@@ -32,7 +33,7 @@ def second_order_smoothness(inverse_depth: Tensor) -> Tensor:
     """Return the mean absolute second derivatives, the two mixed ones counted [Zhou 2017]. ()"""
     check_shape("second_order_smoothness: inverse_depth", inverse_depth, "B 1 H W")
     dx, dy = _differences(inverse_depth)
-    return sum((second.abs().mean() for d in (dx, dy) for second in _differences(d)), start=0)
+    return torch.stack([x.abs().mean() for d in (dx, dy) for x in _differences(d)]).sum()
 
 
 def _differences(x: Tensor) -> tuple[Tensor, Tensor]:

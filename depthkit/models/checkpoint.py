@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checkpoints: one safetensors file with all tensors, and the run's state as JSON in its header.
 
-One file, written beside and renamed, is either the old state or the new one, never half of each. Pickles
-run code when they are opened, so they are refused; keys must match exactly, or nothing is loaded.
+One file, written beside and renamed, is either the old state or the new one, never half of each.
+Pickles run code when they are opened, so they are refused; keys must match exactly, or nothing is
+loaded.
 """
 
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +36,8 @@ def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], state: Mapping[st
         save_file(owned, partial, metadata={"depthkit": json.dumps(state)})
         os.replace(partial, path)
     except (OSError, SafetensorError) as error:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # such as a folder that is a file: there is nothing to remove
+            partial.unlink()
         raise CheckpointError(f"{path}: cannot be written ({error})") from error
 
 
@@ -46,21 +49,35 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """
     if not path.is_file():
         raise CheckpointError(f"{path}: no such checkpoint; train one with 'depthkit train'")
-    with path.open("rb") as file:
-        magic = file.read(2)
-    if magic in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
-        raise CheckpointError(
-            f"{path}: a pickle, not safetensors; refused, because opening a pickle runs its code"
-        )
     try:
+        if _is_pickle(path):
+            raise CheckpointError(
+                f"{path}: a pickle, not safetensors; refused, because opening one runs its code"
+            )
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no iterator
+            names = file.keys()
+            tensors = {name: file.get_tensor(name) for name in names}
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path}: truncated or damaged ({error})") from error
     if "depthkit" not in metadata:
         raise CheckpointError(f"{path}: safetensors, but not a checkpoint of depthkit")
-    return tensors, json.loads(metadata["depthkit"])
+    try:
+        return tensors, json.loads(metadata["depthkit"])
+    except json.JSONDecodeError as error:
+        raise CheckpointError(f"{path}: its state is no JSON ({error})") from error
+
+
+def _is_pickle(path: Path) -> bool:
+    """Tell a pickle, or torch's zip of one, by its first bytes.
+
+    Safetensors begins with the length of its header, which may be the very bytes of a pickle (640
+    is 80 02); the header's brace after it settles the matter.
+    """
+    with path.open("rb") as file:
+        magic = file.read(9)
+    starts = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+    return magic.startswith(starts) and magic[8:] != b"{"
 
 
 def load_weights(module: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:

@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from depthkit.errors import CheckpointError, ConfigError
+from depthkit.models.checkpoint import load_weights
 
 ENCODERS = ("resnet18", "resnet50", "light")
 _IMAGENET_FILES = {
@@ -32,7 +33,7 @@ class ResNetEncoder(nn.Module):
         self.channels = (64, 64 * wide, 128 * wide, 256 * wide, 512 * wide)
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Encode RGB in [0, 1]. (B, 3*frames, H, W) -> five maps, (B, C_i, H/2^i, W/2^i), i = 1..5"""
+        """Encode RGB in [0, 1]. (B, 3*frames, H, W) -> (B, C_i, H/2^i, W/2^i), i = 1..5"""
         features = [self.stem((images - 0.45) / 0.225)]
         x = self.pool(features[0])
         for stage in self.stages:
@@ -62,7 +63,7 @@ class LightEncoder(nn.Module):
         )
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Encode RGB in [0, 1]. (B, 3*frames, H, W) -> five maps, (B, C_i, H/2^i, W/2^i), i = 1..5"""
+        """Encode RGB in [0, 1]. (B, 3*frames, H, W) -> (B, C_i, H/2^i, W/2^i), i = 1..5"""
         features, x = [], (images - 0.45) / 0.225
         for stage in self.stages:
             x = stage(x)
@@ -121,22 +122,24 @@ def _load_imagenet(encoder: ResNetEncoder, path: Path, frames: int) -> None:
             if path.suffix == ".safetensors"
             else torch.load(path, map_location="cpu", weights_only=True)
         )
-    except Exception as error:  # noqa: BLE001 - torch and safetensors raise many kinds for a bad file
+    except Exception as error:  # torch and safetensors raise many kinds for a bad file
         raise CheckpointError(f"{path}: not a weights file ({type(error).__name__})") from error
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise CheckpointError(f"{path}: not a weights file (no names with tensors)")
     renamed = {_rename(key): value for key, value in state.items() if not key.startswith("fc.")}
+    for key, value in encoder.state_dict().items():
+        if key.endswith("num_batches_tracked"):  # files from before torch 0.4.1 lack these counts
+            renamed.setdefault(key, value)
     first = "stem.0.weight"
-    if frames > 1 and first in renamed:
+    if frames > 1 and first in renamed and renamed[first].ndim == 4:
         # The mean over frames of one filter bank: the first layer answers as it did to one frame.
         renamed[first] = renamed[first].repeat(1, frames, 1, 1) / frames
-    try:
-        encoder.load_state_dict(renamed, strict=True)
-    except RuntimeError as error:
-        raise CheckpointError(f"{path}: weights of another network; {error}") from error
+    load_weights(encoder, renamed, str(path))
 
 
 def _rename(key: str) -> str:
-    head, _, tail = key.partition(".")
+    """Turn torchvision's name of a weight into ours; names of other networks stay as they are."""
+    head, dot, tail = key.partition(".")
     names = {"conv1": "stem.0", "bn1": "stem.1"}
-    if head.startswith("layer"):
-        return f"stages.{int(head[5:]) - 1}.{tail}"
-    return f"{names.get(head, head)}.{tail}"
+    names |= {f"layer{i + 1}": f"stages.{i}" for i in range(4)}
+    return names.get(head, head) + dot + tail

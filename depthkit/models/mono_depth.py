@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Single-view depth: an encoder with a U-Net decoder at four scales [Godard 2019], and DispNetS [Zhou 2017].
+"""Single-view depth: an encoder with a U-Net decoder [Godard 2019], and DispNetS [Zhou 2017].
 
 Every depth network returns inverse depth, 1 / metres, finest scale first. A sigmoid s becomes
 1 / max_depth + (1 / min_depth - 1 / max_depth) s; with 0.1 and 100 this is Zhou's 10 s + 0.01 too.
@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from depthkit.errors import ConfigError, check_shape
+from depthkit.errors import ConfigError, ShapeError, check_shape
 from depthkit.models.encoder import ENCODERS, LightEncoder, ResNetEncoder, build_encoder
 
 DEPTH_NETWORKS = (*ENCODERS, "dispnet")
@@ -55,12 +55,15 @@ class UNetDepth(nn.Module):
         """Predict inverse depth.
 
         Args:
-            image: RGB in [0, 1], any size. (B, 3, H, W)
+            image: RGB in [0, 1], 33 pixels a side or more. (B, 3, H, W)
 
         Returns:
             Inverse depth, 1 / metres, at 1, 1/2, 1/4 and 1/8 of the size. (B, 1, h, w) each
         """
         check_shape("UNetDepth: image", image, "B 3 H W")
+        if min(image.shape[-2:]) <= 32:  # the last map would be one pixel: nothing to reflect
+            size = tuple(image.shape[-2:])
+            raise ShapeError(f"UNetDepth: image must be 33 pixels a side or more, got {size}")
         features = self.encoder(image)
         sizes = [image.shape[-2:], *(f.shape[-2:] for f in features[:4])]
         x, logits = features[4], []
@@ -124,7 +127,7 @@ class DispNetS(nn.Module):
         features = [image]
         for stage in self.down:
             features.append(stage(features[-1]))
-        x, maps = features[7], []
+        x, maps = features[7], list[Tensor]()
         for level in reversed(range(7)):
             height, width = features[level].shape[-2:]
             parts = [self.up[level](x)[..., :height, :width]]
