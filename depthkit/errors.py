@@ -56,7 +56,7 @@ def check_shape(where: str, array: Any, pattern: str) -> None:
         ShapeError: the shape does not fit.
     """
     wanted, shape = pattern.split(), tuple(array.shape)
-    if wanted[0] == "...":
+    if wanted[:1] == ["..."]:
         wanted, tail = wanted[1:], shape[len(shape) - len(wanted) + 1 :]
     else:
         tail = shape

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Snippets: a target frame and its sources, read from sequence folders, varied, and batched.
 
-The order of the data and every random variation follow from (seed, epoch, index) alone, so a run that
-is resumed at step n, or split over processes, sees exactly what the uninterrupted one saw.
+The order of the data and every random variation follow from (seed, epoch, index) alone, so a run
+that is resumed at step n, or split over processes, sees exactly what the uninterrupted one saw.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -44,7 +44,7 @@ class Snippet:
 
     def to(self, device: torch.device) -> "Snippet":
         """Return the snippet on a device."""
-        moved = {
+        moved: dict[str, Any] = {
             f.name: value.to(device, non_blocking=True)
             for f in fields(self)
             if isinstance(value := getattr(self, f.name), Tensor)
@@ -85,8 +85,8 @@ class SnippetDataset(Dataset):
         for number, sequence in enumerate(self.sequences):
             if len(sequence) <= before + after:
                 raise DataError(
-                    f"{sequence.name}: {len(sequence)} frames are too few for shifts {list(shifts)}; "
-                    f"at least {before + after + 1} are needed"
+                    f"{sequence.name}: {len(sequence)} frames are too few for shifts "
+                    f"{list(shifts)}; at least {before + after + 1} are needed"
                 )
             for frame in range(before, len(sequence) - after):
                 if targets is None or targets[number][frame]:
@@ -214,7 +214,7 @@ def collate(snippets: list[Snippet]) -> Snippet:
 
 
 def build_loader(
-    dataset: SnippetDataset, batches: Sampler[list[tuple[int, int]]], *, workers: int, pin: bool
+    dataset: SnippetDataset, batches: Iterable[list[tuple[int, int]]], *, workers: int, pin: bool
 ) -> DataLoader:
     """Make a loader whose workers read with one thread each."""
     return DataLoader(
