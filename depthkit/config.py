@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a training run can be told: frozen dataclasses, the only schema of `depthkit train`'s YAML.
 
-A YAML file holds differences from the defaults below; `--set data.shifts=[-2,2]` differs from the file.
+A YAML file holds differences from the defaults below; `--set data.shifts=[-2,2]` differs from the
+file.
 """
 
 from dataclasses import dataclass, field, replace
@@ -29,7 +30,7 @@ class DataConfig:
     val: tuple[str, ...] = ()
     """Sequences to validate on; empty for the split's own list."""
     validation_share: float = 0.05
-    """Where there is no validation sequence: share of each training sequence held out at its end."""
+    """Without validation sequences: share of each training sequence held out at its end."""
     size: tuple[int, int] = (128, 416)
     """Height and width the networks see, pixels."""
     shifts: tuple[int, ...] | Literal["auto"] = (-1, 1)
@@ -46,7 +47,7 @@ class DataConfig:
     """Loader processes; 0 loads in the training process."""
 
     def __post_init__(self) -> None:
-        _require(min(self.size) >= 32, f"size: at least 32 pixels a side, got {self.size}")
+        _require(min(self.size) > 32, f"size: more than 32 pixels a side, got {self.size}")
         if self.shifts != "auto":
             _require(self.shifts != (), "shifts: at least one source is needed, got []")
             _require(0 not in self.shifts, "shifts: 0 is the target itself; use other offsets")
@@ -67,11 +68,12 @@ class ModelConfig:
     depth: Literal["resnet18", "resnet50", "light", "dispnet"] = "resnet18"
     """Single-view depth: U-Net on an encoder, or Zhou's DispNetS."""
     pose: Literal["flow", "resnet18", "resnet50", "light", "posenet"] = "resnet18"
-    """Camera motion: read off optical flow (learns fastest), an encoder's head, or Zhou's PoseNet."""
+    """Camera motion: read off classical optical flow (learns soonest), an encoder's head, or Zhou's
+    PoseNet."""
     pose_input: Literal["pair", "snippet"] = "pair"
     """One motion from each pair in time order, or all motions from all frames at once."""
     encoder_weights: str | None = None
-    """ImageNet weights of a ResNet depth encoder: null, a file, or "imagenet" (torchvision's cache)."""
+    """ImageNet weights of a ResNet depth encoder: a file, or "imagenet" (torchvision's cache)."""
     pose_encoder_weights: str | None = None
     """The same for the pose encoder."""
     min_depth: float = 0.1
@@ -82,7 +84,7 @@ class ModelConfig:
     def __post_init__(self) -> None:
         _require(
             0 < self.min_depth < self.max_depth,
-            f"min_depth, max_depth: 0 < min < max must hold, got {self.min_depth}, {self.max_depth}",
+            f"min_depth: 0 < min_depth < max_depth, got {self.min_depth} and {self.max_depth}",
         )
 
 
@@ -104,19 +106,19 @@ class LossConfig:
     scales: int = 4
     """Decoder scales that are judged, 1 to 4."""
     smoothness: Literal["edge_aware", "second_order"] = "edge_aware"
-    """First order, less at image edges, on mean-normalised inverse depth; or Zhou's second order."""
+    """First order, less at image edges, mean-normalised; or Zhou's second order."""
     smoothness_weight: float = 1e-3
     """Weight at the finest scale, halved at each coarser one. Zhou: 0.5."""
     explainability_weight: float = 0.0
     """Zhou's mask cross-entropy, 0.2 in the paper; 0 for no mask. Needs pose: posenet, snippet."""
     consistency_weight: float = 0.0
-    """SC-Depth's depth agreement between views, 0.5 in the paper; also weights the photometric error."""
+    """SC-Depth's depth agreement between views, 0.5 in the paper; also masks what disagrees."""
     gauge_weight: float = 0.0
     """Pins the free scale of depth, lest it run off to where no gradient is left; 0.05 does."""
     gauge_depth: float = 0.3
     """Mean depth (geometric, over a batch) that the gauge pins, in the network's own unit."""
     baseline_weight: float = 0.0
-    """Asks for the known baseline |t| (poses.txt): makes depth metric. About 0.05 [Guizilini 2020]."""
+    """Asks for the known baseline |t| (poses.txt): makes depth metric. 0.05 [Guizilini 2020]."""
     rotation_weight: float = 0.0
     """Asks for the known rotation (poses.txt)."""
 
@@ -133,7 +135,7 @@ class LossConfig:
         )
         _require(
             not (self.auto_mask and self.reduction == "mean"),
-            "auto_mask: works on the minimum over sources; set reduction: minimum or auto_mask: false",
+            "auto_mask: works on the minimum over sources; set reduction: minimum, or it to false",
         )
         _require(
             self.explainability_weight == 0 or self.reduction == "mean",

@@ -33,7 +33,8 @@ def reduce_minimum(errors: Tensor, valid: Tensor, identity_errors: Tensor | None
 
     Returns:
         The smallest error and the pixels kept. Where all sources are invalid, the smallest
-        identity error stands in (zero without one) so that leaving the image never pays.
+        identity error stands in, so that leaving the image never pays; without one, zero: average
+        over the kept pixels then.
     """
     check_shape("reduce_minimum: errors", errors, "S B 1 H W")
     shape = " ".join(map(str, errors.shape))

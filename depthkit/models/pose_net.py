@@ -58,6 +58,7 @@ class PoseNet(nn.Module):
 
     def __init__(self, *, motions: int, explainability: bool = False) -> None:
         super().__init__()
+        self.frames = motions + 1
         widths, kernels = (16, 32, 64, 128, 256), (7, 5, 3, 3, 3)
         self.trunk = nn.ModuleList(
             _conv(b, w, k, 2)
@@ -75,7 +76,7 @@ class PoseNet(nn.Module):
 
     def forward(self, frames: Tensor) -> PoseOutput:
         """Predict motions. RGB in [0, 1], frames stacked, (B, 3*(M+1), H, W) -> (B, M, 6)"""
-        check_shape("PoseNet: frames", frames, f"B {self.trunk[0][0].in_channels} H W")
+        check_shape("PoseNet: frames", frames, f"B {3 * self.frames} H W")
         x = (frames - 0.45) / 0.225
         sizes = []
         for stage in self.trunk:
@@ -101,8 +102,8 @@ class FlowPose(nn.Module):
 
     A network on stacked frames has to discover matching by itself, which takes most of a short run
     and all of a small data set. Dense inverse search [Kroeger 2016] matches without learning, in a
-    few milliseconds on a CPU. Convolutions on the flow, its photometric residual, the image position
-    and the colours answer with the motion.
+    few milliseconds on a CPU. Convolutions on the flow, its photometric residual, the position in
+    the image and the colours answer with the motion.
     """
 
     def __init__(self) -> None:
@@ -156,7 +157,7 @@ def dis_flow(first: Tensor, second: Tensor) -> Tensor:
     search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     grey = torch.cat([first, second]).mul(255).mean(1).byte().cpu().numpy()
     pairs = zip(grey[: len(first)], grey[len(first) :], strict=True)
-    flows = np.stack([search.calc(a, b, None) for a, b in pairs])  # (B, H, W, 2)
+    flows = np.stack([search.calc(a, b, None) for a, b in pairs])  # type: ignore[call-overload]
     return torch.from_numpy(flows).permute(0, 3, 1, 2).to(first)
 
 
@@ -177,7 +178,7 @@ def build_pose_network(
     frames: int = 2,
     explainability: bool = False,
     encoder_weights: str | None = None,
-) -> EncoderPose | PoseNet:
+) -> EncoderPose | PoseNet | FlowPose:
     """Make a pose network by name, one of `POSE_NETWORKS`.
 
     Args:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tasks: what a run learns. A task is a module whose forward takes a snippet and returns a `TaskOutput`."""
+"""Tasks: what a run learns. A task is a module that turns a snippet into a `TaskOutput`."""
 
 from depthkit.config import TrainConfig
 from depthkit.errors import ConfigError

@@ -12,6 +12,6 @@ class TaskOutput(NamedTuple):
     loss: Tensor
     """What is minimised. ()"""
     terms: dict[str, Tensor]
-    """Numbers to log, without gradient; those under `health/` tell whether there is anything to learn."""
+    """Numbers to log, without gradient; those under `health/` tell whether anything is learnt."""
     images: dict[str, Tensor]
-    """Pictures to log, without gradient: RGB (B, 3, H, W) or one channel (B, 1, H, W), in [0, 1]."""
+    """Pictures to log, without gradient: RGB or one channel, in [0, 1]. (B, 3 or 1, H, W)"""

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Depth and camera motion from plain video [Zhou 2017], in its first form and its modern one [Godard 2019].
+"""Depth and camera motion from plain video [Zhou 2017], and its modern form [Godard 2019].
 
 A depth network looks at the target, a pose network at the target and its sources; together they say
-where each target pixel lies in each source. Colours read there rebuild the target; what differs is the loss.
+where each target pixel lies in each source. Colours read there rebuild the target; what differs is
+the loss.
 """
 
 import math
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from depthkit.config import LossConfig, ModelConfig
 from depthkit.data.snippet import Snippet
-from depthkit.geometry.projection import displacement, resize_intrinsics
+from depthkit.geometry.projection import displacement, resize_intrinsics, size_of
 from depthkit.geometry.se3 import inverse, motion_from_vector
 from depthkit.geometry.warp import Warped, resize, stack_views, warp_to_target
 from depthkit.losses.consistency import depth_difference
@@ -23,7 +24,7 @@ from depthkit.losses.photometric import photometric_error
 from depthkit.losses.smoothness import edge_aware_smoothness, second_order_smoothness
 from depthkit.losses.supervised import baseline_loss, rotation_loss
 from depthkit.models.mono_depth import DispNetS, UNetDepth, build_depth_network
-from depthkit.models.pose_net import EncoderPose, PoseNet, build_pose_network
+from depthkit.models.pose_net import EncoderPose, FlowPose, PoseNet, build_pose_network
 from depthkit.tasks.output import TaskOutput
 
 
@@ -33,7 +34,7 @@ class ViewSynthesis(nn.Module):
     def __init__(
         self,
         depth_net: UNetDepth | DispNetS,
-        pose_net: EncoderPose | PoseNet,
+        pose_net: EncoderPose | PoseNet | FlowPose,
         *,
         loss: LossConfig,
         shifts: tuple[int, ...],
@@ -47,8 +48,17 @@ class ViewSynthesis(nn.Module):
         """Rebuild the target from each source at each scale, and judge it."""
         inverse_depths = self.depth_net(snippet.target)[: self.loss.scales]
         T_source_target, explainability = self.predict_motions(snippet.target, snippet.sources)
+        source_depths = self._source_depths(snippet)
         with full_precision(snippet.target.device):
-            return self._judge_scales(snippet, inverse_depths, T_source_target, explainability)
+            return self._judge_scales(
+                snippet, inverse_depths, T_source_target, explainability, source_depths
+            )
+
+    def _source_depths(self, snippet: Snippet) -> Tensor | None:
+        """Predict the sources' depth, where consistency asks for it. (S*B, 1, H, W)"""
+        if self.loss.consistency_weight == 0:
+            return None
+        return 1 / self.depth_net(stack_views(snippet.sources))[0]
 
     def _judge_scales(
         self,
@@ -56,13 +66,14 @@ class ViewSynthesis(nn.Module):
         inverse_depths: list[Tensor],
         T_source_target: Tensor,
         explainability: list[Tensor] | None,
+        source_depths: Tensor | None,
     ) -> TaskOutput:
-        views = self._views(snippet, tuple(snippet.target.shape[-2:]))
+        views = self._views(snippet, size_of(snippet.target), source_depths)
         totals: dict[str, Tensor] = {}
         for scale in reversed(range(len(inverse_depths))):  # finest last: its pictures are kept
             inverse_depth = inverse_depths[scale]
             if not self.loss.full_resolution:
-                views = self._views(snippet, inverse_depth.shape[-2:])
+                views = self._views(snippet, size_of(inverse_depth), source_depths)
             weights = explainability[scale] if explainability else None
             terms, reduced, warped = self._judge(inverse_depth, views, T_source_target, weights)
             terms["smoothness"] = self._smoothness(inverse_depth, snippet.target) / 2**scale
@@ -95,8 +106,8 @@ class ViewSynthesis(nn.Module):
             frames = torch.cat([target, sources.flatten(1, 2)], 1)
             vectors, masks = self.pose_net(frames)
             with full_precision(target.device):
-                motions = motion_from_vector(stack_views(vectors))
-            return motions, masks and [m.movedim(1, 0)[:, :, None] for m in masks]
+                stacked = motion_from_vector(stack_views(vectors))
+            return stacked, masks and [m.movedim(1, 0)[:, :, None] for m in masks]
         pairs = [
             torch.cat([source, target] if shift < 0 else [target, source], 1)
             for shift, source in zip(self.shifts, sources.unbind(1), strict=True)
@@ -115,14 +126,16 @@ class ViewSynthesis(nn.Module):
         with full_precision(pairs.device):
             return motion_from_vector(vectors)
 
-    def _views(self, snippet: Snippet, size: tuple[int, int]) -> "_Views":
+    def _views(
+        self, snippet: Snippet, size: tuple[int, int], source_depths: Tensor | None
+    ) -> "_Views":
         """Bring a snippet to the size it is judged at, and compute what no scale changes."""
-        count, full = len(self.shifts), tuple(snippet.target.shape[-2:])
+        count, full = len(self.shifts), size_of(snippet.target)
         target = resize(snippet.target, size).repeat(count, 1, 1, 1)
         sources = resize(stack_views(snippet.sources), size)
         maps, identity = sources, None
-        if self.loss.consistency_weight > 0:
-            maps = torch.cat([sources, 1 / self.depth_net(sources)[0]], 1)
+        if source_depths is not None:
+            maps = torch.cat([sources, resize(source_depths, size)], 1)
         if self.loss.auto_mask:
             with torch.no_grad():
                 identity = photometric_error(sources, target, ssim_weight=self.loss.ssim_weight)
@@ -137,9 +150,9 @@ class ViewSynthesis(nn.Module):
         T_source_target: Tensor,
         weights: Tensor | None,
     ) -> tuple[dict[str, Tensor], Reduced, Warped]:
-        """Return the loss terms of one scale, its error over the sources, and the warped sources."""
+        """Return one scale's loss terms, its error over the sources, and the warped sources."""
         count = len(self.shifts)
-        depth = 1 / resize(inverse_depth, tuple(views.target.shape[-2:]))
+        depth = 1 / resize(inverse_depth, size_of(views.target))
         warped = warp_to_target(
             views.maps,
             depth.repeat(count, 1, 1, 1),
@@ -155,9 +168,9 @@ class ViewSynthesis(nn.Module):
             error = error * (1 - difference.detach())
         if weights is not None:
             terms["explainability"] = self.loss.explainability_weight * explainability_loss(weights)
-            weights = resize(weights.flatten(0, 1), tuple(error.shape[-2:]))  # (S*B, 1, h, w)
+            weights = resize(weights.flatten(0, 1), size_of(error))  # (S*B, 1, h, w)
         reduced = self._reduce(error, valid, views.identity, weights)
-        terms["photometric"] = reduced.error.mean()
+        terms["photometric"] = self._average(reduced)
         return terms, reduced, warped
 
     def _reduce(
@@ -172,17 +185,27 @@ class ViewSynthesis(nn.Module):
             error, valid, None if weights is None else weights.unflatten(0, (count, -1))
         )
 
+    def _average(self, reduced: Reduced) -> Tensor:
+        """Average over all pixels, as published; over those seen where nothing stands in for others.
+
+        With zeros in the mean, leaving the image would pay.
+        """
+        if self.loss.auto_mask or self.loss.reduction == "mean":
+            return reduced.error.mean()
+        seen = reduced.kept.sum((1, 2, 3)).clamp(min=1)
+        return (reduced.error.sum((1, 2, 3)) / seen).mean()
+
     def _smoothness(self, inverse_depth: Tensor, image: Tensor) -> Tensor:
         if self.loss.smoothness == "second_order":
             return self.loss.smoothness_weight * second_order_smoothness(inverse_depth)
-        image = resize(image, tuple(inverse_depth.shape[-2:]))
+        image = resize(image, size_of(inverse_depth))
         return self.loss.smoothness_weight * edge_aware_smoothness(inverse_depth, image)
 
     def _gauge(self, inverse_depth: Tensor) -> dict[str, Tensor]:
         """Return the term that pins the scale: monocular depth is free up to one factor.
 
-        Only the batch's mean is pinned, so images keep their depths relative to each other. Ours; it
-        stands for the per-image normalisation of [Wang 2018, DDVO], which loses just that.
+        Only the batch's mean is pinned, so images keep their depths relative to each other. Ours;
+        it stands for the per-image normalisation of [Wang 2018, DDVO], which loses just that.
         """
         if self.loss.gauge_weight == 0:
             return {}
@@ -191,7 +214,7 @@ class ViewSynthesis(nn.Module):
 
     def _known_motion(self, T_source_target: Tensor, snippet: Snippet) -> dict[str, Tensor]:
         """Return the terms that ask for known motions; sources without a pose are left out."""
-        terms = {}
+        terms: dict[str, Tensor] = {}
         if self.loss.baseline_weight == self.loss.rotation_weight == 0:
             return terms
         truth = stack_views(snippet.T_source_target_gt)
@@ -220,7 +243,7 @@ class _Views(NamedTuple):
     sources: Tensor
     """(S*B, 3, h, w)"""
     maps: Tensor
-    """What is warped: the sources, and their depth where consistency is asked for. (S*B, C, h, w)"""
+    """What is warped: the sources; their depth too with consistency. (S*B, 3 or 4, h, w)"""
     K: Tensor
     """(S*B, 3, 3)"""
     valid: Tensor

@@ -2,6 +2,7 @@
 """From a data configuration to the two data sets of a run: what teaches and what is held out."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -41,7 +42,7 @@ def open_run_data(config: DataConfig, *, seed: int) -> RunData:
     sequences = [dataset.open(name) for name in train_names]
     shifts = _choose_shifts(config, sequences)
     usable = [_usable(sequence, config.skip_static) for sequence in sequences]
-    common = {"shifts": shifts, "size": config.size, "seed": seed}
+    common: dict[str, Any] = {"shifts": shifts, "size": config.size, "seed": seed}
     if val_names:
         val_sequences = [dataset.open(name) for name in val_names]
         val = SnippetDataset(val_sequences, **common)

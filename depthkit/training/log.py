@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -61,7 +61,7 @@ class RunLog:
         )
         self.begin = time.perf_counter()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "RunLog":
         if self.writes:
             self.progress.start()
         return self
@@ -119,7 +119,7 @@ class RunLog:
         )
         rate = f"{line['images_per_second']:.1f} images/s" if "images_per_second" in line else ""
         if self.console.is_terminal:
-            fields = {"figures": figures} | ({"rate": rate} if rate else {})
+            fields: dict[str, Any] = {"figures": figures} | ({"rate": rate} if rate else {})
             self.progress.update(self.bar, completed=step, **fields)
         else:
             self.say(f"step {step}  {figures}  {rate}  {line['seconds']:.0f} s")

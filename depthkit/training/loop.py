@@ -101,10 +101,16 @@ def train(config: TrainConfig, run: Path, *, resume: bool = False) -> TrainResul
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(config.optimizer, step)
             output = module(snippet.to(fabric.device))
+            loss = _mean_loss(fabric, output)
+            if not math.isfinite(loss):  # checked here: NaN crashes grid_sample's backward on a CPU
+                what = f"loss {loss} ({_bad_terms(output)})"
+                raise _not_finite(what, step=step, names=snippet.names, last=last)
             optimizer.zero_grad()
             fabric.backward(output.loss)
             norm = _clip(fabric, module, optimizer, config.optimizer.gradient_clip)
-            loss = _check_finite(fabric, output, norm, step=step, names=snippet.names, last=last)
+            if not math.isfinite(norm) and not _scales_gradients(fabric):
+                what = f"gradient norm {norm}"
+                raise _not_finite(what, step=step, names=snippet.names, last=last)
             optimizer.step()
             log.advance(step)
 
@@ -113,7 +119,7 @@ def train(config: TrainConfig, run: Path, *, resume: bool = False) -> TrainResul
                 rate = (
                     (step - counted) * config.optimizer.batch_size / (time.perf_counter() - clock)
                 )
-                extra = {"gradient_norm": float(norm), "learning_rate": group["lr"]}
+                extra = {"gradient_norm": norm, "learning_rate": group["lr"]}
                 log.scalars(step, terms | extra, images_per_second=rate)
                 for warning in health.look(terms):
                     log.say(f"warning: step {step}: {warning}")
@@ -206,35 +212,35 @@ def _loader(
 
 def _clip(
     fabric: Fabric, module: torch.nn.Module, optimizer: torch.optim.Optimizer, most: float
-) -> Tensor:
+) -> float:
     """Clip the gradient to a norm (0: do not) and return the norm it had."""
     norm = fabric.clip_gradients(
         module, optimizer, max_norm=most or math.inf, error_if_nonfinite=False
     )
-    return norm if isinstance(norm, Tensor) else torch.tensor(0.0)
+    return float(norm) if isinstance(norm, Tensor) else 0.0
 
 
-def _check_finite(
-    fabric: Fabric,
-    output: TaskOutput,
-    norm: Tensor,
-    *,
-    step: int,
-    names: tuple[str, ...],
-    last: Path,
-) -> float:
-    """Return the loss, or stop the run with the batch named."""
-    loss, norm_value = torch.stack([output.loss.detach().float(), norm.float()]).tolist()
-    # In fp16 a scaled gradient may overflow: the scaler then skips the step and lowers its scale.
-    skips = getattr(fabric.strategy.precision, "scaler", None) is not None
-    if math.isfinite(loss) and (math.isfinite(norm_value) or skips):
-        return loss
+def _scales_gradients(fabric: Fabric) -> bool:
+    """In fp16 a scaled gradient may overflow: the scaler then skips the step and lowers its scale."""
+    return getattr(fabric.strategy.precision, "scaler", None) is not None
+
+
+def _mean_loss(fabric: Fabric, output: TaskOutput) -> float:
+    """Return the loss over all processes: where one has no number, all stop."""
+    loss = output.loss.detach().float().clone()
+    return float(fabric.all_reduce(loss, reduce_op="mean"))
+
+
+def _bad_terms(output: TaskOutput) -> str:
     bad = [n for n, v in output.terms.items() if n.startswith("loss/") and not v.isfinite().all()]
-    what = f"loss {loss} ({', '.join(bad)})" if bad else f"gradient norm {norm_value}"
+    return ", ".join(bad) or "of another process"
+
+
+def _not_finite(what: str, *, step: int, names: tuple[str, ...], last: Path) -> TrainingError:
     kept = (
         f"the last good checkpoint is {last}" if last.exists() else "no checkpoint was written yet"
     )
-    raise TrainingError(
+    return TrainingError(
         f"step {step}: {what} on {', '.join(names)}; {kept}; look at those frames, then lower "
         "optimizer.learning_rate or set run.precision=fp32"
     )
@@ -246,7 +252,7 @@ def _mean_over_processes(fabric: Fabric, output: TaskOutput) -> dict[str, float]
         [output.loss.detach().float(), *(v.float() for v in output.terms.values())]
     )
     reduced = fabric.all_reduce(values, reduce_op="mean")
-    return dict(zip(names, reduced.tolist(), strict=True))
+    return {name: float(value) for name, value in zip(names, reduced, strict=True)}
 
 
 # --- run folder ----------------------------------------------------------------------------------
