@@ -186,7 +186,7 @@ class ViewSynthesis(nn.Module):
         )
 
     def _average(self, reduced: Reduced) -> Tensor:
-        """Average over all pixels, as published; over those seen where nothing stands in for others.
+        """Average over all pixels, as published; over the seen ones without an auto-mask.
 
         With zeros in the mean, leaving the image would pay.
         """
