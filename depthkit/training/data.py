@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from depthkit.config import DataConfig
+from depthkit.config import DataConfig, LossConfig
 from depthkit.data.augment import Variation
 from depthkit.data.inspect import load_inspection, suggest_shifts
 from depthkit.data.sequence import Sequence, open_dataset
 from depthkit.data.snippet import SnippetDataset
-from depthkit.errors import ConfigError
+from depthkit.errors import ConfigError, DataError
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,22 @@ def open_run_data(config: DataConfig, *, seed: int) -> RunData:
     variation = Variation(config.flip, config.colour_jitter, config.zoom)
     train = SnippetDataset(sequences, targets=usable, variation=variation, **common)
     return RunData(train, val, shifts, tuple(train_names))
+
+
+def check_poses(data: RunData, loss: LossConfig) -> None:
+    """Refuse to ask for known motions where none is known: the scale would be called metric.
+
+    Raises:
+        DataError: baselines or rotations are asked for, and no training sequence has poses.
+    """
+    if loss.baseline_weight == loss.rotation_weight == 0:
+        return
+    known = [s for s in data.train.sequences if s.poses is not None and np.isfinite(s.poses).any()]
+    if not known:
+        raise DataError(
+            f"loss.baseline_weight or loss.rotation_weight is set, but none of {list(data.names)} "
+            "has poses (poses.txt); prepare them with --poses, or set both weights to 0"
+        )
 
 
 def _choose_shifts(config: DataConfig, sequences: list[Sequence]) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ import torch
 from depthkit.config import TrainConfig
 from depthkit.data.snippet import ShuffledBatches, collate
 from depthkit.tasks import build_task
-from depthkit.training.data import open_run_data
+from depthkit.training.data import check_poses, open_run_data
 from depthkit.training.device import resolve_device, resolve_precision
 
 
@@ -51,6 +51,7 @@ def describe_run(config: TrainConfig) -> DryRun:
     device = resolve_device(config.run.device)
     precision = resolve_precision(config.run.precision, device)
     data = open_run_data(config.data, seed=config.run.seed)
+    check_poses(data, config.loss)
     task = build_task(config, data.shifts)
     batches = ShuffledBatches(
         len(data.train),

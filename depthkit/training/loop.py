@@ -28,7 +28,7 @@ from depthkit.models.checkpoint import (
 )
 from depthkit.strict_yaml import to_mapping, to_yaml
 from depthkit.tasks import TaskOutput, build_task
-from depthkit.training.data import RunData, open_run_data
+from depthkit.training.data import RunData, check_poses, open_run_data
 from depthkit.training.device import build_fabric
 from depthkit.training.health import HealthMonitor
 from depthkit.training.log import RunLog
@@ -68,6 +68,7 @@ def train(config: TrainConfig, run: Path, *, resume: bool = False) -> TrainResul
     last, best = (run / "checkpoints" / f"{name}.safetensors" for name in ("last", "best"))
     _check_folder(run, last, resume)
     data = open_run_data(config.data, seed=config.run.seed)
+    check_poses(data, config.loss)
     fabric.launch()
     fabric.seed_everything(config.run.seed, verbose=False)
 
@@ -221,7 +222,7 @@ def _clip(
 
 
 def _scales_gradients(fabric: Fabric) -> bool:
-    """In fp16 a scaled gradient may overflow: the scaler then skips the step and lowers its scale."""
+    """In fp16 a scaled gradient may overflow; the scaler skips that step and lowers its scale."""
     return getattr(fabric.strategy.precision, "scaler", None) is not None
 
 

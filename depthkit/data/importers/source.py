@@ -195,7 +195,7 @@ def frame_times(count: int, fps: float | None) -> tuple[np.ndarray, tuple[str, .
     """Return times of frames that carry none, and a note when the rate is a guess."""
     if fps is not None:
         return np.arange(count) / fps, ()
-    note = f"no times in the source: {DEFAULT_FPS:g} frames/s assumed; give --fps to change it"
+    note = f"no times in the source: {DEFAULT_FPS:g} frames/s assumed (prepare --fps sets it)"
     return np.arange(count) / DEFAULT_FPS, (note,)
 
 
