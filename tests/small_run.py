@@ -82,7 +82,11 @@ def program(*words: str | Path) -> list[str]:
 
 def environment() -> dict[str, str]:
     """Return an environment for child processes: one thread each, the checkout's own package."""
-    return os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(CHECKOUT), "PYTHONUNBUFFERED": "1"}
+    return os.environ | {
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": f"{CHECKOUT}:{CHECKOUT / 'tests'}",
+        "PYTHONUNBUFFERED": "1",
+    }
 
 
 def call(command: list[str], *, timeout: float = 90) -> subprocess.CompletedProcess[str]:

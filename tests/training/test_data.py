@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From the data configuration to what teaches and what is held out."""
+
+import shutil
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from small_run import small_config
+
+from depthkit.data.sequence import write_split
+from depthkit.errors import ConfigError, DataError
+from depthkit.training import data as training_data
+from depthkit.training.data import RunData, open_run_data
+
+
+def open_data(root, *words: str) -> RunData:
+    """Open the data of a small run."""
+    return open_run_data(small_config(root, *words).data, seed=0)
+
+
+def targets(dataset) -> list[int]:
+    """Return the target frames of a data set of one sequence."""
+    return [frame for _, frame in dataset.index]
+
+
+@pytest.fixture
+def dataset(world, tmp_path):
+    """Two sequences and a split: a trains, b validates."""
+    for name in ("a", "b"):
+        shutil.copytree(world, tmp_path / "set" / name)
+    write_split(tmp_path / "set", train=["a"], val=["b"], test=[])
+    return tmp_path / "set"
+
+
+def test_last_targets_are_held_out(world):
+    """24 frames, shifts -1 and 2: targets 1..21; a fifth of 24, five, are held out at the end."""
+    data = open_data(world, "data.shifts=[-1,2]", "data.validation_share=0.2")
+    assert targets(data.train) == list(range(1, 17))
+    assert targets(data.val) == list(range(17, 22))
+    assert data.shifts == (-1, 2) and data.names == ("room",)
+
+
+def test_one_target_is_held_out_at_least(world):
+    """A share of nearly nothing still leaves something to validate on."""
+    data = open_data(world, "data.validation_share=0.001")
+    assert targets(data.val) == [22] and targets(data.train) == list(range(1, 22))
+
+
+def test_validation_is_not_varied(world):
+    """Held-out snippets are the frames as they are, in every epoch; training ones are not."""
+    data = open_data(world, "data.colour_jitter=0.3")
+    first, again = data.val[(0, 0)], data.val[(0, 5)]
+    assert (first.target == again.target).all()
+    assert (data.train[(0, 0)].target != data.train[(0, 5)].target).any()
+
+
+def test_named_sequences_take_the_places_of_the_split(dataset):
+    """The split's lists hold unless the configuration names sequences."""
+    data = open_data(dataset)
+    assert data.names == ("a",) and [s.name for s in data.val.sequences] == ["b"]
+    assert targets(data.train) == targets(data.val) == list(range(1, 23))
+    other = open_data(dataset, "data.train=[b]", "data.val=[a]")
+    assert other.names == ("b",) and [s.name for s in other.val.sequences] == ["a"]
+
+
+def test_a_split_without_training_sequences_is_an_error(dataset):
+    """Zero sequences are an error, and the key to set is named."""
+    (dataset / "split.yaml").unlink()
+    write_split(dataset, train=[], val=["b"], test=[])
+    with pytest.raises(ConfigError, match=r"no training sequence; name them in data\.train"):
+        open_data(dataset)
+
+
+def test_an_unknown_sequence_is_named(dataset):
+    """A sequence that is not there is an error with its name."""
+    with pytest.raises(DataError, match="nowhere"):
+        open_data(dataset, "data.train=[nowhere]")
+
+
+def test_shifts_longer_than_the_sequence_are_an_error(world):
+    """23 frames before and after a target need 47."""
+    with pytest.raises(DataError, match="24 frames are too few for shifts .* at least 47"):
+        open_data(world, "data.shifts=[-23,23]")
+
+
+def test_frames_the_doctor_calls_unusable_do_not_teach(dataset, monkeypatch):
+    """A saved inspection takes frames out of the targets, unless skip_static is off."""
+    usable = np.arange(24) % 2 == 0
+    monkeypatch.setattr(
+        training_data, "load_inspection", lambda root: SimpleNamespace(usable=tuple(usable))
+    )
+    assert len(open_data(dataset).train) == 22
+    (dataset / "a" / "inspect.json").write_text("{}")
+    assert targets(open_data(dataset).train) == list(range(2, 23, 2))
+    assert len(open_data(dataset, "data.skip_static=false").train) == 22
+
+
+def test_nothing_usable_is_an_error(dataset, monkeypatch):
+    """A sequence without one usable frame sends the user to the doctor."""
+    monkeypatch.setattr(
+        training_data, "load_inspection", lambda root: SimpleNamespace(usable=(False,) * 24)
+    )
+    (dataset / "a" / "inspect.json").write_text("{}")
+    with pytest.raises(DataError, match="depthkit inspect"):
+        open_data(dataset)
+
+
+def test_auto_shifts_are_the_median_of_the_sequences(dataset, monkeypatch):
+    """Three sequences asking for 2, 3 and 7 frames are trained at 3 before and after."""
+    shutil.copytree(dataset / "a", dataset / "c")
+    (dataset / "split.yaml").unlink()
+    write_split(dataset, train=["a", "b", "c"], val=["b"], test=[])
+    wanted = {"a": (-2, 2), "b": (-7, 7), "c": (-3, 3)}
+    monkeypatch.setattr(training_data, "suggest_shifts", lambda sequence: wanted[sequence.name])
+    data = open_data(dataset, "data.shifts=auto")
+    assert data.shifts == data.train.shifts == data.val.shifts == (-3, 3)
+
+
+def test_auto_shifts_ask_the_doctor(world):
+    """On a real (rendered) clip the doctor answers with some frames before and after."""
+    before, after = open_data(world, "data.shifts=auto").shifts
+    assert before == -after and 1 <= after <= 5
