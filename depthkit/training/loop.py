@@ -229,7 +229,7 @@ def _scales_gradients(fabric: Fabric) -> bool:
 def _mean_loss(fabric: Fabric, output: TaskOutput) -> float:
     """Return the loss over all processes: where one has no number, all stop."""
     loss = output.loss.detach().float().clone()
-    return float(fabric.all_reduce(loss, reduce_op="mean"))
+    return float(torch.as_tensor(fabric.all_reduce(loss, reduce_op="mean")))
 
 
 def _bad_terms(output: TaskOutput) -> str:

@@ -254,7 +254,7 @@ def test_source_order_follows_the_shifts(snippet):
     losses = []
     for shifts, views in ((SHIFTS, snippet), (SHIFTS[::-1], backwards)):
         torch.manual_seed(0)
-        losses.append(float(build_task(config(*words), shifts).eval()(views).loss))
+        losses.append(build_task(config(*words), shifts).eval()(views).loss.item())
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 

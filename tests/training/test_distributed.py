@@ -100,3 +100,43 @@ def test_a_batch_that_does_not_divide_is_an_error(world, tmp_path):
     assert done.returncode == 1
     assert "set optimizer.batch_size to a multiple of 2" in done.stderr
     assert "Traceback" not in done.stderr and not (tmp_path / "run").exists()
+
+
+SPOIL_ONE_SHARE = """
+import math, os, sys
+from pathlib import Path
+from small_run import small_config
+from depthkit.errors import TrainingError
+from depthkit.training import loop
+build = loop.build_task
+def poisoned(*args):
+    task = build(*args)
+    judge = task.forward
+    def forward(snippet):
+        output = judge(snippet)
+        bad = os.environ["RANK"] == "1"
+        return output._replace(loss=output.loss * math.nan) if bad else output
+    task.forward = forward
+    return task
+loop.build_task = poisoned
+config = small_config(Path(sys.argv[1]), "model.depth=light", "model.pose=posenet")
+try:
+    loop.train(config, Path(sys.argv[2]))
+except TrainingError as error:
+    print(f"stopped {os.environ['RANK']}: {error}", flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_one_bad_share_stops_all_processes(world, tmp_path):
+    """A loss that is not finite in one process stops both at the same step; none waits for ever."""
+    script = tmp_path / "spoil.py"
+    script.write_text(SPOIL_ONE_SHARE)
+    command = [*torchrun(2)[:-3], str(script), str(world), str(tmp_path / "run")]
+    done = call(command, timeout=80)
+    assert done.returncode == 0, done.stderr
+    assert {line.partition(":")[0] for line in done.stdout.splitlines()} == {
+        "stopped 0",
+        "stopped 1",
+    }
+    assert done.stdout.count("step 1: loss nan") == 2
