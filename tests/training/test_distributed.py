@@ -58,6 +58,7 @@ def test_torchrun_learns_what_one_process_learns(world, tmp_path, alone):
     assert state["step"] == 3
 
 
+@pytest.mark.slow
 def test_own_launch_learns_what_one_process_learns(world, tmp_path, alone):
     """run.devices=2 from the command line starts its second process itself."""
     settings = write_config(tmp_path / "config.yaml", world, *PLAIN, "optimizer.steps=2")
