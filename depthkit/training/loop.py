@@ -79,6 +79,7 @@ def train(config: TrainConfig, run: Path, *, resume: bool = False) -> TrainResul
         lr=config.optimizer.learning_rate,
         betas=config.optimizer.betas,
         weight_decay=config.optimizer.weight_decay,
+        fused=not _scales_gradients(fabric),  # one kernel; Fabric cannot clip for it in fp16
     )
     module, optimizer = fabric.setup(task, optimizer)
 
