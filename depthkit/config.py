@@ -168,7 +168,15 @@ class OptimizerConfig:
         _require(self.steps > 0, f"steps: 1 or more, got {self.steps}")
         _require(self.batch_size > 0, f"batch_size: 1 or more, got {self.batch_size}")
         _require(self.learning_rate > 0, f"learning_rate: above 0, got {self.learning_rate}")
-        _require(self.warmup_steps < self.steps, "warmup_steps: fewer than steps")
+        _require(
+            0 <= self.warmup_steps < self.steps,
+            f"warmup_steps: 0 or more and fewer than steps, got {self.warmup_steps}",
+        )
+        _require(
+            all(0 <= beta < 1 for beta in self.betas), f"betas: 0 or more, below 1: {self.betas}"
+        )
+        _require(self.weight_decay >= 0, f"weight_decay: 0 or more, got {self.weight_decay}")
+        _require(self.gradient_clip >= 0, f"gradient_clip: 0 or more, got {self.gradient_clip}")
 
 
 @dataclass(frozen=True)
@@ -198,7 +206,10 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         _require(self.devices > 0, f"devices: 1 or more, got {self.devices}")
-        for name in ("log_every", "image_every", "validate_every", "save_every"):
+        _require(0 <= self.seed < 2**32, f"seed: 0 to 4294967295, got {self.seed}")
+        _require(self.threads >= 0, f"threads: 0 or more, got {self.threads}")
+        counts = ("log_every", "image_every", "validate_every", "validation_batches", "save_every")
+        for name in counts:
             _require(getattr(self, name) > 0, f"{name}: 1 or more, got {getattr(self, name)}")
 
 
@@ -215,6 +226,15 @@ class TrainConfig:
     run: RunConfig = field(default_factory=RunConfig)
 
     def __post_init__(self) -> None:
+        _require(
+            self.model.pose != "flow" or self.model.pose_input == "pair",
+            "model.pose: 'flow' takes pairs; set model.pose_input: pair",
+        )
+        _require(
+            self.optimizer.batch_size % self.run.devices == 0,
+            f"optimizer.batch_size: {self.optimizer.batch_size} does not divide over "
+            f"{self.run.devices} processes (run.devices)",
+        )
         explains = self.loss.explainability_weight > 0
         _require(
             not explains or (self.model.pose == "posenet" and self.model.pose_input == "snippet"),

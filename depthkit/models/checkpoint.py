@@ -118,11 +118,25 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     }
 
 
-def load_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Put back what `optimizer_tensors` returned."""
+def load_optimizer(
+    optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], where: str
+) -> None:
+    """Put back what `optimizer_tensors` returned.
+
+    Moments take the memory layout of their weights: the fused kernel walks both side by side.
+
+    Raises:
+        CheckpointError: moments of other weights.
+    """
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     entries: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         number, _, name = key.partition(".")
+        weight = weights[int(number)] if int(number) < len(weights) else None
+        if weight is None or value.shape not in (weight.shape, torch.Size([])):
+            raise CheckpointError(f"{where}: optimiser state {key} belongs to another network")
+        if value.shape == weight.shape:
+            value = torch.empty_like(weight).copy_(value)
         entries.setdefault(int(number), {})[name] = value
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": entries, "param_groups": groups})

@@ -84,7 +84,10 @@ class ViewSynthesis(nn.Module):
         with torch.no_grad():
             health = _health(inverse_depths[0], reduced, warped, views)
             pictures = _pictures(inverse_depths[0], reduced, warped, views)
-        return TaskOutput(torch.stack(list(totals.values())).sum(), logged | health, pictures)
+        loss = torch.stack(list(totals.values())).sum()
+        # A NaN motion makes no pixel valid and so no term NaN: it must show, or backward crashes.
+        loss = loss + 0 * T_source_target.sum()
+        return TaskOutput(loss, logged | health, pictures)
 
     def predict_motions(
         self, target: Tensor, sources: Tensor
@@ -274,7 +277,7 @@ def _pictures(
     nearness = inverse_depth / inverse_depth.amax((2, 3), keepdim=True)
     return {
         "target": views.target[:batch],
-        "rebuilt": warped.image[:batch, :3],
+        "rebuilt": warped.image[:batch, :3].detach(),
         "inverse_depth": nearness,
         "error": reduced.error.detach().clamp(0, 1),
         "kept": reduced.kept.float(),

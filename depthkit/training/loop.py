@@ -85,7 +85,7 @@ def train(config: TrainConfig, run: Path, *, resume: bool = False) -> TrainResul
 
     # --- resume or begin -------------------------------------------------------------------------
     start, best_val_loss = 0, math.inf
-    if resume:
+    if resume and last.exists():  # a run killed before its first checkpoint begins again
         start, best_val_loss = _restore(last, config, task, optimizer)
     steps = range(start, config.optimizer.steps)
     batches = _loader(data.train, config, fabric, steps)
@@ -261,7 +261,7 @@ def _mean_over_processes(fabric: Fabric, output: TaskOutput) -> dict[str, float]
 
 
 def _check_folder(run: Path, last: Path, resume: bool) -> None:
-    if resume and not last.is_file():
+    if resume and not last.is_file() and not (run / "config.yaml").is_file():
         raise CheckpointError(
             f"{run}: holds no checkpoint to resume from ({last.name}); begin again in another --run"
         )
@@ -321,7 +321,7 @@ def _restore(
                 f"{path}: holds another {part}; resume with the run's own config.yaml"
             )
     load_weights(task, take(tensors, "task."), str(path))
-    load_optimizer(optimizer, take(tensors, "optimizer."))
+    load_optimizer(optimizer, take(tensors, "optimizer."), str(path))
     torch.set_rng_state(tensors["rng"])
     best = state["best_val_loss"]
     return state["step"], math.inf if best is None else best

@@ -273,7 +273,7 @@ def test_optimizer_goes_on_as_if_uninterrupted(tmp_path, make):
     moments = take(tensors, "optimizer.")
     load_weights(resumed, {k: v for k, v in tensors.items() if k[0].isdigit()}, "c")
     resumed_optimizer = make(resumed.parameters())
-    load_optimizer(resumed_optimizer, moments)
+    load_optimizer(resumed_optimizer, moments, "test")
     train(whole, whole_optimizer, 2), train(resumed, resumed_optimizer, 2)
     for key, value in whole.state_dict().items():
         assert torch.equal(resumed.state_dict()[key], value), key
@@ -288,7 +288,7 @@ def test_optimizer_keeps_its_own_learning_rate():
     net = network()
     old, new = torch.optim.Adam(net.parameters(), lr=1), torch.optim.Adam(net.parameters(), lr=2)
     train(net, old, 1)
-    load_optimizer(new, optimizer_tensors(old))
+    load_optimizer(new, optimizer_tensors(old), "test")
     assert new.param_groups[0]["lr"] == 2
     assert optimizer_tensors(new).keys() == optimizer_tensors(old).keys()
 
@@ -297,5 +297,5 @@ def test_fresh_optimizer_has_no_tensors():
     """Before the first step there is nothing to save, and nothing is put back."""
     optimizer = torch.optim.Adam(network().parameters())
     assert optimizer_tensors(optimizer) == {}
-    load_optimizer(optimizer, {})
+    load_optimizer(optimizer, {}, "test")
     assert optimizer_tensors(optimizer) == {}

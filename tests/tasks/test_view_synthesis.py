@@ -212,7 +212,6 @@ def test_every_switch_teaches_both_networks(name, snippet):
         assert image.max() < 1 + 1e-6
 
 
-@pytest.mark.xfail(reason="the picture 'rebuilt' still carries its gradient")
 def test_figures_and_pictures_carry_no_gradient(snippet):
     """What is logged keeps no graph alive."""
     output = build()(snippet)

@@ -202,10 +202,6 @@ except loop.TrainingError as error:
 """
 
 
-@pytest.mark.xfail(
-    reason="a NaN motion gives a finite loss (nothing is valid, the auto-mask's identity error "
-    "stands in), and grid_sample's backward then crashes the process on a CPU"
-)
 def test_a_motion_that_is_not_finite_stops_the_run(world, tmp_path):
     """A NaN motion is an error with the batch named, not a crash. In a process of its own."""
     done = call([sys.executable, "-c", NAN_MOTION, str(world), str(tmp_path / "run")])

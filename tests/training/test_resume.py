@@ -141,6 +141,20 @@ def test_resume_without_a_checkpoint_is_an_error(world, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_run_killed_before_its_first_checkpoint_begins_again(world, tmp_path):
+    """Only config.yaml is there: resuming gives the uninterrupted run's losses."""
+    config = small_config(world)
+    train(config, tmp_path / "whole")
+    (tmp_path / "killed").mkdir()
+    (tmp_path / "killed" / "config.yaml").write_bytes((tmp_path / "whole/config.yaml").read_bytes())
+    train(config, tmp_path / "killed", resume=True)
+    losses = [
+        [line["loss/total"] for line in read_log(tmp_path / name) if "loss/total" in line]
+        for name in ("whole", "killed")
+    ]
+    assert losses[0] == losses[1]
+
+
 def test_resume_with_another_model_is_an_error(world, trained):
     """Another network cannot take the weights; the run folder stays as it is."""
     before = (trained / LAST).read_bytes()
