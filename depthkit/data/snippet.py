@@ -229,6 +229,12 @@ def build_loader(
     )
 
 
+def start_loader(loader: DataLoader) -> Iterator[Snippet]:
+    """Start a loader. It draws a seed for its workers, which must not move the run's own RNG."""
+    with torch.random.fork_rng(devices=[]):
+        return iter(loader)
+
+
 def _use_one_thread(worker: int) -> None:
     cv2.setNumThreads(0)
     torch.set_num_threads(1)

@@ -7,17 +7,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from depthkit import __version__
 from depthkit.config import OptimizerConfig, TrainConfig
-from depthkit.data.snippet import ShuffledBatches, Snippet, SnippetDataset, build_loader
+from depthkit.data.snippet import (
+    ShuffledBatches,
+    Snippet,
+    SnippetDataset,
+    build_loader,
+    start_loader,
+)
 from depthkit.errors import CheckpointError, DataError, TrainingError
-from depthkit.evaluation.depth import depth_metrics
 from depthkit.models.checkpoint import (
     load_optimizer,
     load_weights,
@@ -33,6 +36,7 @@ from depthkit.training.device import build_fabric
 from depthkit.training.health import HealthMonitor
 from depthkit.training.log import RunLog
 from depthkit.training.source import source_commit
+from depthkit.training.validation import validate
 
 
 @dataclass(frozen=True)
@@ -157,46 +161,6 @@ def learning_rate(config: OptimizerConfig, step: int) -> float:
     return config.learning_rate
 
 
-@torch.no_grad()
-def validate(
-    module: torch.nn.Module, data: SnippetDataset, config: TrainConfig, fabric: Fabric
-) -> dict[str, float]:
-    """Judge held-out snippets, evenly spread over the data, without variation.
-
-    Returns:
-        val/loss, and val/abs_rel (median-scaled) where the frames have depth.
-    """
-    module.eval()
-    size = config.optimizer.batch_size
-    count = min(len(data), size * config.run.validation_batches)
-    chosen = np.linspace(0, len(data) - 1, count).astype(int)
-    batches = [[(int(i), 0) for i in chosen[k : k + size]] for k in range(0, count, size)]
-    losses, weights, errors = [], [], []
-    for snippet in _start(build_loader(data, batches, workers=0, pin=False)):
-        output = module(snippet.to(fabric.device))
-        losses.append(float(output.terms["loss/photometric"]))
-        weights.append(len(snippet.names))
-        errors += _relative_errors(output, snippet)
-    module.train()
-    scores = {"val/loss": float(np.average(losses, weights=weights))}
-    return scores | ({"val/abs_rel": float(np.mean(errors))} if errors else {})
-
-
-def _relative_errors(output: TaskOutput, snippet: Snippet) -> list[float]:
-    predicted = (1 / output.images["inverse_depth"].clamp(min=1e-6)).float().cpu().numpy()
-    return [
-        depth_metrics(depth[0], truth[0], align="median").abs_rel
-        for depth, truth in zip(predicted, snippet.depth_gt.cpu().numpy(), strict=True)
-        if (truth > 0).any()
-    ]
-
-
-def _start(loader: DataLoader) -> Iterator[Snippet]:
-    """Start a loader. It draws a seed for its workers, which must not move the run's own RNG."""
-    with torch.random.fork_rng(devices=[]):
-        return iter(loader)
-
-
 def _loader(
     data: SnippetDataset, config: TrainConfig, fabric: Fabric, steps: range
 ) -> Iterator[Snippet]:
@@ -209,7 +173,7 @@ def _loader(
         processes=fabric.world_size,
     )
     pin = fabric.device.type == "cuda"
-    return _start(build_loader(data, batches, workers=config.data.workers, pin=pin))
+    return start_loader(build_loader(data, batches, workers=config.data.workers, pin=pin))
 
 
 def _clip(
