@@ -55,7 +55,7 @@ def photometric_error(image: Tensor, target: Tensor, *, ssim_weight: float = 0.8
     error = l1_error(image, target)
     if ssim_weight == 0:
         return error
-    # |SSIM| <= 1, so the published clamp to [0, 1] only costs time; so would halving three channels.
+    # |SSIM| <= 1, so the published clamp to [0, 1] would only cost time.
     dissimilarity = (1 - ssim(image, target).mean(1, keepdim=True)) / 2
     return ssim_weight * dissimilarity + (1 - ssim_weight) * error
 
