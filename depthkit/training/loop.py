@@ -297,7 +297,7 @@ def _describe(task: torch.nn.Module, data: RunData, fabric: Fabric) -> str:
     return (
         f"{nets}; {len(data.train)} snippets at shifts {list(data.shifts)}, {len(data.val)} held "
         f"out; {fabric.world_size} x {fabric.device.type}, {fabric.strategy.precision.precision} "
-        f"networks, {torch.get_num_threads()} threads"
+        f"networks, {torch.get_num_threads()} threads; code {source_commit()}"
     )
 
 

@@ -2,9 +2,11 @@
 """Which source code runs: written into every checkpoint."""
 
 import subprocess
+from functools import cache
 from pathlib import Path
 
 
+@cache  # asked when a run begins: the files may change while it runs, its code does not
 def source_commit() -> str:
     """Return the git commit of the running code, + for local changes; "unknown" outside git."""
     folder = Path(__file__).parent
