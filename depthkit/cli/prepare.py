@@ -14,7 +14,16 @@ if TYPE_CHECKING:
     from depthkit.data.prepare import Prepared, PrepareOptions, Watcher
 
 # Written out so that --help needs no import of the importers; a test compares the two.
-FORMATS = ("auto", "images", "video", "kitti-odometry", "kitti-raw", "tum", "sevenscenes")
+FORMATS = (
+    "auto",
+    "images",
+    "video",
+    "kitti-odometry",
+    "kitti-raw",
+    "tum",
+    "sevenscenes",
+    "stillbox",
+)
 
 EPILOG = """\
 The sequence goes to DIR/NAME and is entered in DIR/split.yaml. A source with several sequences

@@ -4,7 +4,15 @@
 from pathlib import Path
 from types import ModuleType
 
-from depthkit.data.importers import images, kitti_odometry, kitti_raw, sevenscenes, tum, video
+from depthkit.data.importers import (
+    images,
+    kitti_odometry,
+    kitti_raw,
+    sevenscenes,
+    stillbox,
+    tum,
+    video,
+)
 from depthkit.data.importers.source import ImportOptions, Source, with_poses
 from depthkit.errors import DataError
 
@@ -14,6 +22,7 @@ FORMATS: dict[str, ModuleType] = {
     "kitti-raw": kitti_raw,
     "tum": tum,
     "sevenscenes": sevenscenes,
+    "stillbox": stillbox,
     "video": video,
     "images": images,
 }
