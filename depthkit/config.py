@@ -26,19 +26,25 @@ class DataConfig:
     root: Path = Path("data")
     """A data set folder (sequences and split.yaml) or one sequence folder."""
     train: tuple[str, ...] = ()
-    """Sequences to train on; empty for the split's own list."""
+    """Sequences to train on, names or globs ("colon_l1_*"); empty for the split's own list."""
     val: tuple[str, ...] = ()
-    """Sequences to validate on; empty for the split's own list."""
+    """Sequences to validate on, names or globs; empty for the split's own list."""
     validation_share: float = 0.05
     """Without validation sequences: share of each training sequence held out at its end."""
     size: tuple[int, int] = (128, 416)
     """Height and width the networks see, pixels."""
     shifts: tuple[int, ...] | Literal["auto"] = (-1, 1)
-    """Sources, as signed frame offsets from the target; "auto" asks the data doctor (inspect)."""
+    """Sources, as signed frame offsets from the target; "auto" asks the data doctor (inspect).
+    Tasks of one frame read none."""
+    random_shift: int = 0
+    """Pairs: draw each training shift from -n to n, 0 too, as far as the sequence reaches; 0 for
+    the shift above. Validation keeps to that shift."""
     skip_static: bool = True
     """Leave out targets that a saved inspection (inspect --save) calls unusable."""
     flip: bool = True
     """Mirror half of the snippets left to right."""
+    flip_vertical: bool = False
+    """Mirror half of the snippets top to bottom: for cameras that know no up."""
     colour_jitter: float = 0.2
     """Largest change of brightness, contrast and saturation, the same for a snippet's frames."""
     zoom: float = 1.0
@@ -55,6 +61,11 @@ class DataConfig:
                 len(set(self.shifts)) == len(self.shifts),
                 f"shifts: each offset once, got {list(self.shifts)}",
             )
+        _require(self.random_shift >= 0, f"random_shift: 0 or more, got {self.random_shift}")
+        _require(
+            self.random_shift == 0 or (self.shifts != "auto" and len(self.shifts) == 1),
+            f"random_shift: varies one nominal shift, such as [-3]; got shifts {self.shifts}",
+        )
         _require(0 < self.validation_share < 0.5, "validation_share: between 0 and 0.5")
         _require(0 <= self.colour_jitter < 1, "colour_jitter: between 0 and 1")
         _require(1 <= self.zoom <= 2, "zoom: between 1 and 2")
@@ -65,8 +76,13 @@ class DataConfig:
 class ModelConfig:
     """The networks."""
 
-    depth: Literal["resnet18", "resnet50", "light", "dispnet"] = "resnet18"
-    """Single-view depth: U-Net on an encoder, or Zhou's DispNetS."""
+    depth: Literal["resnet18", "resnet50", "light", "dispnet", "depthnet", "shading"] = "resnet18"
+    """Single-view depth: U-Net on an encoder, or Zhou's DispNetS. For their own tasks: depthnet (a
+    pair of frames), shading (an endoscope's frame)."""
+    width: float = 1.0
+    """Channels of the depthnet, as a share of the published ones."""
+    init: Path | None = None
+    """Weights to start from: a run or checkpoint of the same task and networks."""
     pose: Literal["flow", "resnet18", "resnet50", "light", "posenet"] = "resnet18"
     """Camera motion: read off classical optical flow (learns soonest), an encoder's head, or Zhou's
     PoseNet."""
@@ -86,6 +102,7 @@ class ModelConfig:
             0 < self.min_depth < self.max_depth,
             f"min_depth: 0 < min_depth < max_depth, got {self.min_depth} and {self.max_depth}",
         )
+        _require(0 < self.width <= 4, f"width: above 0, at most 4, got {self.width}")
 
 
 _WEIGHTS = ("smoothness", "explainability", "consistency", "gauge", "baseline", "rotation")
@@ -141,6 +158,35 @@ class LossConfig:
             self.explainability_weight == 0 or self.reduction == "mean",
             "explainability_weight: weights the mean over sources; set reduction: mean",
         )
+
+
+@dataclass(frozen=True)
+class SupervisedConfig:
+    """How a depth is judged by the known one. The defaults are DepthNet's [Pinard 2017a]."""
+
+    loss: Literal["l1", "l2", "huber", "berhu", "log_l1", "scale_invariant", "gradient"] = "l1"
+    """Regression loss, as compared in [Carvalho 2018]; gradient matches edges of log depth only."""
+    scale_weights: tuple[float, ...] = (0.32, 0.08, 0.02, 0.01, 0.005)
+    """Weight of each scale, finest first; a scale beyond the list is not judged."""
+    nominal_baseline: float = 0.3
+    """Pairs: distance between the frames that depth is taught at, D0, metres."""
+    max_depth: float = 100.0
+    """Known depth is clipped here, metres (pairs: metres at the nominal baseline)."""
+    edge_weight: float = 0.0
+    """Of differences of the depth's gradient (shading); 0 for none."""
+    curvature_weight: float = 0.0
+    """Of differences of the depth's second derivatives (shading); 0 for none."""
+
+    def __post_init__(self) -> None:
+        weights = self.scale_weights
+        _require(
+            len(weights) > 0 and min(weights) >= 0 and weights[0] > 0,
+            f"scale_weights: 0 or more each, the finest above 0, got {list(weights)}",
+        )
+        for name in ("nominal_baseline", "max_depth"):
+            _require(getattr(self, name) > 0, f"{name}: above 0, got {getattr(self, name)}")
+        for name in ("edge_weight", "curvature_weight"):
+            _require(getattr(self, name) >= 0, f"{name}: 0 or more, got {getattr(self, name)}")
 
 
 @dataclass(frozen=True)
@@ -213,19 +259,43 @@ class RunConfig:
             _require(getattr(self, name) > 0, f"{name}: 1 or more, got {getattr(self, name)}")
 
 
+Task = Literal["view_synthesis", "supervised_pair", "supervised_mono", "shading"]
+_OWN_NETWORKS = {"supervised_pair": "depthnet", "shading": "shading"}
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """One training run."""
 
-    task: Literal["view_synthesis"] = "view_synthesis"
-    """What is learnt: depth and camera motion by rebuilding views."""
+    task: Task = "view_synthesis"
+    """What is learnt: depth and camera motion by rebuilding views; or depth from known depth, of a
+    pair of frames, of one frame, or of one frame lit from the camera."""
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     loss: LossConfig = field(default_factory=LossConfig)
+    supervised: SupervisedConfig = field(default_factory=SupervisedConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     run: RunConfig = field(default_factory=RunConfig)
+    stages: tuple[tuple[str, ...], ...] = ()
+    """A curriculum: each stage a list of key=value words as after --set, changing this file; a
+    stage starts from the weights of the one before."""
 
     def __post_init__(self) -> None:
+        own = _OWN_NETWORKS.get(self.task)
+        _require(
+            self.model.depth == own if own else self.model.depth not in _OWN_NETWORKS.values(),
+            f"model.depth: {self.model.depth!r} does not fit task {self.task}; "
+            f"set {f'model.depth: {own}' if own else 'another network'}",
+        )
+        shifts = self.data.shifts
+        _require(
+            self.task != "supervised_pair" or (shifts != "auto" and len(shifts) == 1),
+            f"data.shifts: a pair has one source, such as [-3]; got {shifts}",
+        )
+        _require(
+            self.data.random_shift == 0 or self.task == "supervised_pair",
+            "data.random_shift: for task supervised_pair only; set it to 0",
+        )
         _require(
             self.model.pose != "flow" or self.model.pose_input == "pair",
             "model.pose: 'flow' takes pairs; set model.pose_input: pair",

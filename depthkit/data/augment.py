@@ -23,6 +23,7 @@ class Variation:
     flip: bool
     colour_jitter: float
     zoom: float
+    flip_vertical: bool = False
 
 
 def vary(snippet: "Snippet", variation: Variation, rng: np.random.Generator) -> "Snippet":
@@ -34,6 +35,8 @@ def vary(snippet: "Snippet", variation: Variation, rng: np.random.Generator) -> 
         snippet = zoom_and_crop(snippet, scale, corner=rng.uniform(0, 1, 2))
     if variation.flip and rng.random() < 0.5:
         snippet = mirror(snippet)
+    if variation.flip_vertical and rng.random() < 0.5:
+        snippet = mirror(snippet, vertical=True)
     return snippet
 
 
@@ -49,20 +52,24 @@ def jitter_colours(snippet: "Snippet", factors: np.ndarray) -> "Snippet":
     return replace(snippet, target=frames[0], sources=frames[1:])
 
 
-def mirror(snippet: "Snippet") -> "Snippet":
-    """Mirror left to right: cx' = W - 1 - cx, and motions are seen in the mirror, T' = M T M."""
-    width = snippet.target.shape[-1]
+def mirror(snippet: "Snippet", *, vertical: bool = False) -> "Snippet":
+    """Mirror left to right, or top to bottom: motions are seen in the mirror, T' = M T M.
+
+    The principal point goes along: cx' = W - 1 - cx, or cy' = H - 1 - cy.
+    """
+    axis, side = (1, -2) if vertical else (0, -1)
     K = snippet.K.clone()
-    K[0, 2] = width - 1 - K[0, 2]
-    M = torch.diag(torch.tensor([-1.0, 1.0, 1.0, 1.0]))
+    K[axis, 2] = snippet.target.shape[side] - 1 - K[axis, 2]
+    signs = torch.ones(4)
+    signs[axis] = -1
     return replace(
         snippet,
-        target=snippet.target.flip(-1),
-        sources=snippet.sources.flip(-1),
-        valid=snippet.valid.flip(-1),
-        depth_gt=snippet.depth_gt.flip(-1),
+        target=snippet.target.flip(side),
+        sources=snippet.sources.flip(side),
+        valid=snippet.valid.flip(side),
+        depth_gt=snippet.depth_gt.flip(side),
         K=K,
-        T_source_target_gt=M @ snippet.T_source_target_gt @ M,
+        T_source_target_gt=snippet.T_source_target_gt * signs * signs[:, None],
     )
 
 

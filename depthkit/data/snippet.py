@@ -53,7 +53,10 @@ class Snippet:
 
 
 class SnippetDataset(Dataset):
-    """All targets of some sequences whose sources lie inside the sequence."""
+    """All targets of some sequences whose sources lie inside the sequence.
+
+    With a random shift a target has one source, anew each epoch, anywhere within reach of it.
+    """
 
     def __init__(
         self,
@@ -63,30 +66,35 @@ class SnippetDataset(Dataset):
         size: tuple[int, int],
         targets: SequenceOf[np.ndarray] | None = None,
         variation: Variation | None = None,
+        random_shift: int = 0,
         seed: int = 0,
     ) -> None:
         """Index the targets.
 
         Args:
             sequences: opened sequence folders.
-            shifts: frame offset of each source.
+            shifts: frame offset of each source; none for targets alone.
             size: (H, W) of the snippets; frames of another size are resized, K follows.
             targets: for each sequence, which frames may be targets, (N,) bool; None for all.
             variation: random changes; None for none.
+            random_shift: in place of the shifts, one from -n to n, 0 too; 0 for the shifts.
             seed: of the random changes.
 
         Raises:
             DataError: a sequence is too short for its shifts, or nothing is left to be a target.
         """
         self.sequences, self.shifts, self.size = list(sequences), shifts, size
-        self.variation, self.seed = variation, seed
-        before, after = max(0, -min(shifts)), max(0, *shifts)
+        self.variation, self.seed, self.random_shift = variation, seed, random_shift
+        before, after = max(0, -min(shifts, default=0)), max(0, max(shifts, default=0))
+        if random_shift:
+            before = after = 0
         self.index: list[tuple[int, int]] = []
         for number, sequence in enumerate(self.sequences):
-            if len(sequence) <= before + after:
+            least = 2 if random_shift else before + after + 1
+            if len(sequence) < least:
                 raise DataError(
                     f"{sequence.name}: {len(sequence)} frames are too few for shifts "
-                    f"{list(shifts)}; at least {before + after + 1} are needed"
+                    f"{list(shifts)}; at least {least} are needed"
                 )
             for frame in range(before, len(sequence) - after):
                 if targets is None or targets[number][frame]:
@@ -106,7 +114,9 @@ class SnippetDataset(Dataset):
         position, epoch = item
         number, frame = self.index[position]
         sequence = self.sequences[number]
-        frames = [frame, *(frame + shift for shift in self.shifts)]
+        rng = np.random.default_rng((self.seed, epoch, position))
+        shifts = self._draw_shift(len(sequence), frame, rng) if self.random_shift else self.shifts
+        frames = [frame, *(frame + shift for shift in shifts)]
         images = np.stack([self._read(sequence, i) for i in frames])  # (1+S, H, W, 3)
         valid = sequence.read_valid()
         depth = sequence.read_depth(frame) if sequence.has_depth else None
@@ -115,16 +125,18 @@ class SnippetDataset(Dataset):
             target=rgb[0],
             sources=rgb[1:],
             K=torch.from_numpy(sequence.camera.resized(self.size).K).float(),
-            shifts=torch.tensor(self.shifts),
-            T_source_target_gt=self._motions(sequence, frame),
+            shifts=torch.tensor(shifts, dtype=torch.int64),
+            T_source_target_gt=_motions(sequence, frames),
             valid=self._map(valid, fill=1).bool(),
             depth_gt=self._map(depth, fill=0).float(),
             names=(f"{sequence.name}/{frame:06d}",),
         )
-        if self.variation is None:
-            return snippet
-        rng = np.random.default_rng((self.seed, epoch, position))
-        return vary(snippet, self.variation, rng)
+        return snippet if self.variation is None else vary(snippet, self.variation, rng)
+
+    def _draw_shift(self, count: int, frame: int, rng: np.random.Generator) -> tuple[int]:
+        """Draw a shift, all within the sequence alike; its sign says which frame is the later."""
+        first, last = max(0, frame - self.random_shift), min(count - 1, frame + self.random_shift)
+        return (int(rng.integers(first, last, endpoint=True)) - frame,)
 
     def _read(self, sequence: Sequence, frame: int) -> np.ndarray:
         image = sequence.read_frame(frame)
@@ -144,18 +156,16 @@ class SnippetDataset(Dataset):
             values = cv2.resize(values, self.size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
         return torch.from_numpy(values)[None]
 
-    def _motions(self, sequence: Sequence, frame: int) -> Tensor:
-        """Known T_source_target of each source, NaN where a pose is unknown. (S, 4, 4)"""
-        if sequence.poses is None:
-            return torch.full((len(self.shifts), 4, 4), torch.nan)
-        T_world_target = sequence.poses[frame]
-        motions = [
-            np.linalg.inv(T_world_source) @ T_world_target
-            if np.isfinite(T_world_source).all() and np.isfinite(T_world_target).all()
-            else np.full((4, 4), np.nan)
-            for T_world_source in (sequence.poses[frame + shift] for shift in self.shifts)
-        ]
-        return torch.from_numpy(np.stack(motions)).float()
+
+def _motions(sequence: Sequence, frames: list[int]) -> Tensor:
+    """Known T_source_target of a target and its sources, NaN where unknown. (S, 4, 4)"""
+    if sequence.poses is None:
+        return torch.full((len(frames) - 1, 4, 4), torch.nan)
+    T_world = sequence.poses[frames]  # (1+S, 4, 4)
+    motions = np.full((len(frames) - 1, 4, 4), np.nan)
+    known = np.isfinite(T_world[1:]).all((1, 2)) & np.isfinite(T_world[0]).all()
+    motions[known] = np.linalg.inv(T_world[1:][known]) @ T_world[0]
+    return torch.from_numpy(motions).float()
 
 
 class ShuffledBatches(Sampler[list[tuple[int, int]]]):

@@ -1,41 +1,136 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Supervision of a predicted motion by a known one: scale from speed, rotation from an IMU."""
+"""Regression of depth on known depth: the losses that D3-Net compares [Carvalho 2018], and edges.
+
+All take prediction, truth and which pixels count, (B, 1, H, W) each, metres, and return a mean over
+the pixels that count: 0 where there is none, with a gradient of zeros.
+"""
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from depthkit.errors import check_shape
-from depthkit.geometry.se3 import log_so3
+from depthkit.errors import ConfigError, check_shape
+
+RegressionLoss = Callable[[Tensor, Tensor, Tensor], Tensor]
+LEAST_DEPTH = 1e-3  # metres; logarithms take nothing nearer
 
 
-def baseline_loss(T_pred: Tensor, T_gt: Tensor, known: Tensor) -> Tensor:
-    """Ask for the known baseline: | |t_pred| - |t_gt| |, metres [Guizilini 2020, eq. 6].
-
-    Only the length is compared, as a speedometer gives it; that is what makes depth metric.
-
-    Args:
-        T_pred: motions. (N, 4, 4)
-        T_gt: truths; anything, NaN too, where unknown. (N, 4, 4)
-        known: which of them have a truth. (N,) bool
+def build_loss(name: str) -> RegressionLoss:
+    """Return a regression loss by name, one of `LOSSES`.
 
     Returns:
-        Mean over the known ones, 0 when there is none. ()
+        A function of prediction, truth and valid, (B, 1, H, W) each, the last bool, to a mean, ().
+
+    Raises:
+        ConfigError: unknown name.
     """
-    T_gt = _fill_unknown("baseline_loss", T_pred, T_gt, known)
-    error = (T_pred[:, :3, 3].norm(dim=-1) - T_gt[:, :3, 3].norm(dim=-1)).abs()
-    return (error * known).sum() / known.sum().clamp(min=1)
+    if name not in LOSSES:
+        raise ConfigError(f"unknown loss {name!r}; choose one of {', '.join(LOSSES)}")
+    return LOSSES[name]
 
 
-def rotation_loss(T_pred: Tensor, T_gt: Tensor, known: Tensor) -> Tensor:
-    """Return the mean angle between predicted and known rotations, radians. Shapes as above. ()"""
-    T_gt = _fill_unknown("rotation_loss", T_pred, T_gt, known)
-    angle = log_so3(T_pred[:, :3, :3] @ T_gt[:, :3, :3].mT).square().sum(-1).add(1e-12).sqrt()
-    return (angle * known).sum() / known.sum().clamp(min=1)
+def l1_loss(pred: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
+    """Return the mean of |e|, e = prediction - truth, metres. ()"""
+    return _mean(_error(pred, truth, valid).abs(), valid)
 
 
-def _fill_unknown(where: str, T_pred: Tensor, T_gt: Tensor, known: Tensor) -> Tensor:
-    """Check the shapes, and put the prediction for an unknown truth: 0 * NaN would still be NaN."""
-    check_shape(f"{where}: T_pred", T_pred, "N 4 4")
-    check_shape(f"{where}: T_gt", T_gt, f"{len(T_pred)} 4 4")
-    check_shape(f"{where}: known", known, f"{len(T_pred)}")
-    return torch.where(known[:, None, None], T_gt, T_pred.detach())
+def l2_loss(pred: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
+    """Return the mean of e^2, square metres. ()"""
+    return _mean(_error(pred, truth, valid).square(), valid)
+
+
+def huber_loss(pred: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
+    """Return the mean of e^2 / 2 where |e| <= c, else c (|e| - c / 2), square metres. ()
+
+    c is a fifth of the batch's largest |e|, no constant to choose.
+    """
+    error = _error(pred, truth, valid).abs()
+    c = _threshold(error)
+    return _mean(torch.where(error <= c, error.square() / 2, c * (error - c / 2)), valid)
+
+
+def berhu_loss(pred: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
+    """Return the mean of |e| where |e| <= c, else (e^2 + c^2) / 2c, metres [Laina 2016]. ()
+
+    c is a fifth of the batch's largest |e|.
+    """
+    error = _error(pred, truth, valid).abs()
+    c = _threshold(error)
+    return _mean(torch.where(error <= c, error, (error.square() + c * c) / (2 * c)), valid)
+
+
+def log_l1_loss(pred: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
+    """Return the mean of |log prediction - log truth|. ()"""
+    return _mean(_log_error(pred, truth, valid).abs(), valid)
+
+
+def scale_invariant_loss(
+    pred: Tensor, truth: Tensor, valid: Tensor, *, share: float = 0.5
+) -> Tensor:
+    """Return mean(d^2) - share * mean(d)^2 of d = log p - log t [Eigen 2014, eq. 4]. ()
+
+    The means are each image's own, then averaged over the images with a known pixel. At share 1 a
+    common factor on an image's depths costs nothing, at 0 it costs all.
+    """
+    d = _log_error(pred, truth, valid)
+    counts = valid.sum((1, 2, 3))
+    pixels = counts.clamp(min=1)
+    each = d.square().sum((1, 2, 3)) / pixels - share * (d.sum((1, 2, 3)) / pixels).square()
+    return each.sum() / (counts > 0).sum().clamp(min=1)
+
+
+def gradient_loss(pred: Tensor, truth: Tensor, valid: Tensor, *, scales: int = 4) -> Tensor:
+    """Return the mean of |d/du d| + |d/dv d| of d = log p - log t [Li 2018, eq. 3]. ()
+
+    At the full size and with every second, fourth, eighth pixel, averaged; only between pixels that
+    both count. It sharpens edges and leaves a common factor free.
+    """
+    d = _log_error(pred, truth, valid)
+    total = d.new_zeros(())
+    for step in (2**k for k in range(scales)):
+        x, known = d[..., ::step, ::step], valid[..., ::step, ::step]
+        total = total + _mean(x.diff(dim=-1).abs(), known[..., 1:] & known[..., :-1])
+        total = total + _mean(x.diff(dim=-2).abs(), known[..., 1:, :] & known[..., :-1, :])
+    return total / scales
+
+
+LOSSES: dict[str, RegressionLoss] = {
+    "l1": l1_loss,
+    "l2": l2_loss,
+    "huber": huber_loss,
+    "berhu": berhu_loss,
+    "log_l1": log_l1_loss,
+    "scale_invariant": scale_invariant_loss,
+    "gradient": gradient_loss,
+}
+
+
+def _error(pred: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
+    """Return prediction - truth, 0 where unknown: 0 * NaN would still be NaN. (B, 1, H, W)"""
+    _check(pred, truth, valid)
+    return torch.where(valid, pred - truth.where(valid, pred.detach()), 0 * pred)
+
+
+def _log_error(pred: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
+    """Return log prediction - log truth, 0 where unknown. (B, 1, H, W)"""
+    _check(pred, truth, valid)
+    log_pred = pred.clamp(min=LEAST_DEPTH).log()
+    log_truth = truth.where(valid, torch.ones_like(truth)).clamp(min=LEAST_DEPTH).log()
+    return torch.where(valid, log_pred - log_truth, 0 * log_pred)
+
+
+def _threshold(error: Tensor) -> Tensor:
+    """Return c, a fifth of the largest |e|; it is a choice, no path for gradients. ()"""
+    return (0.2 * error.detach().max()).clamp(min=1e-6)
+
+
+def _mean(values: Tensor, valid: Tensor) -> Tensor:
+    return (values * valid).sum() / valid.sum().clamp(min=1)
+
+
+def _check(pred: Tensor, truth: Tensor, valid: Tensor) -> None:
+    check_shape("loss: prediction", pred, "B 1 H W")
+    shape = " ".join(map(str, pred.shape))
+    check_shape("loss: truth", truth, shape)
+    check_shape("loss: valid", valid, shape)

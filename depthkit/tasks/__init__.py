@@ -1,17 +1,32 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tasks: what a run learns. A task is a module that turns a snippet into a `TaskOutput`."""
 
+from torch import nn
+
 from depthkit.config import TrainConfig
 from depthkit.errors import ConfigError
 from depthkit.tasks.output import TaskOutput
-from depthkit.tasks.view_synthesis import ViewSynthesis, build_view_synthesis
 
 __all__ = ["TaskOutput", "build_task"]
 
 
-def build_task(config: TrainConfig, shifts: tuple[int, ...]) -> ViewSynthesis:
+def build_task(config: TrainConfig, shifts: tuple[int, ...]) -> nn.Module:
     """Make the configured task for snippets with these shifts."""
     match config.task:
         case "view_synthesis":
+            from depthkit.tasks.view_synthesis import build_view_synthesis
+
             return build_view_synthesis(config.model, config.loss, shifts)
+        case "supervised_pair":
+            from depthkit.tasks.supervised_pair import build_supervised_pair
+
+            return build_supervised_pair(config.model, config.supervised)
+        case "supervised_mono":
+            from depthkit.tasks.supervised_mono import build_supervised_mono
+
+            return build_supervised_mono(config.model, config.supervised)
+        case "shading":
+            from depthkit.tasks.shading import build_shading
+
+            return build_shading(config)
     raise ConfigError(f"unknown task {config.task!r}")

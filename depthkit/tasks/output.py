@@ -15,3 +15,8 @@ class TaskOutput(NamedTuple):
     """Numbers to log, without gradient; those under `health/` tell whether anything is learnt."""
     images: dict[str, Tensor]
     """Pictures to log, without gradient: RGB or one channel, in [0, 1]. (B, 3 or 1, H, W)"""
+    depth: Tensor | None = None
+    """Of tasks that learn metres, when evaluating: predicted depth at the target's size, metres,
+    to be scored without scaling. (B, 1, H, W)"""
+    truth: Tensor | None = None
+    """What `depth` is to be, 0 where unknown; None for the snippet's own depth. (B, 1, H, W)"""

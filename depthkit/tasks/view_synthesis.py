@@ -7,7 +7,6 @@ the loss.
 """
 
 import math
-from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 import torch
@@ -22,10 +21,11 @@ from depthkit.losses.consistency import depth_difference
 from depthkit.losses.masks import Reduced, explainability_loss, reduce_mean, reduce_minimum
 from depthkit.losses.photometric import photometric_error
 from depthkit.losses.smoothness import edge_aware_smoothness, second_order_smoothness
-from depthkit.losses.supervised import baseline_loss, rotation_loss
+from depthkit.losses.motion import baseline_loss, rotation_loss
 from depthkit.models.mono_depth import DispNetS, UNetDepth, build_depth_network
 from depthkit.models.pose_net import EncoderPose, FlowPose, PoseNet, build_pose_network
 from depthkit.tasks.output import TaskOutput
+from depthkit.tasks.precision import full_precision
 
 
 class ViewSynthesis(nn.Module):
@@ -231,11 +231,6 @@ class ViewSynthesis(nn.Module):
             loss = rotation_loss(T_source_target, truth, known)
             terms["rotation"] = self.loss.rotation_weight * loss
         return terms
-
-
-def full_precision(device: torch.device) -> AbstractContextManager:
-    """Keep geometry and losses in 32 bits where the networks run in fewer."""
-    return torch.autocast(device.type, enabled=False)
 
 
 class _Views(NamedTuple):

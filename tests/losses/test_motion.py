@@ -9,7 +9,7 @@ from torch.autograd import gradcheck
 
 from depthkit.errors import ShapeError
 from depthkit.geometry.se3 import motion_from_vector
-from depthkit.losses.supervised import baseline_loss, rotation_loss
+from depthkit.losses.motion import baseline_loss, rotation_loss
 
 
 def motion(*vector: float) -> torch.Tensor:

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Depth of a pair of frames, learnt from known depth and motion [Pinard 2017a].
+
+The truth is scaled to one nominal baseline, so the network learns depth per baseline, whatever the
+direction of motion; at work the known baseline turns that into metres.
+"""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from depthkit.config import ModelConfig, SupervisedConfig
+from depthkit.data.snippet import Snippet
+from depthkit.geometry.projection import size_of
+from depthkit.geometry.warp import resize
+from depthkit.losses.supervised import build_loss
+from depthkit.models.depth_net import FINEST, DepthNet
+from depthkit.tasks.output import TaskOutput
+from depthkit.tasks.precision import full_precision
+
+STANDSTILL = 1e-6  # metres; a shorter baseline is none
+
+
+class Truth(NamedTuple):
+    """What the network should say."""
+
+    depth: Tensor
+    """Metres at the nominal baseline, at most max_depth. (B, 1, H, W)"""
+    known: Tensor
+    """(B, 1, H, W) bool"""
+
+
+class SupervisedPair(nn.Module):
+    """The task; its network is `depth_net`. The snippet's first source is the other frame."""
+
+    def __init__(self, depth_net: DepthNet, supervised: SupervisedConfig) -> None:
+        super().__init__()
+        self.depth_net, self.supervised = depth_net, supervised
+        self.judge = build_loss(supervised.loss)
+
+    def forward(self, snippet: Snippet) -> TaskOutput:
+        """Predict the target's depth at the nominal baseline, and judge each scale."""
+        maps = self.depth_net(snippet.sources[:, 0], snippet.target)
+        with full_precision(snippet.target.device):
+            truth = self.truth(snippet)
+            losses = [
+                self.judge(depth, *shrink(truth, FINEST * 2**level))
+                for level, depth in enumerate(maps)
+            ]
+            weights = self.supervised.scale_weights
+            loss = sum(
+                (w * value for w, value in zip(weights, losses, strict=False)), 0 * losses[0]
+            )
+        terms = {
+            "loss/finest": losses[0].detach(),
+            "health/identity_error": (snippet.target - snippet.sources[:, 0]).abs().mean(),
+        }
+        if self.training:
+            return TaskOutput(loss, terms, self._pictures(snippet, maps[0], truth))
+        depth = self.enlarge(maps[0], size_of(snippet.target))
+        pictures = self._pictures(snippet, maps[0], truth)
+        return TaskOutput(loss, terms, pictures, depth, truth.depth * truth.known)
+
+    def truth(self, snippet: Snippet) -> Truth:
+        """Scale the known depth to the nominal baseline: clip(Z D0 / |t|, 0, max_depth).
+
+        A pair without motion has no finite depth: all of it is max_depth. A pair whose motion is
+        not known has no truth.
+        """
+        farthest = self.supervised.max_depth
+        t = snippet.T_source_target_gt[:, 0, :3, 3].norm(dim=-1)[:, None, None, None]
+        still = t < STANDSTILL
+        scaled = snippet.depth_gt * (self.supervised.nominal_baseline / t.clamp(min=STANDSTILL))
+        depth = torch.where(still, farthest, scaled.clamp(0, farthest))
+        known = snippet.valid & t.isfinite() & ((snippet.depth_gt > 0) | still)
+        return Truth(depth.where(known, torch.zeros_like(depth)), known)
+
+    def enlarge(self, depth: Tensor, size: tuple[int, int]) -> Tensor:
+        """Bring a finest map to the image's size, bilinearly, clipped. (B, 1, h, w) -> (B, 1, H, W)
+
+        A pixel of the map covers FINEST image pixels a side, the last ones perhaps in part.
+        """
+        height, width = depth.shape[-2:]
+        large = resize(depth, (height * FINEST, width * FINEST))
+        return large[..., : size[0], : size[1]].clamp(max=self.supervised.max_depth)
+
+    @torch.no_grad()
+    def _pictures(self, snippet: Snippet, depth: Tensor, truth: Truth) -> dict[str, Tensor]:
+        farthest = self.supervised.max_depth
+        return {
+            "target": snippet.target,
+            "source": snippet.sources[:, 0],
+            "depth": (depth / farthest).clamp(0, 1),
+            "truth": truth.depth / farthest,
+        }
+
+
+def shrink(truth: Truth, step: int) -> tuple[Tensor, Tensor]:
+    """Average the known pixels of each block of step x step pixels; borders may be partial blocks.
+
+    Returns:
+        The means and which blocks hold a known pixel, (B, 1, ceil(H / step), ceil(W / step)) each.
+    """
+    height, width = size_of(truth.depth)
+    filled = (0, -width % step, 0, -height % step)
+    known = F.avg_pool2d(F.pad(truth.known.to(truth.depth.dtype), filled), step)
+    depth = F.avg_pool2d(F.pad(truth.depth * truth.known, filled), step)
+    return depth / known.clamp(min=1 / step**2), known > 0
+
+
+def build_supervised_pair(model: ModelConfig, supervised: SupervisedConfig) -> SupervisedPair:
+    """Make the task from its configuration, with random weights."""
+    return SupervisedPair(DepthNet(model.width), supervised)
