@@ -19,9 +19,9 @@ from depthkit.geometry.se3 import inverse, motion_from_vector
 from depthkit.geometry.warp import Warped, resize, stack_views, warp_to_target
 from depthkit.losses.consistency import depth_difference
 from depthkit.losses.masks import Reduced, explainability_loss, reduce_mean, reduce_minimum
+from depthkit.losses.motion import baseline_loss, rotation_loss
 from depthkit.losses.photometric import photometric_error
 from depthkit.losses.smoothness import edge_aware_smoothness, second_order_smoothness
-from depthkit.losses.motion import baseline_loss, rotation_loss
 from depthkit.models.mono_depth import DispNetS, UNetDepth, build_depth_network
 from depthkit.models.pose_net import EncoderPose, FlowPose, PoseNet, build_pose_network
 from depthkit.tasks.output import TaskOutput
