@@ -182,8 +182,8 @@ _WIDTH_KEYS = ("image_width", "image_Width", "width")
 _HEIGHT_KEYS = ("image_height", "image_Height", "height")
 
 
-class _OpenCvLoader(yaml.SafeLoader):
-    """Safe YAML that also takes OpenCV's matrices as plain mappings."""
+class _OpenCvLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+    """Safe YAML, parsed in C where possible, that also takes OpenCV's matrices as mappings."""
 
 
 _OpenCvLoader.add_constructor(

@@ -15,6 +15,8 @@ from depthkit.errors import DataError
 from depthkit.trajectory import Trajectory, load_tum, save_tum
 
 DEPTH_KINDS = ("metric", "up_to_scale", "none")
+_YamlLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same, ten times faster in C
+
 STAMP_TOLERANCE = 1e-6
 """Seconds a pose's stamp may differ from its frame's; float64 of an epoch time holds 2e-7."""
 
@@ -54,7 +56,7 @@ def write_tables(
 def read_settings(path: Path) -> dict[str, Any]:
     """Read a YAML mapping."""
     try:
-        record = yaml.safe_load(path.read_text(encoding="utf-8"))
+        record = yaml.load(path.read_text(encoding="utf-8"), Loader=_YamlLoader)  # noqa: S506
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise DataError(f"{path}: cannot read: {' '.join(str(error).split())}") from None
     if not isinstance(record, dict):
