@@ -182,13 +182,16 @@ _WIDTH_KEYS = ("image_width", "image_Width", "width")
 _HEIGHT_KEYS = ("image_height", "image_Height", "height")
 
 
-class _OpenCvLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
-    """Safe YAML, parsed in C where possible, that also takes OpenCV's matrices as mappings."""
+_SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same, parsed in C
+
+
+class _OpenCvLoader(_SafeLoader):
+    """Safe YAML that also takes OpenCV's matrices as plain mappings."""
 
 
 _OpenCvLoader.add_constructor(
     "tag:yaml.org,2002:opencv-matrix",
-    lambda loader, node: loader.construct_mapping(node, deep=True),  # type: ignore[arg-type]
+    lambda loader, node: loader.construct_mapping(node, deep=True),
 )
 
 

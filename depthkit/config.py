@@ -311,6 +311,16 @@ class TrainConfig:
             "loss.explainability_weight: needs model.pose: posenet and model.pose_input: snippet",
         )
 
+    @property
+    def single_view(self) -> bool:
+        """Whether the task looks at one frame alone: then no source is read."""
+        return self.task in ("supervised_mono", "shading")
+
+    @property
+    def is_metric(self) -> bool:
+        """Whether what is learnt is in metres: from known depth, or known baselines."""
+        return self.task != "view_synthesis" or self.loss.baseline_weight > 0
+
     def without_encoder_weights(self) -> "TrainConfig":
         """Return the configuration with random encoders: a checkpoint brings its own weights."""
         model = replace(self.model, encoder_weights=None, pose_encoder_weights=None)

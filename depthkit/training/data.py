@@ -2,16 +2,20 @@
 """From a data configuration to the two data sets of a run: what teaches and what is held out."""
 
 from dataclasses import dataclass
+from fnmatch import filter as match_names
 from typing import Any
 
 import numpy as np
 
-from depthkit.config import DataConfig, LossConfig
+from depthkit.config import DataConfig, LossConfig, TrainConfig
 from depthkit.data.augment import Variation
 from depthkit.data.inspect import load_inspection, suggest_shifts
-from depthkit.data.sequence import Sequence, open_dataset
+from depthkit.data.sequence import Dataset, Sequence, open_dataset
 from depthkit.data.snippet import SnippetDataset
 from depthkit.errors import ConfigError, DataError
+
+FOCAL_SPREAD = 1.02
+"""Largest ratio of focal lengths, in pixels, that a pair network may be taught with."""
 
 
 @dataclass(frozen=True)
@@ -23,10 +27,17 @@ class RunData:
     shifts: tuple[int, ...]
     names: tuple[str, ...]
     """Sequences trained on, for the checkpoint."""
+    focal: float
+    """fx of the first training sequence at the size of the networks, pixels."""
 
 
-def open_run_data(config: DataConfig, *, seed: int) -> RunData:
+def open_run_data(config: DataConfig, *, seed: int, single_view: bool = False) -> RunData:
     """Open the sequences, choose the shifts, and hold out what validates.
+
+    Args:
+        config: which data.
+        seed: of the random variation.
+        single_view: the task looks at targets alone; sources are not read.
 
     Where no validation sequence is named, the last targets of each training sequence are held out.
     They may still be sources: depth is never predicted for a source.
@@ -36,11 +47,12 @@ def open_run_data(config: DataConfig, *, seed: int) -> RunData:
         ConfigError: no training sequence.
     """
     dataset = open_dataset(config.root)
-    train_names, val_names = config.train or dataset.train, config.val or dataset.val
+    train_names = _choose_names(config.train, dataset, "train")
+    val_names = _choose_names(config.val, dataset, "val")
     if not train_names:
         raise ConfigError(f"{config.root}: no training sequence; name them in data.train")
     sequences = [dataset.open(name) for name in train_names]
-    shifts = _choose_shifts(config, sequences)
+    shifts = () if single_view else _choose_shifts(config, sequences)
     usable = [_usable(sequence, config.skip_static) for sequence in sequences]
     common: dict[str, Any] = {"shifts": shifts, "size": config.size, "seed": seed}
     if val_names:
@@ -50,9 +62,45 @@ def open_run_data(config: DataConfig, *, seed: int) -> RunData:
         held_out = [_tail(len(sequence), shifts, config.validation_share) for sequence in sequences]
         val = SnippetDataset(sequences, targets=held_out, **common)
         usable = [u & ~held for u, held in zip(usable, held_out, strict=True)]
-    variation = Variation(config.flip, config.colour_jitter, config.zoom)
-    train = SnippetDataset(sequences, targets=usable, variation=variation, **common)
-    return RunData(train, val, shifts, tuple(train_names))
+    variation = Variation(config.flip, config.colour_jitter, config.zoom, config.flip_vertical)
+    common |= {"variation": variation, "random_shift": config.random_shift}
+    train = SnippetDataset(sequences, targets=usable, **common)
+    focal = sequences[0].camera.resized(config.size).fx
+    return RunData(train, val, shifts, tuple(train_names), focal)
+
+
+def check_truth(data: RunData, config: TrainConfig) -> None:
+    """Refuse a task whose truth the data does not hold.
+
+    Raises:
+        DataError: known motions, depths or one focal length are asked for and not there.
+    """
+    if config.task == "view_synthesis":
+        return check_poses(data, config.loss)
+    sequences = [*data.train.sequences, *data.val.sequences]
+    for sequence in sequences:
+        if not sequence.has_depth or sequence.depth_kind != "metric":
+            raise DataError(
+                f"{sequence.name}: task {config.task} learns from metric depth, and there is none "
+                "(depth/, depth_kind: metric); leave it out by data.train and data.val"
+            )
+    if config.task == "supervised_pair":
+        _check_pairs(sequences, config.data.size)
+
+
+def _check_pairs(sequences: list[Sequence], size: tuple[int, int]) -> None:
+    for sequence in sequences:
+        if sequence.poses is None:
+            raise DataError(
+                f"{sequence.name}: a pair needs its known distance, and there is no poses.txt; "
+                "leave it out by data.train and data.val"
+            )
+    focal = [sequence.camera.resized(size).fx for sequence in sequences]
+    if max(focal) > FOCAL_SPREAD * min(focal):
+        raise DataError(
+            f"focal lengths from {min(focal):.1f} to {max(focal):.1f} pixels at {size}: a network "
+            "for pairs has no input for them; train on sequences of one camera"
+        )
 
 
 def check_poses(data: RunData, loss: LossConfig) -> None:
@@ -69,6 +117,23 @@ def check_poses(data: RunData, loss: LossConfig) -> None:
             f"loss.baseline_weight or loss.rotation_weight is set, but none of {list(data.names)} "
             "has poses (poses.txt); prepare them with --poses, or set both weights to 0"
         )
+
+
+def _choose_names(wanted: tuple[str, ...], dataset: Dataset, part: str) -> tuple[str, ...]:
+    """Return sequence names; a glob stands for all of its own part of the split."""
+    names: dict[str, None] = {}  # keeps order, each once
+    for word in wanted or getattr(dataset, part):
+        if not set(word) & set("*?["):
+            names[word] = None
+            continue
+        found = match_names(getattr(dataset, part), word)
+        if not found:
+            raise ConfigError(
+                f"{dataset.root}: no sequence under {part} in split.yaml matches {word!r}; "
+                f"change data.{part}"
+            )
+        names.update(dict.fromkeys(found))
+    return tuple(names)
 
 
 def _choose_shifts(config: DataConfig, sequences: list[Sequence]) -> tuple[int, ...]:

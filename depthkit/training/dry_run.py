@@ -9,7 +9,7 @@ import torch
 from depthkit.config import TrainConfig
 from depthkit.data.snippet import ShuffledBatches, collate
 from depthkit.tasks import build_task
-from depthkit.training.data import check_poses, open_run_data
+from depthkit.training.data import check_truth, open_run_data
 from depthkit.training.device import resolve_device, resolve_precision
 
 
@@ -36,7 +36,7 @@ class DryRun:
             f"{name:12} {n / 1e6:8.2f} M weights" for name, n in self.parameters.items()
         )
         return (
-            f"sequences    {', '.join(self.sequences)}\n"
+            f"sequences    {_some(self.sequences)}\n"
             f"shifts       {list(self.shifts)}\n"
             f"snippets     {self.train_snippets} to train, {self.val_snippets} held out\n"
             f"{networks}\n"
@@ -50,8 +50,8 @@ def describe_run(config: TrainConfig) -> DryRun:
     torch.manual_seed(config.run.seed)
     device = resolve_device(config.run.device)
     precision = resolve_precision(config.run.precision, device)
-    data = open_run_data(config.data, seed=config.run.seed)
-    check_poses(data, config.loss)
+    data = open_run_data(config.data, seed=config.run.seed, single_view=config.single_view)
+    check_truth(data, config)
     task = build_task(config, data.shifts)
     batches = ShuffledBatches(
         len(data.train),
@@ -76,3 +76,9 @@ def describe_run(config: TrainConfig) -> DryRun:
         loss=output.loss.item(),
         seconds=time.perf_counter() - start,
     )
+
+
+def _some(names: tuple[str, ...], shown: int = 5) -> str:
+    """Name the first few of many sequences."""
+    more = f", ... {len(names)} in all" if len(names) > shown else ""
+    return ", ".join(names[:shown]) + more

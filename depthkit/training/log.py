@@ -114,7 +114,7 @@ class RunLog:
     def _show(self, step: int, line: Mapping[str, float]) -> None:
         figures = "  ".join(
             f"{name.removeprefix('loss/')} {line[name]:.4f}"
-            for name in ("loss/total", "val/loss", "val/abs_rel")
+            for name in ("loss/total", "val/loss", "val/abs_rel", "val/mae_m")
             if name in line
         )
         rate = f"{line['images_per_second']:.1f} images/s" if "images_per_second" in line else ""

@@ -4,7 +4,7 @@
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -29,12 +29,13 @@ from depthkit.models.checkpoint import (
     save_checkpoint,
     take,
 )
-from depthkit.strict_yaml import to_mapping, to_yaml
+from depthkit.strict_yaml import config_from_mapping, to_mapping, to_yaml
 from depthkit.tasks import TaskOutput, build_task
-from depthkit.training.data import RunData, check_poses, open_run_data
+from depthkit.training.data import RunData, check_truth, open_run_data
 from depthkit.training.device import build_fabric
 from depthkit.training.health import HealthMonitor
 from depthkit.training.log import RunLog
+from depthkit.training.predict import find_checkpoint
 from depthkit.training.source import source_commit
 from depthkit.training.validation import validate
 
@@ -68,16 +69,19 @@ def train(config: TrainConfig, run: Path, *, resume: bool = False) -> TrainResul
         CheckpointError: nothing to resume from, or a run of another configuration.
     """
     # --- device and data; what is wrong is said here, once, before other processes start ----------
-    fabric = build_fabric(config.run, all_parameters_used=config.loss.scales == 4)
+    fabric = build_fabric(config.run, all_parameters_used=_judges_all_scales(config))
     last, best = (run / "checkpoints" / f"{name}.safetensors" for name in ("last", "best"))
     _check_folder(run, last, resume)
-    data = open_run_data(config.data, seed=config.run.seed)
-    check_poses(data, config.loss)
+    data = open_run_data(config.data, seed=config.run.seed, single_view=config.single_view)
+    check_truth(data, config)
     fabric.launch()
     fabric.seed_everything(config.run.seed, verbose=False)
 
     # --- task and optimiser ----------------------------------------------------------------------
     task = build_task(config, data.shifts).to(memory_format=torch.channels_last)
+    resumes = resume and last.exists()  # a run killed before its first checkpoint begins again
+    if config.model.init is not None and not resumes:
+        _load_start(task, config.model.init)
     optimizer = torch.optim.AdamW(
         task.parameters(),
         lr=config.optimizer.learning_rate,
@@ -89,7 +93,7 @@ def train(config: TrainConfig, run: Path, *, resume: bool = False) -> TrainResul
 
     # --- resume or begin -------------------------------------------------------------------------
     start, best_val_loss = 0, math.inf
-    if resume and last.exists():  # a run killed before its first checkpoint begins again
+    if resumes:
         start, best_val_loss = _restore(last, config, task, optimizer)
     steps = range(start, config.optimizer.steps)
     batches = _loader(data.train, config, fabric, steps)
@@ -159,6 +163,13 @@ def learning_rate(config: OptimizerConfig, step: int) -> float:
         case "cosine":
             return config.learning_rate * (0.01 + 0.99 * (1 + math.cos(math.pi * done)) / 2)
     return config.learning_rate
+
+
+def _judges_all_scales(config: TrainConfig) -> bool:
+    """Tell whether every weight gets a gradient in every step."""
+    if config.task == "supervised_pair":
+        return len(config.supervised.scale_weights) >= 5
+    return config.task == "view_synthesis" and config.loss.scales == 4
 
 
 def _loader(
@@ -267,10 +278,25 @@ def _save(
             "config": to_mapping(config),
             "shifts": list(data.shifts),
             "sequences": list(data.names),
-            "scale": "metric" if config.loss.baseline_weight > 0 else "relative",
+            "scale": "metric" if config.is_metric else "relative",
+            "focal": data.focal,
+            "nominal_baseline": config.supervised.nominal_baseline,
         }
         save_checkpoint(path, tensors, state)
     fabric.barrier()
+
+
+def _load_start(task: torch.nn.Module, init: Path) -> None:
+    """Load the weights of an earlier run of the same task and networks."""
+    path = find_checkpoint(init)
+    tensors, _ = read_checkpoint(path)
+    load_weights(task, take(tensors, "task."), str(path))
+
+
+def _networks(config: TrainConfig) -> TrainConfig:
+    """Leave out where first weights came from: networks are the same whatever they were."""
+    config = config.without_encoder_weights()
+    return replace(config, model=replace(config.model, init=None))
 
 
 def _restore(
@@ -278,9 +304,9 @@ def _restore(
 ) -> tuple[int, float]:
     """Load the run's state; return its step and best validation loss."""
     tensors, state = read_checkpoint(path)
-    then, now = state["config"], to_mapping(config)
+    then = config_from_mapping(TrainConfig, state["config"], str(path))
     for part in ("task", "model"):
-        if then[part] != now[part]:
+        if getattr(_networks(then), part) != getattr(_networks(config), part):
             raise CheckpointError(
                 f"{path}: holds another {part}; resume with the run's own config.yaml"
             )
