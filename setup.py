@@ -22,6 +22,7 @@ TRAIN = [
 ]
 EVALUATE = ["matplotlib>=3.8"]
 EVO = ["evo>=1.30"]
+SYNTH = ["moderngl>=5.12,<6", "embreex>=4.4"]
 RERUN = ["rerun-sdk>=0.20"]
 DEV = ["pytest>=8", "pytest-xdist>=3.5", "ruff>=0.9", "mypy>=1.11", "types-PyYAML", "pre-commit"]
 
@@ -57,15 +58,17 @@ setup(
     maintainer_email="maintainers@depthkit.example",
     python_requires=">=3.10",
     packages=find_packages(include=[NAME, f"{NAME}.*"]),
+    package_data={NAME: ["synth/shaders/*", "weights/*"]},
     data_files=share_files(),
     install_requires=CORE,
     extras_require={
         "train": TRAIN,
         "evaluate": EVALUATE,
         "evo": EVO,
+        "synth": SYNTH,
         "rerun": RERUN,
-        "all": TRAIN + EVO + RERUN,
-        "dev": DEV + EVO,
+        "all": TRAIN + EVO + SYNTH + RERUN,
+        "dev": DEV + EVO + SYNTH,
     },
     entry_points={"console_scripts": [f"{NAME} = {NAME}.cli:main"]},
     zip_safe=False,

@@ -32,6 +32,8 @@ PACKAGES = (
     Package("tensorboard", "tensorboard", "train"),
     Package("matplotlib", "matplotlib", "evaluate"),
     Package("evo", "evo", "evo"),
+    Package("moderngl", "moderngl", "synth"),
+    Package("embreex", "embreex", "synth"),
     Package("rerun", "rerun-sdk", "rerun"),
 )
 

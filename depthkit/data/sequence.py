@@ -2,8 +2,8 @@
 """The sequence folder: the one format between every source of frames and training.
 
 `camera.yaml`, `frames/%06d.jpg|png`, `times.txt`, and where known `poses.txt` (TUM rows),
-`depth/%06d.png` (uint16 / depth_scale metres, 0 = unknown) and `valid.png`. A data set is a folder
-of these and `split.yaml`.
+`depth/%06d.png` (uint16 / depth_scale metres, 0 = unknown) and `valid.png`; of synthetic worlds also
+the maps of `truth.py`. A data set is a folder of these and `split.yaml`.
 """
 
 import math
@@ -39,6 +39,7 @@ from depthkit.data.image_io import (
     read_uint16,
     write_atomic,
 )
+from depthkit.data.truth import FrameTruth, read_truth, write_truth
 from depthkit.errors import DataError
 
 SPLITS = ("train", "val", "test")
@@ -84,6 +85,10 @@ class Sequence:
         raw = read_uint16(self.depth_path(i))
         _check_size(raw, self.camera, self.depth_path(i))
         return raw.astype(np.float32) / np.float32(self.depth_scale)
+
+    def read_truth(self, i: int) -> FrameTruth:
+        """Read what else is known of frame i: flow, occlusion, ids, moving."""
+        return read_truth(self.root, self.frames[i].stem)
 
     def read_valid(self) -> np.ndarray | None:
         """Read which pixels are image at all, None when all are. (H, W) bool"""
@@ -262,6 +267,7 @@ class SequenceWriter:
         time: float,
         T_world_cam: np.ndarray | None = None,
         depth: np.ndarray | None = None,
+        truth: FrameTruth | None = None,
     ) -> None:
         """Append one frame.
 
@@ -270,6 +276,7 @@ class SequenceWriter:
             time: seconds, later than the last one.
             T_world_cam: pose where known. (4, 4)
             depth: metres, 0 = unknown; for all frames or for none. (H, W)
+            truth: what else is known of it.
         """
         name = f"{len(self.times):06d}"
         _check_size(rgb_uint8, self.camera, self.path / "frames" / name)
@@ -282,6 +289,8 @@ class SequenceWriter:
         if depth is not None:
             make_folder(self.partial / "depth")
             write_depth(self.partial / "depth" / f"{name}.png", depth, self.depth_scale)
+        if truth is not None:
+            write_truth(self.partial, name, truth)
         self.times.append(float(time))
         self.poses.append(T_world_cam)
 

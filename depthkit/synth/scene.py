@@ -2,7 +2,8 @@
 """A synthetic scene: meshes, textures, poses over time, a camera on its way, light. Numpy alone.
 
 Both renderers take this record. Time is counted in frames and may be fractional (motion blur).
-Axes of the world and of every camera: x right, y down, z forward. A texture repeats each unit of uv.
+Axes of world and cameras: x right, y down, z forward. A texture repeats each unit of uv and holds
+display values: what white light of brightness 1 makes of it.
 """
 
 from collections.abc import Callable
@@ -26,7 +27,7 @@ class Mesh:
     faces: np.ndarray
     """Vertex numbers of each triangle. (F, 3) int32"""
     normals: np.ndarray
-    """Unit normals for shading, of either sign: they are turned towards the camera. (V, 3) float32"""
+    """Unit normals of either sign: they are turned towards the camera. (V, 3) float32"""
     uv: np.ndarray
     """Texture coordinates. (V, 2) float32"""
 

@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Many scenes of one world into a data set: seeded, over several processes, restartable."""
+
+import multiprocessing
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from depthkit.data.folder import read_settings
+from depthkit.data.sequence import read_split, write_split
+from depthkit.errors import ConfigError, DataError
+from depthkit.strict_yaml import load_config, to_mapping
+from depthkit.synth.render import Backend, Renderer, open_renderer
+from depthkit.synth.scene import Scene
+from depthkit.synth.write import CameraFaults, write_scene
+
+SEEDS_APART = 1_000_000  # scene i of seed s is drawn from s * SEEDS_APART + i
+
+
+@dataclass(frozen=True)
+class World:
+    """One kind of scene."""
+
+    options: type
+    """Dataclass of what may happen in a scene."""
+    make: Callable[..., Scene]
+    depth_range: float
+    """Deepest value stored, metres."""
+
+
+def find_world(name: str) -> World:
+    """Return a world by its name.
+
+    Raises:
+        ConfigError: there is no such world.
+    """
+    match name:
+        case "stillbox":
+            from depthkit.synth import stillbox
+
+            make, depth = stillbox.make_stillbox_scene, stillbox.DEPTH_RANGE
+            return World(stillbox.StillboxOptions, make, depth)
+        case "street":
+            from depthkit.synth import street
+
+            return World(street.StreetOptions, street.make_street_scene, street.DEPTH_RANGE)
+        case "colon":
+            from depthkit.synth import colon
+
+            return World(colon.ColonOptions, colon.make_colon_scene, colon.DEPTH_RANGE)
+    raise ConfigError(f"unknown world {name!r}; choose from stillbox, street, colon")
+
+
+@dataclass(frozen=True)
+class SynthPlan:
+    """What to make and where."""
+
+    world: str
+    out: Path
+    scenes: int
+    frames: int
+    size: tuple[int, int]
+    seed: int = 0
+    words: tuple[str, ...] = ()
+    """`key=value` differences from the world's options."""
+    faults: CameraFaults = field(default_factory=CameraFaults)
+    split: Literal["train", "val", "test"] = "train"
+    name: str = ""
+    """Sequences are called NAME_00000 and so on; the world's name when empty."""
+    truth: bool = True
+    """Write flow, occlusion, ids and moving beside depth and poses."""
+    backend: Backend = "auto"
+    workers: int = 1
+
+    def __post_init__(self) -> None:
+        self.options()  # what is wrong with the words is said now
+        if self.scenes < 1 or self.frames < 1:
+            raise ConfigError(
+                f"scenes and frames: 1 or more each, got {self.scenes} and {self.frames}"
+            )
+        if min(self.size) < 16:
+            raise ConfigError(f"size: 16 pixels a side or more, got {self.size}")
+
+    def scene_name(self, i: int) -> str:
+        """Return the folder name of scene i."""
+        return f"{self.name or self.world}_{i:05d}"
+
+    def options(self) -> Any:
+        """Return the world's options."""
+        return load_config(find_world(self.world).options, None, self.words)
+
+    def source(self, i: int) -> dict[str, Any]:
+        """Return what camera.yaml says of scene i: enough to make it again."""
+        return {
+            "synthetic": self.world,
+            "seed": self.seed * SEEDS_APART + i,
+            "frames": self.frames,
+            "options": to_mapping(self.options()),
+            "faults": to_mapping(self.faults),
+        }
+
+
+def generate(plan: SynthPlan, advance: Callable[[int], None]) -> list[str]:
+    """Make the scenes that are not there yet and add all to split.yaml.
+
+    Args:
+        plan: what to make.
+        advance: called with the number of scenes finished since the last call.
+
+    Returns:
+        The names of the sequences.
+
+    Raises:
+        DataError: a folder of that name holds something else.
+        EngineError: no renderer can be opened.
+    """
+    open_renderer(plan.backend)  # what is wrong is said once, here
+    names = [plan.scene_name(i) for i in range(plan.scenes)]
+    todo = [i for i in range(plan.scenes) if not _is_there(plan, i)]
+    advance(plan.scenes - len(todo))
+    plan.out.mkdir(parents=True, exist_ok=True)
+    if plan.workers == 1 or len(todo) < 2:
+        renderer = open_renderer(plan.backend)
+        for i in todo:
+            _make(plan, i, renderer)
+            advance(1)
+    else:
+        _make_parallel(plan, todo, advance)
+    split = {part: [n for n in old if n not in names] for part, old in read_split(plan.out).items()}
+    split[plan.split] += names
+    write_split(plan.out, **split)
+    return names
+
+
+def _is_there(plan: SynthPlan, i: int) -> bool:
+    path = plan.out / plan.scene_name(i)
+    if not path.exists():
+        return False
+    known = read_settings(path / "camera.yaml").get("source")
+    if known != plan.source(i):
+        raise DataError(
+            f"{path}: holds another scene (seed, frames or options differ); use --name or --out "
+            "for another place"
+        )
+    return True
+
+
+def _make(plan: SynthPlan, i: int, renderer: Renderer) -> None:
+    world, source = find_world(plan.world), plan.source(i)
+    scene = world.make(plan.options(), source["seed"], frames=plan.frames, size=plan.size)
+    write_scene(
+        plan.out / plan.scene_name(i),
+        scene,
+        renderer,
+        depth_range=world.depth_range,
+        seed=source["seed"],
+        faults=plan.faults,
+        source=source,
+        truth=plan.truth,
+    )
+
+
+_renderer: Renderer | None = None  # of a worker process
+
+
+def _open(backend: Backend) -> None:
+    global _renderer
+    _renderer = open_renderer(backend)
+
+
+def _work(plan: SynthPlan, i: int) -> None:
+    if _renderer is None:
+        raise RuntimeError("a worker makes no scenes before it has a renderer")
+    _make(plan, i, _renderer)
+
+
+def _make_parallel(plan: SynthPlan, todo: list[int], advance: Callable[[int], None]) -> None:
+    """Spread scenes over processes, a few in flight. Spawned: GPU drivers do not survive a fork."""
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(plan.workers, context, initializer=_open, initargs=(plan.backend,))
+    pending: set[Future[None]] = set()
+    try:
+        for i in todo:
+            pending.add(pool.submit(_work, plan, i))
+            if len(pending) >= 4 * plan.workers:
+                pending = _collect(pending, advance)
+        while pending:
+            pending = _collect(pending, advance)
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _collect(pending: "set[Future[None]]", advance: Callable[[int], None]) -> "set[Future[None]]":
+    done, rest = wait(pending, return_when=FIRST_COMPLETED)
+    for future in done:
+        future.result()
+    advance(len(done))
+    return rest
