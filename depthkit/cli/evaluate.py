@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`depthkit evaluate depth|odometry`: score predictions against the truth, honestly."""
+"""`depthkit evaluate depth|odometry|model`: score predictions against the truth, honestly."""
 
 import argparse
+from pathlib import Path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the two scores and their options."""
-    kinds = parser.add_subparsers(dest="kind", required=True, metavar="depth|odometry")
+    """Declare the scores and their options."""
+    kinds = parser.add_subparsers(dest="kind", required=True, metavar="depth|odometry|model")
     depth = kinds.add_parser(
         "depth",
         help="folders of depth maps",
@@ -24,6 +25,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     _add_odometry(odometry)
     _add_common(odometry)
+    model = kinds.add_parser(
+        "model",
+        help="a trained model, on sequence folders with depth",
+        description="Infer and score in one go. A network that sees single frames is scored frame "
+        "by frame; a pair network over displacements (0.25 to 4 times its nominal baseline unless "
+        "asked otherwise) with the sequence's own poses, beside the classical answer (OpenCV DIS "
+        "flow and the same poses, triangulated) and the best constant depth.",
+    )
+    _add_model(model)
+    _add_common(model)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -32,6 +43,10 @@ def run(args: argparse.Namespace) -> None:
         from depthkit.cli.evaluate_depth import run_depth
 
         run_depth(args)
+    elif args.kind == "model":
+        from depthkit.cli.evaluate_model import run_model
+
+        run_model(args)
     else:
         from depthkit.cli.evaluate_odometry import run_odometry
 
@@ -41,15 +56,60 @@ def run(args: argparse.Namespace) -> None:
 def _add_depth(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pred", required=True, metavar="DIR", help="predicted depth")
     parser.add_argument("--gt", required=True, metavar="DIR", help="true depth, 0 = unknown")
+    _add_align(parser)
+    parser.add_argument(
+        "--crop", choices=("none", "garg"), default="none", help="region to score (default: none)"
+    )
+    _add_range(parser)
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "model",
+        metavar="MODEL",
+        type=Path,
+        help="run folder, checkpoint, or a shipped model's name",
+    )
+    parser.add_argument(
+        "sequences",
+        metavar="SEQUENCE_DIR",
+        type=Path,
+        nargs="+",
+        help="sequence folders, or a data set folder for its test sequences (val if it has none)",
+    )
+    pairs = parser.add_mutually_exclusive_group()
+    pairs.add_argument(
+        "--baseline",
+        type=_metres,
+        action="append",
+        metavar="M",
+        help="pairs: metres between the two cameras; may be repeated for a table",
+    )
+    pairs.add_argument(
+        "--shift",
+        type=int,
+        action="append",
+        metavar="N",
+        help="pairs: frames from target to source, -3 for three earlier; may be repeated",
+    )
+    _add_align(parser)
+    _add_range(parser)
+    parser.add_argument(
+        "--every", type=_count, default=1, metavar="N", help="score every n-th frame (default: 1)"
+    )
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"))
+
+
+def _add_align(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--align",
         choices=("none", "median"),
         default="none",
         help="median: scale each image by its median ratio, for relative depth (default: none)",
     )
-    parser.add_argument(
-        "--crop", choices=("none", "garg"), default="none", help="region to score (default: none)"
-    )
+
+
+def _add_range(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--min-depth",
         type=float,
@@ -100,3 +160,16 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--report", metavar="DIR", help="write report.html and its pictures here")
     parser.add_argument("--force", action="store_true", help="write into a folder that has files")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected 1 or more, got {text!r}")
+    return int(text)
+
+
+def _metres(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected metres above 0, got {text!r}")
+    return value
