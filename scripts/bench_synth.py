@@ -3,7 +3,8 @@
 """Frames per second of both renderers on one core, with 2x2 anti-aliasing and all truth, as JSON.
 
 The anchor of each row is the ray renderer on the same frames. Seconds are this process's own CPU
-time, so that other programs disturb less; set OMP_NUM_THREADS=1. --scenes loads many scenes and reports memory growth.
+time, so that other programs disturb less; set OMP_NUM_THREADS=1. --scenes N also loads N scenes and
+reports memory.
 """
 
 import argparse

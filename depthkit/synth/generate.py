@@ -80,6 +80,8 @@ class SynthPlan:
             raise ConfigError(
                 f"scenes and frames: 1 or more each, got {self.scenes} and {self.frames}"
             )
+        if self.workers < 1:
+            raise ConfigError(f"workers: 1 or more, got {self.workers}")
         if min(self.size) < 16:
             raise ConfigError(f"size: 16 pixels a side or more, got {self.size}")
 

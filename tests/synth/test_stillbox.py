@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Still Box scenes: seeded, free of collisions, as their options say."""
+
+import numpy as np
+import pytest
+
+from depthkit.errors import ConfigError
+from depthkit.rigid import inverse, log_so3
+from depthkit.synth.render import open_renderer
+from depthkit.synth.stillbox import StillboxOptions, make_stillbox_scene
+
+SIZE = (48, 64)
+
+
+def scene(seed: int = 0, frames: int = 10, **options):
+    return make_stillbox_scene(StillboxOptions(**options), seed, frames=frames, size=SIZE)
+
+
+def test_same_seed_same_scene_another_seed_another():
+    """Everything random follows from the seed."""
+    one, two, other = scene(3), scene(3), scene(4)
+    np.testing.assert_array_equal(one.T_world_cam, two.T_world_cam)
+    np.testing.assert_array_equal(one.textures, two.textures)
+    for a, b in zip(one.bodies, two.bodies, strict=True):
+        np.testing.assert_array_equal(a.mesh.vertices, b.mesh.vertices)
+    assert np.abs(one.T_world_cam - other.T_world_cam).max() > 0.1
+
+
+def test_flight_is_straight_even_and_without_rotation():
+    """Neighbouring frames lie one step apart, on a line, with one and the same orientation."""
+    poses = scene(5, step=(0.1, 0.1)).T_world_cam
+    steps = np.diff(poses[:, :3, 3], axis=0)
+    assert np.linalg.norm(steps, axis=1) == pytest.approx(0.1)
+    assert np.abs(steps - steps[0]).max() < 1e-12
+    assert np.abs(poses[:, :3, :3] - poses[0, :3, :3]).max() < 1e-12
+
+
+def test_rotation_option_turns_the_camera_smoothly():
+    """Rates stay within the option (three axes, and the wave on top) and change little."""
+    poses = scene(6, frames=40, rotation=2.0).T_world_cam
+    turns = log_so3((inverse(poses[:-1]) @ poses[1:])[:, :3, :3])
+    rate = np.degrees(np.linalg.norm(turns, axis=1))
+    assert 0.2 < rate.max() < 2.0 * np.sqrt(3) * 1.4 + 0.1
+    assert np.degrees(np.abs(np.diff(turns, axis=0)).max()) < 0.5
+
+
+def test_at_least_twenty_solids_and_f_is_half_the_width():
+    """The room and 20 or more; 90 degrees make f = W / 2."""
+    made = scene(7)
+    assert 21 <= len(made.bodies) <= 33
+    assert made.camera.fx == pytest.approx(32) and made.camera.fy == made.camera.fx
+    assert made.camera.cx == 31.5 and made.camera.cy == 23.5
+
+
+def test_camera_keeps_clear_of_all_surfaces():
+    """Nothing comes nearer than half a metre and no ray leaves the room."""
+    renderer = open_renderer("ray")
+    for seed in range(12):
+        made = scene(seed, moving=0.5)
+        renderer.load(made)
+        for t in (0, 9):
+            depth = renderer.render(t).depth
+            assert depth.min() > 0.3 and (depth > 0).all()
+
+
+def test_moving_solids_are_as_many_as_asked():
+    """Share 0 moves none, share 1 all but the room."""
+    assert len(scene(1).moving_ids) == 0
+    made = scene(1, moving=1.0)
+    assert len(made.moving_ids) == len(made.bodies) - 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"room": (5.0, 2.0)}, "room"),
+        ({"objects": (0, 3)}, "objects"),
+        ({"field_of_view": 180.0}, "field_of_view"),
+        ({"moving": 1.5}, "moving"),
+        ({"step": (0.0, 0.1)}, "step"),
+    ],
+)
+def test_impossible_options_are_refused(options, message):
+    """One line that names the option."""
+    with pytest.raises(ConfigError, match=message):
+        StillboxOptions(**options)
