@@ -303,7 +303,8 @@ class TrainConfig:
         _require(
             self.optimizer.batch_size % self.run.devices == 0,
             f"optimizer.batch_size: {self.optimizer.batch_size} does not divide over "
-            f"{self.run.devices} processes (run.devices)",
+            f"{self.run.devices} processes (run.devices); "
+            f"set optimizer.batch_size to a multiple of {self.run.devices}",
         )
         explains = self.loss.explainability_weight > 0
         _require(
@@ -320,6 +321,10 @@ class TrainConfig:
     def is_metric(self) -> bool:
         """Whether what is learnt is in metres: from known depth, or known baselines."""
         return self.task != "view_synthesis" or self.loss.baseline_weight > 0
+
+    def networks(self) -> tuple[str, ModelConfig]:
+        """Return what a checkpoint's weights must fit: wherever the first ones came from."""
+        return self.task, replace(self.without_encoder_weights().model, init=None)
 
     def without_encoder_weights(self) -> "TrainConfig":
         """Return the configuration with random encoders: a checkpoint brings its own weights."""

@@ -62,6 +62,23 @@ def config_from_mapping(schema: type[T], tree: Mapping[str, Any], source: str) -
     return _Builder(source, ()).build(schema, tree)
 
 
+def override(config: T, words: Sequence[str], source: str) -> T:
+    """Return a configuration changed by `key.sub=value` words.
+
+    Args:
+        config: what to change.
+        words: as `load_config` takes them.
+        source: what to name in errors.
+
+    Raises:
+        ConfigError: a key or value does not fit the schema.
+    """
+    tree = to_mapping(config)
+    for text in words:
+        tree = _merge(tree, _parse_override(text)[1])
+    return _Builder(source, ()).build(type(config), tree)
+
+
 def read_mapping(path: Path) -> dict[str, Any]:
     """Read a YAML file whose top is a mapping; scalars stay text until their type is known."""
     try:

@@ -16,7 +16,7 @@ from depthkit.evaluation.baselines import constant_depth, constant_motion, mean_
 from depthkit.evaluation.depth import DepthProtocol, DepthReport, score_depth
 from depthkit.evaluation.odometry import OdometryScore, score_odometry
 from depthkit.rigid import inverse
-from depthkit.training.predict import Predictor, load_predictor
+from depthkit.training.predict import Predictor, load_single_view
 from depthkit.trajectory import Trajectory
 
 
@@ -83,7 +83,7 @@ def score_demo(out: Path, config: TrainConfig) -> DemoResult:
     """
     dataset = open_dataset(config.data.root)
     test = tuple(dataset.open(name) for name in dataset.test)
-    trained = load_predictor(out / "run")
+    trained = load_single_view(out / "run")
     untrained = untrained_predictor(config, trained.shifts)
     before, after = _score_depth(untrained.depth, test), _score_depth(trained.depth, test)
     truths = [flight.read_depth(i) for flight in test for i in range(len(flight))]

@@ -104,9 +104,9 @@ def run(args: argparse.Namespace) -> None:
     from rich.console import Console
 
     from depthkit.training.device import resolve_device
-    from depthkit.training.predict import load_predictor
+    from depthkit.training.predict import load_single_view
 
-    predictor = load_predictor(args.model, device=resolve_device(args.device))
+    predictor = load_single_view(args.model, device=resolve_device(args.device))
     console = Console(stderr=True)
     for note in (*stream.notes, *_notes(predictor, wanted, args.every)):
         console.print(f"note: {note}", highlight=False, soft_wrap=True)

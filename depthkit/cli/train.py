@@ -6,6 +6,10 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from depthkit.config import TrainConfig
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,17 +53,14 @@ def run(args: argparse.Namespace) -> None:
         raise ConfigError("no configuration file; give one (see configs/) or --resume --run DIR")
     config = load_config(TrainConfig, path, args.set)
     if args.dry_run:
-        from depthkit.training.dry_run import describe_run
-
-        report = describe_run(config)
-        print(json.dumps(asdict(report)) if args.json else report.as_text())
+        _describe(config, as_json=args.json)
         return
     if args.run is None:
         raise ConfigError("no run folder; give --run DIR")
+    from depthkit.training.curriculum import train_stages
     from depthkit.training.device import is_first_process
-    from depthkit.training.loop import train
 
-    result = train(config, args.run, resume=args.resume)
+    result = train_stages(config, args.run, resume=args.resume)
     if not is_first_process():
         return
     if args.json:
@@ -68,3 +69,19 @@ def run(args: argparse.Namespace) -> None:
         how = "complete already" if result.loss is None else f"loss {result.loss:.4f}"
         print(f"{result.steps} steps, {how}; checkpoint {result.last}")
         print(f"next: depthkit infer {args.run} SOURCE --out DIR", file=sys.stderr)
+
+
+def _describe(config: "TrainConfig", *, as_json: bool) -> None:
+    """Print what the run, or each of its stages, would be."""
+    from depthkit.training.curriculum import stage_configs
+    from depthkit.training.dry_run import describe_run
+
+    reports = [describe_run(stage) for stage in stage_configs(config)]
+    if as_json:
+        found = [asdict(report) for report in reports]
+        print(json.dumps({"stages": found} if config.stages else found[0]))
+        return
+    for k, report in enumerate(reports, 1):
+        if config.stages:
+            print(f"stage {k} of {len(reports)}: {' '.join(config.stages[k - 1])}")
+        print(report.as_text())

@@ -8,6 +8,7 @@ the pixels that count: 0 where there is none, with a gradient of zeros.
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from depthkit.errors import ConfigError, check_shape
@@ -104,6 +105,29 @@ LOSSES: dict[str, RegressionLoss] = {
     "scale_invariant": scale_invariant_loss,
     "gradient": gradient_loss,
 }
+
+
+def shrink_known(depth: Tensor, known: Tensor, step: int) -> tuple[Tensor, Tensor]:
+    """Average the known pixels of each block of step x step pixels.
+
+    Args:
+        depth: metres; anything where unknown. (B, 1, H, W)
+        known: (B, 1, H, W) bool
+        step: pixels; blocks at the right and lower border may be partial.
+
+    Returns:
+        The means, 0 without a known pixel, and which blocks hold one, (B, 1, h, w) each with
+        h = ceil(H / step), w = ceil(W / step).
+    """
+    check_shape("shrink_known: depth", depth, "B 1 H W")
+    check_shape("shrink_known: known", known, " ".join(map(str, depth.shape)))
+    if step == 1:
+        return depth.where(known, torch.zeros_like(depth)), known
+    height, width = depth.shape[-2:]
+    filled = (0, -width % step, 0, -height % step)
+    share = F.avg_pool2d(F.pad(known.to(depth.dtype), filled), step)
+    total = F.avg_pool2d(F.pad(depth.where(known, torch.zeros_like(depth)), filled), step)
+    return total / share.clamp(min=1 / step**2), share > 0
 
 
 def _error(pred: Tensor, truth: Tensor, valid: Tensor) -> Tensor:

@@ -8,14 +8,13 @@ direction of motion; at work the known baseline turns that into metres.
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from depthkit.config import ModelConfig, SupervisedConfig
 from depthkit.data.snippet import Snippet
 from depthkit.geometry.projection import size_of
 from depthkit.geometry.warp import resize
-from depthkit.losses.supervised import build_loss
+from depthkit.losses.supervised import build_loss, shrink_known
 from depthkit.models.depth_net import FINEST, DepthNet
 from depthkit.tasks.output import TaskOutput
 from depthkit.tasks.precision import full_precision
@@ -46,7 +45,7 @@ class SupervisedPair(nn.Module):
         with full_precision(snippet.target.device):
             truth = self.truth(snippet)
             losses = [
-                self.judge(depth, *shrink(truth, FINEST * 2**level))
+                self.judge(depth, *shrink_known(*truth, FINEST * 2**level))
                 for level, depth in enumerate(maps)
             ]
             weights = self.supervised.scale_weights
@@ -95,19 +94,6 @@ class SupervisedPair(nn.Module):
             "depth": (depth / farthest).clamp(0, 1),
             "truth": truth.depth / farthest,
         }
-
-
-def shrink(truth: Truth, step: int) -> tuple[Tensor, Tensor]:
-    """Average the known pixels of each block of step x step pixels; borders may be partial blocks.
-
-    Returns:
-        The means and which blocks hold a known pixel, (B, 1, ceil(H / step), ceil(W / step)) each.
-    """
-    height, width = size_of(truth.depth)
-    filled = (0, -width % step, 0, -height % step)
-    known = F.avg_pool2d(F.pad(truth.known.to(truth.depth.dtype), filled), step)
-    depth = F.avg_pool2d(F.pad(truth.depth * truth.known, filled), step)
-    return depth / known.clamp(min=1 / step**2), known > 0
 
 
 def build_supervised_pair(model: ModelConfig, supervised: SupervisedConfig) -> SupervisedPair:

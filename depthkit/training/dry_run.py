@@ -2,7 +2,7 @@
 """What a run would be: data found, networks and their sizes, one batch tried."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -11,6 +11,7 @@ from depthkit.data.snippet import ShuffledBatches, collate
 from depthkit.tasks import build_task
 from depthkit.training.data import check_truth, open_run_data
 from depthkit.training.device import resolve_device, resolve_precision
+from depthkit.training.predict import load_start
 
 
 @dataclass(frozen=True)
@@ -25,9 +26,9 @@ class DryRun:
     """Trainable weights of each network."""
     device: str
     precision: str
-    loss: float
-    """Of one batch, before any step."""
-    seconds: float
+    loss: float | None = None
+    """Of one batch, before any step; None where none was tried."""
+    seconds: float | None = None
     """Of that batch: forward and backward on the CPU in 32 bits, cold."""
 
     def as_text(self) -> str:
@@ -41,29 +42,32 @@ class DryRun:
             f"snippets     {self.train_snippets} to train, {self.val_snippets} held out\n"
             f"{networks}\n"
             f"device       {self.device}, {self.precision}\n"
-            f"first batch  loss {self.loss:.4f}, {self.seconds:.1f} s on the CPU in 32 bits"
+            f"first batch  {self._tried()}"
         )
 
+    def _tried(self) -> str:
+        if self.loss is None:
+            return "not tried"
+        return f"loss {self.loss:.4f}, {self.seconds:.1f} s on the CPU in 32 bits"
 
-def describe_run(config: TrainConfig) -> DryRun:
-    """Build everything a run needs, try one batch, and write nothing."""
+
+def describe_run(config: TrainConfig, *, tries: bool = True) -> DryRun:
+    """Build everything a run needs, try one batch if asked to, and write nothing."""
     torch.manual_seed(config.run.seed)
     device = resolve_device(config.run.device)
     precision = resolve_precision(config.run.precision, device)
     data = open_run_data(config.data, seed=config.run.seed, single_view=config.single_view)
     check_truth(data, config)
     task = build_task(config, data.shifts)
+    if config.model.init is not None:
+        load_start(task, config.model.init)
     batches = ShuffledBatches(
         len(data.train),
         batch_size=config.optimizer.batch_size,
         steps=range(1),
         seed=config.run.seed,
     )
-    snippet = collate([data.train[item] for item in next(iter(batches))])
-    start = time.perf_counter()
-    output = task(snippet)
-    output.loss.backward()
-    return DryRun(
+    found = DryRun(
         sequences=data.names,
         shifts=data.shifts,
         train_snippets=len(data.train),
@@ -73,9 +77,14 @@ def describe_run(config: TrainConfig) -> DryRun:
         },
         device=device,
         precision=precision,
-        loss=output.loss.item(),
-        seconds=time.perf_counter() - start,
     )
+    if not tries:
+        return found
+    snippet = collate([data.train[item] for item in next(iter(batches))])
+    start = time.perf_counter()
+    output = task(snippet)
+    output.loss.backward()
+    return replace(found, loss=output.loss.item(), seconds=time.perf_counter() - start)
 
 
 def _some(names: tuple[str, ...], shown: int = 5) -> str:

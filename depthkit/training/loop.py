@@ -4,7 +4,7 @@
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -35,7 +35,7 @@ from depthkit.training.data import RunData, check_truth, open_run_data
 from depthkit.training.device import build_fabric
 from depthkit.training.health import HealthMonitor
 from depthkit.training.log import RunLog
-from depthkit.training.predict import find_checkpoint
+from depthkit.training.predict import load_start
 from depthkit.training.source import source_commit
 from depthkit.training.validation import validate
 
@@ -81,7 +81,7 @@ def train(config: TrainConfig, run: Path, *, resume: bool = False) -> TrainResul
     task = build_task(config, data.shifts).to(memory_format=torch.channels_last)
     resumes = resume and last.exists()  # a run killed before its first checkpoint begins again
     if config.model.init is not None and not resumes:
-        _load_start(task, config.model.init)
+        load_start(task, config.model.init)
     optimizer = torch.optim.AdamW(
         task.parameters(),
         lr=config.optimizer.learning_rate,
@@ -99,7 +99,7 @@ def train(config: TrainConfig, run: Path, *, resume: bool = False) -> TrainResul
     batches = _loader(data.train, config, fabric, steps)
     health = HealthMonitor()
     if fabric.is_global_zero and not resume:
-        _write_config(run, config)
+        write_config(run, config)
     fabric.barrier()
 
     # --- the loop --------------------------------------------------------------------------------
@@ -248,7 +248,8 @@ def _check_folder(run: Path, last: Path, resume: bool) -> None:
         )
 
 
-def _write_config(run: Path, config: TrainConfig) -> None:
+def write_config(run: Path, config: TrainConfig) -> None:
+    """Keep the resolved configuration in the run folder."""
     run.mkdir(parents=True, exist_ok=True)
     partial = run / ".config.yaml.partial"
     partial.write_text(to_yaml(config), encoding="utf-8")
@@ -286,27 +287,14 @@ def _save(
     fabric.barrier()
 
 
-def _load_start(task: torch.nn.Module, init: Path) -> None:
-    """Load the weights of an earlier run of the same task and networks."""
-    path = find_checkpoint(init)
-    tensors, _ = read_checkpoint(path)
-    load_weights(task, take(tensors, "task."), str(path))
-
-
-def _networks(config: TrainConfig) -> TrainConfig:
-    """Leave out where first weights came from: networks are the same whatever they were."""
-    config = config.without_encoder_weights()
-    return replace(config, model=replace(config.model, init=None))
-
-
 def _restore(
     path: Path, config: TrainConfig, task: torch.nn.Module, optimizer: torch.optim.Optimizer
 ) -> tuple[int, float]:
     """Load the run's state; return its step and best validation loss."""
     tensors, state = read_checkpoint(path)
     then = config_from_mapping(TrainConfig, state["config"], str(path))
-    for part in ("task", "model"):
-        if getattr(_networks(then), part) != getattr(_networks(config), part):
+    for part, was, now in zip(("task", "model"), then.networks(), config.networks(), strict=True):
+        if was != now:
             raise CheckpointError(
                 f"{path}: holds another {part}; resume with the run's own config.yaml"
             )

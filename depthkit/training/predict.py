@@ -7,22 +7,28 @@ from typing import Literal
 import cv2
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+import depthkit
 from depthkit.config import TrainConfig
 from depthkit.errors import CheckpointError, EngineError
 from depthkit.models.checkpoint import load_weights, read_checkpoint, take
 from depthkit.strict_yaml import config_from_mapping
 from depthkit.tasks import build_task
+from depthkit.tasks.supervised_pair import SupervisedPair
 from depthkit.tasks.view_synthesis import ViewSynthesis
+from depthkit.training.predict_pair import PairPredictor, to_tensor
+
+LAST = "last.safetensors"
+SHIPPED = Path(depthkit.__file__).parent / "weights"
 
 
 class Predictor:
-    """A trained view-synthesis task: depth of a frame, motion of a pair."""
+    """A trained task of single frames: depth of a frame and, if it learnt any, motion of a pair."""
 
     def __init__(
         self,
-        task: ViewSynthesis,
+        task: nn.Module,
         *,
         size: tuple[int, int],
         shifts: tuple[int, ...],
@@ -32,7 +38,7 @@ class Predictor:
         """Put a task to work.
 
         Args:
-            task: with its weights.
+            task: with its weights; its `depth_net` returns inverse depth, finest scale first.
             size: (H, W) the networks were trained at.
             shifts: source offsets they were trained at, frames.
             scale: whether depth and motion are metres.
@@ -53,7 +59,8 @@ class Predictor:
             Depth along the optical axis at the frame's own size: metres or relative, see `scale`.
             Enlarged bilinearly in inverse depth. (H, W) float32
         """
-        inverse_depth = self.task.depth_net(self._tensor(rgb))[0][0, 0].cpu().numpy()
+        depth_net = self.task.get_submodule("depth_net")
+        inverse_depth = depth_net(self._tensor(rgb))[0][0, 0].cpu().numpy()
         height, width = rgb.shape[:2]
         return 1 / cv2.resize(inverse_depth, (width, height), interpolation=cv2.INTER_LINEAR)
 
@@ -71,22 +78,31 @@ class Predictor:
             T_b_a: points of frame a to frame b, in the unit of the depth. (4, 4) float64
 
         Raises:
-            EngineError: the pose network takes whole snippets, not pairs.
+            EngineError: there is no pose network, or it takes whole snippets, not pairs.
         """
-        if not self.task.pairwise:
+        task = self._motion_task()
+        if not task.pairwise:
             raise EngineError(
                 "this pose network takes whole snippets, so it has no motion for a pair; "
                 "train with model.pose_input: pair, or use snippet_motions"
             )
         frames = torch.cat([self._tensor(rgb_a), self._tensor(rgb_b)], 1)
-        return self.task.pair_motion(frames)[0].double().cpu().numpy()
+        return task.pair_motion(frames)[0].double().cpu().numpy()
 
     @torch.inference_mode()
     def snippet_motions(self, target: np.ndarray, sources: list[np.ndarray]) -> np.ndarray:
         """Predict T_source_target of each source, in the order of `shifts`. (S, 4, 4) float64"""
         stacked = torch.stack([self._tensor(source) for source in sources], 1)
-        motions, _ = self.task.predict_motions(self._tensor(target), stacked)
+        motions, _ = self._motion_task().predict_motions(self._tensor(target), stacked)
         return motions.double().cpu().numpy()
+
+    def _motion_task(self) -> ViewSynthesis:
+        if not isinstance(self.task, ViewSynthesis):
+            raise EngineError(
+                "this network learnt depth alone, so it has no motion for a pair; "
+                "take one trained with task: view_synthesis"
+            )
+        return self.task
 
     def _tensor(self, rgb: np.ndarray) -> Tensor:
         """Bring a frame to the network's size. (H, W, 3) uint8 -> (1, 3, h, w) in [0, 1]"""
@@ -94,16 +110,19 @@ class Predictor:
             shrinks = self.size[0] < rgb.shape[0]
             how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
             rgb = cv2.resize(rgb, self.size[::-1], interpolation=how)
-        tensor = torch.from_numpy(np.ascontiguousarray(rgb)).to(self.device)
-        return tensor.permute(2, 0, 1)[None].float() / 255
+        return to_tensor(rgb).to(self.device)
 
 
-def load_predictor(path: Path | str, *, device: str = "cpu") -> Predictor:
+def load_predictor(path: Path | str, *, device: str = "cpu") -> "Predictor | PairPredictor":
     """Load a checkpoint of `depthkit train`.
 
     Args:
-        path: a run folder (its last checkpoint is taken) or a .safetensors file.
+        path: a run folder (its last checkpoint is taken), a .safetensors file, or the name of
+            weights that come with depthkit.
         device: where to run.
+
+    Returns:
+        A `PairPredictor` for task supervised_pair, else a `Predictor`.
 
     Raises:
         CheckpointError: missing, damaged, or weights of another network.
@@ -117,12 +136,49 @@ def load_predictor(path: Path | str, *, device: str = "cpu") -> Predictor:
         raise CheckpointError(f"{file}: its state has no {error}") from error
     task = build_task(config.without_encoder_weights(), shifts)
     load_weights(task, take(tensors, "task."), str(file))
+    if isinstance(task, SupervisedPair):
+        if "focal" not in state:
+            raise CheckpointError(f"{file}: its state has no 'focal'; train the network again")
+        return PairPredictor(task, size=config.data.size, focal=state["focal"], device=device)
     return Predictor(task, size=config.data.size, shifts=shifts, scale=scale, device=device)
 
 
+def load_single_view(path: Path | str, *, device: str = "cpu") -> Predictor:
+    """Load a checkpoint that predicts from single frames; see `load_predictor`.
+
+    Raises:
+        EngineError: the network takes pairs with a known motion.
+    """
+    predictor = load_predictor(path, device=device)
+    if isinstance(predictor, PairPredictor):
+        raise EngineError(
+            f"{path}: takes pairs of frames and the known motion between them, and here are single "
+            "frames; use 'depthkit evaluate model' on a sequence with poses.txt"
+        )
+    return predictor
+
+
 def find_checkpoint(path: Path) -> Path:
-    """Return the checkpoint file of a run folder, or the file itself."""
+    """Return the checkpoint file of a run folder, of its last stage, or the file itself.
+
+    A bare name that is no file here stands for weights that come with depthkit.
+    """
     if path.is_dir():
-        inner = path / "checkpoints" / "last.safetensors"
-        return inner if inner.parent.is_dir() else path / "last.safetensors"
-    return path
+        stages = [p for p in path.glob("stage_*") if (p / "checkpoints" / LAST).is_file()]
+        if stages:
+            path = max(stages, key=lambda stage: int(stage.name.removeprefix("stage_")))
+        inner = path / "checkpoints" / LAST
+        return inner if inner.parent.is_dir() else path / LAST
+    shipped = SHIPPED / f"{path.name}.safetensors"
+    return shipped if not path.exists() and path.parent == Path() and shipped.is_file() else path
+
+
+def load_start(task: nn.Module, init: Path) -> None:
+    """Load the weights of an earlier run of the same task and networks, strictly.
+
+    Raises:
+        CheckpointError: missing, damaged, or weights of another network.
+    """
+    file = find_checkpoint(init)
+    tensors, _ = read_checkpoint(file)
+    load_weights(task, take(tensors, "task."), str(file))

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Depth of a single frame, learnt from known depth [Eigen 2014], on the networks of view synthesis.
+
+They say inverse depth; what is judged is depth in metres, scale by scale, against the mean of the
+known pixels that a pixel of the map covers.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from depthkit.config import ModelConfig, SupervisedConfig
+from depthkit.data.snippet import Snippet
+from depthkit.losses.supervised import build_loss, shrink_known
+from depthkit.models.mono_depth import DispNetS, UNetDepth, build_depth_network
+from depthkit.tasks.output import TaskOutput
+from depthkit.tasks.precision import full_precision
+
+
+class SupervisedMono(nn.Module):
+    """The task; its network is `depth_net`. Sources of a snippet are not looked at."""
+
+    def __init__(self, depth_net: UNetDepth | DispNetS, supervised: SupervisedConfig) -> None:
+        super().__init__()
+        self.depth_net, self.supervised = depth_net, supervised
+        self.judge = build_loss(supervised.loss)
+
+    def forward(self, snippet: Snippet) -> TaskOutput:
+        """Predict the target's depth, and judge each scale that has a weight."""
+        inverse_depths = self.depth_net(snippet.target)
+        with full_precision(snippet.target.device):
+            known = snippet.valid & (snippet.depth_gt > 0)
+            truth = snippet.depth_gt.clamp(max=self.supervised.max_depth)
+            losses = [
+                weight * self.judge(1 / inverse_depth, *shrink_known(truth, known, 2**level))
+                for level, (weight, inverse_depth) in enumerate(
+                    zip(self.supervised.scale_weights, inverse_depths, strict=False)
+                )
+            ]
+        finest = inverse_depths[0].detach()
+        terms = {
+            "loss/finest": losses[0].detach() / self.supervised.scale_weights[0],
+            "health/depth_spread": finest.log().std((1, 2, 3)).mean(),
+            "health/depth_mean": (-finest.log()).mean().exp(),
+        }
+        loss, pictures = torch.stack(losses).sum(), _pictures(snippet, 1 / finest, truth, known)
+        return TaskOutput(loss, terms, pictures, None if self.training else 1 / finest)
+
+
+def _pictures(snippet: Snippet, depth: Tensor, truth: Tensor, known: Tensor) -> dict[str, Tensor]:
+    relative_error = ((depth - truth) / truth).abs()
+    return {
+        "target": snippet.target,
+        "inverse_depth": depth.amin((2, 3), keepdim=True) / depth,
+        "error": relative_error.where(known, torch.zeros_like(depth)).clamp(max=1),
+    }
+
+
+def build_supervised_mono(model: ModelConfig, supervised: SupervisedConfig) -> SupervisedMono:
+    """Make the task from its configuration, the network with random or ImageNet weights."""
+    depth_net = build_depth_network(
+        model.depth,
+        min_depth=model.min_depth,
+        max_depth=model.max_depth,
+        encoder_weights=model.encoder_weights,
+    )
+    return SupervisedMono(depth_net, supervised)
