@@ -77,7 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Make the scenes and say where they are."""
     from depthkit.errors import ConfigError
-    from depthkit.strict_yaml import field_help
+    from depthkit.strict_yaml import field_help, load_config
     from depthkit.synth.generate import SynthPlan, find_world
     from depthkit.synth.write import CameraFaults
 
@@ -94,7 +94,7 @@ def run(args: argparse.Namespace) -> None:
         frames=args.frames,
         size=args.size or _USUAL_SIZE[args.world],
         seed=args.seed,
-        words=tuple(args.set),
+        options=load_config(find_world(args.world).options, None, args.set),
         faults=CameraFaults(args.noise, args.blur, args.exposure),
         split=args.split,
         name=args.name,

@@ -4,14 +4,13 @@
 import multiprocessing
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from depthkit.data.folder import read_settings
 from depthkit.data.sequence import read_split, write_split
 from depthkit.errors import ConfigError, DataError
-from depthkit.strict_yaml import load_config, to_mapping
 from depthkit.synth.render import Backend, Renderer, open_renderer
 from depthkit.synth.scene import Scene
 from depthkit.synth.write import CameraFaults, write_scene
@@ -63,8 +62,8 @@ class SynthPlan:
     frames: int
     size: tuple[int, int]
     seed: int = 0
-    words: tuple[str, ...] = ()
-    """`key=value` differences from the world's options."""
+    options: Any = None
+    """What may happen in a scene, of the world's own class; None for its defaults."""
     faults: CameraFaults = field(default_factory=CameraFaults)
     split: Literal["train", "val", "test"] = "train"
     name: str = ""
@@ -75,7 +74,9 @@ class SynthPlan:
     workers: int = 1
 
     def __post_init__(self) -> None:
-        self.options()  # what is wrong with the words is said now
+        wanted = find_world(self.world).options
+        if self.options is not None and not isinstance(self.options, wanted):
+            raise ConfigError(f"options: expected {wanted.__name__}, got {self.options!r}")
         if self.scenes < 1 or self.frames < 1:
             raise ConfigError(
                 f"scenes and frames: 1 or more each, got {self.scenes} and {self.frames}"
@@ -89,9 +90,9 @@ class SynthPlan:
         """Return the folder name of scene i."""
         return f"{self.name or self.world}_{i:05d}"
 
-    def options(self) -> Any:
+    def scene_options(self) -> Any:
         """Return the world's options."""
-        return load_config(find_world(self.world).options, None, self.words)
+        return find_world(self.world).options() if self.options is None else self.options
 
     def source(self, i: int) -> dict[str, Any]:
         """Return what camera.yaml says of scene i: enough to make it again."""
@@ -99,8 +100,8 @@ class SynthPlan:
             "synthetic": self.world,
             "seed": self.seed * SEEDS_APART + i,
             "frames": self.frames,
-            "options": to_mapping(self.options()),
-            "faults": to_mapping(self.faults),
+            "options": _plain(asdict(self.scene_options())),
+            "faults": asdict(self.faults),
         }
 
 
@@ -151,7 +152,7 @@ def _is_there(plan: SynthPlan, i: int) -> bool:
 
 def _make(plan: SynthPlan, i: int, renderer: Renderer) -> None:
     world, source = find_world(plan.world), plan.source(i)
-    scene = world.make(plan.options(), source["seed"], frames=plan.frames, size=plan.size)
+    scene = world.make(plan.scene_options(), source["seed"], frames=plan.frames, size=plan.size)
     write_scene(
         plan.out / plan.scene_name(i),
         scene,
@@ -162,6 +163,13 @@ def _make(plan: SynthPlan, i: int, renderer: Renderer) -> None:
         source=source,
         truth=plan.truth,
     )
+
+
+def _plain(value: Any) -> Any:
+    """Turn tuples into the lists that a YAML file gives back."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value
 
 
 _renderer: Renderer | None = None  # of a worker process
