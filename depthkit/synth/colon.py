@@ -176,7 +176,7 @@ def _paint(rng: np.random.Generator, level: int) -> tuple[np.ndarray, np.ndarray
         layers += [colon_textures.lump(rng, tint) for _ in range(2)]
     if level >= 5:
         layers.append(colon_textures.stain(rng, np.array([0.88, 0.83, 0.70])))
-        for colour in ((0.58, 0.40, 0.18), (0.78, 0.60, 0.28)):
+        for colour in ((0.55, 0.34, 0.16), (0.78, 0.56, 0.30)):
             layers.append(colon_textures.stain(rng, np.array(colour) * rng.uniform(0.7, 1.1)))
     return np.stack(layers), tint
 

@@ -91,7 +91,7 @@ class Garden:
         radii = _between(rng, BUBBLE_RADIUS, count)
         balls = []
         for place, radius in zip(places, radii, strict=True):
-            ball = sphere(float(radius), rings=6, uv_scale=(1.0, 1.0))
+            ball = sphere(float(radius), rings=6, uv_scale=(0.1, 0.05))
             centre = self.wall.mesh.vertices[place] + 0.35 * radius * self.normals[place]
             shift = (centre - self.wall.mesh.vertices[anchor]).astype(np.float32)
             balls.append(Mesh(ball.vertices + shift, ball.faces, ball.normals, ball.uv))

@@ -7,7 +7,8 @@ import numpy as np
 
 from depthkit.synth.path import turns
 
-RADIUS = (0.012, 0.030)  # of the plain tube
+MEAN_RADIUS = (0.0165, 0.0258)  # of the plain tube
+RADIUS_CHANGE = 0.16  # along it, over the mean: 1.4 to 3 cm in all
 TIGHTEST_BEND = 0.55  # largest radius of the tube over the smallest radius of a bend
 STEEPEST = 1.0  # radians between the centreline and z: it never turns back upon itself
 STEP = 0.0005  # between the stored points of the centreline
@@ -84,8 +85,7 @@ def draw_tube(rng: np.random.Generator, start: float, end: float) -> Tube:
         end: arc length where it ends.
     """
     s = start + STEP * np.arange(int(np.ceil((end - start) / STEP)) + 1)
-    radii = rng.uniform(0.016, 0.030) * (1 + 0.16 * draw_waves(rng, 0.07, 0.2)(s))
-    radii = np.clip(radii, *RADIUS)
+    radii = rng.uniform(*MEAN_RADIUS) * (1 + RADIUS_CHANGE * draw_waves(rng, 0.07, 0.2)(s))
     angles = np.stack([draw_waves(rng, 0.2, 0.7)(s), draw_waves(rng, 0.2, 0.7)(s)], axis=1)
     bend = np.linalg.norm(np.gradient(angles, STEP, axis=0), axis=1).max()
     strength = rng.uniform(0.05, 0.8) * TIGHTEST_BEND / radii.max()
