@@ -35,9 +35,10 @@ def run_model(args: argparse.Namespace) -> None:
 
     from depthkit.training.device import resolve_device
     from depthkit.training.predict import load_predictor
+    from depthkit.training.predict_pair import PairPredictor
 
-    predictor: Any = load_predictor(args.model, device=resolve_device(args.device))
-    if hasattr(predictor, "nominal_baseline"):
+    predictor = load_predictor(args.model, device=resolve_device(args.device))
+    if isinstance(predictor, PairPredictor):
         run_pairs(predictor, sequences, protocol, args, folder)
     else:
         run_frames(predictor, sequences, protocol, args, folder)

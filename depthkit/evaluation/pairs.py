@@ -20,6 +20,8 @@ SLACK = math.sqrt(2)
 then leaves no gap and no overlap."""
 MAX_ROTATION = 0.5
 """Radians between the views of a pair; beyond it they share too little."""
+LEAST_BASELINE = 1e-5
+"""Metres; with less the camera stands still, and there is no depth from no motion."""
 _BINS = 20_000
 _NEAREST = 1e-3  # metres; where the bins of the constants begin
 
@@ -92,7 +94,7 @@ def pairs_at_shift(T_world_cam: np.ndarray, shift: int) -> list[Pair]:
     count = len(T_world_cam)
     sources = ((i, i + shift) for i in range(count) if 0 <= i + shift < count)
     found = (_make_pair(T_world_cam, i, j) for i, j in sources)
-    return [pair for pair in found if pair.baseline > 0]  # NaN fails
+    return [pair for pair in found if pair.baseline >= LEAST_BASELINE]  # NaN fails
 
 
 def score_pair(

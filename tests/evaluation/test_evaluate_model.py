@@ -17,9 +17,8 @@ from depthkit.evaluation.pairs import (
     score_best_constants,
     score_pair,
 )
+from depthkit.training.predict_pair import PairPredictor
 from depthkit.trajectory import exp_se3
-
-cv2 = pytest.importorskip("cv2")
 
 Output = pytest.CaptureFixture[str]
 PROTOCOL = DepthProtocol(max_depth=50.0)
@@ -136,7 +135,7 @@ class Oracle:
         return self.factor * self.sequence.read_depth(self.truth[rgb.tobytes()])
 
 
-class PairOracle(Oracle):
+class PairOracle(Oracle, PairPredictor):
     """The same, asked with pairs; checks that it is told how the camera moved."""
 
     nominal_baseline, max_depth = 0.3, 100.0
@@ -146,14 +145,15 @@ class PairOracle(Oracle):
         rgb_previous: np.ndarray,
         rgb_current: np.ndarray,
         *,
-        K: np.ndarray,
         T_current_previous: np.ndarray,
+        K: np.ndarray | None = None,
     ) -> np.ndarray:
         """Return the wrong depth of the current frame."""
         i, j = (self.truth[rgb.tobytes()] for rgb in (rgb_previous, rgb_current))
         poses = self.sequence.poses
         assert poses is not None
         np.testing.assert_allclose(poses[j] @ T_current_previous, poses[i], atol=1e-9)
+        assert K is not None
         np.testing.assert_allclose(K, self.sequence.camera.K)
         self.seen.append((i, j))
         return self.look(rgb_current)
