@@ -120,7 +120,9 @@ def _label(row: Row) -> str:
     if setting.shift is not None:
         mean = "" if row.baseline is None else f" ({row.baseline:.3g} m)"
         return f"shift {setting.shift}{mean}"
-    return f"{setting.baseline:.3g} m"
+    wanted = f"{setting.baseline:.3g} m"
+    is_other = row.baseline is not None and abs(row.baseline / (setting.baseline or 1) - 1) > 0.02
+    return f"{wanted} (found {row.baseline:.3g})" if is_other else wanted
 
 
 def _explanation(model: PairModel, protocol: DepthProtocol) -> str:
@@ -129,5 +131,5 @@ def _explanation(model: PairModel, protocol: DepthProtocol) -> str:
         f"errors of each image, then their mean; at D0: depth scaled to {model.nominal_baseline:g} "
         f"m and clipped at {model.max_depth:g} m. classical: OpenCV DIS flow and the known motion, "
         "gaps filled from the nearest measured pixel; *: its measured pixels alone. best constant: "
-        "of each figure by itself, chosen on these very frames."
+        "one for each figure, chosen on these very frames."
     )

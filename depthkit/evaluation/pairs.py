@@ -7,7 +7,7 @@ baseline: depth * D0 / |t|, clipped at the range it was trained for [Pinard 2017
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -151,42 +151,58 @@ def mean_score(scores: Sequence[PairScore]) -> PairScore | None:
 def score_best_constants(
     truths: Iterable[tuple[np.ndarray, float]], *, far: float, protocol: DepthProtocol
 ) -> PairScore | None:
-    """Score the best that any constant depth could do: each figure has its own best constant, found
-    with these very truths in hand (a1 and rmse go with that of abs_rel).
+    """Score the best that any constant depth could do, found with these very truths in hand: each
+    figure has its own best constant; rmse, an average of roots, that of the mean square.
 
     Args:
         truths: re-iterable; depth in metres, 0 = unknown, (H, W); and D0 / |t| of its pair.
         far, protocol: as in `score_pair`.
     """
-    relative = _median_depth(((gt, 1.0) for gt, _ in truths), protocol.max_depth, by_inverse=True)
-    metres = _median_depth(((gt, 1.0) for gt, _ in truths), protocol.max_depth)
-    nominal = _median_depth(((np.minimum(gt, far / s), s) for gt, s in truths), far)
+    shares, centres = _spread(((gt, 1.0) for gt, _ in truths), protocol.max_depth)
+    nominal, at_d0 = _spread(((np.minimum(gt, far / s), s) for gt, s in truths), far)
+    constants = {
+        "abs_rel": _median(centres, shares / centres),
+        "rmse": float(np.average(centres, weights=shares)),
+        "a1": _fullest(centres, shares),
+        "mae_m": _median(centres, shares),
+        "mae_m_at_d0": _median(at_d0, nominal),
+    }
     scores = []
     for gt, s in truths:
-        guesses = [np.full(gt.shape, depth) for depth in (relative, metres, nominal / s)]
-        found = [
-            score_pair(guess, gt, None, to_nominal=s, far=far, protocol=protocol)
-            for guess in guesses
-        ]
-        a, b, c = found
-        if a is not None and b is not None and c is not None:
-            scores.append(replace(a, mae_m=b.mae_m, mae_m_at_d0=c.mae_m_at_d0))
+        found = {}
+        for name, depth in constants.items():
+            guess = np.full(gt.shape, depth / s if name == "mae_m_at_d0" else depth)
+            found[name] = score_pair(guess, gt, None, to_nominal=s, far=far, protocol=protocol)
+        figures = {name: getattr(score, name) for name, score in found.items() if score}
+        if figures:
+            scores.append(PairScore(**figures, pixel_coverage=1.0))
     return mean_score(scores)
 
 
-def _median_depth(
-    truths: Iterable[tuple[np.ndarray, float]], far: float, *, by_inverse: bool = False
-) -> float:
-    """Median of scaled truth, each map counting the same; weighted by 1 / depth for abs_rel."""
-    edges, weight = np.geomspace(_NEAREST, far * (1 + 1e-9), _BINS + 1), np.zeros(_BINS)
+def _spread(
+    truths: Iterable[tuple[np.ndarray, float]], far: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Histogram of scaled truth up to `far`, each map counting the same: shares, bin centres."""
+    edges = np.geomspace(_NEAREST, far * (1 + 1e-9), _BINS + 1)
+    shares = np.zeros(_BINS)
     for gt, scale in truths:
         g = scale * gt[gt > 0].astype(np.float64)
-        g = g[g <= far * (1 + 1e-9)]
-        if len(g):
-            shares = (1 / g if by_inverse else np.ones_like(g)) / len(g)
-            weight += np.histogram(g, edges, weights=shares)[0]
-    middle = int(np.searchsorted(np.cumsum(weight), weight.sum() / 2))
-    return float(np.sqrt(edges[middle] * edges[min(middle + 1, _BINS)]))
+        g = g[g <= edges[-1]]
+        shares += np.histogram(g, edges)[0] / max(1, len(g))
+    if not shares.any():
+        raise DataError("no pixel has a truth inside the depth range")
+    return shares, np.sqrt(edges[:-1] * edges[1:])
+
+
+def _median(values: np.ndarray, weights: np.ndarray) -> float:
+    return float(values[np.searchsorted(np.cumsum(weights), weights.sum() / 2)])
+
+
+def _fullest(depths: np.ndarray, shares: np.ndarray) -> float:
+    """Depth with the most truth within a factor of 1.25."""
+    total = np.concatenate([[0.0], np.cumsum(shares)])
+    first, last = (np.searchsorted(depths, depths * factor) for factor in (1 / 1.25, 1.25))
+    return float(depths[np.argmax(total[last] - total[first])])
 
 
 def _nearest_pair(T_world_cam: np.ndarray, target: int, baseline: float) -> Pair | None:
