@@ -37,7 +37,7 @@ def test_text_ends_with_what_can_be_done(capsys: pytest.CaptureFixture[str]) -> 
     assert cli.main(["doctor"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"depthkit {__version__}"
-    assert lines[-1].startswith("can do: prepare, inspect")
+    assert lines[-1].startswith("can do: synth, prepare, inspect")
 
 
 def test_judge_needs_only_the_core_for_preparing_and_scoring() -> None:
@@ -68,7 +68,9 @@ def test_text_groups_verbs_that_share_an_answer() -> None:
     """The verdict says each reason once."""
     can = judge(states(torch="missing"))
     text = doctor._abilities_text({verb: vars(ability) for verb, ability in can.items()})
-    assert text.startswith("prepare, inspect, evaluate: yes; train, infer, demo: no (torch is")
+    assert text.startswith(
+        "synth, prepare, inspect, evaluate: yes; train, infer, demo: no (torch is"
+    )
 
 
 def test_missing_and_broken_packages_are_told_apart(

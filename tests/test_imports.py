@@ -53,7 +53,7 @@ TABLE = {
     "synth": row("data synth camera trajectory"),
     "tasks": row("losses models geometry data.snippet config"),
     "evaluation": row("trajectory", "numpy matplotlib"),
-    "training": row("tasks models data evaluation config"),
+    "training": row("tasks models data evaluation config camera geometry"),
     "runtime": row("config camera trajectory", "numpy cv2 onnxruntime", "openvino"),
     "export": row("models runtime"),
     "cli": row("*"),

@@ -2,7 +2,6 @@
 """`depthkit doctor`: what this machine is, what is installed and what can be done with it."""
 
 import argparse
-import ctypes.util
 import importlib
 import importlib.metadata
 import json
@@ -198,8 +197,11 @@ def _video() -> str:
 
 
 def _opengl() -> str:
-    found = (ctypes.util.find_library(name) for name in ("EGL", "OSMesa", "GL"))
-    return ", ".join(name for name in found if name)
+    """Open a context: libraries that are there need not work."""
+    gl: Any = importlib.import_module("depthkit.synth.render_gl")
+    importlib.import_module("moderngl")  # where it is missing, so is this part
+    info = gl.open_context().info
+    return f"{info['GL_RENDERER']}, {info['GL_VERSION']}"
 
 
 def _evo_program() -> str:
@@ -213,7 +215,7 @@ _PARTS: dict[str, Callable[[], str]] = {
     "OpenVINO": _openvino,
     "ROS 2 (rclpy)": _ros,
     "video backends": _video,
-    "OpenGL libraries": _opengl,
+    "OpenGL": _opengl,
     "evo program": _evo_program,
 }
 
@@ -233,8 +235,21 @@ def judge(packages: dict[str, State]) -> dict[str, Ability]:
     evaluate = core
     if core.able and packages["matplotlib"].state != "present":
         evaluate = Ability(True, "without plots: matplotlib is missing")
-    verbs = {"prepare": core, "inspect": core, "evaluate": evaluate}
+    verbs = {"synth": _judge_synth(packages, core)}
+    verbs |= {"prepare": core, "inspect": core, "evaluate": evaluate}
     return verbs | dict.fromkeys(("train", "infer", "demo"), train)
+
+
+def _judge_synth(packages: dict[str, State], core: Ability) -> Ability:
+    """One renderer must be there: OpenGL draws fast, rays draw anywhere and tell what is hidden."""
+    lacking = [p for p in PACKAGES if p.extra == "synth" and packages[p.module].state != "present"]
+    if not core.able or not lacking:
+        return core
+    names = " and ".join(package.distribution for package in lacking)
+    if len(lacking) == 2:
+        return Ability(False, f"{names} are missing; run: {install_line(lacking[0])}")
+    less = "slowly" if lacking[0].module == "moderngl" else "without occlusion"
+    return Ability(True, f"{less}: {names} is missing")
 
 
 def _need(packages: dict[str, State], belongs: Callable[[Package], bool]) -> Ability:

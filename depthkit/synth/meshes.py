@@ -16,7 +16,8 @@ def box(size: np.ndarray, uv_scale: float = 1.0) -> Mesh:
         size: full extents along x, y, z, metres. (3,)
         uv_scale: texture repeats a metre.
     """
-    vertices, normals, uv, faces = [], [], [], []
+    vertices: list[np.ndarray] = []
+    normals, uv, faces = list[np.ndarray](), list[np.ndarray](), list[np.ndarray]()
     half = np.asarray(size, dtype=np.float64) / 2
     for axis in range(3):
         for sign in (-1.0, 1.0):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The fast renderer: OpenGL 3.3 through moderngl, over EGL, with or without a GPU or a display.
+"""The fast renderer: OpenGL 3.3 through moderngl, over EGL on Linux: no display, no GPU needed.
 
 Truth is drawn through the pixel centres as interpolated camera coordinates, never read from a depth
 buffer. The vertex shader carries each point at both times, so flow is exact for moving and
@@ -7,6 +7,7 @@ deforming bodies too. Colours are drawn at twice the size and averaged.
 """
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ from depthkit.synth.visibility import RayCaster, hidden, left_view
 
 SLOTS = 128  # poses of a moving body each; two blocks of them are the 16 KB all drivers grant
 SUPERSAMPLE = 2
+_CONTEXT: dict[str, Any] = {"standalone": True, "require": 330}
+if sys.platform == "linux":
+    _CONTEXT["backend"] = "egl"  # no display needed; other systems open their own kind
 _SHADERS = Path(__file__).parent / "shaders"
 _contexts: dict[int, Any] = {}  # one for this process; a forked child must make its own
 
@@ -42,7 +46,7 @@ def open_context() -> Any:
                 "--backend ray"
             ) from None
         try:
-            context = moderngl.create_context(standalone=True, require=330, backend="egl")
+            context = moderngl.create_context(**_CONTEXT)
         except Exception as error:  # moderngl and glcontext raise plain Exception
             raise EngineError(
                 f"no OpenGL context over EGL ({error}); install libegl1 and libgl1, or use "
