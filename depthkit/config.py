@@ -293,6 +293,10 @@ class TrainConfig:
             f"data.shifts: a pair has one source, such as [-3]; got {shifts}",
         )
         _require(
+            self.task != "supervised_pair" or self.optimizer.batch_size > self.run.devices,
+            "optimizer.batch_size: two pairs a process at least, for batch normalisation",
+        )
+        _require(
             self.data.random_shift == 0 or self.task == "supervised_pair",
             "data.random_shift: for task supervised_pair only; set it to 0",
         )

@@ -54,6 +54,14 @@ def test_shifts_can_be_left_to_the_inspection() -> None:
         ("data.size=[0,0]", "--set data.size: "),
         ("model.depth=resnet19", "did you mean 'resnet18'"),
         ("optimizer.learning_rate=fast", "expected a number, got fast"),
+        ("data.random_shift=-1", "--set data.random_shift: 0 or more"),
+        ("data.random_shift=6", "random_shift: varies one nominal shift"),
+        ("model.width=0", "--set model.width: above 0"),
+        ("supervised.loss=l3", "--set supervised.loss: expected one of 'l1'"),
+        ("supervised.scale_weights=[]", "--set supervised.scale_weights: "),
+        ("supervised.scale_weights=[0,1]", "the finest above 0"),
+        ("supervised.nominal_baseline=0", "--set supervised.nominal_baseline: above 0"),
+        ("supervised.edge_weight=-1", "--set supervised.edge_weight: 0 or more"),
     ],
 )
 def test_nonsense_is_refused_by_name(override: str, message: str) -> None:
@@ -61,3 +69,42 @@ def test_nonsense_is_refused_by_name(override: str, message: str) -> None:
     with pytest.raises(ConfigError, match=".") as caught:
         load_config(TrainConfig, None, [override])
     assert message in str(caught.value)
+
+
+PAIR = ["task=supervised_pair", "model.depth=depthnet", "data.shifts=[-3]"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["task=supervised_pair"], "set model.depth: depthnet"),
+        (["task=shading"], "set model.depth: shading"),
+        (["model.depth=depthnet"], "does not fit task view_synthesis; set another network"),
+        ([*PAIR, "data.shifts=[-3,3]"], "data.shifts: a pair has one source"),
+        ([*PAIR, "data.shifts=auto"], "data.shifts: a pair has one source"),
+        ([*PAIR, "optimizer.batch_size=1"], "two pairs a process at least"),
+        (["data.shifts=[-3]", "data.random_shift=6"], "for task supervised_pair only"),
+    ],
+)
+def test_tasks_and_networks_that_do_not_fit_are_refused(words: list[str], message: str) -> None:
+    """What belongs together is checked together."""
+    with pytest.raises(ConfigError, match=".") as caught:
+        load_config(TrainConfig, None, words)
+    assert message in str(caught.value)
+
+
+def test_stages_survive_writing_and_reading(tmp_path: Path) -> None:
+    """Words with brackets and commas come back from YAML as they were."""
+    stages = "stages=[['data.size=[64, 64]', optimizer.steps=10], ['data.train=[a_*]']]"
+    config = load_config(TrainConfig, None, [stages])
+    assert config.stages == (("data.size=[64, 64]", "optimizer.steps=10"), ("data.train=[a_*]",))
+    (tmp_path / "config.yaml").write_text(to_yaml(config), encoding="utf-8")
+    assert load_config(TrainConfig, tmp_path / "config.yaml") == config
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_stages_of_shipped_files_fit(path: Path) -> None:
+    """Every stage of every YAML under configs/ loads."""
+    from depthkit.training.curriculum import stage_configs
+
+    assert stage_configs(load_config(TrainConfig, path))

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import pytest
 
 from depthkit.errors import ConfigError
-from depthkit.strict_yaml import config_from_mapping, field_help, load_config, to_yaml
+from depthkit.strict_yaml import config_from_mapping, field_help, load_config, override, to_yaml
 
 
 @dataclass(frozen=True)
@@ -233,3 +233,19 @@ def test_field_help_lists_every_key_with_its_docstring() -> None:
     assert rows["optim.steps"].default == "50"
     assert rows["name"].default == "run"
     assert [row.default for row in field_help(NeedsRoot)] == ["required"]
+
+
+def test_words_change_a_configuration(tmp_path):
+    """A configuration that was built takes further words, keeps the rest, and is not edited."""
+    config = load(tmp_path, "name: mine\noptim: {rate: 1e-3}\n")
+    changed = override(config, ["optim.steps=7", "data.shifts=[-2,2]"], "stage 2")
+    assert (changed.name, changed.optim.rate, changed.optim.steps) == ("mine", 1e-3, 7)
+    assert changed.data.shifts == (-2, 2) and config.data.shifts == (-1, 1)
+
+
+def test_a_wrong_word_names_its_source(tmp_path):
+    """Key, remedy and where the word stood."""
+    with pytest.raises(
+        ConfigError, match=r"stage 2: optim\.step: unknown key; did you mean 'steps'"
+    ):
+        override(load(tmp_path, ""), ["optim.step=7"], "stage 2")

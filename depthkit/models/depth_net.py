@@ -71,8 +71,9 @@ class DepthNet(nn.Module):
         if min(height, width) < 32:
             size = (height, width)
             raise ShapeError(f"DepthNet: frames must be 32 pixels a side or more, got {size}")
-        pair = (torch.cat([previous, current], 1) - 0.5) / 0.2
-        x = F.pad(pair, (0, -width % STRIDE, 0, -height % STRIDE), mode="replicate")
+        x = torch.cat([previous, current], 1).sub_(0.5).div_(0.2)  # no copies: it is the largest
+        if height % STRIDE or width % STRIDE:
+            x = F.pad(x, (0, -width % STRIDE, 0, -height % STRIDE), mode="replicate")
         skips = []
         for stage in self.down:
             x = stage(x)

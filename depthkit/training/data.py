@@ -153,5 +153,5 @@ def _usable(sequence: Sequence, skip_static: bool) -> np.ndarray:
 
 def _tail(count: int, shifts: tuple[int, ...], share: float) -> np.ndarray:
     """The last targets of a sequence: a share of the frames, one at least. (N,) bool"""
-    last = count - max(0, *shifts)
+    last = count - max(0, max(shifts, default=0))
     return np.arange(count) >= last - max(1, round(count * share))

@@ -14,7 +14,7 @@ from depthkit.rigid import inverse
 from depthkit.synth.boxes import box_camera, make_box_scene, render
 from depthkit.synth.path import camera_path
 
-ALL = Variation(flip=True, colour_jitter=0.2, zoom=1.3)
+ALL = Variation(flip=True, colour_jitter=0.2, zoom=1.3, flip_vertical=True)
 
 
 @pytest.fixture(scope="module")
@@ -57,17 +57,22 @@ def test_truth_rebuilds_the_untouched_target(snippet):
     assert rebuild_error(snippet) < 0.005
 
 
-def test_mirrored_truth_rebuilds_the_mirrored_target(snippet):
+@pytest.mark.parametrize("vertical", [False, True])
+def test_mirrored_truth_rebuilds_the_mirrored_target(snippet, vertical):
     """K and motions follow: the error is the very one of the untouched snippet."""
-    assert rebuild_error(mirror(snippet)) == pytest.approx(rebuild_error(snippet), rel=0.02)
+    mirrored = mirror(snippet, vertical=vertical)
+    assert rebuild_error(mirrored) == pytest.approx(rebuild_error(snippet), rel=0.02)
 
 
-def test_mirror_without_its_motion_or_its_centre_does_not(snippet):
+@pytest.mark.parametrize(
+    ("vertical", "wrong"),
+    [(False, "K"), (False, "T_source_target_gt"), (True, "T_source_target_gt")],
+)
+def test_mirror_without_its_motion_or_its_centre_does_not(snippet, vertical, wrong):
     """Leaving cx or the motion as it was shows: the test above can fail."""
-    mirrored = mirror(snippet)
-    for wrong in ("K", "T_source_target_gt"):
-        left = replace(mirrored, **{wrong: getattr(snippet, wrong)})
-        assert rebuild_error(left) > 1.5 * rebuild_error(snippet)
+    mirrored = mirror(snippet, vertical=vertical)
+    left = replace(mirrored, **{wrong: getattr(snippet, wrong)})
+    assert rebuild_error(left) > 1.5 * rebuild_error(snippet)
 
 
 def test_mirror_by_hand(snippet):
@@ -81,9 +86,21 @@ def test_mirror_by_hand(snippet):
     assert not mirrored.valid[0, 0, -1] and mirrored.valid[0, 0, 0]
 
 
-def test_mirror_twice_is_the_snippet(snippet):
+def test_vertical_mirror_by_hand(snippet):
+    """cy' = 71 - cy; y of a translation changes sign, so do turns about x and z."""
+    mirrored, K = mirror(snippet, vertical=True), snippet.K
+    assert mirrored.K.tolist() == [[K[0, 0], 0, K[0, 2]], [0, K[1, 1], 71 - K[1, 2]], [0, 0, 1]]
+    T, M = snippet.T_source_target_gt, mirrored.T_source_target_gt
+    assert torch.equal(M[:, :3, 3], T[:, :3, 3] * torch.tensor([1.0, -1, 1]))
+    assert torch.equal(M[:, 0, 2], T[:, 0, 2]) and torch.equal(M[:, 1, 2], -T[:, 1, 2])
+    assert torch.equal(mirrored.target[:, 0], snippet.target[:, -1])
+    assert torch.equal(mirrored.depth_gt[:, 0], snippet.depth_gt[:, -1])
+
+
+@pytest.mark.parametrize("vertical", [False, True])
+def test_mirror_twice_is_the_snippet(snippet, vertical):
     """Twice in the mirror is the world."""
-    again = mirror(mirror(snippet))
+    again = mirror(mirror(snippet, vertical=vertical), vertical=vertical)
     for f in fields(Snippet):
         if f.name != "names":
             torch.testing.assert_close(getattr(again, f.name), getattr(snippet, f.name))

@@ -177,6 +177,66 @@ def test_variation_follows_seed_epoch_and_place(tmp_path):
         assert not torch.equal(made().K, other.K)
 
 
+# --- random shifts, and targets alone ------------------------------------------------------------
+
+
+def test_random_shifts_reach_all_around_and_never_outside(tmp_path):
+    """Six frames, at most 2 apart: every frame is a target, sources lie in the sequence, all alike.
+
+    Frame 0 can take 0, 1 or 2, frame 2 all from -2 to 2; over 200 epochs each comes a fair share.
+    """
+    data = dataset(write(tmp_path / "walk"), shifts=(-3,), random_shift=2)
+    assert [frame for _, frame in data.index] == list(range(6))
+    for place, reach in ((0, [0, 1, 2]), (2, [-2, -1, 0, 1, 2]), (5, [-2, -1, 0])):
+        drawn = [data[place, epoch].shifts.item() for epoch in range(200)]
+        assert sorted(set(drawn)) == reach
+        assert min(drawn.count(shift) for shift in reach) > 0.6 * 200 / len(reach)
+
+
+def test_a_random_pair_keeps_its_depth_and_motion_together(tmp_path):
+    """Whichever frame is later: depth is the target's, colours and motion the drawn source's."""
+    data = dataset(write(tmp_path / "walk"), shifts=(-3,), random_shift=3)
+    for epoch in range(12):
+        snippet = data[2, epoch]
+        source = 2 + snippet.shifts.item()
+        assert snippet.depth_gt[0, 5, 5] == 3
+        assert snippet.sources[0, 0, 0, 0].item() == pytest.approx(10 * source / 255)
+        T = snippet.T_source_target_gt[0]
+        if source != 4:  # the frame without a pose
+            assert T[2, 3].item() == pytest.approx(2 - source)
+        else:
+            assert T.isnan().all()
+
+
+def test_random_shifts_follow_seed_epoch_and_place(tmp_path):
+    """The same (seed, epoch, index) draws the same pair; over epochs and seeds it changes."""
+    sequence = write(tmp_path / "walk")
+
+    def drawn(seed: int, epochs: range) -> list[int]:
+        data = dataset(sequence, shifts=(-3,), random_shift=3, seed=seed)
+        return [data[3, epoch].shifts.item() for epoch in epochs]
+
+    assert drawn(0, range(20)) == drawn(0, range(20)) != drawn(1, range(20))
+    assert len(set(drawn(0, range(20)))) > 2
+
+
+def test_a_random_shift_needs_two_frames(tmp_path):
+    """One frame has no pair; two do, though the nominal shift is 3."""
+    assert len(dataset(write(tmp_path / "two", 2), shifts=(-3,), random_shift=3)) == 2
+    with pytest.raises(DataError, match=r"one: 1 frames are too few .* at least 2"):
+        dataset(write(tmp_path / "one", 1), shifts=(-3,), random_shift=3)
+
+
+def test_targets_alone_have_no_sources(tmp_path):
+    """Without shifts every frame is a target, nothing else is read, and all variation works."""
+    everything = Variation(True, 0.2, 1.2, flip_vertical=True)
+    data = dataset(write(tmp_path / "walk"), shifts=(), variation=everything)
+    assert len(data) == 6
+    snippet = collate([data[0, 0], data[5, 1]])
+    assert snippet.sources.shape == (2, 0, 3, *SIZE)
+    assert snippet.T_source_target_gt.shape == (2, 0, 4, 4) and snippet.shifts.shape == (2, 0)
+
+
 # --- the order -----------------------------------------------------------------------------------
 
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from small_run import small_config
 
-from depthkit.data.sequence import write_split
+from depthkit.data.sequence import SequenceWriter, open_sequence, write_split
 from depthkit.errors import ConfigError, DataError
 from depthkit.training import data as training_data
-from depthkit.training.data import RunData, open_run_data
+from depthkit.training.data import RunData, check_truth, open_run_data
 
 
 def open_data(root, *words: str) -> RunData:
@@ -121,3 +121,108 @@ def test_auto_shifts_ask_the_doctor(world):
     """On a real (rendered) clip the doctor answers with some frames before and after."""
     before, after = open_data(world, "data.shifts=auto").shifts
     assert before == -after and 1 <= after <= 5
+
+
+@pytest.fixture
+def levels(world, tmp_path):
+    """A data set of two worlds, names as `synth` gives them."""
+    train, val = ["plain_00000", "plain_00001", "rich_00000"], ["plain_00002", "rich_00001"]
+    for name in (*train, *val):
+        (tmp_path / "set").mkdir(exist_ok=True)
+        (tmp_path / "set" / name).symlink_to(world)
+    write_split(tmp_path / "set", train=train, val=val, test=[])
+    return tmp_path / "set"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "names"),
+    [
+        ("[plain_*]", ("plain_00000", "plain_00001")),
+        ("['*_00000']", ("plain_00000", "rich_00000")),
+        ("[rich_*,plain_00001,'plain_*']", ("rich_00000", "plain_00001", "plain_00000")),
+        ("[plain_00002]", ("plain_00002",)),
+        ("['rich_0000[01]']", ("rich_00000",)),
+    ],
+)
+def test_globs_pick_from_their_own_part_of_the_split(levels, wanted, names):
+    """Whatever a glob matches, what validates never teaches; a full name may come from anywhere."""
+    assert open_data(levels, f"data.train={wanted}").names == names
+
+
+def test_globs_choose_what_validates_too(levels):
+    """data.val takes globs of the validation list."""
+    data = open_data(levels, "data.train=['plain_*']", "data.val=['rich_*']")
+    assert len(data.val.sequences) == 1 and len(data.train.sequences) == 2
+
+
+def test_a_glob_without_a_match_is_an_error(levels):
+    """Nothing found is said with the key, not trained on nothing."""
+    with pytest.raises(ConfigError, match=r"no sequence under val .* 'colon_\*'; change data\.val"):
+        open_data(levels, "data.val=['colon_*']")
+
+
+PAIR = ("task=supervised_pair", "model.depth=depthnet", "data.shifts=[-3]")
+
+
+def checked(root, *words: str) -> RunData:
+    """Open the data of a task and check its truth."""
+    config = small_config(root, *words)
+    data = open_run_data(config.data, seed=0, single_view=config.single_view)
+    check_truth(data, config)
+    return data
+
+
+def copy_without(world, path, *, poses: bool = True, depth: bool = True, kind: str = "metric"):
+    """Write a few frames of the world again, without part of its truth."""
+    source = open_sequence(world)
+    with SequenceWriter(path, source.camera, depth_kind=kind, ext="png") as writer:
+        for i in range(8):
+            T, Z = source.poses[i] if poses else None, source.read_depth(i) if depth else None
+            writer.add_frame(source.read_frame(i), source.times[i], T, Z)
+    return path
+
+
+def test_random_pairs_teach_and_the_nominal_pair_validates(world):
+    """Training targets are all frames but the held-out ones; validation keeps to shift -3."""
+    data = checked(world, *PAIR, "data.random_shift=6")
+    assert targets(data.train) == list(range(23)) and data.train.random_shift == 6
+    assert targets(data.val) == [23] and data.val[(0, 3)].shifts.tolist() == [-3]
+    assert data.focal == pytest.approx(open_sequence(world).camera.fx)
+
+
+def test_tasks_of_one_frame_read_no_sources(world):
+    """No shift keeps a frame from being a target, and none is read."""
+    data = checked(world, "task=supervised_mono", "data.shifts=[-30]")
+    assert data.shifts == () and len(data.train) + len(data.val) == 24
+    assert data.train[(0, 0)].sources.shape[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("missing", "message"),
+    [
+        ({"depth": False}, "b: task supervised_pair learns from metric depth"),
+        ({"kind": "up_to_scale"}, "b: task supervised_pair learns from metric depth"),
+        ({"poses": False}, r"b: a pair needs its known distance, and there is no poses\.txt"),
+    ],
+)
+def test_a_task_without_its_truth_is_refused(world, tmp_path, missing, message):
+    """A sequence that cannot teach is named before the run begins, one among good ones too."""
+    shutil.copytree(world, tmp_path / "a")
+    copy_without(world, tmp_path / "b", **missing)
+    write_split(tmp_path, train=["a", "b"], val=["a"], test=[])
+    with pytest.raises(DataError, match=message):
+        checked(tmp_path, *PAIR)
+    checked(tmp_path, *PAIR, "data.train=[a]")
+
+
+def test_pairs_of_two_focal_lengths_are_refused(world, tmp_path):
+    """A pair network has no input for K: cameras 10 % apart cannot be taught together."""
+    for name, factor in (("a", 1.0), ("b", 1.1)):
+        shutil.copytree(world, tmp_path / name)
+        text = (tmp_path / name / "camera.yaml").read_text()
+        fx = open_sequence(world).camera.fx
+        (tmp_path / name / "camera.yaml").write_text(text.replace(f"{fx}", f"{fx * factor}"))
+    write_split(tmp_path, train=["a", "b"], val=["a"], test=[])
+    with pytest.raises(DataError, match="focal lengths from .* pixels at"):
+        checked(tmp_path, *PAIR)
+    checked(tmp_path, "task=supervised_mono")

@@ -12,12 +12,16 @@ import torch
 from small_run import ZHOU, call, program, read_log, small_config, write_config
 
 from depthkit.config import OptimizerConfig
+from depthkit.data.sequence import open_sequence
 from depthkit.data.snippet import SnippetDataset
 from depthkit.errors import DataError, TrainingError
 from depthkit.models.checkpoint import read_checkpoint
+from depthkit.tasks import TaskOutput
 from depthkit.training import loop
+from depthkit.training.device import build_fabric
 from depthkit.training.loop import learning_rate, train
 from depthkit.training.predict import load_predictor
+from depthkit.training.validation import validate
 
 LAST = "checkpoints/last.safetensors"
 
@@ -188,7 +192,9 @@ NAN_MOTION = """
 import sys
 from pathlib import Path
 from small_run import small_config
+from depthkit.tasks import TaskOutput
 from depthkit.training import loop
+from depthkit.training.device import build_fabric
 build = loop.build_task
 def poisoned(*args):
     task = build(*args)
@@ -246,3 +252,37 @@ def test_run_folder_holds_the_resolved_configuration(world, trained):
 
     words = ("optimizer.steps=3", "run.validate_every=2", "loss.baseline_weight=0.05")
     assert load_config(TrainConfig, trained / "config.yaml") == small_config(world, *words)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_pairs_with_known_depth_train_and_are_scored_in_metres(world, tmp_path, precision):
+    """supervised_pair end to end: finite, validated without any scaling, said to be metric."""
+    words = ("task=supervised_pair", "model.depth=depthnet", "model.width=0.125")
+    words += ("data.shifts=[-3]", "data.random_shift=6", "optimizer.steps=2", "data.workers=1")
+    config = small_config(world, *words, f"run.precision={precision}")
+    assert math.isfinite(train(config, tmp_path / "run").loss)
+    scores = read_log(tmp_path / "run")[-1]
+    assert {"val/loss", "val/mae_m", "val/abs_rel", "val/a1"} <= scores.keys()
+    state = read_checkpoint(tmp_path / "run" / LAST)[1]
+    assert state["scale"] == "metric" and state["nominal_baseline"] == 0.3 and state["focal"] > 0
+
+
+def test_metric_tasks_are_scored_as_they_are(world, monkeypatch):
+    """2 m said, 4 m true: 2 m of error, half of the truth; clipped truth, unknown left out."""
+    config = small_config(world, "supervised.max_depth=5", "optimizer.batch_size=2")
+    data = SnippetDataset([open_sequence(world)], shifts=(-1,), size=(64, 96))
+
+    class Says(torch.nn.Module):
+        """Predicts 2 m against given truth."""
+
+        def forward(self, snippet):
+            truth = torch.full((len(snippet.names), 1, 64, 96), 4.0)
+            truth[..., :32] = 9  # clipped to 5
+            truth[..., 32:48] = 0
+            return TaskOutput(torch.tensor(3.0), {}, {}, torch.full_like(truth, 2.0), truth)
+
+    scores = validate(Says(), data, config, build_fabric(config.run))
+    assert scores["val/loss"] == 3
+    assert scores["val/mae_m"] == pytest.approx((3 * 32 + 2 * 48) / 80)
+    assert scores["val/abs_rel"] == pytest.approx((3 / 5 * 32 + 2 / 4 * 48) / 80)
+    assert scores["val/a1"] == 0
