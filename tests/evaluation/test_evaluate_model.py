@@ -208,6 +208,21 @@ def test_pair_model_is_scored_over_baselines(
     assert nominal["model_where_measured"]["abs_rel"] == pytest.approx(0.1, abs=1e-3)
 
 
+def test_untrained_network_is_scored_too(
+    room: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
+) -> None:
+    """The predictor of a real pair network fits the seam, with frames of another focal length."""
+    from depthkit.config import SupervisedConfig
+    from depthkit.models.depth_net import DepthNet
+    from depthkit.tasks.supervised_pair import SupervisedPair
+
+    task = SupervisedPair(DepthNet(width=0.125), SupervisedConfig())
+    model = PairPredictor(task, size=(40, 48), focal=40.0)
+    assert evaluate(model, monkeypatch, room, "--shift", "1", "--every", "4", "--json") == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert figures["frames"] == 2 and figures["abs_rel"] > 0
+
+
 def test_pair_model_at_a_shift(room: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output) -> None:
     """--shift -2 shows every frame with the one two earlier, and prints a table."""
     oracle = PairOracle(room, 1.0)

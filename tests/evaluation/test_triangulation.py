@@ -122,3 +122,33 @@ def test_classical_answer_on_rendered_pairs(size: tuple[int, int]) -> None:
     error = np.abs(found - depth) / depth
     assert (found > 0).all() and measured.mean() > 0.9
     assert error.mean() < 0.12 and error[measured].mean() < 0.1
+
+
+@pytest.mark.parametrize("side", [64, 100, 420])
+def test_flow_at_any_size(side: int) -> None:
+    """A picture moved by (3, -2) px has that flow in pixels of its own, however it is matched, and
+    none once a homography that moves it back is told."""
+    cv2 = pytest.importorskip("cv2")
+    from depthkit.data.flow_matching import dense_flow
+
+    rng = np.random.default_rng(0)
+    whole = cv2.GaussianBlur(rng.integers(0, 255, (side + 20, side + 20, 3), np.uint8), (0, 0), 3)
+    whole = cv2.normalize(whole, None, 0, 255, cv2.NORM_MINMAX)
+    target, source = whole[10:-10, 10:-10], whole[12:-8, 7:-13]
+    inner = (slice(8, -8), slice(8, -8))
+    flow = dense_flow(target, source)[inner]
+    np.testing.assert_allclose(np.median(flow, axis=(0, 1)), [3, -2], atol=0.1)
+    shift = np.array([[1.0, 0, 3], [0, 1, -2], [0, 0, 1]])
+    rest = dense_flow(target, source, source_of_target=shift)[inner]
+    np.testing.assert_allclose(np.median(rest, axis=(0, 1)), 0, atol=0.05)
+
+
+def test_gaps_take_their_nearest_neighbour() -> None:
+    """Each gap gets the depth of the nearest valid pixel; without any, what is asked for."""
+    pytest.importorskip("cv2")
+    from depthkit.data.flow_matching import fill_from_neighbours
+
+    depth = np.array([[1.0, 0.0, 0.0, 0.0, 5.0]])
+    filled = fill_from_neighbours(depth, depth > 0, otherwise=9.0)
+    assert filled[0, 0] == filled[0, 1] == 1.0 and filled[0, 3] == filled[0, 4] == 5.0
+    assert (fill_from_neighbours(depth, depth > 9, otherwise=9.0) == 9.0).all()
