@@ -16,7 +16,8 @@ from depthkit.models.checkpoint import read_checkpoint
 from depthkit.strict_yaml import override
 from depthkit.training.device import is_first_process
 from depthkit.training.dry_run import describe_run
-from depthkit.training.loop import TrainResult, train, write_config
+from depthkit.training.loop import TrainResult, train
+from depthkit.training.run_folder import write_config
 
 
 def stage_configs(config: TrainConfig) -> tuple[TrainConfig, ...]:

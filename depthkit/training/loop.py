@@ -11,7 +11,6 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from depthkit import __version__
 from depthkit.config import OptimizerConfig, TrainConfig
 from depthkit.data.snippet import (
     ShuffledBatches,
@@ -20,22 +19,14 @@ from depthkit.data.snippet import (
     build_loader,
     start_loader,
 )
-from depthkit.errors import CheckpointError, DataError, TrainingError
-from depthkit.models.checkpoint import (
-    load_optimizer,
-    load_weights,
-    optimizer_tensors,
-    read_checkpoint,
-    save_checkpoint,
-    take,
-)
-from depthkit.strict_yaml import config_from_mapping, to_mapping, to_yaml
+from depthkit.errors import TrainingError
 from depthkit.tasks import TaskOutput, build_task
 from depthkit.training.data import RunData, check_truth, open_run_data
 from depthkit.training.device import build_fabric
 from depthkit.training.health import HealthMonitor
 from depthkit.training.log import RunLog
 from depthkit.training.predict import load_start
+from depthkit.training.run_folder import check_folder, restore_run, save_run, write_config
 from depthkit.training.source import source_commit
 from depthkit.training.validation import validate
 
@@ -71,7 +62,7 @@ def train(config: TrainConfig, run: Path, *, resume: bool = False) -> TrainResul
     # --- device and data; what is wrong is said here, once, before other processes start ----------
     fabric = build_fabric(config.run, all_parameters_used=_judges_all_scales(config))
     last, best = (run / "checkpoints" / f"{name}.safetensors" for name in ("last", "best"))
-    _check_folder(run, last, resume)
+    check_folder(run, last, resume)
     data = open_run_data(config.data, seed=config.run.seed, single_view=config.single_view)
     check_truth(data, config)
     fabric.launch()
@@ -94,7 +85,7 @@ def train(config: TrainConfig, run: Path, *, resume: bool = False) -> TrainResul
     # --- resume or begin -------------------------------------------------------------------------
     start, best_val_loss = 0, math.inf
     if resumes:
-        start, best_val_loss = _restore(last, config, task, optimizer)
+        start, best_val_loss = restore_run(last, config, task, optimizer)
     steps = range(start, config.optimizer.steps)
     batches = _loader(data.train, config, fabric, steps)
     health = HealthMonitor()
@@ -141,10 +132,10 @@ def train(config: TrainConfig, run: Path, *, resume: bool = False) -> TrainResul
                 log.scalars(step, scores)
                 if scores["val/loss"] < best_val_loss:
                     best_val_loss = scores["val/loss"]
-                    _save(best, fabric, task, optimizer, config, data, step, best_val_loss)
+                    save_run(best, fabric, task, optimizer, config, data, step, best_val_loss)
                 counted, clock = step, time.perf_counter()
             if step % config.run.save_every == 0 or step == steps.stop:
-                _save(last, fabric, task, optimizer, config, data, step, best_val_loss)
+                save_run(last, fabric, task, optimizer, config, data, step, best_val_loss)
         log.say(f"done: {last}")
     return TrainResult(steps.stop, loss, best_val_loss, last, best)
 
@@ -230,79 +221,6 @@ def _mean_over_processes(fabric: Fabric, output: TaskOutput) -> dict[str, float]
     )
     reduced = fabric.all_reduce(values, reduce_op="mean")
     return {name: float(value) for name, value in zip(names, reduced, strict=True)}
-
-
-# --- run folder ----------------------------------------------------------------------------------
-
-
-def _check_folder(run: Path, last: Path, resume: bool) -> None:
-    if resume and not last.is_file() and not (run / "config.yaml").is_file():
-        raise CheckpointError(
-            f"{run}: holds no checkpoint to resume from ({last.name}); begin again in another --run"
-        )
-    if run.exists() and not run.is_dir():
-        raise DataError(f"{run}: a file, not a folder; use --run for another folder")
-    if not resume and (run / "config.yaml").exists():
-        raise DataError(
-            f"{run}: holds a run already; use --resume to go on or --run for another folder"
-        )
-
-
-def write_config(run: Path, config: TrainConfig) -> None:
-    """Keep the resolved configuration in the run folder."""
-    run.mkdir(parents=True, exist_ok=True)
-    partial = run / ".config.yaml.partial"
-    partial.write_text(to_yaml(config), encoding="utf-8")
-    partial.replace(run / "config.yaml")
-
-
-def _save(
-    path: Path,
-    fabric: Fabric,
-    task: torch.nn.Module,
-    optimizer: torch.optim.Optimizer,
-    config: TrainConfig,
-    data: RunData,
-    step: int,
-    best_val_loss: float,
-) -> None:
-    if fabric.is_global_zero:
-        tensors = {f"task.{name}": value for name, value in task.state_dict().items()}
-        moments = optimizer_tensors(optimizer)
-        tensors |= {f"optimizer.{name}": value for name, value in moments.items()}
-        tensors["rng"] = torch.get_rng_state()
-        state = {
-            "depthkit": __version__,
-            "commit": source_commit(),
-            "step": step,
-            "best_val_loss": best_val_loss if math.isfinite(best_val_loss) else None,
-            "config": to_mapping(config),
-            "shifts": list(data.shifts),
-            "sequences": list(data.names),
-            "scale": "metric" if config.is_metric else "relative",
-            "focal": data.focal,
-            "nominal_baseline": config.supervised.nominal_baseline,
-        }
-        save_checkpoint(path, tensors, state)
-    fabric.barrier()
-
-
-def _restore(
-    path: Path, config: TrainConfig, task: torch.nn.Module, optimizer: torch.optim.Optimizer
-) -> tuple[int, float]:
-    """Load the run's state; return its step and best validation loss."""
-    tensors, state = read_checkpoint(path)
-    then = config_from_mapping(TrainConfig, state["config"], str(path))
-    for part, was, now in zip(("task", "model"), then.networks(), config.networks(), strict=True):
-        if was != now:
-            raise CheckpointError(
-                f"{path}: holds another {part}; resume with the run's own config.yaml"
-            )
-    load_weights(task, take(tensors, "task."), str(path))
-    load_optimizer(optimizer, take(tensors, "optimizer."), str(path))
-    torch.set_rng_state(tensors["rng"])
-    best = state["best_val_loss"]
-    return state["step"], math.inf if best is None else best
 
 
 def _describe(task: torch.nn.Module, data: RunData, fabric: Fabric) -> str:

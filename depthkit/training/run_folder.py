@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a run keeps in its folder: config.yaml, and checkpoints it can go on from exactly."""
+
+import math
+from pathlib import Path
+
+import torch
+from lightning_fabric import Fabric
+
+from depthkit import __version__
+from depthkit.config import TrainConfig
+from depthkit.errors import CheckpointError, DataError
+from depthkit.models.checkpoint import (
+    load_optimizer,
+    load_weights,
+    optimizer_tensors,
+    read_checkpoint,
+    save_checkpoint,
+    take,
+)
+from depthkit.strict_yaml import config_from_mapping, to_mapping, to_yaml
+from depthkit.training.data import RunData
+from depthkit.training.source import source_commit
+
+
+def check_folder(run: Path, last: Path, resume: bool) -> None:
+    """Refuse a folder with nothing to resume, or one that would be overwritten."""
+    if resume and not last.is_file() and not (run / "config.yaml").is_file():
+        raise CheckpointError(
+            f"{run}: holds no checkpoint to resume from ({last.name}); begin again in another --run"
+        )
+    if run.exists() and not run.is_dir():
+        raise DataError(f"{run}: a file, not a folder; use --run for another folder")
+    if not resume and (run / "config.yaml").exists():
+        raise DataError(
+            f"{run}: holds a run already; use --resume to go on or --run for another folder"
+        )
+
+
+def write_config(run: Path, config: TrainConfig) -> None:
+    """Keep the resolved configuration in the run folder."""
+    run.mkdir(parents=True, exist_ok=True)
+    partial = run / ".config.yaml.partial"
+    partial.write_text(to_yaml(config), encoding="utf-8")
+    partial.replace(run / "config.yaml")
+
+
+def save_run(
+    path: Path,
+    fabric: Fabric,
+    task: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    config: TrainConfig,
+    data: RunData,
+    step: int,
+    best_val_loss: float,
+) -> None:
+    """Write a checkpoint from process 0: weights, optimiser, RNG, and where they come from."""
+    if fabric.is_global_zero:
+        tensors = {f"task.{name}": value for name, value in task.state_dict().items()}
+        moments = optimizer_tensors(optimizer)
+        tensors |= {f"optimizer.{name}": value for name, value in moments.items()}
+        tensors["rng"] = torch.get_rng_state()
+        state = {
+            "depthkit": __version__,
+            "commit": source_commit(),
+            "step": step,
+            "best_val_loss": best_val_loss if math.isfinite(best_val_loss) else None,
+            "config": to_mapping(config),
+            "shifts": list(data.shifts),
+            "sequences": list(data.names),
+            "scale": "metric" if config.is_metric else "relative",
+            "focal": data.focal,
+            "nominal_baseline": config.supervised.nominal_baseline,
+        }
+        save_checkpoint(path, tensors, state)
+    fabric.barrier()
+
+
+def restore_run(
+    path: Path, config: TrainConfig, task: torch.nn.Module, optimizer: torch.optim.Optimizer
+) -> tuple[int, float]:
+    """Load the run's state; return its step and best validation loss."""
+    tensors, state = read_checkpoint(path)
+    then = config_from_mapping(TrainConfig, state["config"], str(path))
+    for part, was, now in zip(("task", "model"), then.networks(), config.networks(), strict=True):
+        if was != now:
+            raise CheckpointError(
+                f"{path}: holds another {part}; resume with the run's own config.yaml"
+            )
+    load_weights(task, take(tensors, "task."), str(path))
+    load_optimizer(optimizer, take(tensors, "optimizer."), str(path))
+    torch.set_rng_state(tensors["rng"])
+    best = state["best_val_loss"]
+    return state["step"], math.inf if best is None else best
