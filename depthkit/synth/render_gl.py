@@ -65,18 +65,23 @@ class GlRenderer:
 
     def __init__(self) -> None:
         self.context = open_context()
-        self.truth_program = self._program("truth.frag")
-        self.colour_program = self._program("colour.frag")
+        self.programs: dict[tuple[str, ...], Any] = {}
         self.poses = self.context.buffer(reserve=2 * SLOTS * 64)
         self.size = (0, 0)
 
-    def _program(self, fragment: str) -> Any:
-        program = self.context.program(
-            vertex_shader=(_SHADERS / "scene.vert").read_text(encoding="utf-8"),
-            fragment_shader=(_SHADERS / fragment).read_text(encoding="utf-8"),
-        )
-        program["Poses"].binding = 0
-        return program
+    def _program(self, fragment: str, *needs: str) -> Any:
+        """Compile shaders once for what a scene needs."""
+        key = (fragment, *needs)
+        if key not in self.programs:
+            source = (_SHADERS / fragment).read_text(encoding="utf-8")
+            defines = "".join(f"#define {name}\n" for name in needs)
+            program = self.context.program(
+                vertex_shader=(_SHADERS / "scene.vert").read_text(encoding="utf-8"),
+                fragment_shader=source.replace("#version 330\n", f"#version 330\n{defines}"),
+            )
+            program["Poses"].binding = 0
+            self.programs[key] = program
+        return self.programs[key]
 
     def load(self, scene: Scene) -> None:
         """Take a scene: its meshes, textures and size.
@@ -85,7 +90,10 @@ class GlRenderer:
             EngineError: more bodies move than there are slots for.
         """
         self.scene = scene
+        self.truth_program = self._program("truth.frag")
+        self.colour_program = self._program("colour.frag", *_needs(scene))
         self.slots, moving = np.zeros(len(scene.bodies), dtype=int), scene.moving_ids
+        self.moving = moving
         self.slots[moving] = 1 + np.arange(len(moving))
         if len(moving) >= SLOTS:
             raise EngineError(f"gl: {len(moving)} bodies move, at most {SLOTS - 1} can; use fewer")
@@ -168,12 +176,12 @@ class GlRenderer:
         for which, time in enumerate((t, to)):
             T_cam_world = inverse(scene.camera_pose(time))
             slots[which, 0] = T_cam_world
-            for i in scene.moving_ids:
+            for i in self.moving:
                 slots[which, self.slots[i]] = T_cam_world @ scene.body_pose(scene.bodies[i], time)
         self.poses.write(slots.swapaxes(-1, -2).astype(np.float32).tobytes())
         self.poses.bind_to_uniform_block(0)
         R_cam_world = slots[0, 0, :3, :3]
-        self.colour_program["sun_direction"] = tuple(R_cam_world @ self.sun_direction)
+        self._set("sun_direction", tuple(R_cam_world @ self.sun_direction))
         for buffer, time in ((self.here, t), (self.there, to)) if self.deforming else ():
             for i in self.deforming:
                 self.geometry[self.spans[i]] = _geometry(scene, i, time)
@@ -225,16 +233,31 @@ class GlRenderer:
         self.colour_pixels = np.empty((large[1], large[0], 3), np.uint8)
         self.size = size
 
+    def _set(self, name: str, value: Any) -> None:
+        """Set a value of the colours, if the program has kept it."""
+        if name in self.colour_program:
+            self.colour_program[name] = value
+
     def _set_light(self, scene: Scene) -> None:
         camera, light = scene.camera, scene.light
         sun = np.asarray(light.sun_direction, dtype=np.float64)
         for program in (self.truth_program, self.colour_program):
             program["lens"] = (camera.fx, camera.fy, camera.cx, camera.cy)
             program["range"] = (camera.width, camera.height, scene.near, scene.far)
-        self.colour_program["light"] = (light.ambient, light.sun, light.lamp, light.shininess)
+        self._set("light", (light.ambient, light.sun, light.lamp, light.shininess))
         self.sun_direction = sun / np.linalg.norm(sun)
-        self.colour_program["gamma"] = light.gamma
+        self._set("gamma", light.gamma)
         self.context.enable(self.context.DEPTH_TEST)
+
+
+def _needs(scene: Scene) -> list[str]:
+    """Name the parts of the shader that a scene uses."""
+    used = {
+        "RELIEF": any(body.relief > 0 for body in scene.bodies),
+        "GLOSS": any(body.gloss > 0 for body in scene.bodies),
+        "GAMMA": scene.light.gamma != 1.0,
+    }
+    return [name for name, needed in used.items() if needed]
 
 
 def _geometry(scene: Scene, i: int, t: float) -> np.ndarray:
