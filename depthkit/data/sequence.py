@@ -2,8 +2,8 @@
 """The sequence folder: the one format between every source of frames and training.
 
 `camera.yaml`, `frames/%06d.jpg|png`, `times.txt`, and where known `poses.txt` (TUM rows),
-`depth/%06d.png` (uint16 / depth_scale metres, 0 = unknown) and `valid.png`; of synthetic worlds also
-the maps of `truth.py`. A data set is a folder of these and `split.yaml`.
+`depth/%06d.png` (uint16 / depth_scale metres, 0 = unknown) and `valid.png`; of synthetic worlds
+the maps of `truth.py` too. A data set is a folder of these and `split.yaml`.
 """
 
 import math

@@ -93,9 +93,9 @@ class DepthNet(nn.Module):
 def whiten(previous: Tensor, current: Tensor) -> Tensor:
     """Return mean and difference of two frames, each at about unit deviation. (B, 6, H, W)
 
-    The published input is the frames themselves, less 0.5, over 0.2. Parallax below a pixel lives in
-    their difference alone, which is several times smaller: it is enlarged here, and the first layer
-    may undo this. A choice of ours, for short trainings.
+    The published input is the frames themselves, less 0.5, over 0.2. Parallax below a pixel lives
+    in their difference alone, several times smaller than they are: it is enlarged here, and the
+    first layer may undo this. A choice of ours, for short trainings.
     """
     mean = (previous + current).sub_(1.0).div_(0.4)
     return torch.cat([mean, (current - previous).div_(0.05)], 1)
