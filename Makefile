@@ -8,15 +8,16 @@ DEMO   ?= demo
 # Two tests at a time, each on one thread, fill two cores without fighting over them.
 PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
-.PHONY: help venv demo test test-all check clean
+.PHONY: help venv demo demo-train test test-all check clean
 
 help:
-	@echo "make demo      a result in about a minute, in $(DEMO)/ (DEMO=DIR for another folder)"
-	@echo "make test      the fast tests"
-	@echo "make test-all  also the slow ones, and those that need a GPU where there is one"
-	@echo "make check     format, lint, types and the import table, as CI runs them"
-	@echo "make venv      only build .venv (PYTHON=python3.12 for another Python)"
-	@echo "make clean     remove .venv and everything built"
+	@echo "make demo        shipped networks on fresh flights, under a minute, in $(DEMO)/ (or DEMO=DIR)"
+	@echo "make demo-train  train depth and motion from nothing, about 1.5 minutes, in $(DEMO)/ too"
+	@echo "make test        the fast tests"
+	@echo "make test-all    also the slow ones, and those that need a GPU where there is one"
+	@echo "make check       format, lint, types and the import table, as CI runs them"
+	@echo "make venv        only build .venv (PYTHON=python3.12 for another Python)"
+	@echo "make clean       remove .venv and everything built"
 
 venv: $(STAMP)
 
@@ -26,6 +27,9 @@ $(STAMP): setup.py scripts/make_venv
 
 demo: $(STAMP)
 	$(BIN)/depthkit demo --out $(DEMO) --force
+
+demo-train: $(STAMP)
+	$(BIN)/depthkit demo --train --out $(DEMO) --force
 
 test: $(STAMP)
 	$(PYTEST) -m "not slow and not gpu"

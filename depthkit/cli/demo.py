@@ -1,162 +1,125 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`depthkit demo`: a world with exact truth, training without labels, scores before and after.
+"""`depthkit demo`: the networks that come with depthkit at work on flights rendered on the spot.
 
-The networks see colours alone. Depth and poses of the world are read by the scores and by nothing
-else, and the scored flights are none of those trained on.
+With --train it trains a depth and a motion network of its own instead, see `demo_train`.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import shutil
-import sys
-import sysconfig
 import time
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from depthkit.cli.demo_output import MARKER, say, start_folder
 from depthkit.cli.infer import check_replaceable
-from depthkit.errors import ConfigError, DataError
+from depthkit.errors import ConfigError
 
-MARKER = "about.txt"
-ABOUT = "Written by 'depthkit demo': a synthetic world, a run trained on it, pictures, a report.\n"
-SCENE_SEED = 0
-
-
-@dataclass(frozen=True)
-class World:
-    """How much is rendered: flights through one room, each on its own way."""
-
-    train: int = 16
-    val: int = 1
-    test: int = 2
-    frames: int = 24
-    """Of each flight."""
-
-    def names(self, part: str) -> list[str]:
-        """Return the sequences of a part of the split."""
-        return [f"{part}_{i}" for i in range(getattr(self, part))]
-
-
-WORLD = World()
+if TYPE_CHECKING:
+    from depthkit.cli.demo_scores import Result
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the verb."""
     parser.add_argument("--out", type=Path, default=Path("demo"), help="folder to write")
     parser.add_argument(
+        "--seed", type=_natural, metavar="S", help="of the rendered flights (default: 0)"
+    )
+    parser.add_argument(
+        "--train",
+        action="store_true",
+        help="train depth and motion without labels instead: about a minute and a half",
+    )
+    parser.add_argument(
         "--set",
         metavar="KEY=VALUE",
         nargs="+",
         action="extend",
         default=[],
-        help="differences from configs/demo.yaml, such as optimizer.steps=800",
+        help="with --train: differences from configs/demo.yaml, such as optimizer.steps=800",
     )
     parser.add_argument("--force", action="store_true", help="replace an earlier demo")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Render, train, score, draw; print what came out and where it is."""
-    from depthkit.config import TrainConfig
-    from depthkit.strict_yaml import load_config
+    """Show the shipped networks, or train others; print what came out and where it is."""
+    if args.train and args.seed is not None:
+        raise ConfigError("--seed is of the flights without --train; give --set run.seed=S")
+    if args.set and not args.train:
+        raise ConfigError("--set goes with --train; without it nothing is trained")
+    if args.train:
+        from depthkit.cli.demo_train import run_training
 
+        run_training(args)
+    else:
+        run_shipped(args)
+
+
+def run_shipped(args: argparse.Namespace) -> None:
+    """Render, score, draw."""
     begin = time.perf_counter()
     check_replaceable(args.out, MARKER, force=args.force)
-    config = load_config(TrainConfig, find_recipe("demo.yaml"), args.set)
-    config = replace(config, data=replace(config.data, root=args.out / "world"))
-    _start_folder(args.out)
-
-    _say("1/4 rendering a room of boxes")
-    write_world(config.data.root, WORLD, config.data.size)
-    _say("2/4 training depth and motion from colours alone")
-    from depthkit.training.loop import train
-
-    start = time.perf_counter()
-    train(config, args.out / "run")
-    trained = time.perf_counter() - start
-    _say("3/4 scoring on flights not trained on")
-    from depthkit.cli.demo_scores import score_demo
-
-    result = score_demo(args.out, config)
-    _say("4/4 drawing")
     from depthkit.cli.demo_report import write_demo_report
+    from depthkit.cli.demo_scores import load_shipped, score_frames, score_pairs, write_flights
 
-    report = write_demo_report(args.out, config, result, trained=trained)
-    summary = {
-        **asdict(result.figures),
-        "steps": config.optimizer.steps,
-        "train_seconds": round(trained, 1),
-        "seconds": round(time.perf_counter() - begin, 1),
-        "report": str(report),
-    }
-    print(json.dumps(summary) if args.json else as_text(summary, args.out))
-
-
-def find_recipe(name: str) -> Path:
-    """Return a shipped configuration file: beside the package in a checkout, else where pip put it.
-
-    Raises:
-        ConfigError: it is in neither place.
-    """
-    checkout = Path(__file__).parents[2] / "configs"
-    installed = Path(sysconfig.get_path("data")) / "share" / "depthkit" / "configs"
-    for folder in (checkout, installed):
-        if (folder / name).is_file():
-            return folder / name
-    raise ConfigError(f"{name}: not found in {checkout} or {installed}; install depthkit again")
+    pair_model, frame_model = load_shipped()
+    _check_renderer()
+    start_folder(args.out)
+    seed = args.seed or 0
+    say("1/3 rendering flights that no network was trained on")
+    solids = write_flights(args.out / "stillbox", "stillbox", pair_model.size, seed=seed)
+    colons = write_flights(args.out / "colon", "colon", frame_model.size, seed=seed)
+    say("2/3 predicting and scoring")
+    results = [score_pairs(pair_model, solids), score_frames(frame_model, colons)]
+    say("3/3 drawing")
+    report = write_demo_report(args.out, results)
+    seconds = round(time.perf_counter() - begin, 1)
+    if args.json:
+        figures = {result.world: result.as_json() for result in results}
+        rest = {"align": "none", "seed": seed, "seconds": seconds, "report": str(report)}
+        print(json.dumps(figures | rest))
+    else:
+        print(as_text(results, args.out, report, seconds))
 
 
-def write_world(root: Path, world: World, size: tuple[int, int]) -> None:
-    """Render all flights and the split.
-
-    Args:
-        root: data set folder to make.
-        world: how many flights and frames.
-        size: (H, W), pixels.
-    """
-    from depthkit.data.sequence import write_split
-    from depthkit.synth.boxes import write_flight
-    from depthkit.synth.path import forward_path
-
-    parts = {part: world.names(part) for part in ("train", "val", "test")}
-    root.mkdir(parents=True)
-    for seed, name in enumerate(name for names in parts.values() for name in names):
-        write_flight(root / name, forward_path(world.frames, seed), size, SCENE_SEED)
-    write_split(root, **parts)
-
-
-def as_text(summary: dict[str, object], out: Path) -> str:
+def as_text(results: list[Result], out: Path, report: Path, seconds: float) -> str:
     """Format the figures as a small table and say where everything lies."""
-    from depthkit.cli.demo_scores import FIGURE_ROWS
+    from depthkit.cli.demo_scores import COLUMNS, UNSCALED
     from depthkit.evaluation.report import format_cell
 
-    lines = [f"{'':38}{'untrained':>10}{'trained':>10}{'baseline':>10}"]
-    for row in FIGURE_ROWS:
-        cells = [format_cell(summary[key]) for key in row.keys]  # type: ignore[arg-type]
-        lines.append(f"{row.label:38}" + "".join(f"{cell:>10}" for cell in cells))
+    lines = [f"{'':38}" + "".join(f"{name:>15}" for name in COLUMNS)]
+    for result in results:
+        lines.append(result.title)
+        for figure in result.figures:
+            cells = ["-" if value is None else format_cell(value) for value in figure.values()]
+            lines.append(f"  {figure.label:36}" + "".join(f"{cell:>15}" for cell in cells))
     lines += [
         "",
-        f"{summary['steps']} steps in {summary['train_seconds']} s, {summary['seconds']} s in all",
-        f"report    {summary['report']}",
+        UNSCALED,
+        "",
+        f"{seconds} s in all",
+        f"report    {report}",
         f"pictures  {out / 'pictures'}",
-        f"world     {out / 'world'}",
-        f"run       {out / 'run'}    (try: depthkit infer {out / 'run'} VIDEO --out DIR)",
+    ]
+    lines += [
+        f"flights   {out / r.world}    (try: depthkit evaluate model {r.weights} {out / r.world})"
+        for r in results
     ]
     return "\n".join(lines)
 
 
-def _start_folder(out: Path) -> None:
-    """Make the folder anew, its marker first: an interrupted demo can be replaced too."""
-    try:
-        if out.exists():
-            shutil.rmtree(out)
-        out.mkdir(parents=True)
-        (out / MARKER).write_text(ABOUT)
-    except OSError as error:
-        raise DataError(f"{out}: cannot make folder: {error.strerror}") from error
+def _check_renderer() -> None:
+    """Say what is missing before a folder is made."""
+    from depthkit.synth.render import open_renderer
+
+    if open_renderer().name == "ray":
+        import embreex  # noqa: F401  # `main` names the extra that brings it
 
 
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+def _natural(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"expected 0 or more, got {value}")
+    return value

@@ -1,160 +1,205 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The figures of `depthkit demo`: the untrained networks, the trained ones, and a blind guess."""
+"""The flights of `depthkit demo`, and how well the shipped networks know their depth.
+
+Everything is scored in metres as the networks say it. Beside them stand the best constants, chosen
+on the scored frames themselves, and for pairs what classical flow makes of the same motion.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from depthkit.config import TrainConfig
-from depthkit.data.sequence import Dataset, Sequence, open_dataset
-from depthkit.errors import DataError
-from depthkit.evaluation.baselines import constant_depth, constant_motion, mean_motion
-from depthkit.evaluation.depth import DepthProtocol, DepthReport, score_depth
-from depthkit.evaluation.odometry import OdometryScore, score_odometry
-from depthkit.rigid import inverse
-from depthkit.training.predict import Predictor, load_single_view
-from depthkit.trajectory import Trajectory
+from depthkit.cli.evaluate_pairs import Row, Setting, predict, read_truth, score_row
+from depthkit.data.sequence import Sequence, open_sequence
+from depthkit.errors import CheckpointError, DataError
+from depthkit.evaluation.depth import DepthProtocol, score_depth
+from depthkit.evaluation.pairs import score_best_constants
+from depthkit.synth.colon import DEPTH_RANGE as COLON_RANGE
+from depthkit.synth.generate import SynthPlan, generate
+from depthkit.training import predict as shipped
+from depthkit.training.predict import Predictor, load_predictor, load_single_view
+from depthkit.training.predict_pair import PairPredictor
 
-
-@dataclass(frozen=True)
-class Figures:
-    """Means over the test flights; None where there is nothing to align."""
-
-    abs_rel_untrained: float
-    abs_rel_trained: float
-    abs_rel_constant: float
-    """Of the constant depth that is best on the test flights themselves."""
-    a1_untrained: float
-    a1_trained: float
-    a1_constant: float
-    ate_untrained: float | None
-    ate_trained: float | None
-    ate_mean_motion: float | None
-    """Of repeating the mean motion of the training flights."""
-    snippet_ate_untrained: float | None
-    snippet_ate_trained: float | None
-    snippet_ate_mean_motion: float | None
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the table: a label and its untrained, trained and baseline figures."""
-
-    label: str
-    keys: tuple[str, str, str]
-
-
-def _row(label: str, name: str, baseline: str) -> Row:
-    return Row(label, (f"{name}_untrained", f"{name}_trained", f"{name}_{baseline}"))
-
-
-FIGURE_ROWS = (
-    _row("depth abs_rel (less is better)", "abs_rel", "constant"),
-    _row("depth a1, share within 25 %", "a1", "constant"),
-    _row("odometry ATE, 7dof, m", "ate", "mean_motion"),
-    _row("odometry 5-frame ATE, m", "snippet_ate", "mean_motion"),
+PAIR_WEIGHTS, FRAME_WEIGHTS = "depthnet-stillbox", "shading-colon"
+FIRST_SEED = 900  # of the flights of seed 0; training takes far smaller ones
+COLUMNS = ("network", "classical", "best constant")
+UNSCALED = (
+    "Nothing is scaled to the truth, by the median or otherwise: depths are metres as predicted.\n"
+    "The best constant is chosen for each figure on these very frames."
 )
 
 
 @dataclass(frozen=True)
-class DemoResult:
-    """The figures, and what pictures are drawn from."""
+class Flights:
+    """How much is rendered of a world."""
 
-    figures: Figures
-    depth: DepthReport
-    """Of the trained network."""
-    motion: OdometryScore
-    """Of the trained network on the first test flight."""
-    untrained: Predictor
-    trained: Predictor
-    test: tuple[Sequence, ...]
+    count: int
+    frames: int
+    """Of each flight."""
 
 
-def score_demo(out: Path, config: TrainConfig) -> DemoResult:
-    """Score the run of a demo on its test flights.
+# In 11 frames of 0.06 m every frame has another one 0.3 m before or behind it.
+FLIGHTS = {"stillbox": Flights(6, 11), "colon": Flights(6, 4)}
+SHOWN = 3  # flights of each world of which a picture is drawn
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One line of the table."""
+
+    key: str
+    label: str
+    network: float
+    constant: float
+    classical: float | None = None
+    """None where there is no classical answer."""
+
+    def values(self) -> tuple[float, float | None, float]:
+        """Return the figures in the order of COLUMNS."""
+        return self.network, self.classical, self.constant
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a picture is drawn from."""
+
+    name: str
+    title: str
+    image: np.ndarray
+    """(H, W, 3) uint8"""
+    depth: np.ndarray
+    """Predicted, metres. (H, W)"""
+    truth: np.ndarray
+    """Metres, 0 = unknown. (H, W)"""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came out of one network."""
+
+    world: str
+    weights: str
+    title: str
+    frames: int
+    """Scored."""
+    figures: tuple[Figure, ...]
+    shown: tuple[Shown, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        names = ("network", "classical", "constant")
+        figures = {f.key: dict(zip(names, f.values(), strict=True)) for f in self.figures}
+        return {"weights": self.weights, "frames": self.frames} | figures
+
+
+def load_shipped() -> tuple[PairPredictor, Predictor]:
+    """Load the network of pairs and that of single frames.
+
+    Raises:
+        CheckpointError: weights are not where they were installed.
+    """
+    pair_model = _load(PAIR_WEIGHTS, load_predictor)
+    if not isinstance(pair_model, PairPredictor):
+        raise CheckpointError(f"{PAIR_WEIGHTS}: weights of another task; install depthkit again")
+    return pair_model, _load(FRAME_WEIGHTS, load_single_view)
+
+
+def _load(name: str, load: Callable[[Path], Any]) -> Any:
+    path = shipped.SHIPPED / f"{name}.safetensors"
+    if not path.is_file():
+        raise CheckpointError(
+            f"{path}: no such weights; install depthkit again, or see 'depthkit demo --train'"
+        )
+    return load(path)
+
+
+def write_flights(root: Path, world: str, size: tuple[int, int], *, seed: int) -> list[Sequence]:
+    """Render the flights of a world.
 
     Args:
-        out: the demo's folder, with world/ and run/.
-        config: what was trained.
+        root: data set folder to make.
+        world: a key of FLIGHTS.
+        size: (H, W), pixels.
+        seed: same seed, same flights.
     """
-    dataset = open_dataset(config.data.root)
-    test = tuple(dataset.open(name) for name in dataset.test)
-    trained = load_single_view(out / "run")
-    untrained = untrained_predictor(config, trained.shifts)
-    before, after = _score_depth(untrained.depth, test), _score_depth(trained.depth, test)
-    truths = [flight.read_depth(i) for flight in test for i in range(len(flight))]
-    constant = constant_depth(truths, DepthProtocol())
-    blind = _score_depth(lambda rgb: np.full(rgb.shape[:2], constant), test, align="none")
-    motions = [
-        [_score_motion(_chain(predictor, flight), flight) for flight in test]
-        for predictor in (untrained, trained)
+    flights = FLIGHTS[world]
+    plan = SynthPlan(
+        world=world,
+        out=root,
+        scenes=flights.count,
+        frames=flights.frames,
+        size=size,
+        seed=FIRST_SEED + seed,
+        split="test",
+        truth=False,
+    )
+    return [open_sequence(root / name) for name in generate(plan, lambda _: None)]
+
+
+def score_pairs(model: PairPredictor, flights: list[Sequence]) -> Result:
+    """Score the network of pairs at its nominal baseline.
+
+    Raises:
+        DataError: no two frames lie that far apart.
+    """
+    baseline, far = model.nominal_baseline, model.max_depth
+    row = score_row(model, flights, Setting(baseline=baseline), DepthProtocol(max_depth=far))
+    network, classical, constant = (row.scores[k] for k in ("model", "classical", "constant"))
+    if network is None or classical is None or constant is None:
+        raise DataError(f"{flights[0].root}: no two frames are {baseline:g} m apart to be scored")
+    labels = {
+        "mae_m_at_d0": f"mean error, {far:g} m at most, m",
+        "abs_rel": "abs_rel (less is better)",
+    }
+    figures = [
+        Figure(key, label, *(getattr(score, key) for score in (network, constant, classical)))
+        for key, label in labels.items()
     ]
-    repeated = mean_motion([_reference(flight) for flight in _training(dataset)])
-    motions += [[_score_motion(constant_motion(f.times, repeated), f) for f in test]]
-    ate = [_mean([s.ate_m for s in scores if s]) for scores in motions]
-    snippet = [_mean([float(s.snippets.sfmlearner.mean()) for s in m if s]) for m in motions]
-    if motions[1][0] is None:
-        raise DataError(f"{test[0].name}: the trained network sees no motion; train longer")
-    figures = Figures(
-        before.abs_rel, after.abs_rel, blind.abs_rel, before.a1, after.a1, blind.a1, *ate, *snippet
+    title = f"{PAIR_WEIGHTS}: {len(row.cases)} pairs of frames, {row.baseline:.3g} m apart"
+    shown = [_show_pair(model, row, flight) for flight in flights[:SHOWN]]
+    return Result("stillbox", PAIR_WEIGHTS, title, len(row.cases), tuple(figures), tuple(shown))
+
+
+def score_frames(model: Predictor, flights: list[Sequence]) -> Result:
+    """Score the network of single frames."""
+    protocol = DepthProtocol(max_depth=COLON_RANGE)
+    frames = [(flight, i) for flight in flights for i in range(len(flight))]
+    truths = [(read_truth(flight, i), 1.0) for flight, i in frames]
+    depths = (model.depth(flight.read_frame(i)) for flight, i in frames)
+    report = score_depth(zip(depths, (gt for gt, _ in truths), strict=True), **vars(protocol))
+    constant = score_best_constants(truths, far=COLON_RANGE, protocol=protocol)
+    if constant is None:
+        raise DataError(f"{flights[0].root}: no pixel has a truth to be scored")
+    figures = (
+        Figure("a1", "a1, share within 25 %", report.a1, constant.a1),
+        Figure("rmse_cm", "RMSE, cm", 100 * report.rmse, 100 * constant.rmse),
     )
-    return DemoResult(figures, after, motions[1][0], untrained, trained, test)
+    title = f"{FRAME_WEIGHTS}: {report.frames} single frames of the highest level"
+    shown = [_show_frame(model, flight) for flight in flights[:SHOWN]]
+    return Result("colon", FRAME_WEIGHTS, title, report.frames, figures, tuple(shown))
 
 
-def untrained_predictor(config: TrainConfig, shifts: tuple[int, ...]) -> Predictor:
-    """Return the networks as they were before the first step."""
-    import torch
-
-    from depthkit.tasks import build_task
-
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.run.seed)
-        task = build_task(config.without_encoder_weights(), shifts)
-    return Predictor(task, size=config.data.size, shifts=shifts, scale="relative")
+def _show_frame(model: Predictor, flight: Sequence) -> Shown:
+    """Take the last frame of a flight."""
+    i = len(flight) - 1
+    image = flight.read_frame(i)
+    name, title = f"{flight.name}_{i:06d}", f"{flight.name}, frame {i}"
+    return Shown(name, title, image, model.depth(image), read_truth(flight, i))
 
 
-def _score_depth(
-    predict: Callable[[np.ndarray], np.ndarray], test: tuple[Sequence, ...], align: str = "median"
-) -> DepthReport:
-    pairs = (
-        (predict(flight.read_frame(i)), flight.read_depth(i))
-        for flight in test
-        for i in range(len(flight))
+def _show_pair(model: PairPredictor, row: Row, flight: Sequence) -> Shown:
+    """Take the last pair of a flight."""
+    case = [case for case in row.cases if case.sequence is flight][-1]
+    pair, (target, source) = case.pair, case.read_frames()
+    return Shown(
+        f"{flight.name}_{pair.target:06d}",
+        f"{flight.name}, frame {pair.target} seen with {pair.source}, {pair.baseline:.3g} m apart",
+        target,
+        predict(model, case, target, source),
+        case.read_truth(),
     )
-    return score_depth(pairs, align=align)
-
-
-def _chain(predictor: Predictor, flight: Sequence) -> Trajectory:
-    """Chain the predicted motions of neighbouring frames."""
-    poses, last = [np.eye(4)], flight.read_frame(0)
-    for i in range(1, len(flight)):
-        frame = flight.read_frame(i)
-        poses.append(poses[-1] @ inverse(predictor.relative_pose(last, frame)))
-        last = frame
-    return Trajectory(flight.times, np.stack(poses))
-
-
-def _score_motion(estimate: Trajectory, flight: Sequence) -> OdometryScore | None:
-    """Score a flight's motion; None for an estimate that does not move."""
-    try:
-        return score_odometry(_reference(flight), estimate, mode="7dof")
-    except DataError:
-        return None
-
-
-def _reference(flight: Sequence) -> Trajectory:
-    if flight.poses is None:
-        raise DataError(f"{flight.name}: has no poses to score against")
-    return Trajectory(flight.times, flight.poses)
-
-
-def _training(dataset: Dataset) -> list[Sequence]:
-    return [dataset.open(name) for name in dataset.train]
-
-
-def _mean(values: list[float]) -> float | None:
-    return float(np.mean(values)) if values else None

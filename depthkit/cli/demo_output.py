@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What both demos share: a folder of their own, lines about progress."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+from depthkit.errors import DataError
+
+MARKER = "about.txt"
+ABOUT = "Written by 'depthkit demo': synthetic worlds, what networks see in them, a report.\n"
+
+
+def start_folder(out: Path) -> None:
+    """Make the folder anew, its marker first: an interrupted demo can be replaced too.
+
+    Raises:
+        DataError: the folder cannot be made.
+    """
+    try:
+        if out.exists():
+            shutil.rmtree(out)
+        out.mkdir(parents=True)
+        (out / MARKER).write_text(ABOUT)
+    except OSError as error:
+        raise DataError(f"{out}: cannot make folder: {error.strerror}") from error
+
+
+def say(line: str) -> None:
+    """Print a line of progress on stderr."""
+    print(line, file=sys.stderr, flush=True)
