@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # The pair network on real pairs, without any scaling, beside the classical answer and the best constant.
 # Usage: scripts/evaluate_real_pairs.sh MODEL OUT [--device cpu ...]   (MODEL: run, checkpoint or shipped name)
 # Data: DEPTHKIT_TEST_DATA, else ../shared/data beside the checkout; scripts/prepare_real_pairs.py says what is made of it.

@@ -16,8 +16,13 @@ box() { # folder, size, other options
     depthkit synth stillbox --out "$out/data/$folder" --size "${size}x$size" --depth-only \
         --workers "$workers" "$@"
 }
-for size in 64 128; do # a little noise and exposure: real cameras have them
-    box "stillbox_$size" "$size" --scenes "$scenes" --frames 10 --seed "$size" --noise 1.5 --exposure 0.2
+# A little noise and exposure: real cameras have them.
+box stillbox_64 64 --scenes "$scenes" --frames 10 --seed 1 --noise 1.5 --exposure 0.2
+box stillbox_128 128 --scenes "$scenes" --frames 10 --seed 2 --noise 1.5 --exposure 0.2
+# Small rooms beside the large ones: near things fill the picture indoors.
+box stillbox_128 128 --scenes "$((scenes / 3))" --frames 10 --seed 3 --noise 2.5 \
+    --exposure 0.4 --name near --set "room=[3.5,25]" "distance=[0.5,12]"
+for size in 64 128; do
     # 0.075 m a frame: 0.25, 0.5, 1, 2 and 4 times the nominal baseline are 1, 2, 4, 8, 16 frames
     box "test_$size" "$size" --scenes "$test" --frames 17 --seed 900 --split test \
         --name unseen --set "step=[0.075,0.075]"

@@ -1,17 +1,18 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # The endoscope figure of the README: make synthetic colons, learn depth from shading twice with equal steps
 # (curriculum, everything at once), score both on unseen colons of the highest level, print one table.
 # A killed run goes on where it stopped when the same command is given again.
-# Usage: [SCENES=100] [FRAMES=10] [SIZE=128x128] [SEED=1] scripts/train_shading.sh OUT [--set key=value ...]
+# Usage: [SCENES=250] [FRAMES=6] [SIZE=128x128] [SEED=1] scripts/train_shading.sh OUT [--set key=value ...]
 set -euo pipefail
 out=${1:?folder to write}
 shift
-scenes=${SCENES:-100} frames=${FRAMES:-10} size=${SIZE:-128x128} seed=${SEED:-1}
+scenes=${SCENES:-250} frames=${FRAMES:-6} size=${SIZE:-128x128} seed=${SEED:-1}
 here=$(cd "$(dirname "$0")/.." && pwd)
 
 colon() {  # name, level, split, scenes, seed: other seeds are other colons
     depthkit synth colon --out "$out/data" --name "$1" --set level="$2" --split "$3" \
-        --scenes "$4" --frames "$frames" --size "$size" --seed "$5" --depth-only
+        --scenes "$4" --frames "$frames" --size "$size" --seed "$5" --depth-only --noise 1
 }
 for level in 1 2 3 4 5; do
     colon "colon_l$level" "$level" train "$scenes" "$((10 * seed + level))"
