@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from depthkit.cli.demo_output import MARKER, say, start_folder
 from depthkit.cli.infer import check_replaceable
+from depthkit.cli.rendering import say_backend
 from depthkit.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def run_shipped(args: argparse.Namespace) -> None:
     from depthkit.cli.demo_scores import load_shipped, score_frames, score_pairs, write_flights
 
     pair_model, frame_model = load_shipped()
-    _check_renderer()
+    say_backend("auto")
     start_folder(args.out)
     seed = args.seed or 0
     say("1/3 rendering flights that no network was trained on")
@@ -108,14 +109,6 @@ def as_text(results: list[Result], out: Path, report: Path, seconds: float) -> s
         for r in results
     ]
     return "\n".join(lines)
-
-
-def _check_renderer() -> None:
-    """Say what is missing before a folder is made."""
-    from depthkit.synth.render import open_renderer
-
-    if open_renderer().name == "ray":
-        import embreex  # noqa: F401  # `main` names the extra that brings it
 
 
 def _natural(text: str) -> int:

@@ -10,6 +10,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from depthkit.cli.rendering import say_backend
+
 if TYPE_CHECKING:
     from depthkit.synth.generate import SynthPlan
 
@@ -102,6 +104,7 @@ def run(args: argparse.Namespace) -> None:
         backend=args.backend,
         workers=args.workers,
     )
+    say_backend(args.backend)
     names = _with_progress(plan)
     summary = {"out": str(args.out), "sequences": len(names), "frames": args.frames}
     if args.json:

@@ -42,8 +42,7 @@ def open_context() -> Any:
             import moderngl
         except ModuleNotFoundError:
             raise EngineError(
-                "OpenGL rendering needs moderngl; run: pip install 'depthkit[synth]', or use "
-                "--backend ray"
+                "OpenGL needs moderngl; run: pip install 'depthkit[synth]', or use --backend ray"
             ) from None
         try:
             context = moderngl.create_context(**_CONTEXT)

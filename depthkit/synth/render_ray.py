@@ -21,19 +21,23 @@ class RayRenderer:
 
     name = "ray"
 
-    def load(self, scene: Scene) -> None:
-        """Take a scene.
+    def __init__(self) -> None:
+        """Find embreex.
 
         Raises:
-            EngineError: embreex is not installed.
+            EngineError: it is not installed.
         """
-        caster = RayCaster.open(scene)
-        if caster is None:
+        try:
+            import embreex  # noqa: F401
+        except ModuleNotFoundError:
             raise EngineError(
                 "rendering with rays needs embreex; run: pip install 'depthkit[synth]', or use "
                 "--backend gl"
-            )
-        self.scene, self.caster = scene, caster
+            ) from None
+
+    def load(self, scene: Scene) -> None:
+        """Take a scene; the one before is forgotten."""
+        self.scene, self.caster = scene, RayCaster(scene)
         self.vertices: dict[tuple[int, float], np.ndarray] = {}
 
     def render(self, t: float, to: float | None = None, *, truth: bool = True) -> Render:

@@ -160,3 +160,21 @@ def test_faults_are_checked():
     """Negative exposure is refused."""
     with pytest.raises(ConfigError, match="exposure"):
         CameraFaults(exposure=-1)
+
+
+def test_without_opengl_the_fallback_is_named(tmp_path, capsys, monkeypatch):
+    """Where no context opens, rays draw, and one line says so and why."""
+    import moderngl
+
+    from depthkit.synth import render_gl
+
+    def refuse(*args, **kwargs):
+        raise Exception("libEGL.so not loaded")
+
+    monkeypatch.setattr(render_gl, "_contexts", {})
+    monkeypatch.setattr(moderngl, "create_context", refuse)
+    assert synth(tmp_path, "--backend", "auto") == 0
+    err = capsys.readouterr().err
+    assert "libEGL.so not loaded" in err and "drawing with rays" in err
+    assert synth(tmp_path / "other", "--backend", "gl") == 1
+    assert "use --backend ray" in capsys.readouterr().err

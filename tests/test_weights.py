@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The weights that come with depthkit: small, documented, loadable by name, and worth having."""
+
+import json
+
+import numpy as np
+import pytest
+from safetensors import safe_open
+
+from depthkit.errors import EngineError
+from depthkit.rigid import inverse
+from depthkit.synth.colon import ColonOptions, make_colon_scene
+from depthkit.synth.render import open_renderer
+from depthkit.synth.stillbox import StillboxOptions, make_stillbox_scene
+from depthkit.training.predict import SHIPPED, load_predictor
+
+NAMES = ("depthnet-stillbox", "shading-colon")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_file_is_small_and_has_a_card(name):
+    """Under 12 MB, with a card that names data, recipe, commit and figures."""
+    assert (SHIPPED / f"{name}.safetensors").stat().st_size < 12e6
+    card = (SHIPPED / f"{name}.md").read_text(encoding="utf-8")
+    for word in ("## Data", "## Recipe", "## Figures", "## Limits", "commit"):
+        assert word in card, word
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_state_names_no_place_of_a_machine(name):
+    """The header carries configuration and commit, and no path of the machine that trained."""
+    with safe_open(SHIPPED / f"{name}.safetensors", framework="pt") as file:
+        text = file.metadata()["depthkit"]
+    state = json.loads(text)
+    assert state["config"]["data"]["root"] == "data" and state["config"]["model"]["init"] is None
+    assert state["scale"] == "metric" and state["commit"]
+    assert "/work" not in text and "/home" not in text and "/tmp" not in text
+
+
+def test_shading_network_beats_a_constant():
+    """On two colons it has never seen, most pixels are within 25 %, metres without scaling."""
+    predictor, renderer = load_predictor("shading-colon"), open_renderer()
+    within, constant = [], []
+    for seed in range(950_000_000, 950_000_006):
+        scene = make_colon_scene(ColonOptions(level=5), seed, frames=1, size=(128, 128))
+        renderer.load(scene)
+        render = renderer.render(0)
+        known = (render.depth > 0) & (render.depth < 0.25)
+        truth, depth = render.depth[known], predictor.depth(render.rgb)[known]
+        within.append(_within(depth, truth))
+        constant.append(_within(np.median(truth), truth))
+    assert np.mean(within) > 0.75 > np.mean(constant) + 0.2
+
+
+def test_pair_network_beats_a_constant_and_refuses_to_stand_still():
+    """On boxes it has never seen, 0.3 m apart: the error is well below the best constant's."""
+    predictor, renderer = load_predictor("depthnet-stillbox"), open_renderer()
+    errors, constant = [], []
+    for seed in (950_000_001, 950_000_002, 950_000_003):
+        scene = make_stillbox_scene(StillboxOptions(), seed, frames=6, size=(128, 128))
+        renderer.load(scene)
+        first, last = renderer.render(0), renderer.render(5)
+        T = inverse(scene.T_world_cam[5]) @ scene.T_world_cam[0]
+        assert np.linalg.norm(T[:3, 3]) == pytest.approx(predictor.nominal_baseline)
+        depth = predictor.depth(first.rgb, last.rgb, T_current_previous=T, K=scene.camera.K)
+        errors.append(np.abs(depth - last.depth).mean())
+        constant.append(np.abs(np.median(last.depth) - last.depth).mean())
+    assert np.mean(errors) < 0.75 * np.mean(constant)
+    with pytest.raises(EngineError, match="no motion"):
+        predictor.depth(first.rgb, last.rgb, T_current_previous=np.eye(4), K=scene.camera.K)
+
+
+def _within(depth: np.ndarray, truth: np.ndarray) -> float:
+    return float((np.maximum(depth / truth, truth / depth) < 1.25).mean())
