@@ -38,7 +38,7 @@ T_COLOUR_DEPTH = np.array(
     ]
 )
 CLIP_CAMERA = Camera(640, 480, 525.0, 525.0, 319.5, 239.5)
-VIEWS = 3  # partners that must agree on a SIFT point of the office
+VIEWS = 3  # that must agree, the target among them on a SIFT point of the office
 AGREEMENT = 0.05  # of depth, between partners
 MIN_ANGLE = np.radians(1.5)  # between the rays of two views
 

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import torch
 
+from depthkit.config import TrainConfig
 from depthkit.errors import CheckpointError
 from depthkit.models.checkpoint import read_checkpoint, save_checkpoint
+from depthkit.strict_yaml import load_config
 from depthkit.training.predict import SHIPPED, find_checkpoint, load_predictor
 
 MOST = 12e6  # bytes a file may have
@@ -27,9 +29,27 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=SHIPPED, help="folder to write")
     args = parser.parse_args()
     path = args.out / f"{args.name}.safetensors"
+    check_finished(args.run)
     ship(find_checkpoint(args.run), path)
     load_predictor(path)
     print(f"{path}: {path.stat().st_size / 1e6:.2f} MB")
+
+
+def check_finished(run: Path) -> None:
+    """Refuse a run, or a curriculum, that has not come to its end.
+
+    Raises:
+        CheckpointError: stages or steps are missing.
+    """
+    file = find_checkpoint(run)
+    _, state = read_checkpoint(file)
+    config = run / "config.yaml"
+    stages = load_config(TrainConfig, config).stages if config.is_file() else ()
+    if stages and f"stage_{len(stages)}" not in file.parts:
+        raise CheckpointError(f"{run}: {len(stages)} stages, and the last is not there; --resume")
+    steps = state["config"]["optimizer"]["steps"]
+    if state["step"] < steps:
+        raise CheckpointError(f"{file}: step {state['step']} of {steps}; finish it with --resume")
 
 
 def ship(checkpoint: Path, path: Path) -> None:
@@ -50,8 +70,16 @@ def ship(checkpoint: Path, path: Path) -> None:
 
 
 def halve(name: str, value: torch.Tensor) -> torch.Tensor:
-    """Return a weight in 16 bits; statistics and counts as they are."""
-    return value if "running_" in name or not value.is_floating_point() else value.half()
+    """Return a weight in 16 bits; statistics and counts as they are.
+
+    Raises:
+        CheckpointError: a weight is too large for 16 bits.
+    """
+    if "running_" in name or not value.is_floating_point():
+        return value
+    if not value.half().isfinite().all():
+        raise CheckpointError(f"{name}: does not fit into 16 bits")
+    return value.half()
 
 
 if __name__ == "__main__":

@@ -71,7 +71,7 @@ def test_every_verb_has_a_help_page(name: str, capsys: pytest.CaptureFixture[str
     [
         ([], "required: VERB"),
         (["trian"], "unknown verb 'trian'; did you mean 'train'?"),
-        (["xyz"], "unknown verb 'xyz'; choose from demo, prepare"),
+        (["xyz"], "unknown verb 'xyz'; choose from demo, synth"),
         (["doctor", "--jsno"], "unrecognized arguments: --jsno"),
         (["doctor", "more"], "unrecognized arguments: more"),
     ],

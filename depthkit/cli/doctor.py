@@ -237,7 +237,8 @@ def judge(packages: dict[str, State]) -> dict[str, Ability]:
         evaluate = Ability(True, "without plots: matplotlib is missing")
     verbs = {"synth": _judge_synth(packages, core)}
     verbs |= {"prepare": core, "inspect": core, "evaluate": evaluate}
-    return verbs | dict.fromkeys(("train", "infer", "demo"), train)
+    verbs |= {"train": train, "infer": train}
+    return verbs | {"demo": _judge_synth(packages, core) if train.able else train}
 
 
 def _judge_synth(packages: dict[str, State], core: Ability) -> Ability:

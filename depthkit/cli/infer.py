@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 SUMMARY = "summary.json"
 DEFAULT_FPS = 10.0  # of a video made from one frame
 SCALE_SOURCES = {
-    "metric": "known baselines in training",
+    "metric": "known depth or baselines in training",
     "relative": "none: depth and motion share one unknown factor",
 }
 

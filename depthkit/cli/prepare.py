@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from depthkit.cli.arguments import size
+
 if TYPE_CHECKING:
     from depthkit.data.prepare import Prepared, PrepareOptions, Watcher
 
@@ -94,7 +96,7 @@ def _add_camera(parser: argparse.ArgumentParser) -> None:
 
 def _add_output(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("output")
-    group.add_argument("--size", metavar="HxW", type=_size, help="of stored frames, e.g. 128x416")
+    group.add_argument("--size", metavar="HxW", type=size, help="of stored frames, e.g. 128x416")
     group.add_argument(
         "--fit",
         choices=("stretch", "crop"),
@@ -141,22 +143,13 @@ def _options(args: argparse.Namespace) -> "PrepareOptions":
 
 def _with_progress(work: "Callable[[Watcher], list[Prepared]]") -> "list[Prepared]":
     """Run with a progress bar on stderr; notes appear above it."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
+    from depthkit.cli.progress import new_bar
     from depthkit.data.prepare import Watcher
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    bar = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True))
+    bar = new_bar()
 
     def begin(name: str, total: int) -> None:
-        bar.start()  # not before: an empty bar prints an empty line above an error
+        bar.start()
         bar.add_task(name, total=total)
 
     def advance(count: int) -> None:
@@ -199,13 +192,6 @@ def _line(result: "Prepared") -> str:
 
 
 # --- argument types ------------------------------------------------------------------------------
-
-
-def _size(text: str) -> tuple[int, int]:
-    match = re.fullmatch(r"(\d+)x(\d+)", text)
-    if match is None or 0 in (int(match[1]), int(match[2])):
-        raise argparse.ArgumentTypeError(f"expected HEIGHTxWIDTH such as 128x416, got {text!r}")
-    return int(match[1]), int(match[2])
 
 
 def _frame_range(text: str) -> tuple[int, int | None]:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Says once which renderer draws, where it is not the one that was hoped for."""
 
+import importlib.util
 import sys
 
 
@@ -13,11 +14,16 @@ def say_backend(backend: str) -> None:
     from depthkit.errors import EngineError
     from depthkit.synth.render import open_renderer
 
-    if backend != "auto":
-        open_renderer(backend)  # type: ignore[arg-type]
-        return
     try:
-        open_renderer("gl")
+        renderer = open_renderer("ray" if backend == "ray" else "gl")
     except EngineError as error:
-        open_renderer("ray")
-        print(f"depthkit: note: {error}; drawing with rays, several times slower", file=sys.stderr)
+        if backend != "auto":
+            raise
+        renderer = open_renderer("ray")
+        _note(f"{error}; drawing with rays, five to nine times slower")
+    if renderer.name == "gl" and importlib.util.find_spec("embreex") is None:
+        _note("without embreex no occlusion is written; run: pip install 'depthkit[synth]'")
+
+
+def _note(text: str) -> None:
+    print(f"depthkit: note: {text}", file=sys.stderr)

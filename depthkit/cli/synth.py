@@ -6,10 +6,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from depthkit.cli.arguments import size
 from depthkit.cli.rendering import say_backend
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--frames", type=int, default=10, metavar="N", help="of each scene (default: 10)"
     )
     parser.add_argument(
-        "--size", type=_size, metavar="HxW", help="pixels (default: what suits the world)"
+        "--size", type=size, metavar="HxW", help="pixels (default: what suits the world)"
     )
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="(default: 0)")
     parser.add_argument(
@@ -115,33 +115,17 @@ def run(args: argparse.Namespace) -> None:
 
 def _with_progress(plan: SynthPlan) -> list[str]:
     """Generate with a progress bar on stderr."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
+    from depthkit.cli.progress import new_bar
     from depthkit.synth.generate import generate
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    bar = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True))
+    bar = new_bar()
     bar.add_task(f"{plan.world} scenes", total=plan.scenes)
 
     def advance(count: int) -> None:
-        bar.start()  # not before: an empty bar prints an empty line above an error
+        bar.start()
         bar.advance(bar.task_ids[0], count)
 
     try:
         return generate(plan, advance)
     finally:
         bar.stop()
-
-
-def _size(text: str) -> tuple[int, int]:
-    match = re.fullmatch(r"(\d+)x(\d+)", text)
-    if match is None or 0 in (int(match[1]), int(match[2])):
-        raise argparse.ArgumentTypeError(f"expected HEIGHTxWIDTH such as 128x416, got {text!r}")
-    return int(match[1]), int(match[2])

@@ -4,7 +4,7 @@
 import argparse
 import json
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> None:
         path = args.run / "config.yaml"
     if path is None:
         raise ConfigError("no configuration file; give one (see configs/) or --resume --run DIR")
-    config = load_config(TrainConfig, path, args.set)
+    config = with_words_last(load_config(TrainConfig, path, args.set), args.set)
     if args.dry_run:
         _describe(config, as_json=args.json)
         return
@@ -85,3 +85,10 @@ def _describe(config: "TrainConfig", *, as_json: bool) -> None:
         if config.stages:
             print(f"stage {k} of {len(reports)}: {' '.join(config.stages[k - 1])}")
         print(report.as_text())
+
+
+def with_words_last(config: "TrainConfig", words: list[str]) -> "TrainConfig":
+    """Let the command line win over the stages too: default < file < stage < --set."""
+    last = tuple(word for word in words if not word.startswith("stages"))
+    stages = tuple((*stage, *(w for w in last if w not in stage)) for stage in config.stages)
+    return replace(config, stages=stages)

@@ -100,6 +100,8 @@ class SynthPlan:
             "synthetic": self.world,
             "seed": self.seed * SEEDS_APART + i,
             "frames": self.frames,
+            "size": list(self.size),
+            "truth": self.truth,
             "options": _plain(asdict(self.scene_options())),
             "faults": asdict(self.faults),
         }
@@ -119,13 +121,12 @@ def generate(plan: SynthPlan, advance: Callable[[int], None]) -> list[str]:
         DataError: a folder of that name holds something else.
         EngineError: no renderer can be opened.
     """
-    open_renderer(plan.backend)  # what is wrong is said once, here
+    renderer = open_renderer(plan.backend)  # what is wrong is said once, here
     names = [plan.scene_name(i) for i in range(plan.scenes)]
     todo = [i for i in range(plan.scenes) if not _is_there(plan, i)]
     advance(plan.scenes - len(todo))
     plan.out.mkdir(parents=True, exist_ok=True)
     if plan.workers == 1 or len(todo) < 2:
-        renderer = open_renderer(plan.backend)
         for i in todo:
             _make(plan, i, renderer)
             advance(1)
@@ -144,8 +145,8 @@ def _is_there(plan: SynthPlan, i: int) -> bool:
     known = read_settings(path / "camera.yaml").get("source")
     if known != plan.source(i):
         raise DataError(
-            f"{path}: holds another scene (seed, frames or options differ); use --name or --out "
-            "for another place"
+            f"{path}: holds another scene (seed, frames, size or options differ); use --name or "
+            "--out for another place"
         )
     return True
 

@@ -17,7 +17,7 @@ import numpy as np
 from depthkit.errors import EngineError
 from depthkit.rigid import inverse
 from depthkit.synth.scene import NOTHING, Render, Scene
-from depthkit.synth.visibility import RayCaster, hidden, left_view
+from depthkit.synth.visibility import RayCaster, flow_to, hidden
 
 SLOTS = 128  # poses of a moving body each; two blocks of them are the 16 KB all drivers grant
 SUPERSAMPLE = 2
@@ -157,15 +157,8 @@ class GlRenderer:
     ) -> Render:
         """Turn points seen at the other time into flow and visibility."""
         there = points[..., 1:4]  # camera coordinates at the other time, metres
-        camera = self.scene.camera
         seen = ids != NOTHING
-        with np.errstate(divide="ignore", invalid="ignore"):
-            u = camera.fx * there[..., 0] / there[..., 2] + camera.cx
-            v = camera.fy * there[..., 1] / there[..., 2] + camera.cy
-        grid_v, grid_u = np.mgrid[: self.size[0], : self.size[1]].astype(np.float32)
-        flow = np.stack([u - grid_u, v - grid_v], axis=-1).astype(np.float32)
-        outside = left_view(u, v, there[..., 2], camera, self.scene.near) & seen
-        flow[~seen | (there[..., 2] <= self.scene.near)] = np.nan
+        flow, outside = flow_to(there, seen, self.scene.camera, self.scene.near)
         occluded = hidden(self.rays, there, seen & ~outside, to) if self.rays else None
         return Render(rgb, depth, ids, flow, outside, occluded)
 

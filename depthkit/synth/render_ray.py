@@ -11,7 +11,13 @@ import numpy as np
 from depthkit.errors import EngineError
 from depthkit.rigid import inverse
 from depthkit.synth.scene import NOTHING, Render, Scene
-from depthkit.synth.visibility import RayCaster, hidden, left_view, rays_of, world_vertices
+from depthkit.synth.visibility import (
+    RayCaster,
+    flow_to,
+    hidden,
+    rays_of,
+    world_vertices,
+)
 
 SAMPLES = ((-0.25, -0.25), (0.25, -0.25), (-0.25, 0.25), (0.25, 0.25))  # pixels
 
@@ -69,14 +75,8 @@ class RayRenderer:
     def _with_flow(
         self, rgb: np.ndarray, depth: np.ndarray, ids: np.ndarray, there: np.ndarray, to: float
     ) -> Render:
-        camera, seen = self.scene.camera, ids != NOTHING
-        with np.errstate(divide="ignore", invalid="ignore"):
-            u = camera.fx * there[..., 0] / there[..., 2] + camera.cx
-            v = camera.fy * there[..., 1] / there[..., 2] + camera.cy
-        grid_v, grid_u = np.mgrid[: camera.height, : camera.width]
-        flow = np.stack([u - grid_u, v - grid_v], axis=-1).astype(np.float32)
-        outside = left_view(u, v, there[..., 2], camera, self.scene.near) & seen
-        flow[~seen | (there[..., 2] <= self.scene.near)] = np.nan
+        seen = ids != NOTHING
+        flow, outside = flow_to(there, seen, self.scene.camera, self.scene.near)
         occluded = hidden(self.caster, there.astype(np.float32), seen & ~outside, to)
         return Render(rgb, depth, ids, flow, outside, occluded)
 

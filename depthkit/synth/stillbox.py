@@ -21,6 +21,7 @@ DEPTH_RANGE = 200.0  # metres, deepest value stored
 POOL_SEED, POOL_COUNT, POOL_SIZE = 1, 240, 128
 LAYERS = 24  # textures of one scene
 CLEARANCE = 0.36  # metres between the camera's way and any solid
+NEAREST_WALL = 0.4  # of the extent; in small rooms the flight's middle keeps this from all walls
 IN_VIEW = 0.6  # share of the solids that are placed where the camera looks
 FRAMES_PER_SECOND = 30.0
 
@@ -67,11 +68,17 @@ def make_stillbox_scene(
         size: (H, W), pixels.
     """
     rng = np.random.default_rng((seed, 11))
+    reach = 0.5 * (frames - 1) * options.step[1] + CLEARANCE
+    if reach > NEAREST_WALL * options.room[0]:
+        raise ConfigError(
+            f"stillbox: a flight of {frames} frames, {2 * reach:.1f} m with its margins, does not "
+            f"fit into a room of {options.room[0]:g} m; set a larger room or fewer frames"
+        )
     T_world_cam = _flight(rng, options, frames)
     pool = texture_pool(POOL_SEED, POOL_COUNT, POOL_SIZE)
     textures = pool[rng.choice(POOL_COUNT, LAYERS, replace=False)]
     extent = _log_uniform(rng, options.room, 3)
-    bodies = [_room(rng, extent)]
+    bodies = [_room(rng, extent, margin=max(6.0, 2 * reach))]
     count = int(rng.integers(options.objects[0], options.objects[1] + 1))
     for _ in range(20 * count):  # places that are taken are drawn again, but not for ever
         if len(bodies) > count:
@@ -96,7 +103,7 @@ def _flight(rng: np.random.Generator, options: StillboxOptions, frames: int) -> 
     direction = rng.normal(size=3)
     step = rng.uniform(*options.step) * direction / np.linalg.norm(direction)
     count = np.arange(frames) - (frames - 1) / 2
-    turning = rng.uniform(-1, 1, size=3) * np.radians(options.rotation)
+    turning = rng.uniform(-1, 1, size=3) * np.radians(options.rotation) / 1.4
     # A slow wave on top: rates of a real drone are never constant.
     wave = np.sin(count[:, None] * rng.uniform(0.1, 0.4, 3) + rng.uniform(0, 6, 3))
     angles = count[:, None] * turning + wave * np.abs(turning)
@@ -105,9 +112,10 @@ def _flight(rng: np.random.Generator, options: StillboxOptions, frames: int) -> 
     return make_pose(first[:3, :3] @ rotations, count[:, None] * step)
 
 
-def _room(rng: np.random.Generator, extent: np.ndarray) -> Body:
+def _room(rng: np.random.Generator, extent: np.ndarray, *, margin: float) -> Body:
     """A box around everything, the origin anywhere in it but near the walls."""
-    place = rng.uniform(-0.5, 0.5, 3) * np.maximum(extent - 6, 0.2 * extent)
+    least = 1 - 2 * NEAREST_WALL
+    place = rng.uniform(-0.5, 0.5, 3) * np.maximum(extent - margin, least * extent)
     R = exp_se3(np.concatenate([np.zeros(3), rng.uniform(-np.pi, np.pi) * _unit(rng)]))[:3, :3]
     mesh = meshes.box(extent, uv_scale=1 / _log_uniform(rng, (2.0, 30.0)))
     return Body(mesh, int(rng.integers(LAYERS)), make_pose(R, R @ -place))

@@ -20,7 +20,6 @@ class RayCaster:
 
     def __init__(self, scene: Scene) -> None:
         self.scene = scene
-        self.first = np.cumsum([0] + [len(body.mesh.faces) for body in scene.bodies])
         moving = set(scene.moving_ids.tolist())
         self.still = [i for i in range(len(scene.bodies)) if i not in moving]
         self.moving = sorted(moving)
@@ -130,6 +129,30 @@ def left_view(
     """Tell which projected points lie outside the image or behind the camera. (H, W) bool"""
     inside = (u >= -0.5) & (u < camera.width - 0.5) & (v >= -0.5) & (v < camera.height - 0.5)
     return ~(inside & (z > near))
+
+
+def flow_to(
+    there: np.ndarray, seen: np.ndarray, camera: Camera, near: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Turn where points are at the other time into flow, and tell which have left the view.
+
+    Args:
+        there: in the camera frame of the other time, metres. (H, W, 3)
+        seen: where a point is at all. (H, W) bool
+        camera: of both times.
+        near: nothing nearer is drawn, metres.
+
+    Returns:
+        flow: pixels (u, v), NaN where undefined. (H, W, 2) float32
+        outside: (H, W) bool
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        u = camera.fx * there[..., 0] / there[..., 2] + camera.cx
+        v = camera.fy * there[..., 1] / there[..., 2] + camera.cy
+    grid_v, grid_u = np.mgrid[: camera.height, : camera.width].astype(np.float32)
+    flow = np.stack([u - grid_u, v - grid_v], axis=-1).astype(np.float32)
+    flow[~seen | (there[..., 2] <= near)] = np.nan
+    return flow, left_view(u, v, there[..., 2], camera, near) & seen
 
 
 def hidden(caster: RayCaster, points: np.ndarray, asked: np.ndarray, t: float) -> np.ndarray:

@@ -95,11 +95,13 @@ def _check_pairs(sequences: list[Sequence], size: tuple[int, int]) -> None:
                 f"{sequence.name}: a pair needs its known distance, and there is no poses.txt; "
                 "leave it out by data.train and data.val"
             )
-    focal = [sequence.camera.resized(size).fx for sequence in sequences]
+    cameras = [sequence.camera.resized(size) for sequence in sequences]
+    focal = [f for camera in cameras for f in (camera.fx, camera.fy)]
     if max(focal) > FOCAL_SPREAD * min(focal):
         raise DataError(
             f"focal lengths from {min(focal):.1f} to {max(focal):.1f} pixels at {size}: a network "
-            "for pairs has no input for them; train on sequences of one camera"
+            "for pairs has no input for them; train on sequences of one camera, at a data.size of "
+            "its own aspect"
         )
 
 

@@ -153,7 +153,7 @@ def load_single_view(path: Path | str, *, device: str = "cpu") -> Predictor:
     if isinstance(predictor, PairPredictor):
         raise EngineError(
             f"{path}: takes pairs of frames and the known motion between them, and here are single "
-            "frames; use 'depthkit evaluate model' on a sequence with poses.txt"
+            "frames; use 'depthkit evaluate model' on a sequence with depth and poses.txt"
         )
     return predictor
 
@@ -164,7 +164,11 @@ def find_checkpoint(path: Path) -> Path:
     A bare name that is no file here stands for weights that come with depthkit.
     """
     if path.is_dir():
-        stages = [p for p in path.glob("stage_*") if (p / "checkpoints" / LAST).is_file()]
+        stages = [
+            stage
+            for stage in path.glob("stage_*")
+            if stage.name[6:].isdigit() and (stage / "checkpoints" / LAST).is_file()
+        ]
         if stages:
             path = max(stages, key=lambda stage: int(stage.name.removeprefix("stage_")))
         inner = path / "checkpoints" / LAST

@@ -13,12 +13,14 @@ from torch import Tensor
 from depthkit.camera import resize_matrix
 from depthkit.errors import EngineError, check_shape
 from depthkit.geometry.rotation import derotate
-from depthkit.tasks.supervised_pair import STANDSTILL, SupervisedPair
+from depthkit.tasks.supervised_pair import SupervisedPair
 
 REACH = (0.5, 2.0)
 """Field of view that is taken, tan(half of it) as a share of the training's, least and most."""
 LEAST_SIDE = 32  # pixels at the network's focal length
 _LEAST_DEPTH = 1e-3  # metres at D0; ELU + 1 rounds to 0
+LEAST_MOTION = 0.01  # of the nominal baseline; a hovering camera's noise is no motion
+LEAST_OVERLAP = 0.5  # of the picture, after the rotation is taken out
 _NO_TURN = 1e-7  # rad; a smaller rotation moves no pixel
 
 
@@ -87,7 +89,7 @@ class PairPredictor:
         baseline = float(np.linalg.norm(T_current_previous[:3, 3]))
         if not np.isfinite(T_current_previous).all():
             raise EngineError("the motion between the frames is not finite; leave the pair out")
-        if baseline < STANDSTILL:
+        if baseline < LEAST_MOTION * self.nominal_baseline:
             raise EngineError(
                 f"no depth from no motion: the camera moved {baseline:g} m between the frames; "
                 "take an earlier previous frame"
@@ -105,6 +107,11 @@ class PairPredictor:
     def _size_at_focal(self, K: np.ndarray, size: tuple[int, int]) -> tuple[int, int]:
         """Return the size at which the frame has the training's focal length."""
         check_shape("PairPredictor: K", K, "3 3")
+        if not (np.isfinite(K).all() and K[0, 0] > 0 and K[1, 1] > 0):
+            raise EngineError(
+                f"K must be finite with focal lengths above 0, got {K.tolist()}; check the "
+                "calibration"
+            )
         wanted = (round(size[0] * self.focal / K[1, 1]), round(size[1] * self.focal / K[0, 0]))
         reach = max(wanted[0] / self.size[0], wanted[1] / self.size[1])
         if not REACH[0] <= reach <= REACH[1] or min(wanted) < LEAST_SIDE:
@@ -126,6 +133,11 @@ class PairPredictor:
             R_target_source=torch.as_tensor(R, dtype=torch.float32, device=self.device)[None],
             K=torch.as_tensor(K, dtype=torch.float32, device=self.device)[None],
         )
+        if turned.valid.float().mean() < LEAST_OVERLAP:
+            raise EngineError(
+                "the views turn so far that they share less than half of the picture; take a "
+                "nearer previous frame"
+            )
         return turned.image[0].permute(1, 2, 0).mul(255).round().byte().cpu().numpy()
 
     def _tensor(self, rgb: np.ndarray) -> Tensor:

@@ -114,8 +114,9 @@ def test_bad_input_is_one_line(tmp_path, capsys, words, code, message):
 def test_other_scenes_of_that_name_are_not_replaced(tmp_path, capsys):
     """Another seed under the same names is refused."""
     assert synth(tmp_path) == 0
-    assert synth(tmp_path, "--seed", "1") == 1
-    assert "holds another scene" in capsys.readouterr().err
+    for words in (["--seed", "1"], ["--size", "48x48"], ["--depth-only"], ["--noise", "1"]):
+        assert synth(tmp_path, *words) == 1
+        assert "holds another scene" in capsys.readouterr().err
 
 
 def test_keys_lists_the_options(capsys):

@@ -8,8 +8,11 @@ import torch
 from small_run import read_log, small_config, write_config
 
 from depthkit.cli import main
+from depthkit.cli.train import with_words_last
+from depthkit.config import TrainConfig
 from depthkit.errors import CheckpointError, ConfigError, DataError
 from depthkit.models.checkpoint import read_checkpoint
+from depthkit.strict_yaml import load_config
 from depthkit.training import curriculum
 from depthkit.training.curriculum import stage_configs, train_stages
 from depthkit.training.loop import train
@@ -25,7 +28,7 @@ PAIR = (
     "optimizer.steps=3",
     "run.save_every=1",
 )
-STAGES = "stages=[['optimizer.steps=2'],['data.size=[96,128]','optimizer.learning_rate=1e-12']]"
+STAGES = "stages=[['optimizer.steps=2'],['data.size=[96,144]','optimizer.learning_rate=1e-12']]"
 
 
 def weights(path) -> dict[str, torch.Tensor]:
@@ -47,7 +50,7 @@ def test_stages_differ_by_their_words(world):
     """Each stage is the file with its own words; words of one stage do not reach the next."""
     first, second = stage_configs(small_config(world, *PAIR, STAGES))
     assert (first.optimizer.steps, second.optimizer.steps) == (2, 3)
-    assert (first.data.size, second.data.size) == ((64, 96), (96, 128))
+    assert (first.data.size, second.data.size) == ((64, 96), (96, 144))
     assert first.optimizer.learning_rate == 5e-4 and not first.stages and not second.stages
     plain = small_config(world, *PAIR)
     assert stage_configs(plain) == (plain,)
@@ -65,7 +68,7 @@ def test_a_stage_begins_with_the_weights_before(staged):
 def test_the_last_stage_is_the_run(staged):
     """Whoever is given the run folder takes the last stage's last weights."""
     assert find_checkpoint(staged) == staged / "stage_2" / LAST
-    assert load_predictor(staged).size == (96, 128)
+    assert load_predictor(staged).size == (96, 144)
 
 
 def test_a_stopped_curriculum_goes_on(world, staged, tmp_path, monkeypatch):
@@ -171,8 +174,17 @@ def test_a_dry_run_shows_all_stages(world, tmp_path, capsys):
     settings = write_config(tmp_path / "config.yaml", world, *PAIR, STAGES)
     assert main(["train", str(settings), "--dry-run"]) == 0
     text = capsys.readouterr().out
-    assert "stage 1 of 2: optimizer.steps=2" in text and "stage 2 of 2: data.size=[96,128]" in text
+    assert "stage 1 of 2: optimizer.steps=2" in text and "stage 2 of 2: data.size=[96,144]" in text
     assert main(["train", str(settings), "--dry-run", "--json"]) == 0
     stages = json.loads(capsys.readouterr().out)["stages"]
     assert len(stages) == 2 and set(stages[0]["parameters"]) == {"depth_net"}
     assert [p.name for p in tmp_path.iterdir()] == ["config.yaml"]
+
+
+def test_the_command_line_wins_over_stages(world, tmp_path):
+    """Default < file < stage < --set: words of the command line come last in every stage."""
+    settings = write_config(tmp_path / "config.yaml", world, *PAIR, STAGES)
+    words = ["optimizer.steps=7"]
+    config = with_words_last(load_config(TrainConfig, settings, words), words)
+    assert [stage.optimizer.steps for stage in stage_configs(config)] == [7, 7]
+    assert stage_configs(config)[1].data.size == (96, 144)

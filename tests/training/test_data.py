@@ -226,3 +226,9 @@ def test_pairs_of_two_focal_lengths_are_refused(world, tmp_path):
     with pytest.raises(DataError, match="focal lengths from .* pixels at"):
         checked(tmp_path, *PAIR)
     checked(tmp_path, "task=supervised_mono")
+
+
+def test_pairs_squeezed_to_another_aspect_are_refused(world):
+    """One focal length serves both axes: 64x96 frames may not be trained at 64x64."""
+    with pytest.raises(DataError, match="a data.size of its own aspect"):
+        checked(world, *PAIR, "data.size=[64,64]")

@@ -137,6 +137,28 @@ def pair_run(world, tmp_path_factory):
     return run
 
 
+def test_noise_of_a_hovering_camera_is_no_motion(working):
+    """Below a hundredth of the nominal baseline a map would be noise with a metre's name."""
+    with pytest.raises(EngineError, match="no depth from no motion"):
+        working.depth(*frames(), T_current_previous=moved(0.0029))
+    assert working.depth(*frames(), T_current_previous=moved(0.0031)).max() < 0.3
+
+
+@pytest.mark.parametrize("value", [0.0, np.nan, -50.0])
+def test_an_impossible_k_is_refused(working, value):
+    """Zero, negative or NaN focal lengths are one line, no traceback."""
+    K = box_camera((64, 96)).K
+    K[0, 0] = value
+    with pytest.raises(EngineError, match="K must be finite with focal lengths above 0"):
+        working.depth(*frames(), T_current_previous=moved(0.3), K=K)
+
+
+def test_views_without_overlap_are_refused(working):
+    """After a turn of 2 rad nothing is left to compare."""
+    with pytest.raises(EngineError, match="less than half of the picture"):
+        working.depth(*frames(), T_current_previous=moved(0.3, turn=(0, 2.0, 0)))
+
+
 def test_a_trained_run_predicts(world, pair_run):
     """Checkpoint to predictor: focal length and baseline are the training's, any size works."""
     loaded = load_predictor(pair_run)
