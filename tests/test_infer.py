@@ -39,6 +39,9 @@ class TruePredictor:
     def depth(self, rgb):
         return self.depths[self.index.get(rgb.tobytes(), 0)]
 
+    def require_motion(self):
+        return self
+
     def relative_pose(self, rgb_a, rgb_b, K=None):
         a, b = (self.poses[self.index.get(rgb.tobytes(), 0)] for rgb in (rgb_a, rgb_b))
         return inverse(b) @ a
@@ -57,7 +60,7 @@ def predictor(monkeypatch, room) -> TruePredictor:
     """Put the predictor that knows the truth in the place of a trained one."""
     known = TruePredictor(room)
     module = types.ModuleType("depthkit.training.predict")
-    module.load_predictor = lambda folder, device="cpu": known
+    module.load_single_view = lambda folder, device="cpu": known
     monkeypatch.setitem(sys.modules, "depthkit.training.predict", module)
     return known
 

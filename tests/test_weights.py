@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
+from depthkit.cli import main
 from depthkit.errors import EngineError
 from depthkit.rigid import inverse
+from depthkit.synth.boxes import write_box_sequence
 from depthkit.synth.colon import ColonOptions, make_colon_scene
 from depthkit.synth.render import open_renderer
 from depthkit.synth.stillbox import StillboxOptions, make_stillbox_scene
@@ -72,3 +74,11 @@ def test_pair_network_beats_a_constant_and_refuses_to_stand_still():
 
 def _within(depth: np.ndarray, truth: np.ndarray) -> float:
     return float((np.maximum(depth / truth, truth / depth) < 1.25).mean())
+
+
+def test_a_depth_network_is_not_asked_for_a_trajectory(tmp_path, capsys):
+    """`infer --trajectory` of a network without motion is one line, and writes nothing."""
+    write_box_sequence(tmp_path / "room", 2, (48, 64), seed=0)
+    words = ["infer", "shading-colon", str(tmp_path / "room"), "--out", str(tmp_path / "out")]
+    assert main([*words, "--trajectory", "tum"]) == 1
+    assert "learnt depth alone" in capsys.readouterr().err and not (tmp_path / "out").exists()

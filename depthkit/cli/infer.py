@@ -107,6 +107,8 @@ def run(args: argparse.Namespace) -> None:
     from depthkit.training.predict import load_single_view
 
     predictor = load_single_view(args.model, device=resolve_device(args.device))
+    if wanted.motion:
+        predictor.require_motion()
     console = Console(stderr=True)
     for note in (*stream.notes, *_notes(predictor, wanted, args.every)):
         console.print(f"note: {note}", highlight=False, soft_wrap=True)

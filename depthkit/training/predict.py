@@ -80,7 +80,7 @@ class Predictor:
         Raises:
             EngineError: there is no pose network, or it takes whole snippets, not pairs.
         """
-        task = self._motion_task()
+        task = self.require_motion()
         if not task.pairwise:
             raise EngineError(
                 "this pose network takes whole snippets, so it has no motion for a pair; "
@@ -93,10 +93,15 @@ class Predictor:
     def snippet_motions(self, target: np.ndarray, sources: list[np.ndarray]) -> np.ndarray:
         """Predict T_source_target of each source, in the order of `shifts`. (S, 4, 4) float64"""
         stacked = torch.stack([self._tensor(source) for source in sources], 1)
-        motions, _ = self._motion_task().predict_motions(self._tensor(target), stacked)
+        motions, _ = self.require_motion().predict_motions(self._tensor(target), stacked)
         return motions.double().cpu().numpy()
 
-    def _motion_task(self) -> ViewSynthesis:
+    def require_motion(self) -> ViewSynthesis:
+        """Return the task, if it has learnt motion.
+
+        Raises:
+            EngineError: it has learnt depth alone.
+        """
         if not isinstance(self.task, ViewSynthesis):
             raise EngineError(
                 "this network learnt depth alone, so it has no motion for a pair; "
