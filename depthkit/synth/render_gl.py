@@ -88,46 +88,16 @@ class GlRenderer:
         Raises:
             EngineError: more bodies move than there are slots for.
         """
-        self.scene = scene
-        self.truth_program = self._program("truth.frag")
-        self.colour_program = self._program("colour.frag", *_needs(scene))
-        self.slots, moving = np.zeros(len(scene.bodies), dtype=int), scene.moving_ids
-        self.moving = moving
-        self.slots[moving] = 1 + np.arange(len(moving))
+        moving = scene.moving_ids
         if len(moving) >= SLOTS:
             raise EngineError(f"gl: {len(moving)} bodies move, at most {SLOTS - 1} can; use fewer")
-        faces, fixed, ends = [], [], np.cumsum([len(b.mesh.vertices) for b in scene.bodies])
-        for i, body in enumerate(scene.bodies):
-            mesh = body.mesh
-            faces.append(mesh.faces + (ends[i] - len(mesh.vertices)))
-            look = [body.texture, self.slots[i], body.gloss, body.relief, i]
-            row = np.broadcast_to(np.array(look, np.float32), (len(mesh.vertices), 5))
-            fixed.append(np.concatenate([mesh.uv, row], axis=1))
-        self.spans = [
-            slice(e - len(b.mesh.vertices), e) for b, e in zip(scene.bodies, ends, strict=True)
-        ]
-        self.geometry = np.concatenate([_geometry(scene, i, 0.0) for i in range(len(scene.bodies))])
+        self.scene, self.moving = scene, moving
+        self.slots = np.zeros(len(scene.bodies), dtype=int)
+        self.slots[moving] = 1 + np.arange(len(moving))
         self.deforming = [i for i, body in enumerate(scene.bodies) if body.deform is not None]
-        context = self.context
-        # Small bodies first: what the room behind them would have cost is never shaded.
-        order = np.argsort([np.ptp(b.mesh.vertices, axis=0).max() for b in scene.bodies])
-        indices = context.buffer(
-            np.concatenate([faces[i] for i in order]).astype(np.uint32).tobytes()
-        )
-        look_buffer = context.buffer(np.concatenate(fixed).astype(np.float32).tobytes())
-        self.here = context.buffer(self.geometry.tobytes())
-        self.there = context.buffer(self.geometry.tobytes()) if self.deforming else self.here
-        content = [
-            (self.here, "3f 3f", "in_point", "in_normal"),
-            (self.there, "3f 12x", "in_other"),
-            (look_buffer, "2f 1f 1f 2f 1f", "in_uv", "in_layer", "in_slot", "in_look", "in_id"),
-        ]
-        self.truth_array, self.colour_array = (
-            context.vertex_array(
-                program, [(b, f, *n) for b, f, *n in content], indices, skip_errors=True
-            )
-            for program in (self.truth_program, self.colour_program)
-        )
+        self.truth_program = self._program("truth.frag")
+        self.colour_program = self._program("colour.frag", *_needs(scene))
+        self._load_meshes(scene)
         self._load_textures(scene.textures)
         if scene.camera.size != self.size:
             self._make_targets(scene.camera.size)
@@ -198,6 +168,41 @@ class GlRenderer:
         self.truth_target.read_into(ids, attachment=1, components=1, dtype="u2", alignment=2)
         ids -= np.uint16(1)  # 0 was cleared: it wraps to NOTHING
         return points, ids
+
+    def _load_meshes(self, scene: Scene) -> None:
+        """Upload the triangles of all bodies as one, and what belongs to each vertex."""
+        counts = [len(body.mesh.vertices) for body in scene.bodies]
+        ends = np.cumsum(counts)
+        self.spans = [slice(e - n, e) for n, e in zip(counts, ends, strict=True)]
+        self.geometry = np.concatenate([_geometry(scene, i, 0.0) for i in range(len(counts))])
+        looks = np.concatenate([self._look(i) for i in range(len(counts))])
+        # Small bodies first: what the room behind them would have cost is never shaded.
+        order = np.argsort([np.ptp(b.mesh.vertices, axis=0).max() for b in scene.bodies])
+        faces = [scene.bodies[i].mesh.faces + self.spans[i].start for i in order]
+        context = self.context
+        indices = context.buffer(np.concatenate(faces).astype(np.uint32).tobytes())
+        self.here = context.buffer(self.geometry.tobytes())
+        self.there = context.buffer(self.geometry.tobytes()) if self.deforming else self.here
+        content = [
+            (self.here, "3f 3f", "in_point", "in_normal"),
+            (self.there, "3f 12x", "in_other"),
+            (
+                context.buffer(looks.tobytes()),
+                "2f 1f 1f 2f 1f",
+                *("in_uv", "in_layer", "in_slot", "in_look", "in_id"),
+            ),
+        ]
+        self.truth_array, self.colour_array = (
+            context.vertex_array(program, content, indices, skip_errors=True)
+            for program in (self.truth_program, self.colour_program)
+        )
+
+    def _look(self, i: int) -> np.ndarray:
+        """uv, texture, slot, gloss, relief and number of each vertex of a body. (V, 7) float32"""
+        body = self.scene.bodies[i]
+        row = np.array([body.texture, self.slots[i], body.gloss, body.relief, i], np.float32)
+        rows = np.broadcast_to(row, (len(body.mesh.uv), 5))
+        return np.concatenate([body.mesh.uv, rows], axis=1).astype(np.float32)
 
     def _load_textures(self, textures: np.ndarray) -> None:
         layers, height, width, _ = textures.shape
