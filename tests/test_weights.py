@@ -76,6 +76,14 @@ def _within(depth: np.ndarray, truth: np.ndarray) -> float:
     return float((np.maximum(depth / truth, truth / depth) < 1.25).mean())
 
 
+def test_squeezed_frames_are_said(tmp_path, capsys):
+    """The shading network learnt squares: 48x64 frames are squeezed, which one note says."""
+    write_box_sequence(tmp_path / "room", 2, (48, 64), seed=0)
+    words = ["infer", "shading-colon", str(tmp_path / "room"), "--out", str(tmp_path / "out")]
+    assert main(words) == 0
+    assert capsys.readouterr().err.count("frames are 64x48, the network learnt 128x128") == 1
+
+
 def test_a_depth_network_is_not_asked_for_a_trajectory(tmp_path, capsys):
     """`infer --trajectory` of a network without motion is one line, and writes nothing."""
     write_box_sequence(tmp_path / "room", 2, (48, 64), seed=0)

@@ -197,7 +197,11 @@ def _write_all(
         cloud=wanted.cloud,
         rerun=wanted.rerun,
     )
+    sizes: set[tuple[int, ...]] = set()
     for frame, rgb in _good_frames(_watched(stream, console), len(stream), skipped, console):
+        if rgb.shape[:2] not in sizes:  # once for each size there is
+            sizes.add(rgb.shape[:2])
+            _say_aspect(predictor, rgb, console)
         pose = motion.follow(frame, rgb) if wanted.motion else None
         outputs.add(frame, rgb, predictor.depth(rgb), pose)
     files = outputs.close()
@@ -260,6 +264,19 @@ def _notes(predictor: Predictor, wanted: Wanted, every: int) -> Iterator[str]:
         yield (
             f"the pose network learnt motions between frames {learnt} apart and is asked for "
             f"{every}; --every {min(distances)} fits better"
+        )
+
+
+def _say_aspect(predictor: Predictor, rgb: np.ndarray, console: Console) -> None:
+    """Metric depth of one frame rests on the view that was learnt: a squeezed one is another."""
+    height, width = rgb.shape[:2]
+    learnt = predictor.size[1] / predictor.size[0]
+    if predictor.scale == "metric" and not 1 / 1.1 < width / height / learnt < 1.1:
+        console.print(
+            f"note: frames are {width}x{height}, the network learnt {predictor.size[1]}x"
+            f"{predictor.size[0]}: they are squeezed, and its metres suffer; crop them alike",
+            highlight=False,
+            soft_wrap=True,
         )
 
 
