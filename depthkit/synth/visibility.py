@@ -51,17 +51,12 @@ class RayCaster:
         """
         origins = np.ascontiguousarray(np.broadcast_to(origin.astype(np.float32), rays.shape))
         rays = np.ascontiguousarray(rays, dtype=np.float32)
-        best: dict[str, np.ndarray] | None = None
-        for built, bodies in ((self.still_scene, self.still), (self._at(t), self.moving)):
-            if built is None or not bodies:
-                continue
-            hit = self._cast_one(built, bodies, origins, rays)
-            if best is None:
-                best = hit
-            else:
-                nearer = hit["tfar"] < best["tfar"]
-                best = {key: np.where(nearer, hit[key], best[key]) for key in best}
-        assert best is not None  # a scene has bodies
+        parts = ((self.still_scene, self.still), (self._at(t), self.moving))
+        hits = [self._cast_one(part, ids, origins, rays) for part, ids in parts if part is not None]
+        best = hits[0]
+        for other in hits[1:]:
+            nearer = other["tfar"] < best["tfar"]
+            best = {key: np.where(nearer, other[key], best[key]) for key in best}
         return best
 
     def blocked(self, origin: np.ndarray, rays: np.ndarray, t: float) -> np.ndarray:
