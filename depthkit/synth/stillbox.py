@@ -24,6 +24,8 @@ CLEARANCE = 0.36  # metres between the camera's way and any solid
 NEAREST_WALL = 0.4  # of the extent; in small rooms the flight's middle keeps this from all walls
 IN_VIEW = 0.6  # share of the solids that are placed where the camera looks
 FRAMES_PER_SECOND = 30.0
+SWINGS = (1.0, 2.0)  # fewest and most swings of an uneven speed in a flight
+ROUND_TIPS = 0.98  # 1 is a sharp triangle wave, 0 a sine
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,10 @@ class StillboxOptions:
     distance: tuple[float, float] = (0.9, 66.0)
     """Nearest and farthest solid from the middle of the flight, metres; drawn by its logarithm."""
     step: tuple[float, float] = (0.06, 0.06)
-    """Slowest and fastest flight, metres a frame; D0 = 0.3 m is five frames of 0.06."""
+    """Slowest and fastest flight, metres a frame on average; D0 = 0.3 m is five frames of 0.06."""
+    speed_change: float = 1.0
+    """Speed at the fastest over speed at the slowest moment of one flight, 1 or more; 1 is even.
+    It swings smoothly, about as long at each speed between the two, counted by its logarithm."""
     rotation: float = 0.0
     """Fastest turn about any axis, degrees a frame; smooth; 0 for a stabilised camera."""
     field_of_view: float = 90.0
@@ -54,6 +59,8 @@ class StillboxOptions:
             raise ConfigError(f"stillbox: field_of_view: 10 to 170, got {self.field_of_view}")
         if not 0 <= self.moving <= 1 or self.rotation < 0:
             raise ConfigError("stillbox: moving: 0 to 1, rotation: 0 or more")
+        if not 1 <= self.speed_change < np.inf:
+            raise ConfigError(f"stillbox: speed_change: 1 or more, got {self.speed_change}")
 
 
 def make_stillbox_scene(
@@ -99,7 +106,7 @@ def make_stillbox_scene(
 
 
 def _flight(rng: np.random.Generator, options: StillboxOptions, frames: int) -> np.ndarray:
-    """A straight line through the origin at its middle, the camera turning smoothly. (N, 4, 4)"""
+    """A straight line with its middle in the origin, the camera turning smoothly. (N, 4, 4)"""
     direction = rng.normal(size=3)
     step = rng.uniform(*options.step) * direction / np.linalg.norm(direction)
     count = np.arange(frames) - (frames - 1) / 2
@@ -109,7 +116,18 @@ def _flight(rng: np.random.Generator, options: StillboxOptions, frames: int) -> 
     angles = count[:, None] * turning + wave * np.abs(turning)
     rotations = exp_se3(np.concatenate([np.zeros((frames, 3)), angles], axis=1))[:, :3, :3]
     first = exp_se3(np.concatenate([np.zeros(3), rng.uniform(-np.pi, np.pi) * _unit(rng)]))
-    return make_pose(first[:3, :3] @ rotations, count[:, None] * step)
+    way = count if options.speed_change == 1 else _uneven_way(rng, options.speed_change, frames)
+    return make_pose(first[:3, :3] @ rotations, way[:, None] * step)
+
+
+def _uneven_way(rng: np.random.Generator, change: float, frames: int) -> np.ndarray:
+    """Way covered at each frame, in mean steps from the middle of the flight. (N,)"""
+    swings = np.arange(frames - 1) / max(frames - 2, 1) * rng.uniform(*SWINGS)
+    # A triangle wave with round tips: linear in the logarithm of speed for most of the time.
+    wave = np.arcsin(ROUND_TIPS * np.sin(2 * np.pi * (swings + rng.random())))
+    speed = change ** (0.5 * wave / np.arcsin(ROUND_TIPS))
+    way = np.concatenate([[0.0], np.cumsum(speed / speed.mean())]) if frames > 1 else np.zeros(1)
+    return way - way[-1] / 2
 
 
 def _room(rng: np.random.Generator, extent: np.ndarray, *, margin: float) -> Body:

@@ -44,6 +44,52 @@ def test_rotation_option_turns_the_camera_smoothly():
     assert np.degrees(np.abs(np.diff(turns, axis=0)).max()) < 0.5
 
 
+def test_speed_swings_by_the_asked_ratio_and_nothing_else_changes():
+    """x16 within the flight, smooth, on a straight line, of the same mean speed and length."""
+    for seed in range(5):
+        poses = scene(seed, frames=90, step=(0.08, 0.08), speed_change=16.0).T_world_cam
+        steps = np.diff(poses[:, :3, 3], axis=0)
+        speed = np.linalg.norm(steps, axis=1)
+        assert speed.max() / speed.min() == pytest.approx(16, rel=0.05)
+        assert speed.mean() == pytest.approx(0.08)
+        assert np.abs(np.diff(np.log(speed))).max() < np.log(16) * 2 * 2 / 88 + 0.01
+        assert np.abs(steps / speed[:, None] - steps[0] / speed[0]).max() < 1e-9
+        assert poses[0, :3, 3] == pytest.approx(-poses[-1, :3, 3])
+
+
+def test_each_speed_lasts_about_as_long():
+    """Log-uniform: a third of the frames in each third of the logarithm of speed."""
+    places = np.concatenate(
+        [
+            np.diff(scene(seed, frames=91, speed_change=16.0).T_world_cam[:, :3, 3], axis=0)
+            for seed in range(6)
+        ]
+    ).reshape(6, 90, 3)
+    speed = np.linalg.norm(places, axis=2)
+    thirds = np.log(speed / speed.min(axis=1, keepdims=True)) / np.log(16) * 3
+    for third in range(3):
+        share = ((thirds >= third) & (thirds < third + 1.001)).mean()
+        assert 0.25 < share < 0.42
+
+
+def test_even_flights_are_those_of_before_speed_could_change():
+    """Numbers of seed 3, noted before the option came: data sets made then can be made again."""
+    made = scene(3, frames=12, rotation=1.0, moving=0.3)
+    first, last = made.T_world_cam[0], made.bodies[-1]
+    assert first[0] == pytest.approx([0.86482365, 0.33877371, -0.37055691, -0.10017054], abs=1e-7)
+    assert list(made.moving_ids) == [2, 3, 7, 9, 10, 11, 21, 26, 28] and len(made.bodies) == 30
+    assert last.texture == 10
+    assert last.T_world_body[:3, 3] == pytest.approx([0.69737414, -3.6361782, 2.54359741], abs=1e-7)
+    assert made.light.sun_direction[2] == pytest.approx(1.23937441, abs=1e-7)
+
+
+def test_shortest_flights_may_change_speed():
+    """One frame stands in the origin, two are one step apart."""
+    assert scene(0, frames=1, speed_change=4.0).T_world_cam[0, :3, 3] == pytest.approx(np.zeros(3))
+    ends = scene(0, frames=2, speed_change=4.0).T_world_cam[:, :3, 3]
+    assert np.linalg.norm(ends[1] - ends[0]) == pytest.approx(0.06)
+
+
 def test_at_least_twenty_solids_and_f_is_half_the_width():
     """The room and 20 or more; 90 degrees make f = W / 2."""
     made = scene(7)
@@ -61,6 +107,17 @@ def test_camera_keeps_clear_of_all_surfaces():
         for t in (0, 9):
             depth = renderer.render(t).depth
             assert depth.min() > 0.2 and (depth > 0).all()
+
+
+def test_uneven_flights_keep_clear_too():
+    """Eight metres at changing speed: nothing nearer than 0.15 m between two frames either."""
+    renderer = open_renderer("ray")
+    for seed in range(2):
+        made = scene(seed, frames=90, step=(0.09, 0.09), speed_change=16.0, rotation=0.4)
+        renderer.load(made)
+        for t in np.linspace(0, 89, 18):
+            depth = renderer.render(t).depth
+            assert depth.min() > 0.15 and (depth > 0).all()
 
 
 def test_moving_solids_are_as_many_as_asked():
@@ -89,6 +146,8 @@ def test_long_flights_stay_in_the_room_or_are_refused():
         ({"field_of_view": 180.0}, "field_of_view"),
         ({"moving": 1.5}, "moving"),
         ({"step": (0.0, 0.1)}, "step"),
+        ({"speed_change": 0.5}, "speed_change"),
+        ({"speed_change": float("nan")}, "speed_change"),
     ],
 )
 def test_impossible_options_are_refused(options, message):
