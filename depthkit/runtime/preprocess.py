@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Frames on their way to a network and maps on their way back, by the one pixel convention.
+
+The numpy twin of what training does in torch: `training/predict_pair.py` (size, focal length) and
+`geometry/rotation.py` (rotation taken out by the homography K R K^-1).
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from depthkit.camera import resize_matrix
+from depthkit.errors import DataError, EngineError, check_shape
+
+if TYPE_CHECKING:
+    from depthkit.runtime.manifest import Manifest
+
+REACH = (0.5, 2.0)
+"""Field of view that is taken, tan(half of it) as a share of the training's, least and most."""
+LEAST_SIDE = 32  # pixels at the network's focal length
+BLACK = 8  # grey levels; a covered lens shows noise below it and nothing else
+NO_TURN = 1e-7  # entries of R - I; a smaller rotation moves no pixel
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkFrame:
+    """A camera frame as a pair network takes it: what is kept of the past, one small image each."""
+
+    rgb: np.ndarray
+    """Its own memory, whatever the camera's driver does with the frame. (h, w, 3) uint8"""
+    K: np.ndarray
+    """Intrinsics at h x w, pixels. (3, 3)"""
+
+
+def check_frame(rgb: np.ndarray) -> None:
+    """Refuse what is no colour frame.
+
+    Args:
+        rgb: one frame. (H, W, 3) uint8
+
+    Raises:
+        TypeError: not an array: the caller's bug.
+        DataError: an array of another type or shape.
+    """
+    if not isinstance(rgb, np.ndarray):
+        raise TypeError(f"frame must be a numpy array, got {type(rgb).__name__}")
+    if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or 0 in rgb.shape:
+        raise DataError(
+            f"frame must be RGB, (H, W, 3) uint8, got {rgb.shape} {rgb.dtype}; convert grey, "
+            "16-bit and four-channel images first"
+        )
+
+
+def is_black(rgb: np.ndarray) -> bool:
+    """Tell whether a frame shows nothing: a covered lens, a driver's empty buffer."""
+    return bool(rgb.max() <= BLACK)
+
+
+def to_size(rgb: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resize as training does: area when it gets lower, else bilinear.
+
+    Args:
+        rgb: (H, W, 3) uint8
+        size: wanted (h, w).
+
+    Returns:
+        The frame itself where it has that size already. (h, w, 3) uint8
+    """
+    if rgb.shape[:2] == size:
+        return rgb
+    how = cv2.INTER_AREA if size[0] < rgb.shape[0] else cv2.INTER_LINEAR
+    return cv2.resize(rgb, size[::-1], interpolation=how)
+
+
+def size_at_focal(K: np.ndarray, size: tuple[int, int], manifest: "Manifest") -> tuple[int, int]:
+    """Return the size at which a camera's frames have the focal length the network learnt.
+
+    Args:
+        K: intrinsics of the camera at `size`, pixels. (3, 3)
+        size: of its frames, (H, W).
+        manifest: of a pair network.
+
+    Raises:
+        EngineError: an impossible K, or a field of view far from what was learnt.
+    """
+    check_shape("size_at_focal: K", K, "3 3")
+    if not (np.isfinite(K).all() and K[0, 0] > 0 and K[1, 1] > 0):
+        raise EngineError(
+            f"K must be finite with focal lengths above 0, got {np.asarray(K).tolist()}; check the "
+            "calibration"
+        )
+    focal, (height, width) = manifest.focal, manifest.size
+    if focal is None:
+        raise EngineError("the manifest has no focal length; export the pair network again")
+    wanted = (round(size[0] * focal / K[1, 1]), round(size[1] * focal / K[0, 0]))
+    reach = max(wanted[0] / height, wanted[1] / width)
+    if not REACH[0] <= reach <= REACH[1] or min(wanted) < LEAST_SIDE:
+        raise EngineError(
+            f"focal length {K[0, 0]:.1f} px of {size[1]}x{size[0]} frames is out of range: at the "
+            f"network's {focal:.1f} px they would be {wanted[1]}x{wanted[0]}, and it learnt "
+            f"{width}x{height} (from {REACH[0]} to {REACH[1]} times that, {LEAST_SIDE} a side at "
+            "least); crop the frames or train for this camera"
+        )
+    return wanted
+
+
+def resize_K(K: np.ndarray, from_size: tuple[int, int], to_size: tuple[int, int]) -> np.ndarray:
+    """Return the intrinsics after frames are resized. (3, 3), sizes are (H, W)"""
+    return resize_matrix(from_size, to_size) @ np.asarray(K, dtype=np.float64)
+
+
+def derotate(
+    rgb: np.ndarray, *, R_target_source: np.ndarray, K: np.ndarray, out: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Turn a source view to the target's orientation; its camera centre stays where it is.
+
+    Target pixels are looked up at K R_source_target K^-1 in the source, bilinearly.
+
+    Args:
+        rgb: of the source. (h, w, 3) uint8
+        R_target_source: directions of the source frame to the target frame. (3, 3)
+        K: intrinsics of the frame, and of the result, pixels. (3, 3)
+        out: where to write the turned view; new memory without it. (h, w, 3) uint8
+
+    Returns:
+        image: the turned view, border colours outside. (h, w, 3) uint8
+        valid: the pixel was inside the source. (h, w) bool
+    """
+    height, width = rgb.shape[:2]
+    if np.abs(R_target_source - np.eye(3)).max() < NO_TURN:
+        return _copy_to(out, rgb), np.ones((height, width), bool)
+    H_source_target = K @ np.asarray(R_target_source, np.float64).T @ np.linalg.inv(K)
+    image = cv2.warpPerspective(
+        rgb,
+        H_source_target,
+        (width, height),
+        dst=out,
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    return image, _covered(H_source_target, (height, width))
+
+
+def _copy_to(out: np.ndarray | None, rgb: np.ndarray) -> np.ndarray:
+    if out is None:
+        return rgb.copy()
+    out[...] = rgb
+    return out
+
+
+def _covered(H_source_target: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Tell which target pixels fall on the source, edge pixels whole, and in front. (h, w) bool
+
+    With (x, y, z) = H (u, v, 1), u_source > -0.5 is x + 0.5 z > 0 where z > 0: each border is a
+    half-plane, linear in u and v, so that no pixel needs a division.
+    """
+    height, width = size
+    x, y, z = H_source_target
+    v, u = np.arange(height)[:, None], np.arange(width)[None]
+    borders = (z - [0, 0, 1e-6], x + z / 2, (width - 0.5) * z - x, y + z / 2, (height - 0.5) * z - y)
+    covered = np.ones(size, bool)
+    for a, b, c in borders:
+        covered &= a * u > -(b * v + c)
+    return covered
+
+
+def enlarge_depth(depth: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Bring a depth map to the camera's size, bilinearly in depth. (h, w) -> (H, W) float32"""
+    return _resized(depth, size)
+
+
+def enlarge_inverse(depth: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Bring a depth map to the camera's size, bilinearly in 1 / depth. (h, w) -> (H, W) float32"""
+    if depth.shape == size:
+        return depth
+    inverse = _resized(np.reciprocal(depth), size)
+    return np.reciprocal(inverse, out=inverse)
+
+
+def enlarge_mask(valid: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Bring a mask to the camera's size: True where all that is mixed is. (h, w) -> (H, W) bool"""
+    if valid.shape == size:
+        return valid
+    if valid.all():
+        return np.ones(size, bool)
+    return _resized(valid.astype(np.float32), size) > 1 - 1e-3
+
+
+def _resized(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    if values.shape == size:
+        return values
+    return cv2.resize(values, size[::-1], interpolation=cv2.INTER_LINEAR)

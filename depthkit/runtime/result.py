@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the engines answer: depth or motion with its scale, its time, and why there is none."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+if TYPE_CHECKING:  # baseline.py chooses among frames that the engine makes
+    from depthkit.runtime.baseline import Decision
+
+Scale = Literal["metric", "relative"]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Where the time of one call went, milliseconds."""
+
+    preprocess_ms: float = 0.0
+    """Frames checked, resized, turned, put together."""
+    network_ms: float = 0.0
+    """The backend's run."""
+    postprocess_ms: float = 0.0
+    """Maps scaled, fused and brought back to the camera's size."""
+
+    @property
+    def total_ms(self) -> float:
+        """All of it."""
+        return self.preprocess_ms + self.network_ms + self.postprocess_ms
+
+
+@dataclass(frozen=True, eq=False)
+class DepthResult:
+    """The depth of one frame, or the reason why there is none. Arrays belong to the caller."""
+
+    depth: np.ndarray | None
+    """Along the optical axis at the camera's size, metres if `scale` is metric. (H, W) float32"""
+    valid: np.ndarray | None
+    """The pixel may be used. (H, W) bool"""
+    confidence: np.ndarray | None
+    """0 to 1, where the engine can tell. (H, W) float32"""
+    K: np.ndarray | None
+    """Intrinsics of the depth map, pixels; None where the camera is not known. (3, 3)"""
+    scale: Scale
+    """Whether depth is metres, or has one unknown factor."""
+    scale_source: str
+    """Where the scale came from, in words."""
+    stamp: float
+    """Of the frame, seconds."""
+    decision: "Decision | None" = None
+    """Which earlier frames a pair network was given, and why."""
+    timing: Timing = Timing()
+    reason: str = ""
+    """Why there is no depth; empty where there is."""
+
+
+@dataclass(frozen=True, eq=False)
+class OdometryResult:
+    """The motion up to one frame, or the reason why it is not known."""
+
+    T_previous_current: np.ndarray | None
+    """Points of this frame to the frame before it; None where unknown. (4, 4) float64"""
+    T_world_cam: np.ndarray
+    """Chained since the start or the last reset; unknown motion moves nothing. (4, 4) float64"""
+    scale: Scale
+    """Whether translations are metres, or have one unknown factor."""
+    scale_source: str
+    """Where the scale came from, in words."""
+    stamp: float
+    """Of the frame, seconds."""
+    segment: int
+    """Poses of one segment belong together: it grows by 1 each time the chain breaks."""
+    timing: Timing = Timing()
+    reason: str = ""
+    """Why there is no motion; empty where there is."""
