@@ -66,7 +66,9 @@ class DepthNet(nn.Module):
             training, at 1/4 alone otherwise. (B, 1, ceil(H / 4), ceil(W / 4)) and so on
         """
         check_shape("DepthNet: previous", previous, "B 3 H W")
-        check_shape("DepthNet: current", current, " ".join(map(str, previous.shape)))
+        if current.shape != previous.shape:  # compared whole: export's sizes are symbols
+            shapes = f"{tuple(previous.shape)}, got {tuple(current.shape)}"
+            raise ShapeError(f"DepthNet: current must be {shapes}")
         height, width = current.shape[-2:]
         if min(height, width) < 32:
             size = (height, width)
