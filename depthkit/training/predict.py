@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Trained networks at work on single frames and pairs, through torch."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -20,7 +22,54 @@ from depthkit.tasks.view_synthesis import ViewSynthesis
 from depthkit.training.predict_pair import PairPredictor, to_tensor
 
 LAST = "last.safetensors"
+PAIR_TASKS = ("supervised_pair", "stabilized_pair")
+"""Tasks whose depth network takes pairs and knows one focal length."""
 SHIPPED = Path(depthkit.__file__).parent / "weights"
+
+
+@dataclass(frozen=True)
+class LoadedTask:
+    """A trained task with its weights, and what its checkpoint says of it."""
+
+    file: Path
+    """The checkpoint."""
+    task: nn.Module
+    """On the CPU, in evaluation mode."""
+    config: TrainConfig
+    """Resolved, as it was trained; without paths of encoder weights."""
+    shifts: tuple[int, ...]
+    """Source offsets it was trained at, frames."""
+    scale: Literal["metric", "relative"]
+    """Whether depth and motion are metres."""
+    focal: float | None
+    """fx of the training frames at `config.data.size`, pixels; None in older checkpoints."""
+    state: Mapping[str, Any]
+    """All of the checkpoint's state: commit, step, sequences and so on."""
+
+
+def load_task(path: Path | str) -> LoadedTask:
+    """Load a checkpoint of `depthkit train`.
+
+    Args:
+        path: a run folder (its last checkpoint is taken), a .safetensors file, or the name of
+            weights that come with depthkit.
+
+    Raises:
+        CheckpointError: missing, damaged, or weights of another network.
+    """
+    file = find_checkpoint(Path(path))
+    tensors, state = read_checkpoint(file)
+    try:
+        config = config_from_mapping(TrainConfig, state["config"], str(file))
+        shifts, scale = tuple(state["shifts"]), state["scale"]
+    except KeyError as error:
+        raise CheckpointError(f"{file}: its state has no {error}") from error
+    config = config.without_encoder_weights()
+    task = build_task(config, shifts)
+    load_weights(task, take(tensors, "task."), str(file))
+    if config.task in PAIR_TASKS and state.get("focal") is None:
+        raise CheckpointError(f"{file}: its state has no 'focal'; train the network again")
+    return LoadedTask(file, task.eval(), config, shifts, scale, state.get("focal"), state)
 
 
 class Predictor:
