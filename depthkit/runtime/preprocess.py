@@ -5,6 +5,7 @@ The numpy twin of what training does in torch: `training/predict_pair.py` (size,
 `geometry/rotation.py` (rotation taken out by the homography K R K^-1).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -53,6 +54,20 @@ def check_frame(rgb: np.ndarray) -> None:
         )
 
 
+def check_camera(K: np.ndarray) -> None:
+    """Refuse a K of no camera, such as the zeros of an uncalibrated one. (3, 3)
+
+    Raises:
+        EngineError: not finite, or a focal length of 0 or less.
+    """
+    check_shape("K", K, "3 3")
+    if not (np.isfinite(K).all() and K[0, 0] > 0 and K[1, 1] > 0):
+        raise EngineError(
+            f"K must be finite with focal lengths above 0, got {np.asarray(K).tolist()}; check the "
+            "calibration"
+        )
+
+
 def is_black(rgb: np.ndarray) -> bool:
     """Tell whether a frame shows nothing: a covered lens, a driver's empty buffer."""
     return bool(rgb.max() <= BLACK)
@@ -85,12 +100,7 @@ def size_at_focal(K: np.ndarray, size: tuple[int, int], manifest: "Manifest") ->
     Raises:
         EngineError: an impossible K, or a field of view far from what was learnt.
     """
-    check_shape("size_at_focal: K", K, "3 3")
-    if not (np.isfinite(K).all() and K[0, 0] > 0 and K[1, 1] > 0):
-        raise EngineError(
-            f"K must be finite with focal lengths above 0, got {np.asarray(K).tolist()}; check the "
-            "calibration"
-        )
+    check_camera(K)
     focal, (height, width) = manifest.focal, manifest.size
     if focal is None:
         raise EngineError("the manifest has no focal length; export the pair network again")
@@ -159,11 +169,65 @@ def _covered(H_source_target: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     height, width = size
     x, y, z = H_source_target
     v, u = np.arange(height)[:, None], np.arange(width)[None]
-    borders = (z - [0, 0, 1e-6], x + z / 2, (width - 0.5) * z - x, y + z / 2, (height - 0.5) * z - y)
+    borders = (
+        z - [0, 0, 1e-6],
+        x + z / 2,
+        (width - 0.5) * z - x,
+        y + z / 2,
+        (height - 0.5) * z - y,
+    )
     covered = np.ones(size, bool)
     for a, b, c in borders:
         covered &= a * u > -(b * v + c)
     return covered
+
+
+def turn_batch(
+    current: NetworkFrame,
+    previous: Sequence[NetworkFrame],
+    rotations: np.ndarray,
+    multiple: int = 1,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Turn earlier frames like the current one, straight into a network's batch.
+
+    Args:
+        current: of (h, w).
+        previous: n frames of the same camera and size.
+        rotations: R_current_previous. (n, 3, 3)
+        multiple: of what the network's sides must be; edges are repeated to the right and below.
+
+    Returns:
+        turned: (n, h', w', 3) uint8, whole multiples
+        covered: what the earlier frames show. (n, h, w) bool
+    """
+    count, (height, width) = len(previous), current.rgb.shape[:2]
+    check_shape("turn_batch: rotations", rotations, f"{max(1, count)} 3 3")
+    turned, covered = _batch(count, current, multiple), np.empty((count, height, width), bool)
+    for i, (frame, R) in enumerate(zip(previous, rotations, strict=True)):
+        check_shape("turn_batch: previous", frame.rgb, f"{height} {width} 3")
+        inner = turned[i, :height, :width]
+        _, covered[i] = derotate(frame.rgb, R_target_source=R, K=current.K, out=inner)
+    return _fill_up(turned, (height, width)), covered
+
+
+def repeat_batch(frame: NetworkFrame, count: int, multiple: int = 1) -> np.ndarray:
+    """Put a frame into a batch n times, filled up as `turn_batch` does. (n, h', w', 3) uint8"""
+    height, width = frame.rgb.shape[:2]
+    batch = _batch(count, frame, multiple)
+    batch[:, :height, :width] = frame.rgb
+    return _fill_up(batch, (height, width))
+
+
+def _batch(count: int, frame: NetworkFrame, multiple: int) -> np.ndarray:
+    height, width = (-(-side // multiple) * multiple for side in frame.rgb.shape[:2])
+    return np.empty((count, height, width, 3), np.uint8)
+
+
+def _fill_up(batch: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    height, width = size
+    batch[:, height:, :width] = batch[:, height - 1 : height, :width]
+    batch[:, :, width:] = batch[:, :, width - 1 : width]
+    return batch
 
 
 def enlarge_depth(depth: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -175,8 +239,9 @@ def enlarge_inverse(depth: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Bring a depth map to the camera's size, bilinearly in 1 / depth. (h, w) -> (H, W) float32"""
     if depth.shape == size:
         return depth
-    inverse = _resized(np.reciprocal(depth), size)
-    return np.reciprocal(inverse, out=inverse)
+    with np.errstate(divide="ignore"):  # what is not known stays unknown
+        inverse = _resized(np.reciprocal(depth), size)
+        return np.reciprocal(inverse, out=inverse)
 
 
 def enlarge_mask(valid: np.ndarray, size: tuple[int, int]) -> np.ndarray:

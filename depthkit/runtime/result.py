@@ -2,6 +2,7 @@
 """What the engines answer: depth or motion with its scale, its time, and why there is none."""
 
 from dataclasses import dataclass
+from time import perf_counter
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -22,6 +23,12 @@ class Timing:
     """The backend's run."""
     postprocess_ms: float = 0.0
     """Maps scaled, fused and brought back to the camera's size."""
+
+    @classmethod
+    def until_now(cls, started: float, prepared: float, answered: float) -> "Timing":
+        """Return the stages between readings of perf_counter, the last one ending now."""
+        stages = prepared - started, answered - prepared, perf_counter() - answered
+        return cls(*(1e3 * seconds for seconds in stages))
 
     @property
     def total_ms(self) -> float:
