@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One call for all runtimes: open a checked model file, run arrays through it, close it.
+
+ONNX Runtime on its best device, or OpenVINO, which on Intel processors computes the same file in
+bf16 several times faster. No file is opened before its hash holds, and no engine works before it
+has answered the stored input as the trained network did (`open_checked`).
+"""
+
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from depthkit.errors import EngineError, ShapeError
+from depthkit.runtime import backend_onnxruntime, backend_openvino
+from depthkit.runtime.manifest import Manifest, read_model
+from depthkit.runtime.parity import Parity, compare, stored_inputs
+
+Compute = Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]
+
+BACKENDS = ("auto", "onnxruntime", "openvino", "cuda", "tensorrt")
+PRECISIONS = ("default", "fp32", "bf16", "fp16")
+
+
+class Backend:
+    """A model file, loaded into one runtime. Threads may share it; they take turns."""
+
+    def __init__(
+        self, manifest: Manifest, compute: Compute, *, name: str, precision: str, threads: int
+    ) -> None:
+        """Keep what `open_backend` has loaded.
+
+        Args:
+            manifest: of the file.
+            compute: runs arrays through the model.
+            name: runtime and device, such as onnxruntime-cpu.
+            precision: numbers it computes in.
+            threads: processor cores it may use.
+        """
+        self.manifest, self.name = manifest, name
+        self.precision, self.threads = precision, threads
+        self._compute: Compute | None = compute
+        self._turn = threading.Lock()
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Run the model.
+
+        Args:
+            inputs: images (N, H, W, 3) uint8 RGB by name, and flow (N, 2, H, W) float32 where the
+                manifest names one.
+
+        Returns:
+            Outputs by name, new arrays: depth (N, H, W), or motion (N, 6). float32
+
+        Raises:
+            EngineError: closed before.
+            ShapeError: other names, types or sizes than the model's.
+        """
+        check_inputs(self.manifest, inputs)
+        with self._turn:
+            if self._compute is None:
+                raise EngineError(f"this {self.name} engine is closed; open it again")
+            return self._compute(inputs)
+
+    def close(self) -> None:
+        """Free the model, after the call that is running; again is no error."""
+        with self._turn:
+            self._compute = None
+
+
+def input_names(manifest: Manifest) -> tuple[str, ...]:
+    """Return the names of a model's inputs, in order."""
+    names = {"mono": ("frame",), "pair": ("previous", "current"), "pose": ("earlier", "later")}
+    return names[manifest.kind] + (("flow",) if manifest.flow else ())
+
+
+def check_inputs(manifest: Manifest, inputs: Mapping[str, np.ndarray]) -> None:
+    """Check names, types and sizes at the door.
+
+    Raises:
+        ShapeError: they are not what the model takes.
+    """
+    names = input_names(manifest)
+    if set(inputs) != set(names):
+        raise ShapeError(f"{manifest.kind} model takes {', '.join(names)}; got {', '.join(inputs)}")
+    count, height, width = inputs[names[0]].shape[:3]
+    for name in names:
+        is_flow = name == "flow"
+        shape = (count, 2, height, width) if is_flow else (count, height, width, 3)
+        dtype, array = (np.dtype("f4") if is_flow else np.dtype("u1")), inputs[name]
+        if array.shape != shape or array.dtype != dtype:
+            raise ShapeError(f"{name} must be {dtype} {shape}, got {array.dtype} {array.shape}")
+    if not manifest.dynamic and (height, width) != manifest.size:
+        raise ShapeError(f"this model takes {manifest.size} (H, W) alone, got {(height, width)}")
+    if height % manifest.size_multiple or width % manifest.size_multiple:
+        raise ShapeError(
+            f"sides must be multiples of {manifest.size_multiple}, got {height, width}"
+        )
+
+
+def open_backend(
+    path: Path | str, *, backend: str = "auto", threads: int = 1, precision: str = "default"
+) -> Backend:
+    """Load a model file; hash and version are checked before.
+
+    Args:
+        path: the file, or a shipped model's name.
+        backend: auto (ONNX Runtime on a GPU if it has one), onnxruntime (processor), openvino
+            (processor), cuda, tensorrt.
+        threads: processor cores to use; leave one free on a robot.
+        precision: default (the file's own), fp32, bf16 or fp16, where backend and machine can.
+
+    Raises:
+        EngineError: the file is refused, or the backend is missing or cannot do this.
+    """
+    _check_choice("backend", backend, BACKENDS)
+    _check_choice("precision", precision, PRECISIONS)
+    if threads < 1:
+        raise EngineError(f"threads: 1 or more, got {threads}")
+    file = read_model(path)
+    own = file.manifest.precision
+    if backend == "openvino":
+        compute, used = backend_openvino.load(
+            file.model, own=own, threads=threads, precision=precision
+        )
+        name = "openvino-cpu"
+    else:
+        compute, name, used = backend_onnxruntime.load(
+            file.model, own=own, device=backend, threads=threads, precision=precision
+        )
+    return Backend(file.manifest, compute, name=name, precision=used, threads=threads)
+
+
+def _check_choice(what: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise EngineError(f"unknown {what} {value!r}; choose one of {', '.join(choices)}")
+
+
+def available_backends() -> dict[str, str]:
+    """Return each backend's version, or the reason why it cannot run here."""
+    return backend_onnxruntime.look() | {"openvino": backend_openvino.look()}
+
+
+def check_parity(backend: Backend) -> Parity:
+    """Run the stored input and compare with the stored output."""
+    outputs = backend.run(stored_inputs(backend.manifest.check))
+    return compare(backend.manifest, outputs, backend.name, backend.precision)
+
+
+def open_checked(
+    path: Path | str, *, backend: str = "auto", threads: int = 1, precision: str = "default"
+) -> Backend:
+    """Load a model file as `open_backend`, and refuse an engine that does not answer alike.
+
+    Raises:
+        EngineError: as `open_backend`, or the parity does not hold.
+    """
+    opened = open_backend(path, backend=backend, threads=threads, precision=precision)
+    parity = check_parity(opened)
+    if not parity.holds:
+        opened.close()
+        raise EngineError(f"{path}: {parity}; refused, take another --backend or precision")
+    return opened

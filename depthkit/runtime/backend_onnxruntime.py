@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""ONNX Runtime: the processor everywhere, CUDA and TensorRT where its package brings them."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from depthkit.errors import EngineError
+
+PROVIDERS = {
+    "tensorrt": "TensorrtExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "onnxruntime": "CPUExecutionProvider",
+}
+# TensorRT builds for minutes and is the one with reports of wrong depth: it is never automatic.
+_AUTOMATIC = ("cuda", "onnxruntime")
+_INSTALL = "pip install 'depthkit[runtime]'"
+
+
+def load(
+    model: bytes, *, own: str, device: str, threads: int, precision: str
+) -> tuple[Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]], str, str]:
+    """Load an ONNX graph.
+
+    Args:
+        model: the serialised graph.
+        own: precision of the file.
+        device: auto, or one of `PROVIDERS`.
+        threads: processor cores to use.
+        precision: default, or what is wanted.
+
+    Returns:
+        What runs it, its name, and the precision it computes in.
+
+    Raises:
+        EngineError: the package or the device is missing, or cannot compute in this precision.
+    """
+    runtime = _import()
+    offered = runtime.get_available_providers()
+    if device == "auto":
+        device = next(name for name in _AUTOMATIC if PROVIDERS[name] in offered)
+    if PROVIDERS[device] not in offered:
+        raise EngineError(f"{device}: {_lacks(runtime)}")
+    used = own if precision == "default" else precision
+    if used != own and (device, used) != ("tensorrt", "fp16"):
+        raise EngineError(
+            f"ONNX Runtime computes in the file's own precision ({own}), not {used}; export with "
+            f"--precision, or use --backend openvino"
+        )
+    session = _open(runtime, model, device, threads, used)
+    outputs = [output.name for output in session.get_outputs()]
+
+    def compute(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return dict(zip(outputs, session.run(outputs, dict(inputs)), strict=True))
+
+    kind = "cpu" if device == "onnxruntime" else device
+    return compute, f"onnxruntime-{kind}", used
+
+
+def look() -> dict[str, str]:
+    """Return the version, or the reason why not, of each of `PROVIDERS`."""
+    try:
+        runtime = _import()
+    except EngineError as error:
+        return dict.fromkeys(("onnxruntime", "cuda", "tensorrt"), str(error))
+    offered = runtime.get_available_providers()
+    return {
+        name: runtime.__version__ if PROVIDERS[name] in offered else _lacks(runtime)
+        for name in ("onnxruntime", "cuda", "tensorrt")
+    }
+
+
+def _import() -> Any:
+    try:
+        import onnxruntime
+    except ModuleNotFoundError as error:
+        raise EngineError(f"onnxruntime is not installed; run: {_INSTALL}") from error
+    return onnxruntime
+
+
+def _lacks(runtime: Any) -> str:
+    names = (name.removesuffix("ExecutionProvider") for name in runtime.get_available_providers())
+    return (
+        f"not in this ONNX Runtime {runtime.__version__} ({', '.join(names)}); "
+        "run: pip install onnxruntime-gpu in its place"
+    )
+
+
+def _open(runtime: Any, model: bytes, device: str, threads: int, precision: str) -> Any:
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.log_severity_level = 3  # errors; they come as exceptions too
+    wanted: list[Any] = [PROVIDERS[device]]
+    if device == "cuda":
+        wanted = [(PROVIDERS[device], {"use_tf32": "0"})]  # ten bits of mantissa are not fp32
+    if device == "tensorrt":
+        wanted = [(PROVIDERS[device], {"trt_fp16_enable": str(int(precision == "fp16"))})]
+        wanted.append(PROVIDERS["cuda"])
+    if device != "onnxruntime":
+        wanted.append(PROVIDERS["onnxruntime"])
+    try:
+        session = runtime.InferenceSession(model, options, providers=wanted)
+    except Exception as error:  # its exceptions have no common base but this
+        raise EngineError(f"ONNX Runtime cannot load the model: {_first_line(error)}") from error
+    if session.get_providers()[0] != PROVIDERS[device]:  # it falls back without a word
+        raise EngineError(
+            f"{device}: ONNX Runtime has it and cannot start it on this machine; "
+            "use --backend onnxruntime"
+        )
+    return session
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

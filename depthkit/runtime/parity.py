@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The stored input and output of a model file, and how far a machine may be from them.
+
+Desktop right and robot wrong is what users report of exported depth networks: so each file carries
+an input and what the trained network answered, and no engine works before it has answered alike.
+"""
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import cv2
+import numpy as np
+
+from depthkit.errors import EngineError
+
+if TYPE_CHECKING:
+    from depthkit.runtime.manifest import Check, Manifest
+
+TOLERANCES = {"fp32": 1e-4, "fp16": 2e-2, "bf16": 2e-2, "int8": 2e-2}
+"""Allowed relative difference by precision: of the worst value in 32 bits, else of the median."""
+FLOW_ZERO, FLOW_STEPS = 32768, 64.0  # a stored flow is (value - zero) / steps pixels
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How far one backend is from the stored output."""
+
+    worst: float
+    """Largest |a - b| / |b|: of depths, or of a motion's two vectors (rotation, translation)."""
+    median: float
+    """Median of the same."""
+    tolerance: float
+    """What is allowed of `measured`."""
+    backend: str
+    """Such as onnxruntime-cpu."""
+    precision: str
+    """Numbers that were computed in."""
+
+    @property
+    def statistic(self) -> Literal["worst", "median"]:
+        """What is held against the tolerance: 16 and 8 bits round, and a few pixels far."""
+        return "worst" if self.precision == "fp32" else "median"
+
+    @property
+    def measured(self) -> float:
+        """The figure that counts."""
+        return self.worst if self.statistic == "worst" else self.median
+
+    @property
+    def holds(self) -> bool:
+        """Whether the backend may work; NaN never holds."""
+        return self.measured <= self.tolerance
+
+    def __str__(self) -> str:
+        return (
+            f"{self.backend} in {self.precision}: {self.statistic} relative difference from the "
+            f"stored output {self.measured:.2g}, allowed {self.tolerance:.2g}"
+        )
+
+
+def compare(
+    manifest: "Manifest", outputs: Mapping[str, np.ndarray], name: str, precision: str
+) -> Parity:
+    """Compare what a backend says of the stored input with what is stored.
+
+    Args:
+        manifest: of the file.
+        outputs: what the backend returned, batch of one.
+        name: of the backend.
+        precision: it computed in; a file's own 16 or 8 bits count as coarser than its 32.
+    """
+    if precision == "fp32":
+        precision = manifest.precision
+    allowed = max(manifest.tolerance, TOLERANCES[precision])
+    differences = relative_differences(manifest.check, outputs)
+    worst, median = float(differences.max()), float(np.median(differences))
+    return Parity(worst, median, allowed, name, precision)
+
+
+def relative_differences(check: "Check", outputs: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return the relative differences of what is stored; what is not finite is infinite. (N,)
+
+    Raises:
+        EngineError: an output is missing or has another size.
+    """
+    found = []
+    for name, text in check.outputs.items():
+        stored = decode_floats(text)
+        if name not in outputs:
+            raise EngineError(f"the model returns {', '.join(outputs)}, and {name!r} is stored")
+        now = outputs[name][0].astype(np.float64)
+        now = (on_grid(now, check.step) if now.ndim == 2 else now).ravel()
+        if now.shape != stored.shape:
+            raise EngineError(f"{name}: {stored.size} values stored, the model gives {now.size}")
+        if name == "motion":  # its numbers may be 0: each vector is judged by its length
+            now, stored = now.reshape(2, 3), stored.reshape(2, 3)
+        found.append(_relative(now, stored))
+    return np.nan_to_num(np.concatenate(found), nan=np.inf)
+
+
+def _relative(now: np.ndarray, stored: np.ndarray) -> np.ndarray:
+    """|a - b| / |b| of numbers, or of vectors along the last axis."""
+    gap, size = now - stored, stored
+    if stored.ndim == 2:
+        gap, size = np.linalg.norm(gap, axis=1), np.linalg.norm(size, axis=1)
+    return np.abs(gap) / np.maximum(np.abs(size), np.finfo(np.float32).tiny)
+
+
+# --- the stored bytes ----------------------------------------------------------------------------
+
+
+def stored_inputs(check: "Check") -> dict[str, np.ndarray]:
+    """Decode the stored input: images (1, H, W, 3) uint8, flow (1, 2, H, W) float32 pixels."""
+    return {name: _decode(text)[None] for name, text in check.inputs.items()}
+
+
+def encode_image(rgb: np.ndarray) -> str:
+    """Return a PNG of an image as base64. (H, W, 3) uint8"""
+    return _encode(np.ascontiguousarray(rgb[..., ::-1]))
+
+
+def encode_flow(flow: np.ndarray) -> str:
+    """Return a 16-bit PNG of a flow as base64, in 1/64 pixels. (2, H, W)"""
+    steps = np.rint(flow * FLOW_STEPS) + FLOW_ZERO
+    blue = np.zeros_like(steps[0])  # PNG knows one or three channels, not two
+    return _encode(np.stack([blue, steps[1], steps[0]], axis=-1).astype(np.uint16))
+
+
+def encode_floats(values: np.ndarray) -> str:
+    """Return float32, little endian, as base64."""
+    return base64.b64encode(values.astype("<f4").tobytes()).decode("ascii")
+
+
+def decode_floats(text: str) -> np.ndarray:
+    """Undo `encode_floats`. (N,) float64"""
+    return np.frombuffer(base64.b64decode(text), "<f4").astype(np.float64)
+
+
+def on_grid(values: np.ndarray, step: int) -> np.ndarray:
+    """Take the coarse grid of a map. (H, W) -> (h, w)"""
+    return values[step // 2 :: step, step // 2 :: step]
+
+
+def _encode(picture: np.ndarray) -> str:
+    ok, data = cv2.imencode(".png", picture, [cv2.IMWRITE_PNG_COMPRESSION, 9])
+    if not ok:
+        raise EngineError(f"cannot encode {picture.dtype} of {picture.shape} as PNG")
+    return base64.b64encode(data.tobytes()).decode("ascii")
+
+
+def _decode(text: str) -> np.ndarray:
+    data = np.frombuffer(base64.b64decode(text), np.uint8)
+    picture = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+    if picture is None:
+        raise EngineError("the stored input is no picture; export the model again")
+    if picture.dtype == np.uint16:
+        steps = picture[..., :0:-1].astype(np.float32)
+        return np.moveaxis((steps - FLOW_ZERO) / np.float32(FLOW_STEPS), -1, 0)
+    return np.ascontiguousarray(picture[..., ::-1])
