@@ -122,8 +122,9 @@ class LossConfig:
     """Enlarge every scale before warping; False compares at each scale's own size (Zhou)."""
     scales: int = 4
     """Decoder scales that are judged, 1 to 4."""
-    smoothness: Literal["edge_aware", "second_order"] = "edge_aware"
-    """First order, less at image edges, mean-normalised; or Zhou's second order."""
+    smoothness: Literal["edge_aware", "second_order", "gradient_diffusion"] = "edge_aware"
+    """First order, less at image edges, mean-normalised; Zhou's second order; or its square, less
+    at image edges, on 1 / depth as it is [Pinard 2018]: that one for task stabilized_pair."""
     smoothness_weight: float = 1e-3
     """Weight at the finest scale, halved at each coarser one. Zhou: 0.5."""
     explainability_weight: float = 0.0
@@ -187,6 +188,39 @@ class SupervisedConfig:
             _require(getattr(self, name) > 0, f"{name}: above 0, got {getattr(self, name)}")
         for name in ("edge_weight", "curvature_weight"):
             _require(getattr(self, name) >= 0, f"{name}: 0 or more, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
+class StabilizedConfig:
+    """How a pair network learns without labels [Pinard 2018]. Its nominal baseline and its farthest
+    depth are `supervised`'s, the photometric error and smoothness those of `loss`."""
+
+    orientation: Literal["network", "measured"] = "network"
+    """What turns the frames alike: the pose network's rotation, or the one in poses.txt (IMU,
+    gimbal), which leaves it the translation alone."""
+    measured_displacement: bool = False
+    """Take the lengths of the translations from poses.txt too, the network's for the direction."""
+    random_reference: bool = False
+    """Train on any source of the window as the pair's other frame, not on the first alone."""
+    random_target: bool = False
+    """Train on any frame of the window as the target, not on the middle one alone."""
+    same_ratio: float = 0.0
+    """Share of pairs of a frame with itself, which must look infinitely far."""
+    same_weight: float = 1.0
+    """Of their error in the loss."""
+    flexible_every: int = 0
+    """Epochs between two choices of each window's shifts by the depth they gave; 0 for never."""
+    flexible_depth: float = 40.0
+    """Mean depth that the outermost sources are to show, metres at the nominal baseline."""
+    flexible_longest: int = 10
+    """Largest shift so chosen, frames."""
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.same_ratio < 1, f"same_ratio: 0 or more, below 1; got {self.same_ratio}")
+        _require(self.same_weight >= 0, f"same_weight: 0 or more, got {self.same_weight}")
+        _require(self.flexible_every >= 0, f"flexible_every: 0 or more, got {self.flexible_every}")
+        for name in ("flexible_depth", "flexible_longest"):
+            _require(getattr(self, name) > 0, f"{name}: above 0, got {getattr(self, name)}")
 
 
 @dataclass(frozen=True)
@@ -259,8 +293,13 @@ class RunConfig:
             _require(getattr(self, name) > 0, f"{name}: 1 or more, got {getattr(self, name)}")
 
 
-Task = Literal["view_synthesis", "supervised_pair", "supervised_mono", "shading"]
-_OWN_NETWORKS = {"supervised_pair": "depthnet", "shading": "shading"}
+Task = Literal["view_synthesis", "supervised_pair", "stabilized_pair", "supervised_mono", "shading"]
+_OWN_NETWORKS = {
+    "supervised_pair": "depthnet",
+    "stabilized_pair": "depthnet",
+    "shading": "shading",
+}
+_PAIR_TASKS = ("supervised_pair", "stabilized_pair")
 
 
 @dataclass(frozen=True)
@@ -268,12 +307,14 @@ class TrainConfig:
     """One training run."""
 
     task: Task = "view_synthesis"
-    """What is learnt: depth and camera motion by rebuilding views; or depth from known depth, of a
-    pair of frames, of one frame, or of one frame lit from the camera."""
+    """What is learnt: depth and camera motion by rebuilding views, depth of a frame or of a pair of
+    frames (stabilized_pair); or depth from known depth, of a pair of frames, of one frame, or of
+    one frame lit from the camera."""
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     supervised: SupervisedConfig = field(default_factory=SupervisedConfig)
+    stabilized: StabilizedConfig = field(default_factory=StabilizedConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     run: RunConfig = field(default_factory=RunConfig)
     stages: tuple[tuple[str, ...], ...] = ()
@@ -293,7 +334,7 @@ class TrainConfig:
             f"data.shifts: a pair has one source, such as [-3]; got {shifts}",
         )
         _require(
-            self.task != "supervised_pair" or self.optimizer.batch_size > self.run.devices,
+            self.task not in _PAIR_TASKS or self.optimizer.batch_size > self.run.devices,
             "optimizer.batch_size: two pairs a process at least, for batch normalisation",
         )
         _require(
@@ -314,6 +355,32 @@ class TrainConfig:
         _require(
             not explains or (self.model.pose == "posenet" and self.model.pose_input == "snippet"),
             "loss.explainability_weight: needs model.pose: posenet and model.pose_input: snippet",
+        )
+        if self.task == "stabilized_pair":
+            self._check_stabilized()
+        else:
+            _require(
+                self.loss.smoothness != "gradient_diffusion",
+                "loss.smoothness: 'gradient_diffusion' is for task stabilized_pair; "
+                "set edge_aware or second_order",
+            )
+
+    def _check_stabilized(self) -> None:
+        for name in ("explainability", "consistency", "gauge", "baseline"):
+            _require(
+                getattr(self.loss, f"{name}_weight") == 0,
+                f"loss.{name}_weight: not a part of task stabilized_pair; set it to 0",
+            )
+        _require(
+            not self.loss.auto_mask,
+            "loss.auto_mask: not a part of task stabilized_pair; set it to false",
+        )
+        shifts = self.data.shifts
+        _require(
+            self.stabilized.flexible_every == 0
+            or (shifts != "auto" and sorted(shifts) == sorted(-shift for shift in shifts)),
+            "stabilized.flexible_every: chooses shifts of a symmetrical window, such as "
+            f"data.shifts: [-3, 3]; got {shifts if shifts == 'auto' else list(shifts)}",
         )
 
     @property

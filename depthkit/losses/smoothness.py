@@ -36,5 +36,35 @@ def second_order_smoothness(inverse_depth: Tensor) -> Tensor:
     return torch.stack([x.abs().mean() for d in (dx, dy) for x in _differences(d)]).sum()
 
 
+def gradient_diffusion_smoothness(
+    inverse_depth: Tensor, image: Tensor, *, kappa: float = 0.5
+) -> Tensor:
+    """Penalise bends of inverse depth, hardly where the image has edges [Pinard 2018].
+
+    L = mean g(dx I) (dxx d)^2 + mean g(dy I) (dyy d)^2, g(a) = exp(-(a / kappa)^2), where dx I is
+    the central difference (I(x + 1) - I(x - 1)) / 2, its absolute values summed over the colours.
+    Planes are free: their inverse depth is linear in the pixel.
+
+    Args:
+        inverse_depth: 1 / metres. (B, 1, H, W), 3 pixels a side or more
+        image: RGB in [0, 1] at the same size. (B, 3, H, W)
+        kappa: edge that leaves 1/e of the cost; the published 1 is for colours in [-1, 1].
+
+    Returns:
+        Mean over the batch. ()
+    """
+    check_shape("gradient_diffusion_smoothness: inverse_depth", inverse_depth, "B 1 H W")
+    batch, _, height, width = inverse_depth.shape
+    check_shape("gradient_diffusion_smoothness: image", image, f"{batch} C {height} {width}")
+    costs = []
+    for axis in (-1, -2):
+        bend = inverse_depth.diff(n=2, dim=axis)
+        length = image.shape[axis]
+        central = image.narrow(axis, 2, length - 2) - image.narrow(axis, 0, length - 2)
+        edge = central.abs().sum(1, keepdim=True) / 2
+        costs.append((bend.square() * (-(edge / kappa).square()).exp()).mean())
+    return costs[0] + costs[1]
+
+
 def _differences(x: Tensor) -> tuple[Tensor, Tensor]:
     return x[..., :, 1:] - x[..., :, :-1], x[..., 1:, :] - x[..., :-1, :]

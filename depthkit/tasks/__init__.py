@@ -21,6 +21,10 @@ def build_task(config: TrainConfig, shifts: tuple[int, ...]) -> nn.Module:
             from depthkit.tasks.supervised_pair import build_supervised_pair
 
             return build_supervised_pair(config.model, config.supervised)
+        case "stabilized_pair":
+            from depthkit.tasks.stabilized_pair import build_stabilized_pair
+
+            return build_stabilized_pair(config, shifts)
         case "supervised_mono":
             from depthkit.tasks.supervised_mono import build_supervised_mono
 

@@ -63,27 +63,12 @@ class SupervisedPair(nn.Module):
         return TaskOutput(loss, terms, pictures, depth, truth.depth * truth.known)
 
     def truth(self, snippet: Snippet) -> Truth:
-        """Scale the known depth to the nominal baseline: clip(Z D0 / |t|, 0, max_depth).
-
-        A pair without motion has no finite depth: all of it is max_depth. A pair whose motion is
-        not known has no truth.
-        """
-        farthest = self.supervised.max_depth
-        t = snippet.T_source_target_gt[:, 0, :3, 3].norm(dim=-1)[:, None, None, None]
-        still = t < STANDSTILL
-        scaled = snippet.depth_gt * (self.supervised.nominal_baseline / t.clamp(min=STANDSTILL))
-        depth = torch.where(still, farthest, scaled.clamp(0, farthest))
-        known = snippet.valid & t.isfinite() & ((snippet.depth_gt > 0) | still)
-        return Truth(depth.where(known, torch.zeros_like(depth)), known)
+        """Scale the known depth to the nominal baseline; see `nominal_truth`."""
+        return nominal_truth(snippet, self.supervised)
 
     def enlarge(self, depth: Tensor, size: tuple[int, int]) -> Tensor:
-        """Bring a finest map to the image's size, bilinearly, clipped. (B, 1, h, w) -> (B, 1, H, W)
-
-        A pixel of the map covers FINEST image pixels a side, the last ones perhaps in part.
-        """
-        height, width = depth.shape[-2:]
-        large = resize(depth, (height * FINEST, width * FINEST))
-        return large[..., : size[0], : size[1]].clamp(max=self.supervised.max_depth)
+        """Bring a finest map to the image's size, clipped; see `enlarge`."""
+        return enlarge(depth, size).clamp(max=self.supervised.max_depth)
 
     @torch.no_grad()
     def _pictures(self, snippet: Snippet, depth: Tensor, truth: Truth) -> dict[str, Tensor]:
@@ -94,6 +79,31 @@ class SupervisedPair(nn.Module):
             "depth": (depth / farthest).clamp(0, 1),
             "truth": truth.depth / farthest,
         }
+
+
+def nominal_truth(snippet: Snippet, supervised: SupervisedConfig) -> Truth:
+    """Scale the known depth to the nominal baseline: clip(Z D0 / |t|, 0, max_depth).
+
+    A pair without motion has no finite depth: all of it is max_depth. A pair whose motion is not
+    known has no truth.
+    """
+    farthest = supervised.max_depth
+    t = snippet.T_source_target_gt[:, 0, :3, 3].norm(dim=-1)[:, None, None, None]
+    still = t < STANDSTILL
+    scaled = snippet.depth_gt * (supervised.nominal_baseline / t.clamp(min=STANDSTILL))
+    depth = torch.where(still, farthest, scaled.clamp(0, farthest))
+    known = snippet.valid & t.isfinite() & ((snippet.depth_gt > 0) | still)
+    return Truth(depth.where(known, torch.zeros_like(depth)), known)
+
+
+def enlarge(depth: Tensor, size: tuple[int, int], *, level: int = 0) -> Tensor:
+    """Bring a map to the image's size, bilinearly. (B, 1, h, w) -> (B, 1, H, W)
+
+    A pixel of a map of DepthNet, level 0 the finest, covers FINEST * 2**level image pixels a side,
+    the last ones perhaps in part.
+    """
+    height, width = (side * FINEST * 2**level for side in depth.shape[-2:])
+    return resize(depth, (height, width))[..., : size[0], : size[1]]
 
 
 def build_supervised_pair(model: ModelConfig, supervised: SupervisedConfig) -> SupervisedPair:

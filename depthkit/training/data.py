@@ -78,6 +78,8 @@ def check_truth(data: RunData, config: TrainConfig) -> None:
     if config.task == "view_synthesis":
         return check_poses(data, config.loss)
     sequences = [*data.train.sequences, *data.val.sequences]
+    if config.task == "stabilized_pair":
+        return _check_stabilized(data, config)
     for sequence in sequences:
         if not sequence.has_depth or sequence.depth_kind != "metric":
             raise DataError(
@@ -85,16 +87,28 @@ def check_truth(data: RunData, config: TrainConfig) -> None:
                 "(depth/, depth_kind: metric); leave it out by data.train and data.val"
             )
     if config.task == "supervised_pair":
-        _check_pairs(sequences, config.data.size)
+        _check_known_motion(sequences, "a pair needs its known distance")
+        _check_one_focal_length(sequences, config.data.size)
 
 
-def _check_pairs(sequences: list[Sequence], size: tuple[int, int]) -> None:
+def _check_stabilized(data: RunData, config: TrainConfig) -> None:
+    measured = config.stabilized.orientation == "measured"
+    if measured or config.stabilized.measured_displacement:
+        _check_known_motion(data.train.sequences, "measured motion is asked for (stabilized)")
+    check_poses(data, config.loss)
+    _check_one_focal_length(data.train.sequences, config.data.size)
+
+
+def _check_known_motion(sequences: list[Sequence], why: str) -> None:
     for sequence in sequences:
         if sequence.poses is None:
             raise DataError(
-                f"{sequence.name}: a pair needs its known distance, and there is no poses.txt; "
+                f"{sequence.name}: {why}, and there is no poses.txt; "
                 "leave it out by data.train and data.val"
             )
+
+
+def _check_one_focal_length(sequences: list[Sequence], size: tuple[int, int]) -> None:
     cameras = [sequence.camera.resized(size) for sequence in sequences]
     focal = [f for camera in cameras for f in (camera.fx, camera.fy)]
     if max(focal) > FOCAL_SPREAD * min(focal):

@@ -17,6 +17,7 @@ from depthkit.errors import CheckpointError, EngineError
 from depthkit.models.checkpoint import load_weights, read_checkpoint, take
 from depthkit.strict_yaml import config_from_mapping
 from depthkit.tasks import build_task
+from depthkit.tasks.stabilized_pair import StabilizedPair
 from depthkit.tasks.supervised_pair import SupervisedPair
 from depthkit.tasks.view_synthesis import ViewSynthesis
 from depthkit.training.predict_pair import PairPredictor, to_tensor
@@ -176,7 +177,7 @@ def load_predictor(path: Path | str, *, device: str = "cpu") -> "Predictor | Pai
         device: where to run.
 
     Returns:
-        A `PairPredictor` for task supervised_pair, else a `Predictor`.
+        A `PairPredictor` for tasks of pairs, else a `Predictor`.
 
     Raises:
         CheckpointError: missing, damaged, or weights of another network.
@@ -190,7 +191,7 @@ def load_predictor(path: Path | str, *, device: str = "cpu") -> "Predictor | Pai
         raise CheckpointError(f"{file}: its state has no {error}") from error
     task = build_task(config.without_encoder_weights(), shifts)
     load_weights(task, take(tensors, "task."), str(file))
-    if isinstance(task, SupervisedPair):
+    if isinstance(task, SupervisedPair | StabilizedPair):
         if "focal" not in state:
             raise CheckpointError(f"{file}: its state has no 'focal'; train the network again")
         return PairPredictor(task, size=config.data.size, focal=state["focal"], device=device)

@@ -13,6 +13,7 @@ from torch import Tensor
 from depthkit.camera import resize_matrix
 from depthkit.errors import EngineError, check_shape
 from depthkit.geometry.rotation import derotate
+from depthkit.tasks.stabilized_pair import StabilizedPair
 from depthkit.tasks.supervised_pair import SupervisedPair
 
 REACH = (0.5, 2.0)
@@ -25,12 +26,17 @@ _NO_TURN = 1e-7  # rad; a smaller rotation moves no pixel
 
 
 class PairPredictor:
-    """A trained `SupervisedPair`: depth of a frame from an earlier one and the known motion."""
+    """A trained pair network: depth of a frame from an earlier one and the known motion."""
 
     scale = "metric"
 
     def __init__(
-        self, task: SupervisedPair, *, size: tuple[int, int], focal: float, device: str = "cpu"
+        self,
+        task: SupervisedPair | StabilizedPair,
+        *,
+        size: tuple[int, int],
+        focal: float,
+        device: str = "cpu",
     ) -> None:
         """Put a task to work.
 
