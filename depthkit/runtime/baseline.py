@@ -44,6 +44,34 @@ class Feedback(NamedTuple):
     """Frames back that rule C wants; 0 when there is no last map."""
 
 
+QUANTILES = (0.1, 0.9)
+"""Of the last map's depths, the nearest and the farthest that gets its own baseline. Clusters
+(k-means of log depth) did no better on synthetic flights and need iterations."""
+
+
+def wanted_depths(depth: np.ndarray, ranges: int) -> tuple[float, ...]:
+    """Return the depths that the next baselines should suit: even quantiles, nearest first.
+
+    Args:
+        depth: of the last map, known pixels alone, metres. (N,)
+        ranges: how many; 1 is the median.
+    """
+    shares = np.linspace(*QUANTILES, ranges) if ranges > 1 else np.array([0.5])
+    return tuple(float(value) for value in np.quantile(depth, shares))
+
+
+def next_shift(shift: int, mean_net: float, *, target: float, longest: int) -> int:
+    """Return rule C's shift: longer where the last map was too far, shorter where too near.
+
+    Args:
+        shift: of the last pair, frames.
+        mean_net: mean of the last map, metres at the nominal baseline.
+        target: what that mean should be.
+        longest: shift of the oldest past frame.
+    """
+    return max(1, min(round(shift * mean_net / target), longest))
+
+
 class Pairing(NamedTuple):
     """A past frame beside the current one."""
 
