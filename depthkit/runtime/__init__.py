@@ -1,2 +1,63 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What runs on the robot: numpy and OpenCV, never torch."""
+"""What runs on the robot: numpy and OpenCV, never torch.
+
+    from depthkit.runtime import DepthEngine
+
+Each name is loaded when it is first asked for, and a backend (ONNX Runtime, OpenVINO) when an
+engine opens: importing this package costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from depthkit.runtime.backend import available_backends, check_parity, open_backend
+    from depthkit.runtime.depth_engine import DepthEngine, PairMaps
+    from depthkit.runtime.known_motion import depth_of_pair
+    from depthkit.runtime.manifest import Manifest, read_manifest
+    from depthkit.runtime.odometry_engine import OdometryEngine
+    from depthkit.runtime.preprocess import NetworkFrame
+    from depthkit.runtime.result import DepthResult, OdometryResult, Timing
+
+__all__ = [
+    "DepthEngine",
+    "DepthResult",
+    "Manifest",
+    "NetworkFrame",
+    "OdometryEngine",
+    "OdometryResult",
+    "PairMaps",
+    "Timing",
+    "available_backends",
+    "check_parity",
+    "depth_of_pair",
+    "open_backend",
+    "read_manifest",
+]
+
+_HOMES = {
+    "DepthEngine": "depth_engine",
+    "DepthResult": "result",
+    "Manifest": "manifest",
+    "NetworkFrame": "preprocess",
+    "OdometryEngine": "odometry_engine",
+    "OdometryResult": "result",
+    "PairMaps": "depth_engine",
+    "Timing": "result",
+    "available_backends": "backend",
+    "check_parity": "backend",
+    "depth_of_pair": "known_motion",
+    "open_backend": "backend",
+    "read_manifest": "manifest",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from its module [PEP 562]."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

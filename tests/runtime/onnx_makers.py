@@ -13,7 +13,7 @@ import onnx.parser
 import onnxruntime
 
 from depthkit.runtime.manifest import Check, Manifest, write_model
-from depthkit.runtime.parity import encode_flow, encode_floats, encode_image, on_grid
+from depthkit.runtime.parity import encode_floats, encode_flow, encode_image, on_grid
 
 BLINDING = 250
 STEP = 4  # of the stored output's grid
