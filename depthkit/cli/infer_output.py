@@ -1,30 +1,52 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `depthkit infer` leaves: the writers that were asked for, and the chained motion."""
+"""What `depthkit infer` leaves: the writers that were asked for."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from depthkit.cli.rerun_recording import RerunRecording
+from depthkit.data.folder import make_folder
+from depthkit.errors import DataError
+from depthkit.runtime.output import (
+    CONFIDENCE_LEVELS,
+    DepthFolder,
+    InverseDepthColours,
+    save_cloud,
+    save_confidence,
+    save_picture,
+)
+from depthkit.runtime.video import SideBySideVideo
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from depthkit.camera import Camera
     from depthkit.data.stream import StreamFrame
-    from depthkit.training.predict import Predictor
-    from depthkit.trajectory import Trajectory
+    from depthkit.runtime.result import DepthResult
+
+DECISIONS = "decisions.jsonl"
+UNITS = {
+    "baselines": "baselines_m",
+    "parallax": "parallax_px",
+    "wanted": "wanted_m",
+    "rotation": "rotation_deg",
+}
+"""Key in decisions.jsonl of those fields of a `Decision` that have a unit."""
 
 
 class Outputs:
-    """Depth and colours always; video, clouds and recording where asked for."""
+    """Depth and colours always; confidence and decisions of pairs; the rest where asked for."""
 
     def __init__(
         self,
         folder: Path,
         *,
         scale: Literal["metric", "relative"],
-        scale_source: str,
         camera: Camera | None,
+        pairs: bool,
         video_fps: float | None,
         cloud: bool,
         rerun: bool,
@@ -34,52 +56,53 @@ class Outputs:
         Args:
             folder: exists and is empty.
             scale: of depth and poses.
-            scale_source: where it came from, in words.
             camera: of the frames; needed for clouds.
+            pairs: also write confidence and which earlier frames were taken.
             video_fps: frames a second of the video, None for no video.
             cloud: write a PLY a frame.
             rerun: write a recording.
         """
-        from depthkit.cli.rerun_recording import RerunRecording
-        from depthkit.data.folder import make_folder
-        from depthkit.runtime.output import DepthFolder, InverseDepthColours
-        from depthkit.runtime.video import SideBySideVideo
-
-        self.folder = folder
+        self.folder, self.pairs, self.cloud = folder, pairs, cloud
         self.K = None if camera is None else camera.K
-        self.depth = DepthFolder(folder / "depth", scale=scale, scale_source=scale_source)
+        self.depth = DepthFolder(folder / "depth", scale=scale, scale_source="")
         self.colours = InverseDepthColours()
         self.video = None
         if video_fps is not None:
             self.video = SideBySideVideo(folder / "video.mp4", fps=video_fps)
         self.recording = RerunRecording(folder / "recording.rrd", K=self.K) if rerun else None
-        self.cloud = cloud
-        for name in ("colour", *(["cloud"] if cloud else [])):
+        names = ["colour", *(["cloud"] if cloud else []), *(["confidence"] if pairs else [])]
+        for name in names:
             make_folder(folder / name)
+        self.decisions: list[str] = []
 
     def add(
         self,
         frame: StreamFrame,
         rgb: np.ndarray,
-        depth: np.ndarray,
+        result: DepthResult,
         T_world_cam: np.ndarray | None,
     ) -> None:
-        """Write everything about one frame.
+        """Write everything about one frame; one without depth has no picture of it.
 
         Args:
             frame: its name and time.
             rgb: its colours. (H, W, 3) uint8
-            depth: at the frame's size. (H, W)
+            result: depth at the frame's size, or the reason why there is none.
             T_world_cam: pose where known. (4, 4)
         """
-        from depthkit.runtime.output import save_cloud, save_picture
-
-        painted = self.colours.paint(depth)
-        self.depth.add(frame.name, depth)
-        save_picture(self.folder / "colour" / f"{frame.name}.jpg", painted)
+        if self.pairs:
+            self.decisions.append(decision_line(frame, result))
+        depth = known_depth(result)
+        painted = None if depth is None else self.colours.paint(depth)
+        if depth is not None and painted is not None:
+            self.depth.add(frame.name, depth)
+            self.depth.scale_source = result.scale_source
+            save_picture(self.folder / "colour" / f"{frame.name}.jpg", painted)
+        if result.confidence is not None:
+            save_confidence(self.folder / "confidence" / f"{frame.name}.png", result.confidence)
         if self.video is not None:
-            self.video.add(rgb, painted, frame.name)
-        if self.cloud and self.K is not None:
+            self.video.add(rgb, np.zeros_like(rgb) if painted is None else painted, frame.name)
+        if self.cloud and self.K is not None and depth is not None:
             save_cloud(self.folder / "cloud" / f"{frame.name}.ply", depth, rgb, K=self.K)
         if self.recording is not None:
             self.recording.add(frame.time, rgb, depth, T_world_cam)
@@ -87,7 +110,10 @@ class Outputs:
     def close(self) -> dict[str, str]:
         """Finish the files; return what lies where."""
         files = {"depth": "depth", "colours": "colour"}
-        self.depth.close()
+        self.depth.close(**(_confidence_note() if self.pairs else {}))
+        if self.pairs:
+            (self.folder / DECISIONS).write_text("\n".join(self.decisions) + "\n")
+            files |= {"confidence": "confidence", "decisions": DECISIONS}
         if self.video is not None:
             self.video.close()
             files["video"] = "video.mp4"
@@ -99,57 +125,33 @@ class Outputs:
         return files
 
 
-class MotionChain:
-    """Chains the motions of neighbouring frames into poses; the first frame is the world."""
+def known_depth(result: DepthResult) -> np.ndarray | None:
+    """Return the depth map as it is stored, 0 = unknown; None without one. (H, W) float32"""
+    if result.depth is None or result.valid is None:
+        return result.depth
+    return np.where(result.valid, result.depth, np.float32(0))
 
-    def __init__(self, predictor: Predictor, camera: Camera | None) -> None:
-        self.predictor = predictor
-        self.K = None if camera is None else camera.K
-        self.last: np.ndarray | None = None
-        self.indices: list[int] = []
-        self.times: list[float] = []
-        self.poses: list[np.ndarray] = []
 
-    def follow(self, frame: StreamFrame, rgb: np.ndarray) -> np.ndarray:
-        """Return T_world_cam of the next frame. (4, 4)"""
-        import numpy as np
+def decision_line(frame: StreamFrame, result: DepthResult) -> str:
+    """Say as one JSON object with which earlier frames a frame was seen, and why."""
+    record: dict[str, Any] = {"frame": frame.name, "index": frame.index, "stamp": frame.time}
+    if result.decision is not None:
+        record |= {UNITS.get(key, key): value for key, value in vars(result.decision).items()}
+    known = known_depth(result)
+    share = 0.0 if known is None else float((known > 0).mean())
+    return json.dumps(
+        record | {"depth": known is not None, "known": round(share, 4), "no_depth": result.reason}
+    )
 
-        from depthkit.rigid import inverse
 
-        pose = np.eye(4)
-        if self.last is not None:
-            T_now_last = self.predictor.relative_pose(self.last, rgb, K=self.K)
-            pose = self.poses[-1] @ inverse(T_now_last)
-        self.last = rgb
-        self.indices.append(frame.index)
-        self.times.append(frame.time)
-        self.poses.append(pose)
-        return pose
+def check_scale(result: DepthResult, scale: str, name: str) -> None:
+    """Refuse relative depth among metres: one folder has one scale."""
+    if result.depth is not None and result.scale != scale:
+        raise DataError(f"{name}: its depth is {result.scale}, the folder's is {scale}")
 
-    def trajectory(self) -> Trajectory:
-        """Return the poses so far."""
-        import numpy as np
 
-        from depthkit.trajectory import Trajectory
-
-        return Trajectory(np.array(self.times), np.stack(self.poses))
-
-    def length(self) -> float:
-        """Return the length of the path, in the unit of the translations."""
-        import numpy as np
-
-        steps = np.diff(self.trajectory().positions, axis=0)
-        return float(np.linalg.norm(steps, axis=1).sum())
-
-    def save(self, folder: Path, kind: str) -> str:
-        """Write the file and return its name; frames left out need KITTI's index column."""
-        from depthkit.trajectory import save_kitti, save_tum
-
-        name = f"trajectory_{kind}.txt"
-        if kind == "tum":
-            save_tum(folder / name, self.trajectory())
-        else:
-            whole = self.indices == list(range(len(self.indices)))
-            indices = None if whole else self.indices
-            save_kitti(folder / name, self.trajectory(), indices=indices)
-        return name
+def _confidence_note() -> dict[str, str]:
+    return {
+        "confidence": f"../confidence, 8 bits: PNG value / {CONFIDENCE_LEVELS} = trust in a "
+        "pixel's depth, 0 to 1"
+    }

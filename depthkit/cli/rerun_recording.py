@@ -23,17 +23,21 @@ class RerunRecording:
         self.stream.log("world", rerun.ViewCoordinates.RDF, static=True)
 
     def add(
-        self, time: float, rgb: np.ndarray, depth: np.ndarray, T_world_cam: np.ndarray | None
+        self,
+        time: float,
+        rgb: np.ndarray,
+        depth: np.ndarray | None,
+        T_world_cam: np.ndarray | None,
     ) -> None:
         """Append one frame.
 
         Args:
             time: seconds from the start.
             rgb: colours. (H, W, 3) uint8
-            depth: in the unit of the translations. (H, W) float32
+            depth: in the unit of the translations, where there is any. (H, W) float32
             T_world_cam: pose where known. (4, 4)
         """
-        rr, height, width = self.rerun, *depth.shape
+        rr, (height, width) = self.rerun, rgb.shape[:2]
         self.stream.set_time("time", duration=time)
         if T_world_cam is not None:
             pose = rr.Transform3D(translation=T_world_cam[:3, 3], mat3x3=T_world_cam[:3, :3])
@@ -42,7 +46,8 @@ class RerunRecording:
             pinhole = rr.Pinhole(image_from_camera=self.K, resolution=[width, height])
             self.stream.log("world/camera/image", pinhole)
         self.stream.log("world/camera/image/rgb", rr.Image(rgb).compress())
-        self.stream.log("world/camera/image/depth", rr.DepthImage(depth, meter=1.0))
+        if depth is not None:
+            self.stream.log("world/camera/image/depth", rr.DepthImage(depth, meter=1.0))
 
     def close(self) -> None:
         """Write what is still in memory."""

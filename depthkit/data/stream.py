@@ -5,7 +5,7 @@ A frame that cannot be read is passed on with the reason, so that the caller can
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from depthkit.data.importers.source import ImportOptions, Source
 from depthkit.data.importers.video import read_frames
 from depthkit.data.sequence import Sequence, open_dataset, open_sequence
 from depthkit.errors import DataError
+from depthkit.trajectory import Trajectory, interpolate_poses
 
 # Importers ask for a camera; inference can do without one.
 _NO_CAMERA = SourceCamera(Camera(1, 1, 1.0, 1.0, 0.0, 0.0))
@@ -37,6 +38,8 @@ class StreamFrame:
     """(H, W, 3) uint8, None where it cannot be read."""
     problem: str = ""
     """Why not."""
+    T_world_cam: np.ndarray | None = None
+    """Where the source knows it; NaN where it knows that of other frames only. (4, 4)"""
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,10 @@ class FrameStream:
     """What the user should hear."""
     frames: Callable[[], Iterator[StreamFrame]]
     """Reads from the start, one frame in memory at a time."""
+    poses: np.ndarray | None = None
+    """T_world_cam of the frames, NaN where unknown; None where the source has none. (N, 4, 4)"""
+    metric: bool = True
+    """Whether the poses are metres; else their unit is unknown."""
 
     def __len__(self) -> int:
         return len(self.times)
@@ -75,20 +82,57 @@ def open_stream(path: Path, *, camera: Path | None = None, every: int = 1) -> Fr
     if (path / "camera.yaml").exists() and (path / "frames").is_dir():
         if camera is not None:
             raise DataError(f"{path}: a sequence has its own camera.yaml; leave out --camera")
-        return _stream_sequence(open_sequence(path), every)
+        return stream_sequence(open_sequence(path), every)
     source = _open_source(path, None if camera is None else _load_pinhole(camera))
     return _stream_source(path, source, every)
 
 
-def _stream_sequence(sequence: Sequence, every: int) -> FrameStream:
+def with_poses(stream: FrameStream, trajectory: Trajectory, max_gap: float) -> FrameStream:
+    """Give a stream the poses of a trajectory in its clock, interpolated.
+
+    Args:
+        stream: its own poses are replaced.
+        trajectory: T_world_cam, metres.
+        max_gap: longest time between two poses that is bridged, seconds.
+
+    Raises:
+        DataError: no frame lies within the trajectory.
+    """
+    poses, known = interpolate_poses(trajectory, stream.times, max_gap)
+    if not known.any():
+        spans = [f"{t[0]:.3f} to {t[-1]:.3f} s" for t in (stream.times, trajectory.stamps)]
+        raise DataError(
+            f"{stream.path}: no frame has a pose: frames are from {spans[0]}, poses from "
+            f"{spans[1]}; both need one clock"
+        )
+
+    def frames() -> Iterator[StreamFrame]:
+        for frame, pose in zip(stream.frames(), poses, strict=True):
+            yield replace(frame, T_world_cam=pose)
+
+    return replace(stream, frames=frames, poses=poses, metric=True)
+
+
+def stream_sequence(sequence: Sequence, every: int = 1) -> FrameStream:
+    """Stream a sequence that is open already, its poses with it."""
     chosen = range(0, len(sequence), every)
+    poses = sequence.poses
 
     def frames() -> Iterator[StreamFrame]:
         for i in chosen:
             rgb, problem = _try_to_read(partial(sequence.read_frame, i))
-            yield StreamFrame(i, sequence.frames[i].stem, float(sequence.times[i]), rgb, problem)
+            name, time = sequence.frames[i].stem, float(sequence.times[i])
+            yield StreamFrame(i, name, time, rgb, problem, None if poses is None else poses[i])
 
-    return FrameStream(sequence.root, sequence.camera, sequence.times[::every], (), frames)
+    return FrameStream(
+        sequence.root,
+        sequence.camera,
+        sequence.times[::every],
+        (),
+        frames,
+        poses=None if poses is None else poses[::every],
+        metric=sequence.depth_kind != "up_to_scale",
+    )
 
 
 def _open_source(path: Path, camera: SourceCamera | None) -> Source:

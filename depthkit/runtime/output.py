@@ -22,6 +22,7 @@ LARGEST = np.iinfo(np.uint16).max
 HEADROOM = 4.0  # the first frame may be this much nearer than a later one
 PERCENTILES = (2.0, 98.0)  # of inverse depth: what the colours span
 FOLLOW = 0.1  # share of a new frame's percentiles in the colours' range: no flicker
+CONFIDENCE_LEVELS = 255
 POINT = np.dtype([("xyz", "<f4", (3,)), ("rgb", "u1", (3,))])
 
 
@@ -65,15 +66,15 @@ class DepthFolder:
         _write_image(path, raw.astype(np.uint16))
         self.paths.append(path)
 
-    def close(self) -> None:
-        """Write depth.yaml."""
+    def close(self, **more: str) -> None:
+        """Write depth.yaml. more: further keys, about what lies beside the maps."""
         record = {
             "depth_scale": self.depth_scale or 1.0,
             "meaning": "PNG value / depth_scale = depth along the optical axis, 0 = unknown",
             "scale": self.scale,
             "unit": "metres" if self.scale == "metric" else "one unknown factor for all frames",
             "scale_source": self.scale_source,
-        }
+        } | more
         _write(self.folder / "depth.yaml", dump_yaml(record).encode())
 
     def _lower(self, depth_scale: float) -> None:
@@ -124,6 +125,17 @@ class InverseDepthColours:
 def save_picture(path: Path, rgb: np.ndarray) -> None:
     """Write RGB as a picture, in the format of the path's suffix. (H, W, 3) uint8"""
     _write_image(path, np.ascontiguousarray(rgb[..., ::-1]))
+
+
+def save_confidence(path: Path, confidence: np.ndarray) -> None:
+    """Write a map of confidence as a picture of 8 bits, CONFIDENCE_LEVELS being sure.
+
+    Args:
+        path: ends in .png.
+        confidence: 0 to 1; NaN is 0. (H, W)
+    """
+    levels = np.rint(np.clip(np.nan_to_num(confidence), 0, 1) * CONFIDENCE_LEVELS)
+    _write_image(path, levels.astype(np.uint8))
 
 
 def back_project(depth: np.ndarray, K: np.ndarray) -> np.ndarray:

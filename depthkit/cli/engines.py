@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From whatever names a model to a running engine: the one way of all verbs that infer.
+
+An exported file and a shipped name are opened as they are, without torch. A run folder and a
+checkpoint are exported to a temporary file first, and that is said: there is one inference path.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Literal
+
+from depthkit.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from depthkit.runtime.depth_engine import DepthEngine
+    from depthkit.runtime.odometry_engine import OdometryEngine
+
+BACKENDS = ("auto", "onnxruntime", "openvino", "cuda", "tensorrt")
+PRECISIONS = ("default", "fp32", "bf16", "fp16")
+MODEL_HELP = "exported .onnx, run folder, checkpoint, or a shipped model's name"
+
+POSE_TASKS = ("view_synthesis", "stabilized_pair")
+
+Part = Literal["depth", "pose"]
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """What an engine runs on."""
+
+    backend: str = "auto"
+    """One of BACKENDS."""
+    threads: int = 1
+    """Processor cores of the network and of OpenCV."""
+    precision: str = "default"
+    """One of PRECISIONS."""
+
+
+def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare where the network runs."""
+    parser.add_argument(
+        "--backend",
+        choices=BACKENDS,
+        default="auto",
+        help="auto: ONNX Runtime, on a GPU where it has one (default: auto)",
+    )
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default="default",
+        help="numbers it computes in; default: those of the file",
+    )
+    add_threads(parser)
+
+
+def add_threads(parser: argparse.ArgumentParser) -> None:
+    """Declare the number of processor cores."""
+    parser.add_argument(
+        "--threads",
+        type=positive,
+        default=default_threads(),
+        metavar="N",
+        help="processor cores (default: OMP_NUM_THREADS, else all usable: here %(default)s)",
+    )
+
+
+def engine_options(args: argparse.Namespace) -> EngineOptions:
+    """Read the arguments that `add_engine_arguments` declared."""
+    return EngineOptions(args.backend, args.threads, args.precision)
+
+
+def default_threads() -> int:
+    """Return OMP_NUM_THREADS where it is a number, else the cores this process may use."""
+    named = os.environ.get("OMP_NUM_THREADS", "")
+    if named.isdigit() and int(named) > 0:
+        return int(named)
+    if hasattr(os, "sched_getaffinity"):  # a container or `taskset` may allow fewer than there are
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def positive(text: str) -> int:
+    """Read a whole number above 0."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"expected 1 or more, got {value}")
+    return value
+
+
+def open_depth(model: Path, options: EngineOptions = EngineOptions()) -> DepthEngine:  # noqa: B008
+    """Open the depth network of a model; see `as_onnx`."""
+    from depthkit.runtime.depth_engine import DepthEngine
+
+    with as_onnx(model) as file:
+        return DepthEngine.open(file, **vars(options))
+
+
+def open_odometry(
+    model: Path,
+    options: EngineOptions = EngineOptions(),  # noqa: B008
+    *,
+    max_gap: float = 1.0,
+) -> OdometryEngine:
+    """Open the pose network of a model; see `as_onnx`.
+
+    Args:
+        model: an exported pose network, or a run that learnt one.
+        options: what it runs on.
+        max_gap: longest time between two frames whose motion is asked for, seconds.
+    """
+    from depthkit.runtime.odometry_engine import OdometryEngine
+
+    with as_onnx(model, part="pose") as file:
+        return OdometryEngine.open(file, **vars(options), max_gap=max_gap)
+
+
+@contextmanager
+def as_onnx(
+    model: Path, *, part: Part = "depth", say: Callable[[str], None] | None = None
+) -> Iterator[Path]:
+    """Pass on the exported file of a model, for as long as the context lasts.
+
+    Args:
+        model: see MODEL_HELP.
+        part: which network of a run that has two.
+        say: takes the note about an export; stderr without it.
+
+    Raises:
+        CheckpointError: there is no such model, or its checkpoint does not load.
+        EngineError: the run has no such part, or its network cannot be exported.
+    """
+    if not needs_export(model):
+        from depthkit.runtime.manifest import find_model
+
+        yield find_model(model)
+        return
+    with TemporaryDirectory(prefix="depthkit_") as folder:
+        (say or _note)(
+            f"{model}: exported to a temporary ONNX file; 'depthkit export' writes one to keep"
+        )
+        from depthkit.export import export_model
+
+        file = Path(folder) / f"{Path(model).stem or 'model'}.onnx"
+        export_model(model, file, part=part)
+        yield file
+
+
+def needs_export(model: Path) -> bool:
+    """Whether a model is weights of torch: a run folder, a checkpoint, or shipped as such.
+
+    Raises:
+        CheckpointError: there is no such model.
+    """
+    from depthkit.runtime.manifest import SHIPPED
+
+    if model.exists():
+        return model.is_dir() or model.suffix == ".safetensors"
+    is_name = model.parent == Path()
+    if is_name and (SHIPPED / f"{model.name}.onnx").is_file():
+        return False
+    if is_name and (SHIPPED / f"{model.name}.safetensors").is_file():
+        return True
+    names = sorted({file.stem for file in SHIPPED.glob("*") if file.suffix != ".md"})
+    raise CheckpointError(
+        f"{model}: no such model; give an exported .onnx, a run or checkpoint folder, or a shipped "
+        f"name ({', '.join(names)})"
+    )
+
+
+def has_own_pose(model: Path) -> bool:
+    """Whether a model is a run that learnt motion beside depth."""
+    if not needs_export(model):
+        return False
+    from depthkit.training.predict import load_task
+
+    return load_task(model).config.task in POSE_TASKS
+
+
+def _note(line: str) -> None:
+    print(f"note: {line}", file=sys.stderr, flush=True)
