@@ -116,19 +116,23 @@ class FlowPose(nn.Module):
             nn.Conv2d(128, 6, 1),
         )
 
-    def forward(self, frames: Tensor) -> PoseOutput:
-        """Predict the motion of a pair. RGB in [0, 1], frames stacked, (B, 6, H, W) -> (B, 1, 6)"""
+    def forward(self, frames: Tensor, flow: Tensor | None = None) -> PoseOutput:
+        """Predict the motion of a pair. RGB in [0, 1], frames stacked, (B, 6, H, W) -> (B, 1, 6)
+
+        The flow (B, 2, H, W) is computed here, unless given: an exported network has no OpenCV.
+        """
         check_shape("FlowPose: frames", frames, "B 6 H W")
         with torch.no_grad(), torch.autocast(frames.device.type, enabled=False):
-            evidence = flow_evidence(frames)
+            evidence = flow_evidence(frames, flow)
         return PoseOutput(0.03 * self.head(evidence).float().mean((2, 3))[:, None])
 
 
-def flow_evidence(frames: Tensor) -> Tensor:
+def flow_evidence(frames: Tensor, flow: Tensor | None = None) -> Tensor:
     """Gather what a pair shows of its motion, at a quarter of the resolution.
 
     Args:
         frames: a pair in time order, RGB in [0, 1], stacked. (B, 6, H, W)
+        flow: `dis_flow` of it; computed where not given. (B, 2, H, W)
 
     Returns:
         Flow from the first to the second (2), the colours' residual along it (1), image position
@@ -136,7 +140,7 @@ def flow_evidence(frames: Tensor) -> Tensor:
     """
     first, second = frames.chunk(2, 1)
     height, width = frames.shape[-2:]
-    flow = dis_flow(first, second)
+    flow = dis_flow(first, second) if flow is None else flow
     here = pixel_grid(height, width, frames)[:2].unflatten(1, (height, width))
     residual = (sample(second, here + flow) - first).abs().mean(1, keepdim=True)
     middle = here.new_tensor([(width - 1) / 2, (height - 1) / 2])[:, None, None]

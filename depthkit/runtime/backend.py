@@ -142,6 +142,19 @@ def available_backends() -> dict[str, str]:
     return backend_onnxruntime.look() | {"openvino": backend_openvino.look()}
 
 
+def runnable() -> list[tuple[str, str]]:
+    """Return the backends and precisions of this machine, to open or to verify one by one."""
+    found = [
+        (name, "default")
+        for name, words in backend_onnxruntime.look().items()
+        if words[:1].isdigit()
+    ]
+    extra = [name for name in backend_openvino.precisions() if name != "fp32"]
+    if backend_openvino.look()[:1].isdigit():
+        found += [("openvino", name) for name in ("default", *extra)]
+    return found
+
+
 def check_parity(backend: Backend) -> Parity:
     """Run the stored input and compare with the stored output."""
     outputs = backend.run(stored_inputs(backend.manifest.check))

@@ -148,22 +148,38 @@ def read_model(path: Path | str) -> ModelFile:
 def write_model(path: Path, manifest: Manifest, model: bytes) -> None:
     """Write the file and its JSON: both, or none.
 
+    Args:
+        path: of the file, replaced where it exists.
+        manifest: its sha256 is not looked at.
+        model: a serialised ONNX model with all weights inside.
+
     Raises:
         EngineError: the disk is full or the folder cannot be written.
     """
     data, record = join(asdict(manifest), model)
-    parts = {path: data, sidecar_path(path): (json.dumps(record, indent=2) + "\n").encode()}
-    partial = {target: target.with_name(f".{target.name}.partial") for target in parts}
+    partial = path.with_name(f".{path.stem}.writing{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        for target, content in parts.items():
-            partial[target].write_bytes(content)
-        sidecar_path(path).unlink(missing_ok=True)  # an old one would contradict the new file
-        for target in parts:
-            os.replace(partial[target], target)
+        partial.write_bytes(data)
+        sidecar_path(partial).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     except OSError as error:
-        for file in partial.values():
-            file.unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
+        sidecar_path(partial).unlink(missing_ok=True)
+        raise EngineError(f"{path}: cannot be written: {error.strerror}") from error
+    publish_model(partial, path)
+
+
+def publish_model(partial: Path, path: Path) -> None:
+    """Rename a file and its JSON; an earlier pair is replaced.
+
+    Raises:
+        EngineError: the folder does not take them.
+    """
+    try:
+        sidecar_path(path).unlink(missing_ok=True)  # an old one would contradict the new file
+        os.replace(partial, path)
+        os.replace(sidecar_path(partial), sidecar_path(path))
+    except OSError as error:
         raise EngineError(f"{path}: cannot be written: {error.strerror}") from error
 
 

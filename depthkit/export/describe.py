@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The manifest of a network that is being exported: where it comes from, what it was taught."""
+
+from importlib.metadata import version
+from typing import Literal
+
+import numpy as np
+
+import depthkit
+from depthkit.config import TrainConfig
+from depthkit.export.graphs import LEAST_DEPTH, Graph
+from depthkit.runtime.manifest import Check, Manifest, Precision
+from depthkit.runtime.parity import TOLERANCES, encode_floats, encode_flow, encode_image, on_grid
+from depthkit.training.predict import PAIR_TASKS, LoadedTask
+from depthkit.training.source import source_commit
+
+_GRID = 24  # values that are kept along the longer side of a map, about
+
+
+def describe(
+    loaded: LoadedTask,
+    graph: Graph,
+    inputs: dict[str, np.ndarray],
+    answer: np.ndarray,
+    precision: Precision,
+    opset: int,
+) -> Manifest:
+    """Write the manifest of a graph.
+
+    Args:
+        loaded: the trained task.
+        graph: what of it is exported.
+        inputs: to be stored, one of each.
+        answer: torch's to them. (1, H, W) depth or (1, 6) motion
+        precision: of the file.
+        opset: of the file.
+    """
+    config, state = loaded.config, loaded.state
+    is_pair = graph.kind == "pair"
+    limits = depth_range(config) if graph.kind != "pose" else (None, None)
+    scale, source = name_scale(loaded, graph)
+    return Manifest(
+        kind=graph.kind,
+        network=graph.network,
+        size=config.data.size,
+        scale=scale,
+        scale_source=source,
+        check=make_check(inputs, graph.output, answer),
+        tolerance=TOLERANCES[precision],
+        precision=precision,
+        dynamic=graph.dynamic,
+        K=training_camera(loaded),
+        focal=loaded.focal,
+        min_depth=limits[0],
+        max_depth=limits[1],
+        nominal_baseline=config.supervised.nominal_baseline if is_pair else None,
+        shifts=loaded.shifts,
+        flow=graph.flow,
+        opset=opset,
+        config=dict(state["config"]),
+        commit=str(state.get("commit", "unknown")),
+        data=tuple(state.get("sequences", ())),
+        created_with=programs(),
+    )
+
+
+def make_check(inputs: dict[str, np.ndarray], output: str, answer: np.ndarray) -> Check:
+    """Store inputs as pictures, and the answer on a coarse grid."""
+    height, width = next(iter(inputs.values())).shape[1:3]
+    step = max(1, max(height, width) // _GRID)
+    kept = on_grid(answer[0], step) if answer[0].ndim == 2 else answer[0]
+    pictures = {
+        name: encode_flow(array[0]) if name == "flow" else encode_image(array[0])
+        for name, array in inputs.items()
+    }
+    return Check(pictures, step, {output: encode_floats(kept)})
+
+
+def depth_range(config: TrainConfig) -> tuple[float, float]:
+    """Return the nearest and farthest depth that the network can say."""
+    if config.task in PAIR_TASKS:
+        return LEAST_DEPTH, config.supervised.max_depth
+    return config.model.min_depth, config.model.max_depth
+
+
+def name_scale(loaded: LoadedTask, graph: Graph) -> tuple[Literal["metric", "relative"], str]:
+    """Return whether what is said is metres, and where the scale comes from, in words."""
+    task = loaded.config.task
+    if graph.kind == "pair":
+        baseline = loaded.config.supervised.nominal_baseline
+        return "metric", f"displacement given at run time (metres at {baseline:g} m of it)"
+    if graph.kind == "pose" and task == "stabilized_pair":
+        return "relative", "none: translations have the pose network's own unit"
+    if loaded.scale == "relative":
+        return "relative", "none: depth and motion share one unknown factor"
+    known = "baselines" if task == "view_synthesis" else "depth"
+    return "metric", f"known {known} in training"
+
+
+def training_camera(loaded: LoadedTask) -> tuple[tuple[float, ...], ...] | None:
+    """Return K at the size of the training, its principal point taken as the centre."""
+    if loaded.focal is None:
+        return None
+    (height, width), focal = loaded.config.data.size, float(loaded.focal)
+    return ((focal, 0.0, (width - 1) / 2), (0.0, focal, (height - 1) / 2), (0.0, 0.0, 1.0))
+
+
+def programs() -> dict[str, str]:
+    """Name what writes the file."""
+    found = {name: version(name) for name in ("torch", "onnx", "onnxruntime")}
+    return {"depthkit": depthkit.__version__, "commit": source_commit(), **found}

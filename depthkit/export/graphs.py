@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is exported: a trained network between uint8 camera images and the numbers a robot wants.
+
+Change of type, range and layout, the last enlarging and the limits are inside; whatever only
+training needs is not, so nothing can be forgotten or done twice on the robot.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from depthkit.errors import EngineError
+from depthkit.geometry.warp import resize
+from depthkit.models.depth_net import FINEST, STRIDE
+from depthkit.models.pose_net import FlowPose
+from depthkit.models.shading_net import ShadingNet
+from depthkit.runtime.manifest import Kind
+from depthkit.training.predict import PAIR_TASKS, LoadedTask
+
+LEAST_DEPTH = 1e-3  # metres at D0; ELU + 1 rounds to 0
+LEAST_SIDE = {"pair": 32, "mono": 33, "pose": 33}  # pixels; the coarsest maps need this much
+
+Part = Literal["depth", "pose"]
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A module to export, and the names of its inputs and output."""
+
+    module: nn.Module
+    kind: Kind
+    network: str
+    """In the training's configuration."""
+    inputs: tuple[str, ...]
+    output: str
+    dynamic: bool
+    """H and W may differ from those of the training."""
+    flow: Literal["dis_medium"] | None = None
+
+
+class MonoGraph(nn.Module):
+    """Depth of a frame: 1 / the finest inverse depth."""
+
+    def __init__(self, net: nn.Module, *, stride: int) -> None:
+        """Wrap a network; frames are filled up to a multiple of stride, and the map cut back."""
+        super().__init__()
+        self.net, self.stride = net, stride
+
+    def forward(self, frame: Tensor) -> Tensor:
+        """Return depth, metres or relative. (N, H, W, 3) uint8 -> (N, H, W)"""
+        inverse_depth = self.net(to_image(frame, self.stride))[0]
+        if self.stride > 1:
+            inverse_depth = inverse_depth[..., : frame.shape[1], : frame.shape[2]]
+        return (1 / inverse_depth)[:, 0]
+
+
+class PairGraph(nn.Module):
+    """Depth of the current frame at the nominal baseline, at its own size."""
+
+    def __init__(self, net: nn.Module, *, max_depth: float) -> None:
+        super().__init__()
+        self.net, self.max_depth = net, max_depth
+
+    def forward(self, previous: Tensor, current: Tensor) -> Tensor:
+        """Return metres at D0, the previous frame turned before. (N, H, W, 3) -> (N, H, W)"""
+        height, width = current.shape[1], current.shape[2]
+        depth = self.net(to_image(previous, STRIDE), to_image(current, STRIDE))[0]
+        rows, columns = (height + FINEST - 1) // FINEST, (width + FINEST - 1) // FINEST
+        depth = depth[..., :rows, :columns]  # the pixels of the image, some in part
+        depth = resize(depth, (rows * FINEST, columns * FINEST))[..., :height, :width]
+        return depth.clamp(LEAST_DEPTH, self.max_depth)[:, 0]
+
+
+class PoseGraph(nn.Module):
+    """Motion of the camera between two frames in time order."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, earlier: Tensor, later: Tensor) -> Tensor:
+        """Return axis-angle and translation of T_later_earlier. (N, H, W, 3) uint8 -> (N, 6)"""
+        frames = torch.cat([to_image(earlier), to_image(later)], 1)
+        return self.net(frames).motions[:, 0]
+
+
+class FlowPoseGraph(nn.Module):
+    """The same, from frames and the optical flow between them."""
+
+    def __init__(self, net: FlowPose) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, earlier: Tensor, later: Tensor, flow: Tensor) -> Tensor:
+        """Return a motion; flow earlier to later, pixels. (N, 2, H, W) float32"""
+        frames = torch.cat([to_image(earlier), to_image(later)], 1)
+        return self.net(frames, flow).motions[:, 0]
+
+
+def to_image(frames: Tensor, stride: int = 1) -> Tensor:
+    """Turn frames into what networks take, sides filled up with border pixels to a multiple.
+
+    Args:
+        frames: RGB. (N, H, W, 3) uint8
+        stride: which both sides become a multiple of.
+
+    Returns:
+        RGB in [0, 1]. (N, 3, H', W') float32
+    """
+    for axis in (1, 2) if stride > 1 else ():
+        side = frames.shape[axis]
+        filled = (side + stride - 1) // stride * stride
+        pixels = torch.arange(filled, device=frames.device).clamp(max=side - 1)
+        frames = frames.index_select(axis, pixels)
+    return frames.permute(0, 3, 1, 2).float() / 255
+
+
+def build_graph(loaded: LoadedTask, part: Part, *, dynamic: bool) -> Graph:
+    """Choose what of a trained task to export.
+
+    Args:
+        loaded: the task.
+        part: its depth or its pose network.
+        dynamic: whether H and W shall be free; those of pairs always are.
+
+    Raises:
+        EngineError: the task has no such part, or it cannot be exported so.
+    """
+    if part == "pose":
+        return _pose_graph(loaded, dynamic=dynamic)
+    net, name = loaded.task.get_submodule("depth_net"), loaded.config.model.depth
+    if loaded.config.task in PAIR_TASKS:
+        module = PairGraph(net, max_depth=loaded.config.supervised.max_depth)
+        return Graph(module, "pair", name, ("previous", "current"), "depth", True)
+    stride = 32 if isinstance(net, ShadingNet) and dynamic else 1
+    return Graph(MonoGraph(net, stride=stride), "mono", name, ("frame",), "depth", dynamic)
+
+
+def _pose_graph(loaded: LoadedTask, *, dynamic: bool) -> Graph:
+    net = getattr(loaded.task, "pose_net", None)
+    if net is None:
+        raise EngineError(
+            f"{loaded.file}: task {loaded.config.task} learnt depth alone; export --part depth"
+        )
+    if not loaded.task.pairwise:
+        raise EngineError(
+            f"{loaded.file}: its pose network takes whole snippets of {len(loaded.shifts) + 1} "
+            "frames, future ones too, so no robot can run it; train with model.pose_input: pair"
+        )
+    if dynamic:
+        raise EngineError("a pose network knows one size; export it without --dynamic")
+    name = loaded.config.model.pose
+    if isinstance(net, FlowPose):
+        names = ("earlier", "later", "flow")
+        return Graph(FlowPoseGraph(net), "pose", name, names, "motion", False, "dis_medium")
+    return Graph(PoseGraph(net), "pose", name, ("earlier", "later"), "motion", False)
+
+
+def fold_normalisation(module: nn.Module) -> None:
+    """Put `Affine` for each batch normalisation below a module.
+
+    Exporters fold a normalisation into the convolution before it: weights that are 16-bit numbers
+    would be so no more. Runtimes fold the affine map at load.
+    """
+    for name, child in module.named_children():
+        if isinstance(child, nn.BatchNorm2d):
+            setattr(module, name, Affine(child))
+        else:
+            fold_normalisation(child)
+
+
+class Affine(nn.Module):
+    """What batch normalisation is outside training."""
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, norm: nn.BatchNorm2d) -> None:
+        super().__init__()
+        state = norm.state_dict()
+        scale = state["weight"] * (state["running_var"] + norm.eps).rsqrt()
+        shift = state["bias"] - state["running_mean"] * scale
+        self.register_buffer("scale", scale[:, None, None])
+        self.register_buffer("shift", shift[:, None, None])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scale and shift each channel. (N, C, H, W)"""
+        return x * self.scale + self.shift

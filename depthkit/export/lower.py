@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fewer bits: fp16 graphs, weights stored in 16 bits, and int8 convolutions.
+
+Depth is what suffers from rounding: 16 bits hold 100 m to 6 cm, 8 bits not at all. So the pixels on
+their way in, every head, and all that follows the last convolution stay in 32 bits.
+"""
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from depthkit.export.convert import tidy
+
+_CONVOLUTIONS = ("Conv", "ConvTranspose")
+_SMALL = 256  # values; a smaller tensor is not worth a node
+
+
+def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return the graph computing in 16 bits between its first convolution and its heads."""
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    inner = _inner_nodes(model)
+    kept = [node.name for node in model.graph.node if node.name not in inner]
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    half = convert_float_to_float16(
+        copy, keep_io_types=True, disable_shape_infer=True, node_block_list=kept
+    )
+    tidy(half)
+    return half
+
+
+def store_half(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return the same graph with the weights that are 16-bit numbers stored in 16 bits.
+
+    A cast makes 32 bits of them again, which runtimes compute once, at load: half the file, the
+    same answers.
+    """
+    small = onnx.ModelProto()
+    small.CopyFrom(model)
+    casts = []
+    for tensor in small.graph.initializer:
+        values = numpy_helper.to_array(tensor)
+        if tensor.data_type != TensorProto.FLOAT or values.size < _SMALL:
+            continue
+        with np.errstate(over="ignore"):
+            half = values.astype(np.float16)
+        if not np.array_equal(half.astype(np.float32), values):
+            continue
+        name = tensor.name
+        tensor.CopyFrom(numpy_helper.from_array(half, f"{name}.half"))
+        casts.append(helper.make_node("Cast", [tensor.name], [name], to=TensorProto.FLOAT))
+    nodes = [*casts, *small.graph.node]
+    del small.graph.node[:]
+    small.graph.node.extend(nodes)
+    return small
+
+
+def to_int8(
+    model: onnx.ModelProto, frames: Sequence[dict[str, np.ndarray]], *, in_float: int
+) -> onnx.ModelProto:
+    """Return the graph with 8-bit convolutions (QDQ, per channel).
+
+    Args:
+        model: a graph in 32 bits.
+        frames: inputs from which the ranges of activations are taken.
+        in_float: how many of the last convolutions stay in 32 bits beside the heads and the first.
+    """
+    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
+
+    left_out = set(_heads(model)) | set(quantizable(model)[len(quantizable(model)) - in_float :])
+    left_out.add(next(node.name for node in model.graph.node if node.op_type == "Conv"))
+    with tempfile.TemporaryDirectory() as folder:
+        before, after = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
+        onnx.save(model, before)
+        quantize_static(
+            before,
+            after,
+            _Reader(frames),
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=["Conv"],
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            nodes_to_exclude=sorted(left_out),
+        )
+        small = onnx.load(after)
+    tidy(small)
+    return small
+
+
+def quantizable(model: onnx.ModelProto) -> list[str]:
+    """Return the names of the convolutions that may be in 8 bits, in order of computation."""
+    heads = _heads(model)
+    names = [node.name for node in model.graph.node if node.op_type == "Conv"]
+    return [name for name in names[1:] if name not in heads]
+
+
+class _Reader:
+    """Hands out calibration inputs as ONNX Runtime asks for them."""
+
+    def __init__(self, frames: Sequence[dict[str, np.ndarray]]) -> None:
+        self._frames = iter(frames)
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        """Return the next input, None at the end."""
+        return next(self._frames, None)
+
+
+def _inner_nodes(model: onnx.ModelProto) -> set[str]:
+    """Return the nodes on a way from one convolution to another, both included, heads not."""
+    heads = _heads(model)
+    after = _reached(model, forward=True)
+    before = _reached(model, forward=False)
+    return (after & before) - heads
+
+
+def _heads(model: onnx.ModelProto) -> set[str]:
+    """Return the convolutions that make one channel (a depth), and those that no other follows."""
+    shapes = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
+    last = {n.name for n in model.graph.node if n.op_type in _CONVOLUTIONS}
+    last -= _reached(model, forward=False, itself=False)
+    made = {"Conv": 0, "ConvTranspose": 1}  # axis of a weight that counts the channels made
+    one = {
+        node.name
+        for node in model.graph.node
+        if node.op_type in made and shapes.get(node.input[1], (0, 0))[made[node.op_type]] == 1
+    }
+    return last | {name for name in one if name not in _depthwise(model)}
+
+
+def _depthwise(model: onnx.ModelProto) -> set[str]:
+    """A transposed convolution of groups also has one channel a group, and is no head."""
+    return {
+        node.name
+        for node in model.graph.node
+        if any(a.name == "group" and a.i > 1 for a in node.attribute)
+    }
+
+
+def _reached(model: onnx.ModelProto, *, forward: bool, itself: bool = True) -> set[str]:
+    """Return the nodes that follow a convolution, or that one follows."""
+    nodes = list(model.graph.node) if forward else list(reversed(model.graph.node))
+    tensors, found = set[str](), set[str]()
+    for node in nodes:
+        near, far = (node.input, node.output) if forward else (node.output, node.input)
+        reached = not tensors.isdisjoint(near)
+        is_convolution = node.op_type in _CONVOLUTIONS
+        if reached or (is_convolution and itself):
+            found.add(node.name)
+        if reached or is_convolution:
+            tensors.update(far)
+    return found

@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`depthkit export`, step by step: wrap, export, lower, describe, prove, publish."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+
+from depthkit.errors import EngineError
+from depthkit.export.convert import OPSET, to_onnx
+from depthkit.export.describe import describe
+from depthkit.export.graphs import Graph, Part, build_graph, fold_normalisation
+from depthkit.export.lower import quantizable, store_half, to_fp16, to_int8
+from depthkit.export.pictures import draw_views
+from depthkit.runtime import backend_onnxruntime
+from depthkit.runtime.backend import Backend, check_parity, open_backend, runnable
+from depthkit.runtime.manifest import Manifest, Precision, publish_model, write_model
+from depthkit.runtime.parity import TOLERANCES, Parity, compare
+from depthkit.training.predict import LoadedTask
+
+Inputs = dict[str, np.ndarray]
+
+_CALIBRATED = 0.75  # of the int8 tolerance is used up here; other runtimes round otherwise
+_IN_FLOAT = (0.0, 0.25, 0.5, 0.75)  # share of the last convolutions, until the tolerance holds
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user may choose."""
+
+    part: Part = "depth"
+    precision: Precision = "fp32"
+    dynamic: bool = False
+    """H and W free; those of pairs always are."""
+    half_weights: bool = False
+    """Compute in 32 bits, store weights in 16: half the file."""
+    opset: int = OPSET
+
+    def __post_init__(self) -> None:
+        if self.half_weights and self.precision != "fp32":
+            raise EngineError(
+                f"--half-weights stores what computes in fp32 in 16 bits; {self.precision} is "
+                "smaller by itself: leave one of the two out"
+            )
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What has been written."""
+
+    path: Path
+    manifest: Manifest
+    bytes: int
+    parities: tuple[Parity, ...]
+    """Of the stored input, on each backend of this machine."""
+    shapes_worst: float
+    """Largest relative difference from torch for other batches, and sizes if free; ONNX Runtime."""
+    rounding: tuple[float, float] | None
+    """Worst and median relative change by weights in 16 bits; None where they were not rounded."""
+    in_8_bits: tuple[int, int] | None
+    """Convolutions in 8 bits, of all; None where none are."""
+
+
+def export_model(
+    loaded: LoadedTask, out: Path, options: Options, *, calibration: Sequence[Inputs] = ()
+) -> Exported:
+    """Write one ONNX file with its manifest, and the JSON beside it: proven, or not at all.
+
+    Args:
+        loaded: a trained task; its networks are changed on the way.
+        out: the file, replaced where it exists.
+        options: what to write.
+        calibration: for int8: inputs as the model gets them at work.
+
+    Raises:
+        EngineError: there is no such part, torch cannot export it, or a backend of this machine
+            does not answer as torch does.
+    """
+    graph = build_graph(loaded, options.part, dynamic=options.dynamic)
+    if options.precision == "int8" and not calibration:
+        raise EngineError("int8 needs to know what the network sees; give --calibration SEQUENCE")
+    inputs = draw_inputs(graph, loaded.config.data.size)
+    rounding = _round_weights(graph, inputs) if options.half_weights else None
+    manifest = describe(
+        loaded, graph, inputs, run_torch(graph, inputs), options.precision, options.opset
+    )
+    twice = {name: np.concatenate([array, array]) for name, array in inputs.items()}
+    model = to_onnx(graph, twice, opset=options.opset)
+    in_8_bits = None
+    if options.precision == "fp16":
+        model = to_fp16(model)
+    elif options.precision == "int8":
+        model, in_8_bits = _quantize(model, manifest, [inputs, *calibration])
+    elif options.half_weights:
+        model = store_half(model)
+    data = model.SerializeToString()
+    parities, shapes_worst = _prove_and_publish(graph, out, manifest, data)
+    size = out.stat().st_size
+    return Exported(out, manifest, size, parities, shapes_worst, rounding, in_8_bits)
+
+
+def draw_inputs(graph: Graph, size: tuple[int, int], *, seed: int = 0) -> Inputs:
+    """Draw a picture, or two and their flow, for a graph. One of each, size is (H, W)"""
+    views = draw_views(size, seed=seed)
+    pictures = dict(zip(graph.inputs, views, strict=False))  # a single frame is the earlier one
+    return {name: array[None] for name, array in pictures.items()}
+
+
+@torch.no_grad()
+def run_torch(graph: Graph, inputs: Inputs) -> np.ndarray:
+    """Return what torch says, in 32 bits."""
+    graph.module.eval()
+    tensors = [torch.from_numpy(inputs[name]) for name in graph.inputs]
+    return graph.module(*tensors).float().numpy()
+
+
+@torch.no_grad()
+def _round_weights(graph: Graph, inputs: Inputs) -> tuple[float, float]:
+    """Round the weights of convolutions to 16 bits, and measure what that changes."""
+    before = run_torch(graph, inputs)
+    for weight in graph.module.parameters():
+        if weight.ndim >= 2:
+            weight.copy_(weight.half())
+    if not all(weight.isfinite().all() for weight in graph.module.parameters()):
+        raise EngineError("a weight is too large for 16 bits; export without --half-weights")
+    fold_normalisation(graph.module)
+    worst, median = difference(run_torch(graph, inputs), before)
+    if not median <= TOLERANCES["fp16"]:
+        raise EngineError(
+            f"weights in 16 bits change the answer by {median:.2g} (median, relative), allowed "
+            f"{TOLERANCES['fp16']:.2g}; export without --half-weights"
+        )
+    return worst, median
+
+
+def difference(now: np.ndarray, then: np.ndarray) -> tuple[float, float]:
+    """Return the worst and the median relative difference: of depths, or of a motion's vectors."""
+    if now.shape[-1] == 6 and now.ndim == 2:
+        now, then = now.reshape(-1, 3), then.reshape(-1, 3)
+        ratio = np.linalg.norm(now - then, axis=1) / np.linalg.norm(then, axis=1)
+    else:
+        ratio = np.abs(now - then) / np.abs(then)
+    return float(ratio.max()), float(np.median(ratio))
+
+
+def _quantize(
+    model: onnx.ModelProto, manifest: Manifest, frames: list[Inputs]
+) -> tuple[onnx.ModelProto, tuple[int, int]]:
+    """Put as many convolutions as the tolerance allows into 8 bits, from the first on.
+
+    Raises:
+        EngineError: not even a quarter of them holds it.
+    """
+    count = len(quantizable(model))
+    for share in _IN_FLOAT:
+        small = to_int8(model, frames, in_float=round(share * count))
+        parity = _run_once(small, manifest, frames[0])
+        if parity.measured <= _CALIBRATED * parity.tolerance:
+            return small, (count - round(share * count), count)
+    raise EngineError(f"{parity}, with a quarter of the convolutions in 8 bits; take fp16 or fp32")
+
+
+def _run_once(model: onnx.ModelProto, manifest: Manifest, inputs: Inputs) -> Parity:
+    compute, name, used = backend_onnxruntime.load(
+        model.SerializeToString(),
+        own=manifest.precision,
+        device="onnxruntime",
+        threads=1,
+        precision="default",
+    )
+    return compare(manifest, compute(inputs), name, used)
+
+
+def _prove_and_publish(
+    graph: Graph, out: Path, manifest: Manifest, model: bytes
+) -> tuple[tuple[Parity, ...], float]:
+    """Write under another name, run it on all backends, rename if all hold."""
+    partial = out.with_name(f".{out.stem}.partial.onnx")
+    try:
+        write_model(partial, manifest, model)
+        parities = tuple(_parity(partial, *case) for case in runnable())
+        for parity in parities:
+            if not parity.holds:
+                raise EngineError(f"{out}: not written: {parity}")
+        backend = open_backend(partial, backend="onnxruntime")
+        shapes_worst = _check_shapes(graph, backend)
+        publish_model(partial, out)
+    finally:
+        partial.unlink(missing_ok=True)
+        partial.with_suffix(".json").unlink(missing_ok=True)
+    return parities, shapes_worst
+
+
+def _parity(path: Path, backend: str, precision: str) -> Parity:
+    opened = open_backend(path, backend=backend, precision=precision)
+    try:
+        return check_parity(opened)
+    finally:
+        opened.close()
+
+
+def _check_shapes(graph: Graph, backend: Backend) -> float:
+    """Run two at once, of another size where that is free, through torch and ONNX Runtime.
+
+    Raises:
+        EngineError: they disagree, so that sizes of the training were baked into the graph.
+    """
+    height, width = backend.manifest.size
+    if graph.dynamic:
+        height, width = height + 21, width + 34  # multiples of nothing
+    pictures = [draw_inputs(graph, (height, width), seed=seed) for seed in (1, 2)]
+    inputs = {name: np.concatenate([one[name] for one in pictures]) for name in graph.inputs}
+    now, then = backend.run(inputs)[graph.output], run_torch(graph, inputs)
+    if now.shape != then.shape:
+        raise EngineError(f"two inputs of {height}x{width} give {now.shape}, torch {then.shape}")
+    worst, median = difference(now, then)
+    precision = backend.manifest.precision
+    measured, allowed = (worst if precision == "fp32" else median), TOLERANCES[precision]
+    if not measured <= allowed:
+        raise EngineError(
+            f"two inputs of {width}x{height} differ from torch by {measured:.2g} (relative), "
+            f"allowed {allowed:.2g}; not written"
+        )
+    return worst
