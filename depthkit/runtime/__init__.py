@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from depthkit.runtime.backend import available_backends, check_parity, open_backend
+    from depthkit.runtime.baseline import Decision
+    from depthkit.runtime.config import BaselineConfig, RuntimeConfig
     from depthkit.runtime.depth_engine import DepthEngine, PairMaps
+    from depthkit.runtime.depth_stream import DepthStream
     from depthkit.runtime.known_motion import depth_of_pair
     from depthkit.runtime.manifest import Manifest, read_manifest
     from depthkit.runtime.odometry_engine import OdometryEngine
@@ -20,13 +23,17 @@ if TYPE_CHECKING:
     from depthkit.runtime.result import DepthResult, OdometryResult, Timing
 
 __all__ = [
+    "BaselineConfig",
+    "Decision",
     "DepthEngine",
     "DepthResult",
+    "DepthStream",
     "Manifest",
     "NetworkFrame",
     "OdometryEngine",
     "OdometryResult",
     "PairMaps",
+    "RuntimeConfig",
     "Timing",
     "available_backends",
     "check_parity",
@@ -36,13 +43,17 @@ __all__ = [
 ]
 
 _HOMES = {
+    "BaselineConfig": "config",
+    "Decision": "baseline",
     "DepthEngine": "depth_engine",
     "DepthResult": "result",
+    "DepthStream": "depth_stream",
     "Manifest": "manifest",
     "NetworkFrame": "preprocess",
     "OdometryEngine": "odometry_engine",
     "OdometryResult": "result",
     "PairMaps": "depth_engine",
+    "RuntimeConfig": "config",
     "Timing": "result",
     "available_backends": "backend",
     "check_parity": "backend",

@@ -11,7 +11,7 @@ from onnx_makers import write_mono, write_pose
 from depthkit.errors import EngineError
 from depthkit.geometry import se3
 from depthkit.models import pose_net
-from depthkit.rigid import exp_se3, inverse
+from depthkit.rigid import inverse
 from depthkit.runtime.odometry_engine import OdometryEngine, grey, motion_from_vector
 
 SIZE = (32, 48)
@@ -164,10 +164,9 @@ def test_each_fault_ends_the_segment_and_is_recovered_from(engine, words):
     fault = engine.process(rgb, stamp=stamp)
     assert words in fault.reason and "\n" not in fault.reason
     assert fault.T_previous_current is None and fault.segment == 1
-    after = feed(
-        engine, *[rgb if "changed" in words else flat()] * 3, start=10 if stamp > 1 else 0.4
-    )
-    assert [result.segment for result in after] == [1 + (stamp > 1)] * 3
+    good = rgb if "changed" in words else flat()
+    after = feed(engine, *[good] * 3, start=0.1 + (stamp if np.isfinite(stamp) else 0.3))
+    assert [result.segment for result in after] == [1, 1, 1]
     assert after[-1].reason == "" and after[-1].T_previous_current is not None
     # The unknown motion moves nothing: a new segment starts at the last known pose.
     assert (fault.T_world_cam == before.T_world_cam).all()
@@ -252,9 +251,7 @@ def test_threads_take_turns(engine):
     with ThreadPoolExecutor(8) as pool:
         results = list(pool.map(lambda i: engine.process(flat(), stamp=i * 1e-3), range(200)))
     moved = sum(result.reason == "" for result in results)
-    last = max(results, key=lambda result: abs(result.T_world_cam[0, 0] - 1) * 0 + result.segment)
-    assert moved + last.segment + 1 == 200
+    assert moved + max(result.segment for result in results) + 1 == 200
     expected = np.linalg.matrix_power(inverse(motion_from_vector(np.array(MOTION))), moved)
     final = engine.process(flat(0), stamp=1.0).T_world_cam
     assert final == pytest.approx(expected, abs=1e-4)
-    assert exp_se3(np.zeros(6)) == pytest.approx(np.eye(4))
