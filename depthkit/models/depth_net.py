@@ -21,12 +21,13 @@ _UP = (32, 64, 128, 256)  # of the decoder at 1/4 .. 1/32
 class DepthNet(nn.Module):
     """The published layout with batch normalisation and ELU + 1, optionally narrower."""
 
-    def __init__(self, width: float = 1.0, *, normalise: bool = True) -> None:
+    def __init__(self, width: float = 1.0, *, normalise: bool = True, evidence: int = 0) -> None:
         """Make the network with Xavier's random weights.
 
         Args:
             width: channels as a share of the published ones.
             normalise: batch normalisation in every layer, as in the best released networks.
+            evidence: channels that the caller adds to the two frames, see models/sweep_net.py.
 
         Raises:
             ConfigError: a width that leaves no channel.
@@ -38,7 +39,9 @@ class DepthNet(nn.Module):
         up = [_scaled(channels, width) for channels in _UP]
         self.down = nn.ModuleList(
             _stage(before, after, normalise, depth=1 if level < 2 else 2)
-            for level, (before, after) in enumerate(zip((6, *down[:-1]), down, strict=True))
+            for level, (before, after) in enumerate(
+                zip((6 + evidence, *down[:-1]), down, strict=True)
+            )
         )
         # Level 0 is 1/4, level 4 is 1/64; a level's features are skip + decoder + depth from below.
         features = [skip + u + 1 for skip, u in zip(down[1:5], up, strict=True)] + [down[5]]
@@ -51,7 +54,9 @@ class DepthNet(nn.Module):
         )
         self.apply(_initialise)
 
-    def forward(self, previous: Tensor, current: Tensor) -> list[Tensor]:
+    def forward(
+        self, previous: Tensor, current: Tensor, evidence: Tensor | None = None
+    ) -> list[Tensor]:
         """Predict the depth of the current frame at the nominal baseline.
 
         Sizes that are no multiple of 64 are filled up at the right and lower border, and the maps
@@ -60,6 +65,7 @@ class DepthNet(nn.Module):
         Args:
             previous: RGB in [0, 1], turned as the current frame is. (B, 3, H, W), 32 pixels or more
             current: RGB in [0, 1]. (B, 3, H, W)
+            evidence: what else is known of each pixel, about unit deviation. (B, E, H, W)
 
         Returns:
             Depth, metres at the nominal baseline, > 0, at 1/4, 1/8, ... 1/64 of the size when
@@ -74,6 +80,8 @@ class DepthNet(nn.Module):
             size = (height, width)
             raise ShapeError(f"DepthNet: frames must be 32 pixels a side or more, got {size}")
         x = whiten(previous, current)
+        if evidence is not None:
+            x = torch.cat([x, evidence], 1)
         if height % STRIDE or width % STRIDE:
             x = F.pad(x, (0, -width % STRIDE, 0, -height % STRIDE), mode="replicate")
         skips = []

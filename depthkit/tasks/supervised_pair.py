@@ -16,6 +16,8 @@ from depthkit.geometry.projection import size_of
 from depthkit.geometry.warp import resize
 from depthkit.losses.supervised import build_loss, shrink_known
 from depthkit.models.depth_net import FINEST, DepthNet
+from depthkit.models.pair_networks import ask_pair_network, build_pair_network
+from depthkit.models.sweep_net import SweepNet
 from depthkit.tasks.output import TaskOutput
 from depthkit.tasks.precision import full_precision
 
@@ -34,14 +36,21 @@ class Truth(NamedTuple):
 class SupervisedPair(nn.Module):
     """The task; its network is `depth_net`. The snippet's first source is the other frame."""
 
-    def __init__(self, depth_net: DepthNet, supervised: SupervisedConfig) -> None:
+    def __init__(self, depth_net: DepthNet | SweepNet, supervised: SupervisedConfig) -> None:
         super().__init__()
         self.depth_net, self.supervised = depth_net, supervised
         self.judge = build_loss(supervised.loss)
 
     def forward(self, snippet: Snippet) -> TaskOutput:
         """Predict the target's depth at the nominal baseline, and judge each scale."""
-        maps = self.depth_net(snippet.sources[:, 0], snippet.target)
+        maps = ask_pair_network(
+            self.depth_net,
+            snippet.sources[:, 0],
+            snippet.target,
+            t_previous_current=snippet.T_source_target_gt[:, 0, :3, 3],
+            K=snippet.K,
+            nominal_baseline=self.supervised.nominal_baseline,
+        )
         with full_precision(snippet.target.device):
             truth = self.truth(snippet)
             losses = [
@@ -108,4 +117,4 @@ def enlarge(depth: Tensor, size: tuple[int, int], *, level: int = 0) -> Tensor:
 
 def build_supervised_pair(model: ModelConfig, supervised: SupervisedConfig) -> SupervisedPair:
     """Make the task from its configuration, with random weights."""
-    return SupervisedPair(DepthNet(model.width), supervised)
+    return SupervisedPair(build_pair_network(model.depth, model.width), supervised)
