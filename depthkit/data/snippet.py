@@ -7,6 +7,7 @@ that is resumed at step n, or split over processes, sees exactly what the uninte
 
 from collections.abc import Iterable, Iterator
 from collections.abc import Sequence as SequenceOf
+from copy import copy
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -101,6 +102,8 @@ class SnippetDataset(Dataset):
                     self.index.append((number, frame))
         if not self.index:
             raise DataError("no frame is left to be a target; run 'depthkit inspect' on the data")
+        self.window_shifts: np.ndarray | None = None
+        """Shifts of each target's own sources, in place of the common ones. (len(self), S) int"""
 
     def __len__(self) -> int:
         return len(self.index)
@@ -115,7 +118,12 @@ class SnippetDataset(Dataset):
         number, frame = self.index[position]
         sequence = self.sequences[number]
         rng = np.random.default_rng((self.seed, epoch, position))
-        shifts = self._draw_shift(len(sequence), frame, rng) if self.random_shift else self.shifts
+        if self.random_shift:
+            shifts = self._draw_shift(len(sequence), frame, rng)
+        elif self.window_shifts is not None:
+            shifts = tuple(int(shift) for shift in self.window_shifts[position])
+        else:
+            shifts = self.shifts
         frames = [frame, *(frame + shift for shift in shifts)]
         images = np.stack([self._read(sequence, i) for i in frames])  # (1+S, H, W, 3)
         valid = sequence.read_valid()
@@ -133,7 +141,17 @@ class SnippetDataset(Dataset):
         )
         return snippet if self.variation is None else vary(snippet, self.variation, rng)
 
-    def _draw_shift(self, count: int, frame: int, rng: np.random.Generator) -> tuple[int]:
+    def room(self) -> np.ndarray:
+        """Count the frames before and after each target in its sequence. (len(self), 2) int"""
+        return np.array([(f, len(self.sequences[n]) - 1 - f) for n, f in self.index])
+
+    def plain(self) -> "SnippetDataset":
+        """Return the same snippets without random changes."""
+        same = copy(self)
+        same.variation = None
+        return same
+
+    def _draw_shift(self, count: int, frame: int, rng: np.random.Generator) -> tuple[int, ...]:
         """Draw a shift, all within the sequence alike; its sign says which frame is the later."""
         first, last = max(0, frame - self.random_shift), min(count - 1, frame + self.random_shift)
         return (int(rng.integers(first, last, endpoint=True)) - frame,)

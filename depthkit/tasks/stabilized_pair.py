@@ -29,7 +29,9 @@ from depthkit.losses.smoothness import (
     second_order_smoothness,
 )
 from depthkit.models.depth_net import DepthNet
+from depthkit.models.pair_networks import ask_pair_network, build_pair_network
 from depthkit.models.pose_net import EncoderPose, FlowPose, PoseNet, build_pose_network
+from depthkit.models.sweep_net import SweepNet
 from depthkit.tasks.output import TaskOutput
 from depthkit.tasks.precision import full_precision
 from depthkit.tasks.supervised_pair import enlarge, nominal_truth
@@ -61,7 +63,7 @@ class StabilizedPair(nn.Module):
 
     def __init__(
         self,
-        depth_net: DepthNet,
+        depth_net: DepthNet | SweepNet,
         pose_net: EncoderPose | PoseNet | FlowPose,
         *,
         stabilized: StabilizedConfig,
@@ -83,11 +85,8 @@ class StabilizedPair(nn.Module):
             window = self._choose_window(snippet)
         still = self._draw_still(window)
         T_others_target = self.predict_motions(window, snippet.K)
-        with full_precision(device):
-            turned = turn_others(window, T_others_target.detach(), snippet.K)
-        reference = turned[:, window.reference]
-        previous = torch.where(still[:, None, None, None], window.target, reference)
-        maps = self.depth_net(previous, window.target)[: self.loss.scales]
+        maps = self._look(window, T_others_target.detach(), snippet.K, window.reference, still)
+        maps = maps[: self.loss.scales]
         with full_precision(device):
             maps = [depth.float().clamp(min=_LEAST_DEPTH) for depth in maps]
             views = self._views(window, T_others_target, snippet, ~still)
@@ -111,6 +110,47 @@ class StabilizedPair(nn.Module):
     def enlarge(self, depth: Tensor, size: tuple[int, int]) -> Tensor:
         """Bring a finest map to the image's size, clipped. (B, 1, h, w) -> (B, 1, H, W)"""
         return enlarge(depth, size).clamp(max=self.max_depth)
+
+    @torch.no_grad()
+    def mean_depths(self, snippet: Snippet) -> Tensor:
+        """Return the mean of the target's depth from each source, metres at D0. (B, S)
+
+        Call it in evaluation mode.
+        """
+        with full_precision(snippet.target.device):
+            window = window_of(snippet, self.shifts)
+        T_others_target = self.predict_motions(window, snippet.K)
+        none = torch.zeros(len(window.target), dtype=torch.bool, device=snippet.K.device)
+        maps = [
+            self._look(window, T_others_target, snippet.K, reference, none)[0].float()
+            for reference in range(len(self.shifts))
+        ]
+        enlarged = [self.enlarge(depth, size_of(window.target)) for depth in maps]
+        return torch.stack(enlarged, 1).mean((2, 3, 4))
+
+    def _look(
+        self, window: Window, T_others_target: Tensor, K: Tensor, reference: int, still: Tensor
+    ) -> list[Tensor]:
+        """Ask the pair network for the target's depth, the reference turned like it.
+
+        Args:
+            window, T_others_target, K: as everywhere here.
+            reference: which of the others.
+            still: pairs that are the target with itself instead. (B,) bool
+        """
+        with full_precision(K.device):
+            T = T_others_target[:, reference]
+            turned = turn(window.others[:, reference], T, K)
+            previous = torch.where(still[:, None, None, None], window.target, turned)
+            t_turned = (T[:, :3, :3].mT @ T[:, :3, 3:])[..., 0]  # in the axes of the target
+        return ask_pair_network(
+            self.depth_net,
+            previous,
+            window.target,
+            t_previous_current=t_turned,
+            K=K,
+            nominal_baseline=self.nominal_baseline,
+        )
 
     # --- roles and motion -------------------------------------------------------------------------
 
@@ -137,7 +177,12 @@ class StabilizedPair(nn.Module):
         if self.stabilized.orientation == "network":
             return self._predict(window, window.others, turns=True)
         with full_precision(K.device):
-            turned = turn_others(window, window.T_others_target_gt, K)
+            count = window.others.shape[1]
+            turned = turn(
+                window.others.flatten(0, 1),
+                window.T_others_target_gt.flatten(0, 1),
+                K.repeat_interleave(count, 0),
+            ).unflatten(0, (-1, count))
         seen = self._predict(window, turned, turns=False)
         with full_precision(K.device):
             R = window.T_others_target_gt[..., :3, :3]
@@ -306,15 +351,9 @@ def window_of(
     )
 
 
-def turn_others(window: Window, T_others_target: Tensor, K: Tensor) -> Tensor:
-    """Turn each of the others like the target: its rotation is taken out. (B, S, 3, H, W)"""
-    count = window.others.shape[1]
-    turned = derotate(
-        window.others.flatten(0, 1),
-        R_target_source=T_others_target[..., :3, :3].mT.flatten(0, 1),
-        K=K.repeat_interleave(count, 0),
-    )
-    return turned.image.unflatten(0, (-1, count))
+def turn(others: Tensor, T_other_target: Tensor, K: Tensor) -> Tensor:
+    """Take the rotation out of other views: turn each like its target. (N, 3, H, W)"""
+    return derotate(others, R_target_source=T_other_target[:, :3, :3].mT, K=K).image
 
 
 def normalise_baseline(
@@ -410,7 +449,7 @@ def build_stabilized_pair(config: TrainConfig, shifts: tuple[int, ...]) -> Stabi
     """
     model = config.model
     pairwise = model.pose_input == "pair"
-    depth_net = DepthNet(model.width)
+    depth_net = build_pair_network(model.depth, model.width)
     for head in depth_net.heads:
         nn.init.constant_(head.bias, _FIRST_DEPTH)  # type: ignore[arg-type]
     return StabilizedPair(

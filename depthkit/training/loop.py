@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -21,8 +22,10 @@ from depthkit.data.snippet import (
 )
 from depthkit.errors import TrainingError
 from depthkit.tasks import TaskOutput, build_task
+from depthkit.tasks.stabilized_pair import StabilizedPair
 from depthkit.training.data import RunData, check_truth, open_run_data
 from depthkit.training.device import build_fabric
+from depthkit.training.flexible_shifts import choose_shifts, parts_of
 from depthkit.training.health import HealthMonitor
 from depthkit.training.log import RunLog
 from depthkit.training.predict import load_start
@@ -85,9 +88,9 @@ def train(config: TrainConfig, run: Path, *, resume: bool = False) -> TrainResul
     # --- resume or begin -------------------------------------------------------------------------
     start, best_val_loss = 0, math.inf
     if resumes:
-        start, best_val_loss = restore_run(last, config, task, optimizer)
+        start, best_val_loss = restore_run(last, config, task, optimizer, data)
     steps = range(start, config.optimizer.steps)
-    batches = _loader(data.train, config, fabric, steps)
+    batches = _batches(task, data.train, config, fabric, steps)
     health = HealthMonitor()
     if fabric.is_global_zero and not resume:
         write_config(run, config)
@@ -161,6 +164,23 @@ def _judges_all_scales(config: TrainConfig) -> bool:
     if config.task == "supervised_pair":
         return len(config.supervised.scale_weights) >= 5
     return config.task == "view_synthesis" and config.loss.scales == 4
+
+
+def _batches(
+    task: torch.nn.Module, data: SnippetDataset, config: TrainConfig, fabric: Fabric, steps: range
+) -> Iterator[Snippet]:
+    """Start reading; flexible shifts are chosen on the way, when a multiple of epochs is done."""
+    every = config.stabilized.flexible_every
+    if not isinstance(task, StabilizedPair) or every == 0:
+        return _loader(data, config, fabric, steps)
+    period = every * (len(data) // config.optimizer.batch_size)
+
+    def read(part: range) -> Iterator[Snippet]:
+        if part.start and part.start % period == 0:
+            data.window_shifts = choose_shifts(task, data, config, fabric)
+        return _loader(data, config, fabric, part)
+
+    return chain.from_iterable(map(read, parts_of(steps, period)))  # lazily: part after part
 
 
 def _loader(

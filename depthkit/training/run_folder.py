@@ -22,6 +22,8 @@ from depthkit.strict_yaml import config_from_mapping, to_mapping, to_yaml
 from depthkit.training.data import RunData
 from depthkit.training.source import source_commit
 
+_WINDOWS = "data.window_shifts"  # flexible shifts in a checkpoint
+
 
 def check_folder(run: Path, last: Path, resume: bool) -> None:
     """Refuse a folder with nothing to resume, or one that would be overwritten."""
@@ -61,6 +63,8 @@ def save_run(
         moments = optimizer_tensors(optimizer)
         tensors |= {f"optimizer.{name}": value for name, value in moments.items()}
         tensors["rng"] = torch.get_rng_state()
+        if data.train.window_shifts is not None:
+            tensors[_WINDOWS] = torch.from_numpy(data.train.window_shifts)
         state = {
             "depthkit": __version__,
             "commit": source_commit(),
@@ -78,9 +82,17 @@ def save_run(
 
 
 def restore_run(
-    path: Path, config: TrainConfig, task: torch.nn.Module, optimizer: torch.optim.Optimizer
+    path: Path,
+    config: TrainConfig,
+    task: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    data: RunData,
 ) -> tuple[int, float]:
-    """Load the run's state; return its step and best validation loss."""
+    """Load the run's state, flexible shifts of the data too; return step and best loss.
+
+    Raises:
+        CheckpointError: the run had other networks or, with flexible shifts, other data.
+    """
     tensors, state = read_checkpoint(path)
     then = config_from_mapping(TrainConfig, state["config"], str(path))
     for part, was, now in zip(("task", "model"), then.networks(), config.networks(), strict=True):
@@ -91,5 +103,13 @@ def restore_run(
     load_weights(task, take(tensors, "task."), str(path))
     load_optimizer(optimizer, take(tensors, "optimizer."), str(path))
     torch.set_rng_state(tensors["rng"])
+    if _WINDOWS in tensors:
+        windows = tensors[_WINDOWS].numpy()
+        if windows.shape != (len(data.train), len(data.shifts)):
+            raise CheckpointError(
+                f"{path}: holds shifts of {len(windows)} windows, and the data has "
+                f"{len(data.train)}; resume on the run's own data"
+            )
+        data.train.window_shifts = windows
     best = state["best_val_loss"]
     return state["step"], math.inf if best is None else best
