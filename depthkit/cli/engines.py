@@ -146,10 +146,11 @@ def as_onnx(
         (say or _note)(
             f"{model}: exported to a temporary ONNX file; 'depthkit export' writes one to keep"
         )
-        from depthkit.export import export_model
+        from depthkit.export.model import Options, export_model
+        from depthkit.training.predict import load_task
 
-        file = Path(folder) / f"{Path(model).stem or 'model'}.onnx"
-        export_model(model, file, part=part)
+        file = Path(folder) / f"{model.stem}.onnx"
+        export_model(load_task(model), file, Options(part=part))
         yield file
 
 
