@@ -8,7 +8,11 @@ import torch
 from torch.autograd import gradcheck
 
 from depthkit.errors import ShapeError
-from depthkit.losses.smoothness import edge_aware_smoothness, second_order_smoothness
+from depthkit.losses.smoothness import (
+    edge_aware_smoothness,
+    gradient_diffusion_smoothness,
+    second_order_smoothness,
+)
 
 
 def row(*values: float) -> torch.Tensor:
@@ -100,3 +104,31 @@ def test_wrong_shapes_are_named():
         edge_aware_smoothness(torch.zeros(2, 1, 4, 5), torch.zeros(1, 3, 4, 5))
     with pytest.raises(ShapeError, match=r"second_order_smoothness: inverse_depth must be"):
         second_order_smoothness(torch.zeros(4, 5))
+
+
+def test_gradient_diffusion_by_hand():
+    """d = [0 1 0 0]: dxx = -2, 1, so (4 + 1) / 2; an edge of 0.25 a colour over kappa 0.5 at the
+    first bend leaves it exp(-(0.75 / 0.5)^2) of its cost."""
+    bend = row(0, 1, 0, 0).repeat(1, 1, 2, 1)
+    flat = grey(0, 0, 0, 0).repeat(1, 1, 2, 1)
+    assert gradient_diffusion_smoothness(bend, flat).item() == pytest.approx(2.5)
+    edge = grey(0, 0, 0.5, 0).repeat(1, 1, 2, 1)  # central differences 0.25 and 0
+    expected = (4 * math.exp(-2.25) + 1) / 2
+    assert gradient_diffusion_smoothness(bend, edge).item() == pytest.approx(expected)
+
+
+def test_gradient_diffusion_leaves_planes_alone():
+    """A slanted wall's inverse depth is linear in the pixel: free, whatever the picture."""
+    v, u = torch.meshgrid(torch.arange(6.0), torch.arange(7.0), indexing="ij")
+    plane = (0.2 + 0.01 * u - 0.02 * v)[None, None]
+    assert gradient_diffusion_smoothness(plane, torch.rand(1, 3, 6, 7)).item() < 1e-12
+
+
+def test_gradient_diffusion_gradcheck_and_shapes():
+    """Finite differences in double precision; an image of another size is refused."""
+    torch.manual_seed(0)
+    depth = torch.rand(2, 1, 5, 6, dtype=torch.float64, requires_grad=True)
+    image = torch.rand(2, 3, 5, 6, dtype=torch.float64)
+    assert gradcheck(lambda d: gradient_diffusion_smoothness(d, image), depth)
+    with pytest.raises(ShapeError, match="gradient_diffusion_smoothness: image must be"):
+        gradient_diffusion_smoothness(depth, image[..., 1:])
