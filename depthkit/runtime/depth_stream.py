@@ -22,7 +22,7 @@ from depthkit.runtime.baseline import (
     wanted_depths,
 )
 from depthkit.runtime.camera_motion import CameraMotion
-from depthkit.runtime.confidence import confidence_map
+from depthkit.runtime.confidence import View, confidence_map
 from depthkit.runtime.config import BaselineConfig
 from depthkit.runtime.depth_engine import DepthEngine, PairMaps
 from depthkit.runtime.frame_ring import FrameRing, RingFrame, distance
@@ -214,7 +214,22 @@ class DepthStream:
         )
         answered = perf_counter()
         chosen, maps = self._winner(chosen, maps)
+        result = self._fused(current, chosen, maps, K, size)
+        preprocess = maps.timing.preprocess_ms + 1e3 * (chose - started)
+        after = 1e3 * (perf_counter() - answered)
+        return replace(result, timing=Timing(preprocess, maps.timing.network_ms, after))
+
+    def _fused(
+        self,
+        current: RingFrame,
+        chosen: Selection,
+        maps: PairMaps,
+        K: np.ndarray,
+        size: tuple[int, int],
+    ) -> DepthResult:
+        """Make one result of the network's maps."""
         baselines = np.array(chosen.decision.baselines or [self._nominal] * len(chosen.pairs))
+        longest = int(baselines.argmax())
         fused = fuse(
             maps.depth,
             baselines,
@@ -223,15 +238,23 @@ class DepthStream:
             nominal_baseline=self._nominal,
         )
         # Out of all bands: where even the longest baseline says "farthest", it cannot tell.
-        valid = fused.coverage & ((fused.weight > 0) | maps.valid[int(baselines.argmax())])
+        valid = fused.coverage & ((fused.weight > 0) | maps.valid[longest])
         if not valid.any():
             reason = f"all is farther than the longest baseline, {baselines.max():.3f} m, can tell"
             return self._without_depth(K, current.stamp, reason, chosen.decision)
         parallax = baselines * current.frame.K[0, 0] / float(np.median(fused.depth[valid]))
         self._learn(chosen, maps, fused.depth[valid])
-        confidence = confidence_map(fused)
+        t = chosen.pairs[longest].t_current_previous
+        confidence = confidence_map(
+            fused,
+            maps.depth * (baselines / self._nominal).astype(np.float32)[:, None, None],
+            maps.covered,
+            rgb=current.frame.rgb,
+            K=current.frame.K,
+            view=None if t is None else View(maps.turned[longest], t),
+        )
         scale, source = self._scale()
-        result = DepthResult(
+        return DepthResult(
             depth=enlarge_depth(fused.depth, size),
             valid=enlarge_mask(valid, size),
             confidence=enlarge_depth(confidence, size),
@@ -241,9 +264,6 @@ class DepthStream:
             stamp=current.stamp,
             decision=replace(chosen.decision, parallax=tuple(float(px) for px in parallax)),
         )
-        preprocess = maps.timing.preprocess_ms + 1e3 * (chose - started)
-        after = 1e3 * (perf_counter() - answered)
-        return replace(result, timing=Timing(preprocess, maps.timing.network_ms, after))
 
     def _winner(self, chosen: Selection, maps: PairMaps) -> tuple[Selection, PairMaps]:
         """Rule A: leave the map whose mean is nearest to the middle; other rules keep all."""
