@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 BACKENDS = ("auto", "onnxruntime", "openvino", "cuda", "tensorrt")
 PRECISIONS = ("default", "fp32", "bf16", "fp16")
+RULES = ("fixed", "best_of_n", "nearest", "feedback", "multi_range")
 MODEL_HELP = "exported .onnx, run folder, checkpoint, or a shipped model's name"
 
 POSE_TASKS = ("view_synthesis", "stabilized_pair")

@@ -4,6 +4,8 @@
 import argparse
 from pathlib import Path
 
+from depthkit.cli.engines import MODEL_HELP, RULES, add_engine_arguments
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the scores and their options."""
@@ -31,7 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         description="Infer and score in one go. A network that sees single frames is scored frame "
         "by frame; a pair network over displacements (0.25 to 4 times its nominal baseline unless "
         "asked otherwise) with the sequence's own poses, beside the classical answer (OpenCV DIS "
-        "flow and the same poses, triangulated) and the best constant depth.",
+        "flow and the same poses, triangulated) and the best constant depth. With --rule whole "
+        "sequences are streamed as on a robot, which chooses the earlier frames itself.",
     )
     _add_model(model)
     _add_common(model)
@@ -68,7 +71,7 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
         "model",
         metavar="MODEL",
         type=Path,
-        help="run folder, checkpoint, or a shipped model's name",
+        help=MODEL_HELP,
     )
     parser.add_argument(
         "sequences",
@@ -92,12 +95,17 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="pairs: frames from target to source, -3 for three earlier; may be repeated",
     )
+    parser.add_argument(
+        "--rule",
+        choices=RULES,
+        help="pairs: stream the sequences with this choice of earlier frames; --shift N of fixed",
+    )
     _add_align(parser)
     _add_range(parser)
     parser.add_argument(
         "--every", type=_count, default=1, metavar="N", help="score every n-th frame (default: 1)"
     )
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"))
+    add_engine_arguments(parser)
 
 
 def _add_align(parser: argparse.ArgumentParser) -> None:

@@ -6,23 +6,35 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
+from depthkit.cli.engines import engine_options, open_depth
 from depthkit.cli.evaluate_output import check_report, print_json, print_table, warn
-from depthkit.cli.evaluate_pairs import FACTORS, Setting, read_truth, score_row
+from depthkit.cli.evaluate_pairs import (
+    FACTORS,
+    EnginePairs,
+    PairModel,
+    Setting,
+    read_truth,
+    score_row,
+)
 from depthkit.cli.evaluate_pairs_output import pair_notes, print_rows, rows_json, write_pair_report
+from depthkit.cli.evaluate_stream import (
+    score_stream,
+    stream_config,
+    stream_notes,
+    stream_rows,
+    write_stream_report,
+)
 from depthkit.data.sequence import Sequence, open_dataset, open_sequence
 from depthkit.errors import DataError
 from depthkit.evaluation.baselines import constant_depth
 from depthkit.evaluation.depth import METRICS, DepthProtocol, DepthReport, score_depth
 from depthkit.evaluation.plots import plot_depth
 from depthkit.evaluation.report import Cell, Picture, Section, write_report
-
-if TYPE_CHECKING:
-    from depthkit.cli.evaluate_pairs import PairModel
-    from depthkit.training.predict import Predictor
+from depthkit.runtime.depth_engine import DepthEngine
 
 T = TypeVar("T")
 
@@ -33,15 +45,13 @@ def run_model(args: argparse.Namespace) -> None:
     folder = check_report(args.report, force=args.force)
     sequences = open_all(args.sequences)
 
-    from depthkit.training.device import resolve_device
-    from depthkit.training.predict import load_predictor
-    from depthkit.training.predict_pair import PairPredictor
-
-    predictor = load_predictor(args.model, device=resolve_device(args.device))
-    if isinstance(predictor, PairPredictor):
-        run_pairs(predictor, sequences, protocol, args, folder)
-    else:
-        run_frames(predictor, sequences, protocol, args, folder)
+    with open_depth(args.model, engine_options(args)) as engine:
+        if engine.kind == "mono":
+            run_frames(engine, sequences, protocol, args, folder)
+        elif args.rule:
+            run_streams(engine, sequences, protocol, args, folder)
+        else:
+            run_pairs(EnginePairs(engine), sequences, protocol, args, folder)
 
 
 def open_all(paths: Iterable[Path]) -> list[Sequence]:
@@ -97,6 +107,33 @@ def run_pairs(
         _say_report(write_pair_report(folder, rows, model, protocol, Path(args.model).name), args)
 
 
+def run_streams(
+    engine: DepthEngine,
+    sequences: list[Sequence],
+    protocol: DepthProtocol,
+    args: argparse.Namespace,
+    folder: Path | None,
+) -> None:
+    """Score a pair network that chooses its pairs itself, frame after frame."""
+    _check_metric(sequences, protocol.align)
+    config = stream_config(args)
+    score = score_stream(engine, sequences, config, protocol, every=args.every, watch=_watched)
+    frames = [(s, i) for s in sequences for i in range(0, len(s), args.every)]
+    constant = _score_constant(frames, protocol)
+    notes = stream_notes(score)
+    warn(notes)
+    if args.json:
+        others = {"constant": {key: getattr(constant, key) for key in METRICS}}
+        print_json(score.as_json() | others | _header(args, sequences, notes))
+    else:
+        text = f"{score.report.frames} frames of {_names(sequences)}, rule {config.rule}"
+        print(f"{text}; {_range(protocol)}")
+        print_table([("", "model", "best constant depth"), *stream_rows(score, constant)])
+    if folder is not None:
+        name, text = Path(args.model).name, f"Rule {config.rule}; {_range(protocol)}"
+        _say_report(write_stream_report(folder, score, constant, name=name, text=text), args)
+
+
 def pair_settings(args: argparse.Namespace, nominal_baseline: float) -> list[Setting]:
     """Return the rows asked for: shifts, baselines, or the factors of the nominal baseline."""
     if args.shift:
@@ -109,7 +146,7 @@ def pair_settings(args: argparse.Namespace, nominal_baseline: float) -> list[Set
 
 
 def run_frames(
-    model: Predictor,
+    engine: DepthEngine,
     sequences: list[Sequence],
     protocol: DepthProtocol,
     args: argparse.Namespace,
@@ -118,11 +155,13 @@ def run_frames(
     """Score a network that sees one frame."""
     if args.shift or args.baseline:
         raise DataError(f"{args.model}: sees single frames; --shift and --baseline are for pairs")
-    if model.scale == "relative" and protocol.align == "none":
+    if args.rule:
+        raise DataError(f"{args.model}: sees single frames; --rule is for pairs")
+    if engine.manifest.scale == "relative" and protocol.align == "none":
         raise DataError(f"{args.model}: its depth is relative, not metres; pass --align median")
     _check_metric(sequences, protocol.align)
     frames = [(s, i) for s in sequences for i in range(0, len(s), args.every)]
-    pairs = ((model.depth(s.read_frame(i)), read_truth(s, i)) for s, i in _watched(frames))
+    pairs = ((depth_of_frame(engine, s, i), read_truth(s, i)) for s, i in _watched(frames))
     report = score_depth(pairs, **vars(protocol))
     constant = _score_constant(frames, protocol)
     if args.json:
@@ -132,8 +171,15 @@ def run_frames(
         print(f"{report.frames} frames of {_names(sequences)}; {_range(protocol)}")
         print_table([("", "model", "best constant depth"), *_frame_rows(report, constant)])
     if folder is not None:
-        page = _write_frame_report(folder, model, frames, report, constant, Path(args.model).name)
+        page = _write_frame_report(folder, engine, frames, report, constant, Path(args.model).name)
         _say_report(page, args)
+
+
+def depth_of_frame(engine: DepthEngine, sequence: Sequence, frame: int) -> np.ndarray:
+    """Predict the depth of one frame, 0 where there is none. (H, W)"""
+    rgb = sequence.read_frame(frame)
+    depth = engine.depth(rgb, K=sequence.camera.K).depth
+    return np.zeros(rgb.shape[:2], np.float32) if depth is None else depth
 
 
 def _score_constant(frames: list[tuple[Sequence, int]], protocol: DepthProtocol) -> DepthReport:
@@ -149,7 +195,7 @@ def _frame_rows(report: DepthReport, constant: DepthReport) -> list[tuple[str, C
 
 def _write_frame_report(
     folder: Path,
-    model: Predictor,
+    engine: DepthEngine,
     frames: list[tuple[Sequence, int]],
     report: DepthReport,
     constant: DepthReport,
@@ -168,7 +214,7 @@ def _write_frame_report(
         title = f"{rank}: {sequence.name} {frame}, abs_rel {error:.4f}"
         path = plot_depth(
             folder / f"depth_{rank}.png",
-            scale * model.depth(image),
+            scale * depth_of_frame(engine, sequence, frame),
             read_truth(sequence, frame),
             image=image,
             title=title,

@@ -10,7 +10,7 @@ import numpy as np
 
 from depthkit.cli.classical import classical_depth
 from depthkit.data.sequence import Sequence
-from depthkit.errors import DataError
+from depthkit.errors import DataError, EngineError
 from depthkit.evaluation.depth import DepthProtocol
 from depthkit.evaluation.pairs import (
     Pair,
@@ -21,6 +21,8 @@ from depthkit.evaluation.pairs import (
     score_best_constants,
     score_pair,
 )
+from depthkit.runtime.depth_engine import DepthEngine
+from depthkit.runtime.known_motion import depth_of_pair
 from depthkit.trajectory import inverse
 
 FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
@@ -37,20 +39,57 @@ METHODS = {
 
 
 class PairModel(Protocol):
-    """What is scored; `depthkit.training.predict.PairPredictor` is one."""
+    """What is scored; `EnginePairs` is one."""
 
-    nominal_baseline: float
-    max_depth: float
+    @property
+    def nominal_baseline(self) -> float:
+        """Metres."""
+
+    @property
+    def max_depth(self) -> float:
+        """Farthest depth it knows at the nominal baseline, metres."""
 
     def depth(
         self,
         rgb_previous: np.ndarray,
         rgb_current: np.ndarray,
         *,
-        K: np.ndarray | None,
+        K: np.ndarray,
         T_current_previous: np.ndarray,
     ) -> np.ndarray:
         """Return the metric depth of the current frame. (H, W)"""
+
+
+@dataclass(frozen=True)
+class EnginePairs:
+    """A pair network asked for one pair at a time; pixels at its far end are scored too."""
+
+    engine: DepthEngine
+
+    @property
+    def nominal_baseline(self) -> float:
+        """Metres."""
+        return float(self.engine.manifest.nominal_baseline or 0)
+
+    @property
+    def max_depth(self) -> float:
+        """Farthest depth it knows at the nominal baseline, metres."""
+        return float(self.engine.manifest.max_depth or 0)
+
+    def depth(
+        self,
+        rgb_previous: np.ndarray,
+        rgb_current: np.ndarray,
+        *,
+        K: np.ndarray,
+        T_current_previous: np.ndarray,
+    ) -> np.ndarray:
+        """Return the metric depth of the current frame. (H, W)"""
+        pair = rgb_previous, rgb_current
+        result = depth_of_pair(self.engine, *pair, K=K, T_current_previous=T_current_previous)
+        if result.depth is None:
+            raise EngineError(f"no depth of a pair: {result.reason}")
+        return result.depth
 
 
 @dataclass(frozen=True)

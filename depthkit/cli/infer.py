@@ -14,14 +14,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from depthkit.cli.engines import MODEL_HELP, add_engine_arguments, positive
+from depthkit.cli.engines import MODEL_HELP, RULES, add_engine_arguments, positive
 from depthkit.errors import DataError
 
 if TYPE_CHECKING:
     from depthkit.cli.infer_stages import Job
 
 SUMMARY = "summary.json"
-RULES = ("fixed", "best_of_n", "nearest", "feedback", "multi_range")
 NAMED = 3  # frames without depth that the text names
 
 

@@ -45,25 +45,28 @@ class KnownMotion:
     last: float | None = None
     """Time of the frame before, seconds."""
 
-    def tell(self, frame: StreamFrame, odometry: OdometryResult | None) -> dict[str, Any]:
+    def tell(
+        self, pose: np.ndarray | None, time: float, odometry: OdometryResult | None = None
+    ) -> dict[str, Any]:
         """Return the arguments of `DepthStream.process` that say how the camera moved.
 
         Args:
-            frame: the next one.
+            pose: T_world_cam of the next frame where its source has any. (4, 4)
+            time: of the frame, seconds.
             odometry: what a pose network says of it, where one runs.
         """
         if self.metric_poses:
-            return {"T_world_cam": frame.T_world_cam}
+            return {"T_world_cam": pose}
         if odometry is not None and odometry.scale == "metric":
             return {"T_world_cam": odometry.T_world_cam}
         known: dict[str, Any] = {}
-        pose = frame.T_world_cam if odometry is None else odometry.T_world_cam
+        pose = pose if odometry is None else odometry.T_world_cam
         if pose is not None:
             known["R_world_cam"] = pose[:3, :3]
         if self.speed is not None:
-            last = frame.time if self.last is None else self.last
-            known["displacement"] = self.speed * (frame.time - last)
-            self.last = frame.time
+            last = time if self.last is None else self.last
+            known["displacement"] = self.speed * (time - last)
+            self.last = time
         return known
 
 

@@ -174,7 +174,7 @@ def results(
         if job.pairs and moved is not None and moved.segment != segment and not job.metric_poses:
             stream.reset()  # how the camera turned across the break is not known
             segment = moved.segment
-        motion = known.tell(frame, moved) if job.pairs else {}
+        motion = known.tell(frame.T_world_cam, frame.time, moved) if job.pairs else {}
         result = stream.process(rgb, stamp=frame.time, K=K, **motion)
         if result.depth is None:
             job.without_depth.append(f"{frame.name}: {result.reason}")

@@ -13,6 +13,7 @@ import numpy as np
 
 from depthkit.evaluation.odometry import OdometryScore
 from depthkit.evaluation.relative import SEGMENT_LENGTHS, SegmentErrors
+from depthkit.evaluation.sparsification import Sparsification
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -149,6 +150,26 @@ def plot_depth(
         top.set_title(name, fontsize=10)
         _colour_bar(figure, shown, bottom)
     figure.suptitle(title, fontsize=11)
+    return _save(figure, path)
+
+
+def plot_sparsification(path: str | Path, curve: Sparsification) -> Path:
+    """Draw the mean error of the pixels kept over the share removed, with oracle and chance.
+
+    Args:
+        path: the PNG to write.
+        curve: of one model.
+    """
+    figure, axes = _figure(6.4, 4.2)
+    removed = 100 * (1 - curve.kept)
+    axes.axhline(curve.random, color=UNKNOWN_COLOUR, lw=2.2, label="chance")
+    axes.plot(removed, curve.error, color=ESTIMATE_COLOUR, lw=1.8, label="by confidence")
+    axes.plot(removed, curve.oracle, color=REFERENCE_COLOUR, lw=1.4, ls="--", label="oracle")
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("pixels removed, the least sure first [%]")
+    axes.set_ylabel("mean relative error of the rest")
+    axes.set_title(f"AUSE {curve.ause:.3f}, AURG {curve.aurg:.3f}", fontsize=11)
+    axes.legend(frameon=False, loc="best")
     return _save(figure, path)
 
 

@@ -2,13 +2,18 @@
 """`depthkit evaluate model`: pairs chosen by displacement, scores derived by hand, honest rows."""
 
 import json
+import shutil
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from runtime.onnx_makers import write_mono, write_pair
 
-from depthkit.cli import main
+from depthkit.cli import evaluate_model, main
+from depthkit.data.sequence import open_sequence
 from depthkit.errors import DataError
 from depthkit.evaluation.depth import DepthProtocol
 from depthkit.evaluation.pairs import (
@@ -17,7 +22,6 @@ from depthkit.evaluation.pairs import (
     score_best_constants,
     score_pair,
 )
-from depthkit.training.predict_pair import PairPredictor
 from depthkit.trajectory import exp_se3
 
 Output = pytest.CaptureFixture[str]
@@ -120,14 +124,11 @@ def test_best_constants_beat_every_other_constant() -> None:
 class Oracle:
     """Knows the truth of every frame and is wrong by a factor."""
 
-    scale = "metric"
-
     def __init__(self, sequence: Path, factor: float) -> None:
-        from depthkit.data.sequence import open_sequence
-
         opened = open_sequence(sequence)
         self.truth = {opened.read_frame(i).tobytes(): i for i in range(len(opened))}
         self.sequence, self.factor = opened, factor
+        self.manifest = SimpleNamespace(scale="metric")
         self.seen: list[tuple[int, int]] = []
 
     def look(self, rgb: np.ndarray) -> np.ndarray:
@@ -135,10 +136,10 @@ class Oracle:
         return self.factor * self.sequence.read_depth(self.truth[rgb.tobytes()])
 
 
-class PairOracle(Oracle, PairPredictor):
+class PairOracle(Oracle):
     """The same, asked with pairs; checks that it is told how the camera moved."""
 
-    nominal_baseline, max_depth = 0.3, 100.0
+    kind, nominal_baseline, max_depth = "pair", 0.3, 100.0
 
     def depth(
         self,
@@ -146,14 +147,13 @@ class PairOracle(Oracle, PairPredictor):
         rgb_current: np.ndarray,
         *,
         T_current_previous: np.ndarray,
-        K: np.ndarray | None = None,
+        K: np.ndarray,
     ) -> np.ndarray:
         """Return the wrong depth of the current frame."""
         i, j = (self.truth[rgb.tobytes()] for rgb in (rgb_previous, rgb_current))
         poses = self.sequence.poses
         assert poses is not None
         np.testing.assert_allclose(poses[j] @ T_current_previous, poses[i], atol=1e-9)
-        assert K is not None
         np.testing.assert_allclose(K, self.sequence.camera.K)
         self.seen.append((i, j))
         return self.look(rgb_current)
@@ -162,9 +162,12 @@ class PairOracle(Oracle, PairPredictor):
 class MonoOracle(Oracle):
     """The same for single frames."""
 
-    def depth(self, rgb: np.ndarray) -> np.ndarray:
+    kind = "mono"
+
+    def depth(self, rgb: np.ndarray, *, K: np.ndarray) -> Any:
         """Return the wrong depth of a frame."""
-        return self.look(rgb)
+        np.testing.assert_allclose(K, self.sequence.camera.K)
+        return SimpleNamespace(depth=self.look(rgb))
 
 
 @pytest.fixture(scope="module")
@@ -178,8 +181,9 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def evaluate(model: Any, monkeypatch: pytest.MonkeyPatch, *words: str | Path) -> int:
-    """Run the program with a model in the place of a checkpoint."""
-    monkeypatch.setattr("depthkit.training.predict.load_predictor", lambda *_, **__: model)
+    """Run the program with a model in the place of an engine."""
+    monkeypatch.setattr(evaluate_model, "open_depth", lambda *_: nullcontext(model))
+    monkeypatch.setattr(evaluate_model, "EnginePairs", lambda engine: engine)
     return main(["evaluate", "model", "some_run", *map(str, words)])
 
 
@@ -208,19 +212,89 @@ def test_pair_model_is_scored_over_baselines(
     assert nominal["model_where_measured"]["abs_rel"] == pytest.approx(0.1, abs=1e-3)
 
 
-def test_untrained_network_is_scored_too(
-    room: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output
-) -> None:
-    """The predictor of a real pair network fits the seam, with frames of another focal length."""
-    from depthkit.config import SupervisedConfig
-    from depthkit.models.depth_net import DepthNet
-    from depthkit.tasks.supervised_pair import SupervisedPair
-
-    task = SupervisedPair(DepthNet(width=0.125), SupervisedConfig())
-    model = PairPredictor(task, size=(40, 48), focal=40.0)
-    assert evaluate(model, monkeypatch, room, "--shift", "1", "--every", "4", "--json") == 0
+def test_real_network_is_scored_too(room: Path, tmp_path: Path, capsys: Output) -> None:
+    """A pair network that says 20 m at 0.3 m, of another focal length: its error, by hand."""
+    model = write_pair(tmp_path / "pair.onnx", weights=(0, 0), bias=20.0, focal=40.0)
+    words = ("evaluate", "model", model, room, "--shift", "1", "--every", "4", "--json")
+    assert main([*map(str, words)]) == 0
     figures = json.loads(capsys.readouterr().out)
-    assert figures["frames"] == 2 and figures["abs_rel"] > 0
+    sequence, errors = open_sequence(room), []
+    assert sequence.poses is not None
+    for i in (0, 4):
+        step = np.linalg.norm(sequence.poses[i + 1, :3, 3] - sequence.poses[i, :3, 3])
+        gt = sequence.read_depth(i)
+        errors.append(np.mean(np.abs(20 * step / 0.3 - gt) / gt))
+    assert figures["frames"] == 2 and figures["kind"] == "pair"
+    assert figures["abs_rel"] == pytest.approx(np.mean(errors), rel=1e-4)
+
+
+# --- streams -------------------------------------------------------------------------------------
+
+
+def stream(model: Path, *words: str | Path) -> int:
+    """Evaluate a real file."""
+    return main(["evaluate", "model", str(model), *map(str, words)])
+
+
+@pytest.fixture(scope="module")
+def flat(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pair network that says 20 m at 0.3 m for every pixel."""
+    path = tmp_path_factory.mktemp("flat") / "pair.onnx"
+    return write_pair(path, size=(48, 64), weights=(0, 0), bias=20.0, focal=51.2)
+
+
+def test_stream_is_scored_by_hand(room: Path, flat: Path, capsys: Output) -> None:
+    """Rule fixed, shift 2: the error of each frame follows from its own baseline; frames without
+    a past lower the coverage and are named; the old keys are all there."""
+    words = ("--rule", "fixed", "--shift", "-2", "--json")
+    assert stream(flat, room, *words) == 0
+    captured = capsys.readouterr()
+    figures = json.loads(captured.out)
+    sequence, errors = open_sequence(room), []
+    assert sequence.poses is not None
+    for i in range(2, 8):
+        step = np.linalg.norm(sequence.poses[i, :3, 3] - sequence.poses[i - 2, :3, 3])
+        gt = sequence.read_depth(i)
+        errors.append(np.mean(np.abs(20 * step / 0.3 - gt) / gt))
+    # The second frame takes the first: shift 1 is what there is.
+    assert (figures["frames"], figures["coverage"]) == (7, pytest.approx(7 / 8))
+    assert figures["abs_rel"] == pytest.approx(np.mean(errors), rel=0.1)
+    assert figures["baseline_m"] == pytest.approx(0.6, abs=0.05)
+    assert figures["without_depth"] == ["room 0: no past frame yet"]
+    assert "room 0: no past frame yet" in captured.err
+    wanted = {"abs_rel", "sq_rel", "rmse", "rmse_log", "a1", "a2", "a3", "coverage", "frames"}
+    assert wanted | {"kind", "rule", "ause", "aurg", "constant", "model"} <= figures.keys()
+    assert len(figures["sparsification"]["kept"]) == len(figures["sparsification"]["oracle"])
+
+
+def test_stream_reports_its_curve(room: Path, flat: Path, tmp_path: Path, capsys: Output) -> None:
+    """The table names coverage and AUSE; the report shows the curve and a depth map."""
+    assert stream(flat, room, "--rule", "multi_range", "--report", tmp_path / "r") == 0
+    out = capsys.readouterr().out
+    assert "AUSE" in out and "coverage, frames" in out and "rule multi_range" in out
+    page = (tmp_path / "r/report.html").read_text()
+    assert page.count("<img") == 2 and (tmp_path / "r/sparsification.png").exists()
+
+
+def test_stream_refuses_what_it_cannot_do(
+    room: Path, flat: Path, tmp_path: Path, capsys: Output
+) -> None:
+    """Baselines of pairs, rules for single frames, sequences without poses: one line each."""
+
+    def fails(model: Path, message: str, *words: str | Path) -> None:
+        assert stream(model, *words) == 1
+        error = capsys.readouterr().err
+        assert message in error and error.count("\n") == 1, error
+
+    fails(flat, "--rule streams all frames", room, "--rule", "fixed", "--baseline", "0.3")
+    mono = write_mono(tmp_path / "mono.onnx", scale="metric")
+    fails(mono, "sees single frames; --rule is for pairs", room, "--rule", "fixed")
+    blind = tmp_path / "blind"
+    shutil.copytree(room, blind)
+    (blind / "poses.txt").unlink()
+    fails(flat, "has no poses.txt", blind, "--rule", "multi_range")
+    assert stream(flat, blind, "--rule", "multi_range", "--align", "median", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["align"] == "median"
 
 
 def test_pair_model_at_a_shift(room: Path, monkeypatch: pytest.MonkeyPatch, capsys: Output) -> None:
@@ -264,7 +338,7 @@ def test_bad_input_is_one_line(
 ) -> None:
     """Relative depth without alignment, shifts for single frames, no depth, no pairs: one line."""
     relative = MonoOracle(room, 1.0)
-    relative.scale = "relative"
+    relative.manifest.scale = "relative"
 
     def fails(model: Any, message: str, *words: str | Path) -> None:
         assert evaluate(model, monkeypatch, *words) == 1
