@@ -28,7 +28,9 @@ class RunData:
     names: tuple[str, ...]
     """Sequences trained on, for the checkpoint."""
     focal: float
-    """fx of the first training sequence at the size of the networks, pixels."""
+    """Least fx of the training sequences at the size of the networks, pixels."""
+    focal_most: float
+    """Largest fx of them, pixels: the same but for networks that are told K."""
 
 
 def open_run_data(config: DataConfig, *, seed: int, single_view: bool = False) -> RunData:
@@ -65,8 +67,8 @@ def open_run_data(config: DataConfig, *, seed: int, single_view: bool = False) -
     variation = Variation(config.flip, config.colour_jitter, config.zoom, config.flip_vertical)
     common |= {"variation": variation, "random_shift": config.random_shift}
     train = SnippetDataset(sequences, targets=usable, **common)
-    focal = sequences[0].camera.resized(config.size).fx
-    return RunData(train, val, shifts, tuple(train_names), focal)
+    focals = [sequence.camera.resized(config.size).fx for sequence in sequences]
+    return RunData(train, val, shifts, tuple(train_names), min(focals), max(focals))
 
 
 def check_truth(data: RunData, config: TrainConfig) -> None:
@@ -88,7 +90,7 @@ def check_truth(data: RunData, config: TrainConfig) -> None:
             )
     if config.task == "supervised_pair":
         _check_known_motion(sequences, "a pair needs its known distance")
-        _check_one_focal_length(sequences, config.data.size)
+        _check_one_focal_length(sequences, config)
 
 
 def _check_stabilized(data: RunData, config: TrainConfig) -> None:
@@ -96,7 +98,7 @@ def _check_stabilized(data: RunData, config: TrainConfig) -> None:
     if measured or config.stabilized.measured_displacement:
         _check_known_motion(data.train.sequences, "measured motion is asked for (stabilized)")
     check_poses(data, config.loss)
-    _check_one_focal_length(data.train.sequences, config.data.size)
+    _check_one_focal_length(data.train.sequences, config)
 
 
 def _check_known_motion(sequences: list[Sequence], why: str) -> None:
@@ -108,14 +110,17 @@ def _check_known_motion(sequences: list[Sequence], why: str) -> None:
             )
 
 
-def _check_one_focal_length(sequences: list[Sequence], size: tuple[int, int]) -> None:
+def _check_one_focal_length(sequences: list[Sequence], config: TrainConfig) -> None:
+    if config.model.depth == "sweepnet":  # its volume is made with K
+        return
+    size = config.data.size
     cameras = [sequence.camera.resized(size) for sequence in sequences]
     focal = [f for camera in cameras for f in (camera.fx, camera.fy)]
     if max(focal) > FOCAL_SPREAD * min(focal):
         raise DataError(
             f"focal lengths from {min(focal):.1f} to {max(focal):.1f} pixels at {size}: a network "
             "for pairs has no input for them; train on sequences of one camera, at a data.size of "
-            "its own aspect"
+            "its own aspect, or set model.depth: sweepnet"
         )
 
 

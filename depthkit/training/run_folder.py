@@ -75,6 +75,7 @@ def save_run(
             "sequences": list(data.names),
             "scale": "metric" if config.is_metric else "relative",
             "focal": data.focal,
+            "focal_most": data.focal_most,
             "nominal_baseline": config.supervised.nominal_baseline,
         }
         save_checkpoint(path, tensors, state)
