@@ -24,6 +24,9 @@ EVALUATE = ["matplotlib>=3.8"]
 EVO = ["evo>=1.30"]
 SYNTH = ["moderngl>=5.12,<6", "embreex>=4.4"]
 RERUN = ["rerun-sdk>=0.20"]
+RUNTIME = ["onnxruntime>=1.20"]
+EXPORT = ["onnx>=1.17", "onnxscript>=0.5", *RUNTIME]
+OPENVINO = ["openvino>=2024.6"]
 DEV = ["pytest>=8", "pytest-xdist>=3.5", "ruff>=0.9", "mypy>=1.11", "types-PyYAML", "pre-commit"]
 
 
@@ -67,8 +70,11 @@ setup(
         "evo": EVO,
         "synth": SYNTH,
         "rerun": RERUN,
-        "all": TRAIN + EVO + SYNTH + RERUN,
-        "dev": DEV + EVO + SYNTH,
+        "runtime": RUNTIME,
+        "export": EXPORT,
+        "openvino": OPENVINO,
+        "all": TRAIN + EVO + SYNTH + RERUN + EXPORT + OPENVINO,
+        "dev": DEV + EVO + SYNTH + EXPORT + OPENVINO,
     },
     entry_points={"console_scripts": [f"{NAME} = {NAME}.cli:main"]},
     zip_safe=False,

@@ -26,7 +26,10 @@ VERBS = {
     "inspect": "check prepared sequences: parallax, static and dark frames, shifts to use",
     "train": "train depth and pose networks from a configuration file",
     "evaluate": "score depth maps or a trajectory against the truth",
+    "export": "write a trained network as one ONNX file that proves itself",
+    "verify": "run an exported file's stored input on this machine's backends",
     "infer": "make depth maps, a trajectory and point clouds from frames or a video",
+    "bench": "measure a model on this machine: latency, frames a second, memory, parity",
     "doctor": "show what is installed and what can be done with it",
 }
 

@@ -35,6 +35,10 @@ PACKAGES = (
     Package("moderngl", "moderngl", "synth"),
     Package("embreex", "embreex", "synth"),
     Package("rerun", "rerun-sdk", "rerun"),
+    Package("onnxruntime", "onnxruntime", "runtime"),
+    Package("onnx", "onnx", "export"),
+    Package("onnxscript", "onnxscript", "export"),
+    Package("openvino", "openvino", "openvino"),
 )
 
 

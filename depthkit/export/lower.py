@@ -20,18 +20,64 @@ _SMALL = 256  # values; a smaller tensor is not worth a node
 
 
 def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return the graph computing in 16 bits between its first convolution and its heads."""
-    from onnxruntime.transformers.float16 import convert_float_to_float16
+    """Return the graph computing in 16 bits between its first convolution and its heads.
 
-    inner = _inner_nodes(model)
-    kept = [node.name for node in model.graph.node if node.name not in inner]
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    half = convert_float_to_float16(
-        copy, keep_io_types=True, disable_shape_infer=True, node_block_list=kept
-    )
-    tidy(half)
+    Weights of those nodes become 16-bit, and casts stand where the precision changes.
+    """
+    half = onnx.ModelProto()
+    half.CopyFrom(model)
+    inner, floats = _inner_nodes(model), _float_tensors(model)
+    made = {
+        name for node in model.graph.node if node.name in inner for name in node.output
+    } & floats
+    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    nodes: list[onnx.NodeProto] = []
+    cast: dict[str, str] = {}
+
+    def other(name: str, to: int) -> str:
+        """Name the tensor in the other precision, cast where it is first needed."""
+        if name not in cast:
+            cast[name] = f"{name}.{'half' if to == TensorProto.FLOAT16 else 'float'}"
+            if name in weights:
+                values = numpy_helper.to_array(weights[name]).astype(np.float16)
+                half.graph.initializer.append(numpy_helper.from_array(values, cast[name]))
+            else:
+                nodes.append(helper.make_node("Cast", [name], [cast[name]], to=to))
+        return cast[name]
+
+    for node in half.graph.node:
+        is_inner = node.name in inner
+        to = TensorProto.FLOAT16 if is_inner else TensorProto.FLOAT
+        for i, name in enumerate(node.input):
+            # Resize takes its scales in 32 bits whatever it resizes.
+            if (
+                name in floats
+                and (name in made) != is_inner
+                and not (node.op_type == "Resize" and i)
+            ):
+                node.input[i] = other(name, to)
+        nodes.append(node)
+    nodes = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
+    del half.graph.node[:]
+    half.graph.node.extend(nodes)
+    _drop_unused(half)
     return half
+
+
+def _float_tensors(model: onnx.ModelProto) -> set[str]:
+    """Return the names of all tensors in 32 bits."""
+    graph = onnx.shape_inference.infer_shapes(model).graph
+    typed = [*graph.value_info, *graph.input, *graph.output]
+    found = {one.name for one in typed if one.type.tensor_type.elem_type == TensorProto.FLOAT}
+    return found | {one.name for one in graph.initializer if one.data_type == TensorProto.FLOAT}
+
+
+def _drop_unused(model: onnx.ModelProto) -> None:
+    """Remove weights that no node reads any more."""
+    read = {name for node in model.graph.node for name in node.input}
+    kept = [tensor for tensor in model.graph.initializer if tensor.name in read]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(kept)
 
 
 def store_half(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -116,7 +162,8 @@ def _inner_nodes(model: onnx.ModelProto) -> set[str]:
     heads = _heads(model)
     after = _reached(model, forward=True)
     before = _reached(model, forward=False)
-    return (after & before) - heads
+    casts = {node.name for node in model.graph.node if node.op_type == "Cast"}
+    return (after & before) - heads - casts
 
 
 def _heads(model: onnx.ModelProto) -> set[str]:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`depthkit export`, step by step: wrap, export, lower, describe, prove, publish."""
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,7 +65,11 @@ class Exported:
 
 
 def export_model(
-    loaded: LoadedTask, out: Path, options: Options, *, calibration: Sequence[Inputs] = ()
+    loaded: LoadedTask,
+    out: Path,
+    options: Options = Options(),  # noqa: B008 (frozen)
+    *,
+    calibration: Callable[[Manifest], list[Inputs]] | None = None,
 ) -> Exported:
     """Write one ONNX file with its manifest, and the JSON beside it: proven, or not at all.
 
@@ -73,27 +77,28 @@ def export_model(
         loaded: a trained task; its networks are changed on the way.
         out: the file, replaced where it exists.
         options: what to write.
-        calibration: for int8: inputs as the model gets them at work.
+        calibration: for int8: reads inputs as the model of this manifest gets them at work.
 
     Raises:
         EngineError: there is no such part, torch cannot export it, or a backend of this machine
             does not answer as torch does.
     """
     graph = build_graph(loaded, options.part, dynamic=options.dynamic)
-    if options.precision == "int8" and not calibration:
+    if options.precision == "int8" and calibration is None:
         raise EngineError("int8 needs to know what the network sees; give --calibration SEQUENCE")
     inputs = draw_inputs(graph, loaded.config.data.size)
     rounding = _round_weights(graph, inputs) if options.half_weights else None
     manifest = describe(
         loaded, graph, inputs, run_torch(graph, inputs), options.precision, options.opset
     )
+    frames = [inputs, *calibration(manifest)] if calibration is not None else [inputs]
     twice = {name: np.concatenate([array, array]) for name, array in inputs.items()}
     model = to_onnx(graph, twice, opset=options.opset)
     in_8_bits = None
     if options.precision == "fp16":
         model = to_fp16(model)
     elif options.precision == "int8":
-        model, in_8_bits = _quantize(model, manifest, [inputs, *calibration])
+        model, in_8_bits = _quantize(model, manifest, frames)
     elif options.half_weights:
         model = store_half(model)
     data = model.SerializeToString()

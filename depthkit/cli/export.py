@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`depthkit export`: a trained network as one ONNX file that proves itself."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from depthkit.errors import DataError
+
+if TYPE_CHECKING:
+    from depthkit.export.model import Exported
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of the verb."""
+    parser.add_argument(
+        "run", type=Path, help="run folder, checkpoint, or name of weights that come with depthkit"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="file to write, model.onnx")
+    parser.add_argument(
+        "--part", default="depth", choices=("depth", "pose"), help="which of its networks"
+    )
+    parser.add_argument(
+        "--precision", default="fp32", choices=("fp32", "fp16", "int8"), help="to compute in"
+    )
+    parser.add_argument(
+        "--calibration",
+        type=Path,
+        metavar="SEQUENCE",
+        help="int8: a sequence folder like what the network will see",
+    )
+    parser.add_argument(
+        "--dynamic", action="store_true", help="frames of any size (networks of pairs always)"
+    )
+    parser.add_argument(
+        "--half-weights",
+        action="store_true",
+        help="compute in fp32, store weights in 16 bits: half the file",
+    )
+    parser.add_argument("--opset", type=int, default=18, help="ONNX operator set, 18 or newer")
+    parser.add_argument("--force", action="store_true", help="replace an earlier file")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Export, prove, say how close each backend of this machine is."""
+    check_out(args.out, force=args.force)
+    from depthkit.export.calibration import read_calibration
+    from depthkit.export.model import Options, export_model
+    from depthkit.training.predict import load_task
+
+    options = Options(args.part, args.precision, args.dynamic, args.half_weights, args.opset)
+    loaded = load_task(args.run)
+    calibration = args.calibration and partial(read_calibration, args.calibration)
+    exported = export_model(loaded, args.out, options, calibration=calibration)
+    print(json.dumps(as_json(exported), indent=2) if args.json else as_text(exported))
+
+
+def check_out(out: Path, *, force: bool) -> None:
+    """Refuse another kind of file, and to overwrite without --force.
+
+    Raises:
+        DataError: the file or the JSON beside it must stay.
+    """
+    if out.suffix != ".onnx":
+        raise DataError(f"{out}: --out must end in .onnx")
+    for path in (out, out.with_suffix(".json")):
+        if path.is_dir():
+            raise DataError(f"{path}: is a folder; choose another --out")
+        if path.exists() and not force:
+            raise DataError(f"{path}: exists already; use --force to replace it")
+
+
+def as_json(exported: Exported) -> dict:
+    """Return what is there now, for machines."""
+    manifest = exported.manifest
+    return {
+        "file": str(exported.path),
+        "bytes": exported.bytes,
+        "sha256": manifest.sha256,
+        "kind": manifest.kind,
+        "network": manifest.network,
+        "precision": manifest.precision,
+        "size": list(manifest.size),
+        "dynamic": manifest.dynamic,
+        "scale": manifest.scale,
+        "scale_source": manifest.scale_source,
+        "parity": [asdict(one) | {"holds": one.holds} for one in exported.parities],
+        "other_shapes_worst": exported.shapes_worst,
+        "weights_in_16_bits_change": exported.rounding,
+        "convolutions_in_8_bits": exported.in_8_bits,
+    }
+
+
+def as_text(exported: Exported) -> str:
+    """Say the same for people."""
+    manifest, (height, width) = exported.manifest, exported.manifest.size
+    free = "any size, trained at " if manifest.dynamic else ""
+    lines = [
+        f"{exported.path}: {manifest.kind} ({manifest.network}), {manifest.precision}, "
+        f"{free}{width}x{height}, {exported.bytes / 1e6:.1f} MB",
+        f"scale: {manifest.scale} ({manifest.scale_source})",
+    ]
+    if exported.rounding is not None:
+        worst, median = exported.rounding
+        lines.append(f"weights in 16 bits change it by {worst:.2g} at worst, median {median:.2g}")
+    if exported.in_8_bits is not None:
+        few, many = exported.in_8_bits
+        lines.append(f"{few} of {many} inner convolutions in 8 bits")
+    lines.append("relative difference from torch:")
+    for one in exported.parities:
+        lines.append(
+            f"  {one.backend:20} {one.precision:5} worst {one.worst:8.2g}  median {one.median:8.2g}"
+            f"  allowed {one.tolerance:.2g} ({one.statistic})"
+        )
+    lines.append(f"  two at once, other pictures and sizes: worst {exported.shapes_worst:.2g}")
+    return "\n".join(lines)
