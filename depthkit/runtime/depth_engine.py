@@ -34,7 +34,9 @@ if TYPE_CHECKING:
     from depthkit.runtime.manifest import Manifest
 
 LEAST_DEPTH = 1e-3
-"""Metres at the nominal baseline: the least that a pair network's graph says."""
+"""Metres at the nominal baseline: the least that a pair network says, if it tells no other."""
+ROUNDING = 2**-8
+"""Of bf16, relative: so near to an end of the range an answer counts as that end."""
 SAME_FOCAL = 1.1  # a metric network of single frames has learnt one focal length
 
 
@@ -43,10 +45,10 @@ class PairMaps:
     """What a pair network says of one frame with each of n earlier ones."""
 
     depth: np.ndarray
-    """Metres at the NOMINAL baseline, from LEAST_DEPTH to max_depth. (n, h, w) float32"""
+    """Metres at the NOMINAL baseline, from min_depth to max_depth. (n, h, w) float32"""
     valid: np.ndarray
     """The turned earlier frame covers the pixel, and the network's answer is finite and between
-    LEAST_DEPTH and max_depth: at max_depth it is farther than it can tell. (n, h, w) bool"""
+    min_depth and max_depth: at max_depth it is farther than it can tell. (n, h, w) bool"""
     covered: np.ndarray
     """The turned earlier frame shows what lies at the pixel. (n, h, w) bool"""
     turned: np.ndarray
@@ -74,6 +76,7 @@ class DepthEngine:
         for name in wanted:
             if getattr(manifest, name) is None:
                 raise EngineError(f"the manifest of this pair network has no {name}; export again")
+        self._nearest = manifest.min_depth or LEAST_DEPTH
         self._farthest = manifest.max_depth or np.inf
 
     @classmethod
@@ -99,8 +102,13 @@ class DepthEngine:
         from depthkit.runtime.backend import open_checked
 
         opened = open_checked(path, backend=backend, threads=threads, precision=precision)
+        try:
+            engine = cls(opened)
+        except EngineError:
+            opened.close()
+            raise
         cv2.setNumThreads(threads)
-        return cls(opened)
+        return engine
 
     @property
     def manifest(self) -> "Manifest":
@@ -215,10 +223,11 @@ class DepthEngine:
         answer = self.backend.run({"previous": turned, "current": now})["depth"]
         answered = perf_counter()
         depth = answer[:, :height, :width]
-        valid = covered & (depth > LEAST_DEPTH) & (depth < self._farthest)  # NaN is not
+        valid = covered & (depth > self._nearest * (1 + ROUNDING))  # NaN is not
+        valid &= depth < self._farthest * (1 - ROUNDING)
         depth = np.where(np.isfinite(depth), depth, np.float32(self._farthest))
         return PairMaps(
-            depth=depth.clip(LEAST_DEPTH, self._farthest, out=depth),
+            depth=depth.clip(self._nearest, self._farthest, out=depth),
             valid=valid,
             covered=covered,
             turned=turned[:, :height, :width],

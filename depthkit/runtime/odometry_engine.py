@@ -76,8 +76,13 @@ class OdometryEngine:
         from depthkit.runtime.backend import open_checked
 
         opened = open_checked(path, backend=backend, threads=threads, precision=precision)
+        try:
+            engine = cls(opened, max_gap=max_gap, stride=stride)
+        except EngineError:
+            opened.close()
+            raise
         cv2.setNumThreads(threads)
-        return cls(opened, max_gap=max_gap, stride=stride)
+        return engine
 
     @property
     def manifest(self) -> "Manifest":
