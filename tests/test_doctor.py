@@ -2,6 +2,7 @@
 """`depthkit doctor`: what it says of a whole, a small and a broken installation."""
 
 import json
+import sys
 from importlib.metadata import version
 
 import pytest
@@ -48,7 +49,45 @@ def test_judge_needs_only_the_core_for_preparing_and_scoring() -> None:
     assert can["train"].reason == (
         "torch is missing, torchvision is broken; run: pip install 'depthkit[train]'"
     )
-    assert can["infer"] == can["demo"] == can["train"]
+    assert "torch is missing" in can["export"].reason
+    assert all(can[verb].able for verb in ("infer", "verify", "bench", "demo"))
+
+
+def test_judge_names_what_runs_models() -> None:
+    """Without a runtime nothing infers, and scores of models are out; OpenVINO can stand in."""
+    can = judge(states(onnxruntime="missing", openvino="missing"))
+    for verb in ("infer", "verify", "bench", "demo"):
+        assert not can[verb].able and "depthkit[runtime]" in can[verb].reason
+    assert can["train"].able and can["prepare"].able
+    assert can["evaluate"].able and "without models: onnxruntime" in can["evaluate"].reason
+    assert "pip install 'depthkit[runtime]'" in can["export"].reason
+    alone = judge(states(onnxruntime="missing"))["infer"]
+    assert alone.able and alone.reason.startswith("with --backend openvino alone")
+
+
+def test_judge_names_all_extras_at_once() -> None:
+    """What export lacks comes with one command."""
+    reason = judge(states(torch="missing", onnx="missing", matplotlib="missing"))["export"].reason
+    assert reason.endswith("run: pip install 'depthkit[export,train]'")
+
+
+def test_backends_are_listed_with_what_is_missing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each value of --backend: its version, or the line that says how to get it."""
+    assert cli.main(["doctor", "--json"]) == 0
+    backends = json.loads(capsys.readouterr().out)["backends"]
+    assert set(backends) == {"onnxruntime", "cuda", "tensorrt", "openvino"}
+    assert backends["onnxruntime"] == {
+        "state": "present",
+        "detail": version("onnxruntime"),
+        "extra": None,
+    }
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    state = doctor.look_at_backends()["openvino"]
+    assert state.state == "missing" and "depthkit[openvino]" in state.detail
+    assert cli.main(["doctor"]) == 0
+    assert "depthkit[openvino]" in capsys.readouterr().out
 
 
 def test_judge_names_the_limit_of_evaluation_without_plots() -> None:
@@ -69,7 +108,7 @@ def test_text_groups_verbs_that_share_an_answer() -> None:
     can = judge(states(torch="missing"))
     text = doctor._abilities_text({verb: vars(ability) for verb, ability in can.items()})
     assert text.startswith(
-        "synth, prepare, inspect, evaluate: yes; train, infer, demo: no (torch is"
+        "synth, prepare, inspect, evaluate, verify, infer, bench, demo: yes; train, export: no ("
     )
 
 

@@ -10,37 +10,17 @@ import platform
 import shutil
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from depthkit import __version__
+from depthkit.cli.doctor_judge import State, judge
 from depthkit.cli.extras import PACKAGES, Package, install_line
 from depthkit.errors import EngineError
 
 _CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_tile", "amx_bf16", "neon", "asimd")
 _NEVER_IMPORTED = {"evo"}  # GPL: looked at as an installed program
-
-
-@dataclass(frozen=True)
-class State:
-    """Whether a part answers."""
-
-    state: str
-    """present | missing | broken"""
-    detail: str
-    """Version or what answered, the reason when broken, empty when missing."""
-    extra: str | None = None
-    """The extra of depthkit that brings it, where one does."""
-
-
-@dataclass(frozen=True)
-class Ability:
-    """Whether a verb can run here."""
-
-    able: bool
-    reason: str
-    """Empty when able without limits."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,6 +41,7 @@ def run(args: argparse.Namespace) -> None:
         "packages": {
             package.distribution: asdict(packages[package.module]) for package in PACKAGES
         },
+        "backends": {name: asdict(state) for name, state in look_at_backends().items()},
         "parts": {name: asdict(_guarded(look)) for name, look in _PARTS.items()},
         "can": {verb: asdict(ability) for verb, ability in judge(packages).items()},
     }
@@ -180,7 +161,22 @@ def _onnxruntime() -> str:
 
 def _openvino() -> str:
     openvino: Any = importlib.import_module("openvino")
-    return f"{openvino.__version__}: {', '.join(openvino.Core().available_devices)}"
+    devices = ", ".join(openvino.Core().available_devices)
+    precisions: Any = importlib.import_module("depthkit.runtime.backend_openvino").precisions
+    return f"{openvino.__version__}: {devices} ({', '.join(precisions())})"
+
+
+def look_at_backends() -> dict[str, State]:
+    """Say of each value of --backend whether it can run here: its version, or what is missing."""
+    try:
+        runtime: Any = importlib.import_module("depthkit.runtime.backend")
+        found: dict[str, str] = runtime.available_backends()
+    except Exception as error:  # a broken runtime must not stop the report
+        return {"all": State("broken", _one_line(error))}
+    return {
+        name: State("present" if words[:1].isdigit() else "missing", words)
+        for name, words in found.items()
+    }
 
 
 def _ros() -> str:
@@ -220,53 +216,14 @@ _PARTS: dict[str, Callable[[], str]] = {
 }
 
 
-# ---- judgement and text ------------------------------------------------------------------------
-
-
-def judge(packages: dict[str, State]) -> dict[str, Ability]:
-    """Say which verbs can run.
-
-    Args:
-        packages: state by module name.
-    """
-    core = _need(packages, lambda package: package.extra is None)
-    # matplotlib belongs to both extras and is listed once: training writes pictures with it.
-    train = _need(packages, lambda package: package.extra in (None, "train", "evaluate"))
-    evaluate = core
-    if core.able and packages["matplotlib"].state != "present":
-        evaluate = Ability(True, "without plots: matplotlib is missing")
-    verbs = {"synth": _judge_synth(packages, core)}
-    verbs |= {"prepare": core, "inspect": core, "evaluate": evaluate}
-    verbs |= {"train": train, "infer": train}
-    return verbs | {"demo": _judge_synth(packages, core) if train.able else train}
-
-
-def _judge_synth(packages: dict[str, State], core: Ability) -> Ability:
-    """One renderer must be there: OpenGL draws fast, rays draw anywhere and tell what is hidden."""
-    lacking = [p for p in PACKAGES if p.extra == "synth" and packages[p.module].state != "present"]
-    if not core.able or not lacking:
-        return core
-    names = " and ".join(package.distribution for package in lacking)
-    if len(lacking) == 2:
-        return Ability(False, f"{names} are missing; run: {install_line(lacking[0])}")
-    less = "slowly" if lacking[0].module == "moderngl" else "without occlusion"
-    return Ability(True, f"{less}: {names} is missing")
-
-
-def _need(packages: dict[str, State], belongs: Callable[[Package], bool]) -> Ability:
-    lacking = [p for p in PACKAGES if belongs(p) and packages[p.module].state != "present"]
-    if not lacking:
-        return Ability(True, "")
-    words = [f"{p.distribution} is {packages[p.module].state}" for p in lacking]
-    largest = next((p for p in lacking if p.extra == "train"), lacking[-1])  # brings all of them
-    return Ability(False, f"{', '.join(words)}; run: {install_line(largest)}")
+# ---- text --------------------------------------------------------------------------------------
 
 
 def as_text(report: dict[str, Any]) -> str:
     """Lay the report out for people; the last line says what can be done."""
     lines = [f"depthkit {report['depthkit']}"]
     lines += [f"  {name:24} {text}" for name, text in report["machine"].items()]
-    for title in ("packages", "parts"):
+    for title in ("packages", "backends", "parts"):
         lines += ["", title]
         lines += [_state_line(name, state) for name, state in report[title].items()]
     return "\n".join([*lines, "", f"can do: {_abilities_text(report['can'])}"])
