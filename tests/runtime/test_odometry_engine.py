@@ -2,17 +2,24 @@
 """Motion chained from real ONNX files: numbers by hand, torch's flow, and every way to lose it."""
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from onnx_makers import write_mono, write_pose
+from small_run import small_config
 
 from depthkit.errors import EngineError
+from depthkit.export.graphs import FlowPoseGraph
 from depthkit.geometry import se3
 from depthkit.models import pose_net
 from depthkit.rigid import inverse
+from depthkit.runtime.backend import Backend
+from depthkit.runtime.manifest import Check, Manifest
 from depthkit.runtime.odometry_engine import OdometryEngine, grey, motion_from_vector
+from depthkit.tasks import build_task
+from depthkit.training.predict import Predictor
 
 SIZE = (32, 48)
 MOTION = (0, 0, 0.1, 0.2, 0, 0)  # of the network at brightness 100: T_later_earlier
@@ -133,6 +140,34 @@ def test_flow_is_that_of_the_training(tmp_path):
     assert all((flow == expected).all() for flow in inputs)
     assert np.median(expected[0, 0]) == pytest.approx(3, abs=0.1)
     assert result.T_previous_current[0, 3] == pytest.approx(-expected[0, 0].mean(), rel=1e-4)
+
+
+@pytest.mark.parametrize("size", [(64, 96), (90, 150)])
+def test_poses_are_those_of_the_torch_predictor(size):
+    """FlowPose with random weights behind the engine: the chain of `Predictor.relative_pose`."""
+    torch.manual_seed(0)
+    config = small_config(Path("none"), "model.pose=flow")
+    task = build_task(config, (-1, 1))
+    task.pose_net.head[-1].bias.data.normal_(0, 3)
+    predictor = Predictor(task, size=(64, 96), shifts=(-1, 1), scale="relative")
+    graph = FlowPoseGraph(task.pose_net).eval()
+
+    def compute(inputs):
+        tensors = (torch.from_numpy(inputs[name]) for name in ("earlier", "later", "flow"))
+        with torch.inference_mode():
+            return {"motion": graph(*tensors).numpy()}
+
+    manifest = Manifest(
+        "pose", "flow", (64, 96), "relative", "words", Check({}, 1, {}), 1e-4, flow="dis_medium"
+    )
+    backend = Backend(manifest, compute, name="torch", precision="fp32", threads=1)
+    frames, expected = [texture(3 * i, size) for i in range(4)], np.eye(4)
+    with OdometryEngine(backend) as engine:
+        results = feed(engine, *frames)
+    for earlier, later, result in zip(frames, frames[1:], results[1:], strict=False):
+        expected = expected @ inverse(predictor.relative_pose(earlier, later))
+        assert result.T_world_cam == pytest.approx(expected, abs=1e-5)
+    assert np.linalg.norm(expected[:3, 3]) > 0.05
 
 
 def test_grey_is_that_of_the_training():
