@@ -39,6 +39,7 @@ from depthkit.tasks.supervised_pair import enlarge, nominal_truth
 _TINY = 1e-5  # added to the reference's |t|, as published
 _LEAST_DEPTH = 1e-2  # metres at D0; the published head says ELU + 1.01
 _FIRST_DEPTH = 10.0  # metres at D0, about what the untaught network says
+_MOST_PULL = 5.0  # times the gradient, of far depths
 
 
 class Window(NamedTuple):
@@ -88,7 +89,7 @@ class StabilizedPair(nn.Module):
         maps = self._look(window, T_others_target.detach(), snippet.K, window.reference, still)
         maps = maps[: self.loss.scales]
         with full_precision(device):
-            maps = [depth.float().clamp(min=_LEAST_DEPTH) for depth in maps]
+            maps = [balance(depth.float().clamp(min=_LEAST_DEPTH)) for depth in maps]
             views = self._views(window, T_others_target, snippet, ~still)
             judged = [
                 (weight, _rebuild(depth, views, self.loss))
@@ -109,7 +110,7 @@ class StabilizedPair(nn.Module):
 
     def enlarge(self, depth: Tensor, size: tuple[int, int]) -> Tensor:
         """Bring a finest map to the image's size, clipped. (B, 1, h, w) -> (B, 1, H, W)"""
-        return enlarge(depth, size).clamp(max=self.max_depth)
+        return enlarge_inverse(depth, size).clamp(max=self.max_depth)
 
     @torch.no_grad()
     def mean_depths(self, snippet: Snippet) -> Tensor:
@@ -243,10 +244,11 @@ class StabilizedPair(nn.Module):
         """
         if self.loss.full_resolution:
             return [
-                (0.5**level, enlarge(depth, size, level=level)) for level, depth in enumerate(maps)
+                (0.5**level, enlarge_inverse(depth, size, level=level))
+                for level, depth in enumerate(maps)
             ]
         own = [(depth.shape[-1] / size[1], depth) for depth in maps]
-        return [(1.0, enlarge(maps[0], size)), *own]
+        return [(1.0, enlarge_inverse(maps[0], size)), *own]
 
     def _terms(
         self,
@@ -349,6 +351,26 @@ def window_of(
         T_others_target_gt=torch.where(known[..., None, None], T_others_target, identity),
         known=known,
     )
+
+
+def balance(depth: Tensor) -> Tensor:
+    """Pass depth on; on the way back its gradient is multiplied by depth / 10 m.
+
+    A metre moves a pixel by f D0 / Z^2: a near thing taken for a far one hardly pulls itself back,
+    and what is far hardly learns at all. So each learns about as if log depth were said. Ours.
+    """
+    fixed = depth.detach()
+    return fixed + (depth - fixed) * (fixed / _FIRST_DEPTH).clamp(max=_MOST_PULL)
+
+
+def enlarge_inverse(depth: Tensor, size: tuple[int, int], *, level: int = 0) -> Tensor:
+    """Bring a map to the image's size, bilinearly in 1 / depth; see `enlarge`. (B, 1, H, W)
+
+    Ours. Between a near thing and a far wall the mean of their depths is far, ten times the near
+    one's; the mean of their inverse depths is half of it. With a map of 16 x 16 for 64 x 64 pixels
+    of Still Box the truth itself is wrong by 0.45 of the depth the one way, by 0.17 the other.
+    """
+    return enlarge(1 / depth, size, level=level).reciprocal()
 
 
 def turn(others: Tensor, T_other_target: Tensor, K: Tensor) -> Tensor:
