@@ -107,22 +107,25 @@ def pair_up(past: RingFrame, current: RingFrame) -> Pairing:
     return Pairing(past, shift, distance(past, current), R, t, float(angle))
 
 
-def overlap(R_current_previous: np.ndarray, K: np.ndarray, size: tuple[int, int]) -> float:
-    """Return the share of the current picture that the turned previous one covers.
+def overlap(R_current_previous: np.ndarray, K: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Return the share of the current picture that each turned previous one covers.
 
     Args:
-        R_current_previous: (3, 3)
-        K: of both, pixels. (3, 3)
+        R_current_previous: (N, 3, 3)
+        K: of all, pixels. (3, 3)
         size: (H, W).
+
+    Returns:
+        From 0 to 1, on a grid of 9 x 9 points. (N,)
     """
     height, width = size
     u, v = np.meshgrid(np.linspace(0, width - 1, 9), np.linspace(0, height - 1, 9))
-    rays = np.stack([u.ravel(), v.ravel(), np.ones(81)])
-    x, y, z = K @ R_current_previous.T @ np.linalg.inv(K) @ rays
-    ahead = z > 1e-9
-    z = np.where(ahead, z, 1.0)
-    seen = ahead & (x >= 0) & (x <= (width - 1) * z) & (y >= 0) & (y <= (height - 1) * z)
-    return float(seen.mean())
+    rays = np.linalg.inv(K) @ np.stack([u.ravel(), v.ravel(), np.ones(81)])
+    x, y, z = np.moveaxis(K @ R_current_previous.swapaxes(1, 2) @ rays, 1, 0)  # (N, 81) each
+    slack = 1e-6 * z  # a picture that is not turned covers its own borders
+    across = (x >= -slack) & (x <= (width - 1) * z + slack)
+    down = (y >= -slack) & (y <= (height - 1) * z + slack)
+    return np.asarray((z > 1e-9) & across & down).mean(axis=1)
 
 
 def select(
@@ -229,13 +232,12 @@ def _fitting(
     pairs = [pair for pair in pairs if pair.rotation <= config.max_rotation]
     if not pairs:
         return [], f"turned too far: {smallest:.1f} deg at least, over {config.max_rotation:g}"
-    shares = [
-        overlap(p.R_current_previous, p.past.frame.K, p.past.frame.rgb.shape[:2]) for p in pairs
-    ]
+    turns = np.stack([pair.R_current_previous for pair in pairs])
+    shares = overlap(turns, current.frame.K, current.frame.rgb.shape[:2])
     fit = [p for p, share in zip(pairs, shares, strict=True) if share >= config.min_overlap]
     if not fit:
         return [], (
-            f"too little overlap: {max(shares):.0%} of the picture at most, "
+            f"too little overlap: {shares.max():.0%} of the picture at most, "
             f"below {config.min_overlap:.0%}"
         )
     return sorted(fit, key=lambda pair: (pair.baseline, pair.shift)), ""

@@ -72,8 +72,7 @@ def confidence_map(
 
 def _jump(log_depth: np.ndarray) -> np.ndarray:
     """Change of log depth a pixel, around each pixel. (h, w)"""
-    across, down = (cv2.Sobel(log_depth, cv2.CV_32F, *axis) for axis in ((1, 0), (0, 1)))
-    return _around(cv2.magnitude(across, down)) / 8  # Sobel's kernel sums to 8
+    return _around(_slope(log_depth))
 
 
 def _disagreement(metres: np.ndarray, covered: np.ndarray) -> np.ndarray:
@@ -95,8 +94,7 @@ def _photometric(
     """
     now = rgb.astype(np.float32)
     grey = cv2.cvtColor(now, cv2.COLOR_RGB2GRAY)
-    across, down = (cv2.Sobel(grey, cv2.CV_32F, *axis) for axis in ((1, 0), (0, 1)))
-    texture = _around(cv2.magnitude(across, down)) / 8 + NOISE
+    texture = _around(_slope(grey)) + NOISE
     here, nearer, farther = (
         _around(np.abs(now - _sampled(depth * step, K, view)).mean(axis=2))
         for step in (1.0, 1 / STEP, STEP)
@@ -119,6 +117,13 @@ def _sampled(depth: np.ndarray, K: np.ndarray, view: View) -> np.ndarray:
     return cv2.remap(
         view.turned.astype(np.float32), u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
+
+
+def _slope(values: np.ndarray) -> np.ndarray:
+    """Length of the gradient, a pixel. (h, w)"""
+    across, down = (cv2.Sobel(values, cv2.CV_32F, *axis) / 8 for axis in ((1, 0), (0, 1)))
+    # cv2.magnitude rounds by where its output lies in memory: not the same bytes twice.
+    return np.sqrt(across * across + down * down)
 
 
 def _around(values: np.ndarray) -> np.ndarray:

@@ -78,11 +78,8 @@ class BaselineConfig:
         for name in ("target", "feedback_target", "best_mean", "max_speed", "max_age", "max_gap"):
             value = getattr(self, name)
             _require(value > 0, f"{name}: above 0, got {value}")
-        _require(
-            0 < self.min_baseline < 1 < self.max_baseline,
-            "min_baseline: 0 < min_baseline < 1 < max_baseline, "
-            f"got {self.min_baseline} and {self.max_baseline}",
-        )
+        _require(0 < self.min_baseline < 1, f"min_baseline: 0 to 1, got {self.min_baseline}")
+        _require(self.max_baseline > 1, f"max_baseline: above 1, got {self.max_baseline}")
         begin, full, fade, end = self.band
         _require(
             0 <= begin < full <= fade < end, f"band: four rising net values, got {list(self.band)}"

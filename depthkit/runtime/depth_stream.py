@@ -27,10 +27,17 @@ from depthkit.runtime.config import BaselineConfig
 from depthkit.runtime.depth_engine import DepthEngine, PairMaps
 from depthkit.runtime.frame_ring import FrameRing, RingFrame, distance
 from depthkit.runtime.fusion import fuse
-from depthkit.runtime.preprocess import check_frame, enlarge_depth, enlarge_mask, is_black
+from depthkit.runtime.preprocess import (
+    check_camera,
+    check_frame,
+    enlarge_depth,
+    enlarge_mask,
+    is_black,
+)
 from depthkit.runtime.result import DepthResult, Scale, Timing
 
 SAME_K = 1e-3  # relative; a larger change of the intrinsics is another camera
+BLACK_FRAME = "the frame is black; a covered lens or an empty buffer"
 STRIDE = 2  # of the pixels that the wanted depths are drawn from
 
 
@@ -122,11 +129,13 @@ class DepthStream:
         """Depth of a mono network, which needs no past."""
         try:
             check_frame(rgb)
-            if is_black(rgb):
-                raise DataError("the frame is black")
-            return self._engine.depth(rgb, K=K, stamp=stamp)
-        except DataError as error:
+            if K is not None:
+                check_camera(K)
+        except (DataError, EngineError) as error:
             return self._without_depth(K, stamp, str(error))
+        if is_black(rgb):
+            return self._without_depth(K, stamp, BLACK_FRAME)
+        return self._engine.depth(rgb, K=K, stamp=stamp)
 
     # --- what may be wrong with a frame -----------------------------------------------------------
 
@@ -142,7 +151,7 @@ class DepthStream:
             return f"stamp {stamp:.3f} s came before; the frame is left out"
         if K is None:
             return "no intrinsics: a pair network needs K of the camera"
-        return "the frame is black" if is_black(rgb) else ""
+        return BLACK_FRAME if is_black(rgb) else ""
 
     def _new_start(self, current: RingFrame, camera: tuple[tuple[int, int], np.ndarray]) -> str:
         """Forget the past where the frame does not continue it, and say why; else empty."""
