@@ -262,15 +262,11 @@ class DepthStream:
             K=current.frame.K,
             view=None if t is None else View(maps.turned[longest], t),
         )
-        scale, source = self._scale()
-        return DepthResult(
+        return replace(
+            self._without_depth(K, current.stamp, "", chosen.decision),
             depth=enlarge_depth(fused.depth, size),
             valid=enlarge_mask(valid, size),
             confidence=enlarge_depth(confidence, size),
-            K=np.array(K, dtype=np.float64),
-            scale=scale,
-            scale_source=source,
-            stamp=current.stamp,
             decision=replace(chosen.decision, parallax=tuple(float(px) for px in parallax)),
         )
 

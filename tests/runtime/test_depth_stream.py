@@ -309,14 +309,14 @@ def test_the_stream_keeps_no_hand_on_the_frame(engine):
 
 
 def test_memory_stays_flat(engine):
-    """Long runs keep the ring and nothing else: 40 more frames add less than four of them."""
+    """Long runs keep the ring and nothing else: 20 more frames add less than four of them."""
     stream = DepthStream(engine, replace(NEAREST, capacity=5))
     tracemalloc.start()
     try:
         counts = []
-        for index in range(61):
+        for index in range(36):
             run(stream, index)
-            if index in (20, 60):
+            if index in (15, 35):
                 gc.collect()
                 counts.append(tracemalloc.get_traced_memory()[0])
     finally:
