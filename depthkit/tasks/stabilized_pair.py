@@ -8,55 +8,36 @@ depth per baseline, and at work the measured distance turns it into metres. The 
 rebuilding the target from ALL other frames of the window.
 """
 
-from typing import NamedTuple
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from depthkit.config import LossConfig, StabilizedConfig, SupervisedConfig, TrainConfig
 from depthkit.data.snippet import Snippet
-from depthkit.geometry.projection import displacement, resize_intrinsics, size_of
-from depthkit.geometry.rotation import derotate
+from depthkit.geometry.projection import displacement, size_of
 from depthkit.geometry.se3 import inverse, motion_from_vector, rigid_motion
-from depthkit.geometry.warp import Warped, resize, stack_views, warp_to_target
-from depthkit.losses.masks import reduce_minimum
 from depthkit.losses.motion import rotation_loss
-from depthkit.losses.photometric import photometric_error
-from depthkit.losses.smoothness import (
-    edge_aware_smoothness,
-    gradient_diffusion_smoothness,
-    second_order_smoothness,
-)
 from depthkit.models.depth_net import DepthNet
 from depthkit.models.pair_networks import ask_pair_network, build_pair_network
 from depthkit.models.pose_net import EncoderPose, FlowPose, PoseNet, build_pose_network
 from depthkit.models.sweep_net import SweepNet
 from depthkit.tasks.output import TaskOutput
 from depthkit.tasks.precision import full_precision
-from depthkit.tasks.supervised_pair import enlarge, nominal_truth
+from depthkit.tasks.rebuilding import (
+    LEAST_DEPTH,
+    Rebuilt,
+    Views,
+    balance,
+    enlarge_inverse,
+    levels_of,
+    rebuild,
+    smoothness,
+    still_loss,
+)
+from depthkit.tasks.supervised_pair import nominal_truth
+from depthkit.tasks.window import Window, normalise_baseline, turn, window_of
 
-_TINY = 1e-5  # added to the reference's |t|, as published
-_LEAST_DEPTH = 1e-2  # metres at D0; the published head says ELU + 1.01
 _FIRST_DEPTH = 10.0  # metres at D0, about what the untaught network says
-_MOST_PULL = 5.0  # times the gradient, of far depths
-
-
-class Window(NamedTuple):
-    """The frames of a snippet by their parts."""
-
-    target: Tensor
-    """(B, 3, H, W)"""
-    others: Tensor
-    """(B, S, 3, H, W)"""
-    times: tuple[int, ...]
-    """Place in time of the target and each of the others, frames; only their order is used."""
-    reference: int
-    """Which of the others makes the pair with the target."""
-    T_others_target_gt: Tensor
-    """Known motions, metres; the identity where unknown. (B, S, 4, 4)"""
-    known: Tensor
-    """(B, S) bool"""
 
 
 class StabilizedPair(nn.Module):
@@ -89,11 +70,13 @@ class StabilizedPair(nn.Module):
         maps = self._look(window, T_others_target.detach(), snippet.K, window.reference, still)
         maps = maps[: self.loss.scales]
         with full_precision(device):
-            maps = [balance(depth.float().clamp(min=_LEAST_DEPTH)) for depth in maps]
+            maps = [balance(depth.float().clamp(min=LEAST_DEPTH)) for depth in maps]
             views = self._views(window, T_others_target, snippet, ~still)
             judged = [
-                (weight, _rebuild(depth, views, self.loss))
-                for weight, depth in self._levels(maps, size_of(window.target))
+                (weight, rebuild(depth, views, self.loss))
+                for weight, depth in levels_of(
+                    maps, size_of(window.target), full_resolution=self.loss.full_resolution
+                )
             ]
             terms = self._terms(judged, maps, window, still)
             if self.loss.rotation_weight > 0:
@@ -222,7 +205,7 @@ class StabilizedPair(nn.Module):
 
     def _views(
         self, window: Window, T_others_target: Tensor, snippet: Snippet, moves: Tensor
-    ) -> "_Views":
+    ) -> Views:
         """Scale the motions to the nominal baseline, and say which pixels may teach."""
         teaches = moves
         lengths = None
@@ -234,25 +217,11 @@ class StabilizedPair(nn.Module):
             T_others_target, window.reference, self.nominal_baseline, lengths=lengths
         )
         valid = snippet.valid & teaches[:, None, None, None]
-        return _Views(window.target, window.others, T, snippet.K, valid)
-
-    def _levels(self, maps: list[Tensor], size: tuple[int, int]) -> list[tuple[float, Tensor]]:
-        """Return each depth to be judged with its weight, the one at full size first.
-
-        All maps enlarged, each half the weight of the finer; or, as published, the finest enlarged
-        and every map at its own size, weighted by its share of the width.
-        """
-        if self.loss.full_resolution:
-            return [
-                (0.5**level, enlarge_inverse(depth, size, level=level))
-                for level, depth in enumerate(maps)
-            ]
-        own = [(depth.shape[-1] / size[1], depth) for depth in maps]
-        return [(1.0, enlarge_inverse(maps[0], size)), *own]
+        return Views(window.target, window.others, T, snippet.K, valid)
 
     def _terms(
         self,
-        judged: "list[tuple[float, _Rebuilt]]",
+        judged: list[tuple[float, Rebuilt]],
         maps: list[Tensor],
         window: Window,
         still: Tensor,
@@ -260,7 +229,7 @@ class StabilizedPair(nn.Module):
         terms = {"photometric": torch.stack([w * rebuilt.error for w, rebuilt in judged]).sum()}
         if self.loss.smoothness_weight > 0:
             costs = [
-                _smoothness(self.loss.smoothness, 1 / depth, window.target) / 2**level
+                smoothness(self.loss.smoothness, 1 / depth, window.target) / 2**level
                 for level, depth in enumerate(maps)
             ]
             terms["smoothness"] = self.loss.smoothness_weight * torch.stack(costs).sum()
@@ -274,7 +243,7 @@ class StabilizedPair(nn.Module):
         loss: Tensor,
         logged: dict[str, Tensor],
         finest: Tensor,
-        rebuilt: "_Rebuilt",
+        rebuilt: Rebuilt,
         snippet: Snippet,
     ) -> TaskOutput:
         log_depth, warped = finest.log(), rebuilt.warped
@@ -296,165 +265,6 @@ class StabilizedPair(nn.Module):
         depth = self.enlarge(finest, size_of(snippet.target))
         truth = nominal_truth(snippet, self.supervised)
         return TaskOutput(loss, logged | health, pictures, depth, truth.depth * truth.known)
-
-
-class _Views(NamedTuple):
-    """What a depth is judged by."""
-
-    target: Tensor
-    """(B, 3, H, W)"""
-    others: Tensor
-    """(B, S, 3, H, W)"""
-    T_others_target: Tensor
-    """At the nominal baseline. (B, S, 4, 4)"""
-    K: Tensor
-    """At H x W, pixels. (B, 3, 3)"""
-    valid: Tensor
-    """Pixels of the target that may teach. (B, 1, H, W) bool"""
-
-
-class _Rebuilt(NamedTuple):
-    """The target rebuilt from all other frames."""
-
-    error: Tensor
-    """()"""
-    kept: Tensor
-    """Pixels that teach. (S*B or B, 1, h, w) bool"""
-    warped: Warped
-    target: Tensor
-    """At the size it is judged at. (B, 3, h, w)"""
-
-
-def window_of(
-    snippet: Snippet, shifts: tuple[int, ...], *, target: int = 0, reference: int = 0
-) -> Window:
-    """Take a snippet apart with any of its frames as the target.
-
-    Args:
-        snippet: with S sources.
-        shifts: of the sources, frames; their order in time.
-        target: 0 for the snippet's own, k for its k-th source.
-        reference: which of the others, 0 to S - 1, in the snippet's order without the target.
-    """
-    frames = torch.cat([snippet.target[:, None], snippet.sources], 1)
-    others = [i for i in range(frames.shape[1]) if i != target]
-    T = snippet.T_source_target_gt
-    identity = torch.eye(4, dtype=T.dtype, device=T.device)
-    T_frame_first = torch.cat([identity.expand(len(T), 1, 4, 4), T], 1)
-    T_others_target = T_frame_first[:, others] @ inverse(T_frame_first[:, [target]])
-    known = T_others_target.isfinite().all(-1).all(-1)
-    return Window(
-        target=frames[:, target],
-        others=frames[:, others],
-        times=tuple((0, *shifts)[i] for i in (target, *others)),
-        reference=reference,
-        T_others_target_gt=torch.where(known[..., None, None], T_others_target, identity),
-        known=known,
-    )
-
-
-def balance(depth: Tensor) -> Tensor:
-    """Pass depth on; on the way back its gradient is multiplied by depth / 10 m.
-
-    A metre moves a pixel by f D0 / Z^2: a near thing taken for a far one hardly pulls itself back,
-    and what is far hardly learns at all. So each learns about as if log depth were said. Ours.
-    """
-    fixed = depth.detach()
-    return fixed + (depth - fixed) * (fixed / _FIRST_DEPTH).clamp(max=_MOST_PULL)
-
-
-def enlarge_inverse(depth: Tensor, size: tuple[int, int], *, level: int = 0) -> Tensor:
-    """Bring a map to the image's size, bilinearly in 1 / depth; see `enlarge`. (B, 1, H, W)
-
-    Ours. Between a near thing and a far wall the mean of their depths is far, ten times the near
-    one's; the mean of their inverse depths is half of it. With a map of 16 x 16 for 64 x 64 pixels
-    of Still Box the truth itself is wrong by 0.45 of the depth the one way, by 0.17 the other.
-    """
-    return enlarge(1 / depth, size, level=level).reciprocal()
-
-
-def turn(others: Tensor, T_other_target: Tensor, K: Tensor) -> Tensor:
-    """Take the rotation out of other views: turn each like its target. (N, 3, H, W)"""
-    return derotate(others, R_target_source=T_other_target[:, :3, :3].mT, K=K).image
-
-
-def normalise_baseline(
-    T_others_target: Tensor,
-    reference: int,
-    nominal_baseline: float,
-    *,
-    lengths: Tensor | None = None,
-) -> Tensor:
-    """Scale all translations so that the reference's is the nominal baseline D0 long.
-
-    t_i <- t_i D0 / (|t_r| + 1e-5) [Pinard 2018]: a common factor of all translations is lost.
-
-    Args:
-        T_others_target: motions, translations in any unit. (B, S, 4, 4)
-        reference: which of the others, r.
-        nominal_baseline: D0, metres.
-        lengths: of the translations, where those are known better than by the network. (B, S)
-
-    Returns:
-        The motions, metres at the nominal baseline. (B, S, 4, 4)
-    """
-    t = T_others_target[..., :3, 3]
-    if lengths is not None:
-        t = t * (lengths / (t.norm(dim=-1) + _TINY))[..., None]
-    scale = nominal_baseline / (t[:, reference].norm(dim=-1) + _TINY)
-    return rigid_motion(T_others_target[..., :3, :3], t * scale[:, None, None])
-
-
-def still_loss(maps: list[Tensor], still: Tensor, max_depth: float) -> Tensor:
-    """Ask for the farthest depth where a frame was paired with itself: smooth L1 of net / max to 1.
-
-    Args:
-        maps: depth at each scale, metres at D0. (B, 1, h, w) each
-        still: which pairs. (B,) bool
-        max_depth: metres.
-
-    Returns:
-        Mean over those pairs, then over the scales; 0 where there is none. ()
-    """
-    count = still.sum().clamp(min=1)
-    means = []
-    for depth in maps:
-        share = depth / max_depth
-        error = F.smooth_l1_loss(share, torch.ones_like(share), reduction="none").mean((1, 2, 3))
-        means.append((error * still).sum() / count)
-    return torch.stack(means).mean()
-
-
-def _rebuild(depth: Tensor, views: _Views, loss: LossConfig) -> _Rebuilt:
-    """Rebuild the target from all others with a depth of any size, and judge it at that size."""
-    full, size, count = size_of(views.target), size_of(depth), views.others.shape[1]
-    target = resize(views.target, size)
-    sources = resize(stack_views(views.others), size)  # (S*B, 3, h, w)
-    K = resize_intrinsics(views.K, full, size).repeat(count, 1, 1)
-    T = stack_views(views.T_others_target)
-    warped = warp_to_target(sources, depth.repeat(count, 1, 1, 1), T_source_target=T, K=K)
-    error = photometric_error(
-        warped.image, target.repeat(count, 1, 1, 1), ssim_weight=loss.ssim_weight
-    )
-    valid = warped.valid & resize(views.valid.float(), size).ge(1).repeat(count, 1, 1, 1)
-    if loss.reduction == "minimum":
-        reduced = reduce_minimum(*(x.unflatten(0, (count, -1)) for x in (error, valid)))
-        return _Rebuilt(_mean(reduced.error, reduced.kept), reduced.kept, warped, target)
-    return _Rebuilt(_mean(error, valid), valid, warped, target)
-
-
-def _mean(error: Tensor, valid: Tensor) -> Tensor:
-    """Average over the pixels that count: with zeros in it, leaving the image would pay."""
-    return (error * valid).sum() / valid.sum().clamp(min=1)
-
-
-def _smoothness(name: str, inverse_depth: Tensor, image: Tensor) -> Tensor:
-    match name:
-        case "second_order":
-            return second_order_smoothness(inverse_depth)
-        case "edge_aware":
-            return edge_aware_smoothness(inverse_depth, resize(image, size_of(inverse_depth)))
-    return gradient_diffusion_smoothness(inverse_depth, resize(image, size_of(inverse_depth)))
 
 
 def _motions(vectors: Tensor, turns: bool) -> Tensor:

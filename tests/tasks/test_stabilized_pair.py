@@ -20,13 +20,9 @@ from depthkit.geometry.se3 import exp_so3, inverse, log_so3, rigid_motion
 from depthkit.models.pose_net import PoseOutput
 from depthkit.strict_yaml import load_config
 from depthkit.tasks import build_task
-from depthkit.tasks.stabilized_pair import (
-    StabilizedPair,
-    normalise_baseline,
-    still_loss,
-    turn,
-    window_of,
-)
+from depthkit.tasks.rebuilding import balance, enlarge_inverse, still_loss
+from depthkit.tasks.stabilized_pair import StabilizedPair
+from depthkit.tasks.window import normalise_baseline, turn, window_of
 
 SHIFTS = (-2, 2, 1)
 WORDS = (
@@ -327,3 +323,22 @@ def test_a_bad_configuration_is_one_line(word, message):
     with pytest.raises(ConfigError, match=message) as caught:
         config_of("loss.reduction=minimum" if "auto_mask" in word else "data.flip=true", word)
     assert "\n" not in str(caught.value)
+
+
+def test_maps_are_enlarged_in_inverse_depth():
+    """2 m beside 20 m: a quarter of the way they mix to 1 / (0.75 / 2 + 0.25 / 20) = 2.58 m."""
+    depth = torch.tensor([[2.0, 20.0]]).expand(2, 2)[None, None]
+    large = enlarge_inverse(depth, (8, 8))[0, 0, 0]
+    assert large[[0, 7]].tolist() == pytest.approx([2, 20])
+    # c = (c' + 0.5) / 4 - 0.5: columns 3 and 4 lie at 0.375 and 0.625
+    mixed = [1 / ((1 - x) / 2 + x / 20) for x in (0.375, 0.625)]
+    assert large[3:5].tolist() == pytest.approx(mixed)
+
+
+def test_balancing_changes_the_gradient_alone():
+    """Times Z / 10: 0.2 at 2 m, 1 at 10 m, and 5 at most."""
+    depth = torch.tensor([2.0, 10.0, 90.0], requires_grad=True)
+    passed = balance(depth)
+    assert torch.equal(passed, depth)
+    passed.sum().backward()
+    assert depth.grad.tolist() == pytest.approx([0.2, 1.0, 5.0])
