@@ -161,7 +161,12 @@ def _pair_call(
     past = [engine.network_frame(draw(), K) for _ in range(task.batch)]
     turn = exp_se3(np.array([0, 0, 0, 0, TURN, 0]))[:3, :3]
     rotations = np.repeat(turn[None], task.batch, axis=0)
-    return lambda: engine.pair_maps(engine.network_frame(draw(), K), past, rotations).timing
+    sideways = np.tile([0.1, 0.0, 0.0], (task.batch, 1))
+    return lambda: (
+        engine.pair_maps(
+            engine.network_frame(draw(), K), past, rotations, translations=sideways
+        ).timing
+    )
 
 
 def _pose_call(backend: Backend, draw: Callable[[], np.ndarray]) -> Callable[[], Timing]:

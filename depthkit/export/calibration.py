@@ -12,7 +12,7 @@ from depthkit.errors import DataError
 from depthkit.rigid import inverse
 from depthkit.runtime.manifest import Manifest
 from depthkit.runtime.odometry_engine import grey
-from depthkit.runtime.preprocess import derotate, resize_K, size_at_focal, to_size
+from depthkit.runtime.preprocess import derotate, resize_K, size_at_focal, sweep_batch, to_size
 
 MOST = 32  # inputs, spread over the sequence
 
@@ -57,10 +57,17 @@ def _pair(
     size = size_at_focal(sequence.camera.K, sequence.camera.size, manifest)
     K = resize_K(sequence.camera.K, sequence.camera.size, size)
     earlier, later = (to_size(sequence.read_frame(i), size) for i in (previous, current))
+    t = np.full(3, np.nan)
     if sequence.poses is not None and np.isfinite(sequence.poses[[previous, current]]).all():
         T = inverse(sequence.poses[current]) @ sequence.poses[previous]
         earlier, _ = derotate(earlier, R_target_source=T[:3, :3], K=K)
-    return {"previous": earlier, "current": later}
+        t = T[:3, 3]
+    inputs = {"previous": earlier, "current": later}
+    if manifest.planes:
+        frames = earlier[None], later[None]
+        volume = sweep_batch(*frames, t_current_previous=t[None], K=K, manifest=manifest)
+        inputs["volume"] = volume[0]
+    return inputs
 
 
 def _motion(

@@ -1,79 +1,82 @@
 # SPDX-License-Identifier: Apache-2.0
 """From a torch module to an ONNX graph with all weights inside and nothing of training left."""
 
-import logging
+import io
 import warnings
 from typing import Any
 
 import numpy as np
 import onnx
 import torch
+from onnx import numpy_helper
 
 from depthkit.errors import EngineError
 from depthkit.export.graphs import LEAST_SIDE, Graph
 
-OPSET = 18
+OPSET, OPSETS = 18, (18, 19, 20)
 _LARGEST_BATCH, _LARGEST_SIDE = 4096, 8192
 
 
-def to_onnx(graph: Graph, inputs: dict[str, np.ndarray], *, opset: int = OPSET) -> onnx.ModelProto:
+def to_onnx(
+    graph: Graph, inputs: dict[str, np.ndarray], *, opset: int = OPSET, dynamo: bool = False
+) -> onnx.ModelProto:
     """Export a module.
 
     Args:
         graph: what to export.
-        inputs: an example of each input, batch of two at least: one would be taken for a constant.
-        opset: ONNX operator set, 18 or newer.
+        inputs: an example of each input, batch of two: one would be taken for a constant.
+        opset: ONNX operator set, one of OPSETS.
+        dynamo: by torch's newer exporter, which takes twenty times as long for the same graph. The
+            older one follows one run and may take a size for a constant: what is exported is run
+            with other sizes before it is written.
 
     Raises:
         EngineError: torch cannot export it, or parts of training are left in the graph.
     """
-    if opset < OPSET:
-        raise EngineError(f"opset must be {OPSET} or newer, got {opset}")
+    if opset not in OPSETS:
+        raise EngineError(f"opset must be one of {', '.join(map(str, OPSETS))}, got {opset}")
     example = tuple(torch.from_numpy(inputs[name]) for name in graph.inputs)
+    names = {"input_names": list(graph.inputs), "output_names": [graph.output]}
+    run = _run_dynamo if dynamo else _run_trace
     graph.module.eval()
-    loud = logging.getLogger("torch.onnx")
-    level = loud.level
-    loud.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")  # renamed axes and the like: nothing a user can change
-            program = torch.onnx.export(
-                graph.module,
-                example,
-                input_names=list(graph.inputs),
-                output_names=[graph.output],
-                dynamic_shapes=_free_axes(graph),
-                opset_version=opset,
-                dynamo=True,
-                verbose=False,
-            )
-    except torch.onnx.errors.OnnxExporterError as error:
+            warnings.simplefilter("ignore")  # constants of the trace: sizes are checked by running
+            model = run(graph, example, opset_version=opset, verbose=False, **names)
+    except (torch.onnx.errors.OnnxExporterError, RuntimeError) as error:
         line = str(error.__cause__ or error).strip().splitlines()[0]
         raise EngineError(f"torch cannot export this {graph.kind} network: {line}") from error
-    finally:
-        loud.setLevel(level)
-    if program is None:  # never, with dynamo; its type allows it
-        raise EngineError("torch has exported nothing")
-    model = program.model_proto
     tidy(model)
     check_graph(model, graph)
     return model
 
 
-def _free_axes(graph: Graph) -> tuple[dict[int, Any], ...]:
-    axes: dict[int, Any] = {0: torch.export.Dim("N", min=1, max=_LARGEST_BATCH)}
-    height_width = {}
-    if graph.dynamic:
-        least = LEAST_SIDE[graph.kind]
-        height_width = {
-            name: torch.export.Dim(name, min=least, max=_LARGEST_SIDE) for name in ("H", "W")
-        }
-    found = []
-    for name in graph.inputs:
-        first = 2 if name == "flow" else 1
-        sides = {first + i: dim for i, dim in enumerate(height_width.values())}
-        found.append(axes | sides)
-    return tuple(found)
+def _run_trace(graph: Graph, example: tuple[torch.Tensor, ...], **options: Any) -> onnx.ModelProto:
+    free = {name: _axes(graph, name) for name in (*graph.inputs, graph.output)}
+    buffer = io.BytesIO()
+    torch.onnx.export(graph.module, example, buffer, dynamic_axes=free, dynamo=False, **options)
+    return onnx.ModelProto.FromString(buffer.getvalue())
+
+
+def _run_dynamo(graph: Graph, example: tuple[torch.Tensor, ...], **options: Any) -> onnx.ModelProto:
+    dims: dict[str, Any] = {"N": torch.export.Dim("N", min=1, max=_LARGEST_BATCH)}
+    for side in ("H", "W"):
+        dims[side] = torch.export.Dim(side, min=LEAST_SIDE[graph.kind], max=_LARGEST_SIDE)
+    shapes = tuple(
+        {axis: dims[name] for axis, name in _axes(graph, one).items()} for one in graph.inputs
+    )
+    program = torch.onnx.export(
+        graph.module, example, dynamic_shapes=shapes, dynamo=True, **options
+    )
+    if program is None:  # never, with dynamo; its type allows it
+        raise EngineError("torch has exported nothing")
+    return program.model_proto
+
+
+def _axes(graph: Graph, name: str) -> dict[int, str]:
+    """Name the free axes of an input or output."""
+    first = 2 if name == "volume" else 1  # planes stand before the sides
+    return {0: "N"} | ({first: "H", first + 1: "W"} if graph.dynamic else {})
 
 
 def tidy(model: onnx.ModelProto) -> None:
@@ -83,9 +86,24 @@ def tidy(model: onnx.ModelProto) -> None:
     graph = model.graph
     graph.name, graph.doc_string = "depthkit", ""
     del graph.value_info[:], graph.metadata_props[:]
+    _lift_constants(model)
     for item in (*graph.node, *graph.input, *graph.output, *graph.initializer):
         item.doc_string = ""
         del item.metadata_props[:]
+
+
+def _lift_constants(model: onnx.ModelProto) -> None:
+    """Turn nodes that are one number into stored ones: what is left computes."""
+    kept = []
+    for node in model.graph.node:
+        if node.op_type == "Constant" and node.attribute[0].name == "value":
+            value = numpy_helper.to_array(node.attribute[0].t)
+            model.graph.initializer.append(numpy_helper.from_array(value, node.output[0]))
+        else:
+            kept.append(node)
+    kept = [onnx.NodeProto.FromString(node.SerializeToString()) for node in kept]
+    del model.graph.node[:]
+    model.graph.node.extend(kept)
 
 
 def check_graph(model: onnx.ModelProto, graph: Graph) -> None:

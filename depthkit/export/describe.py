@@ -10,7 +10,14 @@ import depthkit
 from depthkit.config import TrainConfig
 from depthkit.export.graphs import LEAST_DEPTH, Graph
 from depthkit.runtime.manifest import Check, Manifest, Precision
-from depthkit.runtime.parity import TOLERANCES, encode_floats, encode_flow, encode_image, on_grid
+from depthkit.runtime.parity import (
+    TOLERANCES,
+    encode_floats,
+    encode_flow,
+    encode_image,
+    encode_volume,
+    on_grid,
+)
 from depthkit.training.predict import PAIR_TASKS, LoadedTask
 from depthkit.training.source import source_commit
 
@@ -51,6 +58,8 @@ def describe(
         dynamic=graph.dynamic,
         K=training_camera(loaded),
         focal=loaded.focal,
+        focal_most=state.get("focal_most") if graph.planes else None,
+        planes=graph.planes,
         min_depth=limits[0],
         max_depth=limits[1],
         nominal_baseline=config.supervised.nominal_baseline if is_pair else None,
@@ -69,10 +78,8 @@ def make_check(inputs: dict[str, np.ndarray], output: str, answer: np.ndarray) -
     height, width = next(iter(inputs.values())).shape[1:3]
     step = max(1, max(height, width) // _GRID)
     kept = on_grid(answer[0], step) if answer[0].ndim == 2 else answer[0]
-    pictures = {
-        name: encode_flow(array[0]) if name == "flow" else encode_image(array[0])
-        for name, array in inputs.items()
-    }
+    encode = {"flow": encode_flow, "volume": encode_volume}
+    pictures = {name: encode.get(name, encode_image)(array[0]) for name, array in inputs.items()}
     return Check(pictures, step, {output: encode_floats(kept)})
 
 

@@ -16,6 +16,8 @@ from depthkit.geometry.warp import resize
 from depthkit.models.depth_net import FINEST, STRIDE
 from depthkit.models.pose_net import FlowPose
 from depthkit.models.shading_net import ShadingNet
+from depthkit.models.sweep_net import SweepNet
+from depthkit.plane_sweep import plane_inverse_depths
 from depthkit.runtime.manifest import Kind
 from depthkit.training.predict import PAIR_TASKS, LoadedTask
 
@@ -38,6 +40,8 @@ class Graph:
     dynamic: bool
     """H and W may differ from those of the training."""
     flow: Literal["dis_medium"] | None = None
+    planes: tuple[float, ...] = ()
+    """Inverse depths of the input `volume`, 1 / metres at D0."""
 
 
 class MonoGraph(nn.Module):
@@ -59,17 +63,27 @@ class MonoGraph(nn.Module):
 class PairGraph(nn.Module):
     """Depth of the current frame at the nominal baseline, at its own size."""
 
-    def __init__(self, net: nn.Module, *, max_depth: float) -> None:
+    def __init__(self, net: nn.Module, *, max_depth: float, inverse: bool = False) -> None:
+        """Wrap a network; inverse: its map is enlarged in 1 / depth, as it was judged."""
         super().__init__()
-        self.net, self.max_depth = net, max_depth
+        self.net, self.max_depth, self.inverse = net, max_depth, inverse
 
-    def forward(self, previous: Tensor, current: Tensor) -> Tensor:
-        """Return metres at D0, the previous frame turned before. (N, H, W, 3) -> (N, H, W)"""
+    def forward(self, previous: Tensor, current: Tensor, *volume: Tensor) -> Tensor:
+        """Return metres at D0, the previous frame turned before.
+
+        Frames are (N, H, W, 3), the volume of a network that is told the direction of motion is
+        (N, P, H, W), all uint8. -> (N, H, W)
+        """
         height, width = current.shape[1], current.shape[2]
-        depth = self.net(to_image(previous, STRIDE), to_image(current, STRIDE))[0]
+        frames = (to_image(frame, STRIDE) for frame in (previous, current))
+        depth = self.net(*frames, *(fill_up(v, STRIDE, axes=(2, 3)) for v in volume))[0]
         rows, columns = (height + FINEST - 1) // FINEST, (width + FINEST - 1) // FINEST
         depth = depth[..., :rows, :columns]  # the pixels of the image, some in part
+        if self.inverse:  # the least depth as in tasks/rebuilding.py
+            depth = 1 / depth.clamp(min=1e-2)
         depth = resize(depth, (rows * FINEST, columns * FINEST))[..., :height, :width]
+        if self.inverse:
+            depth = 1 / depth
         return depth.clamp(LEAST_DEPTH, self.max_depth)[:, 0]
 
 
@@ -109,12 +123,19 @@ def to_image(frames: Tensor, stride: int = 1) -> Tensor:
     Returns:
         RGB in [0, 1]. (N, 3, H', W') float32
     """
-    for axis in (1, 2) if stride > 1 else ():
-        side = frames.shape[axis]
-        filled = (side + stride - 1) // stride * stride
-        pixels = torch.arange(filled, device=frames.device).clamp(max=side - 1)
-        frames = frames.index_select(axis, pixels)
+    if stride > 1:
+        frames = fill_up(frames, stride, axes=(1, 2))
     return frames.permute(0, 3, 1, 2).float() / 255
+
+
+def fill_up(maps: Tensor, stride: int, *, axes: tuple[int, int]) -> Tensor:
+    """Repeat the border pixels of two axes until both are multiples of a stride."""
+    for axis in axes:
+        side = maps.shape[axis]
+        filled = (side + stride - 1) // stride * stride
+        pixels = torch.arange(filled, device=maps.device).clamp(max=side - 1)
+        maps = maps.index_select(axis, pixels)
+    return maps
 
 
 def build_graph(loaded: LoadedTask, part: Part, *, dynamic: bool) -> Graph:
@@ -132,8 +153,16 @@ def build_graph(loaded: LoadedTask, part: Part, *, dynamic: bool) -> Graph:
         return _pose_graph(loaded, dynamic=dynamic)
     net, name = loaded.task.get_submodule("depth_net"), loaded.config.model.depth
     if loaded.config.task in PAIR_TASKS:
-        module = PairGraph(net, max_depth=loaded.config.supervised.max_depth)
-        return Graph(module, "pair", name, ("previous", "current"), "depth", True)
+        module = PairGraph(
+            net,
+            max_depth=loaded.config.supervised.max_depth,
+            inverse=loaded.config.task == "stabilized_pair",
+        )
+        if not isinstance(net, SweepNet):
+            return Graph(module, "pair", name, ("previous", "current"), "depth", True)
+        planes = tuple(float(q) for q in plane_inverse_depths())
+        names = ("previous", "current", "volume")
+        return Graph(module, "pair", name, names, "depth", True, planes=planes)
     stride = 32 if isinstance(net, ShadingNet) and dynamic else 1
     return Graph(MonoGraph(net, stride=stride), "mono", name, ("frame",), "depth", dynamic)
 

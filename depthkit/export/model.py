@@ -14,7 +14,8 @@ from depthkit.export.convert import OPSET, to_onnx
 from depthkit.export.describe import describe
 from depthkit.export.graphs import Graph, Part, build_graph, fold_normalisation
 from depthkit.export.lower import quantizable, store_half, to_fp16, to_int8
-from depthkit.export.pictures import draw_views
+from depthkit.export.pictures import Views, draw_views
+from depthkit.plane_sweep import plane_sweep
 from depthkit.runtime import backend_onnxruntime
 from depthkit.runtime.backend import Backend, check_parity, open_backend, runnable
 from depthkit.runtime.manifest import Manifest, Precision, publish_model, write_model
@@ -23,6 +24,8 @@ from depthkit.training.predict import LoadedTask
 
 Inputs = dict[str, np.ndarray]
 
+SMALL = (64, 64)
+"""Of the stored input where it has many planes, pixels: it lies in every file."""
 _CALIBRATED = 0.75  # of the int8 tolerance is used up here; other runtimes round otherwise
 _IN_FLOAT = (0.0, 0.25, 0.5, 0.75)  # share of the last convolutions, until the tolerance holds
 
@@ -86,7 +89,7 @@ def export_model(
     graph = build_graph(loaded, options.part, dynamic=options.dynamic)
     if options.precision == "int8" and calibration is None:
         raise EngineError("int8 needs to know what the network sees; give --calibration SEQUENCE")
-    inputs = draw_inputs(graph, loaded.config.data.size)
+    inputs = draw_inputs(graph, SMALL if graph.planes else loaded.config.data.size)
     rounding = _round_weights(graph, inputs) if options.half_weights else None
     manifest = describe(
         loaded, graph, inputs, run_torch(graph, inputs), options.precision, options.opset
@@ -108,10 +111,25 @@ def export_model(
 
 
 def draw_inputs(graph: Graph, size: tuple[int, int], *, seed: int = 0) -> Inputs:
-    """Draw a picture, or two and their flow, for a graph. One of each, size is (H, W)"""
+    """Draw a picture, or two and what lies between them, for a graph. One of each, (H, W)"""
     views = draw_views(size, seed=seed)
     pictures = dict(zip(graph.inputs, views, strict=False))  # a single frame is the earlier one
+    if graph.planes:
+        pictures["volume"] = _draw_volume(views, graph.planes)
     return {name: array[None] for name, array in pictures.items()}
+
+
+def _draw_volume(views: Views, planes: tuple[float, ...]) -> np.ndarray:
+    """Sweep the two views: a camera of 90 degrees that went 0.3 m to the right. (P, H, W) uint8"""
+    height, width = views.later.shape[:2]
+    K = np.array([[width / 2, 0, (width - 1) / 2], [0, width / 2, (height - 1) / 2], [0, 0, 1]])
+    return plane_sweep(
+        views.earlier,
+        views.later,
+        t_previous_current=np.array([0.3, 0, 0]),
+        K=K,
+        inverse_depths=np.array(planes),
+    )
 
 
 @torch.no_grad()

@@ -72,7 +72,8 @@ class Backend:
 def input_names(manifest: Manifest) -> tuple[str, ...]:
     """Return the names of a model's inputs, in order."""
     names = {"mono": ("frame",), "pair": ("previous", "current"), "pose": ("earlier", "later")}
-    return names[manifest.kind] + (("flow",) if manifest.flow else ())
+    further = ("flow",) if manifest.flow else ("volume",) if manifest.planes else ()
+    return names[manifest.kind] + further
 
 
 def check_inputs(manifest: Manifest, inputs: Mapping[str, np.ndarray]) -> None:
@@ -85,10 +86,13 @@ def check_inputs(manifest: Manifest, inputs: Mapping[str, np.ndarray]) -> None:
     if set(inputs) != set(names):
         raise ShapeError(f"{manifest.kind} model takes {', '.join(names)}; got {', '.join(inputs)}")
     count, height, width = inputs[names[0]].shape[:3]
+    own = {
+        "flow": ((count, 2, height, width), np.dtype("f4")),
+        "volume": ((count, len(manifest.planes), height, width), np.dtype("u1")),
+    }
     for name in names:
-        is_flow = name == "flow"
-        shape = (count, 2, height, width) if is_flow else (count, height, width, 3)
-        dtype, array = (np.dtype("f4") if is_flow else np.dtype("u1")), inputs[name]
+        shape, dtype = own.get(name, ((count, height, width, 3), np.dtype("u1")))
+        array = inputs[name]
         if array.shape != shape or array.dtype != dtype:
             raise ShapeError(f"{name} must be {dtype} {shape}, got {array.dtype} {array.shape}")
     if not manifest.dynamic and (height, width) != manifest.size:

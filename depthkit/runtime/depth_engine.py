@@ -24,6 +24,7 @@ from depthkit.runtime.preprocess import (
     repeat_batch,
     resize_K,
     size_at_focal,
+    sweep_batch,
     to_size,
     turn_batch,
 )
@@ -199,8 +200,18 @@ class DepthEngine:
         small = small.copy() if np.may_share_memory(small, rgb) else small
         return NetworkFrame(small, resize_K(K, rgb.shape[:2], size))
 
+    @property
+    def needs_direction(self) -> bool:
+        """Whether a pair network is told where the camera went, not only how it turned."""
+        return bool(self.manifest.planes)
+
     def pair_maps(
-        self, current: NetworkFrame, previous: Sequence[NetworkFrame], rotations: np.ndarray
+        self,
+        current: NetworkFrame,
+        previous: Sequence[NetworkFrame],
+        rotations: np.ndarray,
+        *,
+        translations: np.ndarray | None = None,
     ) -> PairMaps:
         """Predict the depth of the current frame with each earlier one, in one run.
 
@@ -208,9 +219,11 @@ class DepthEngine:
             current: from `network_frame`.
             previous: n >= 1 frames of the same camera and size.
             rotations: R_current_previous. (n, 3, 3)
+            translations: t_current_previous, of any length, where `needs_direction`. (n, 3)
 
         Raises:
-            EngineError: rotations that are not finite, a mono network, a closed engine.
+            EngineError: rotations that are not finite, a direction that is needed and not known, a
+                mono network, a closed engine.
         """
         self._require("pair", "use depth")
         if not np.isfinite(rotations).all():
@@ -219,8 +232,19 @@ class DepthEngine:
         height, width = current.rgb.shape[:2]
         turned, covered = turn_batch(current, previous, rotations, self.manifest.size_multiple)
         now = repeat_batch(current, len(previous), self.manifest.size_multiple)
+        inputs = {"previous": turned, "current": now}
+        if self.needs_direction:
+            inputs["volume"] = sweep_batch(
+                turned,
+                now,
+                t_current_previous=np.full((len(now), 3), np.nan)
+                if translations is None
+                else translations,
+                K=current.K,
+                manifest=self.manifest,
+            )
         prepared = perf_counter()
-        answer = self.backend.run({"previous": turned, "current": now})["depth"]
+        answer = self.backend.run(inputs)["depth"]
         answered = perf_counter()
         depth = answer[:, :height, :width]
         valid = covered & (depth > self._nearest * (1 + ROUNDING))  # NaN is not

@@ -36,6 +36,7 @@ from depthkit.runtime.preprocess import (
 )
 from depthkit.runtime.result import DepthResult, Scale, Timing
 
+NO_DIRECTION = "direction of motion unknown: this network is told it, so it needs poses"
 SAME_K = 1e-3  # relative; a larger change of the intrinsics is another camera
 BLACK_FRAME = "the frame is black; a covered lens or an empty buffer"
 STRIDE = 2  # of the pixels that the wanted depths are drawn from
@@ -215,11 +216,16 @@ class DepthStream:
         )
         if not chosen.pairs:
             return self._without_depth(K, current.stamp, chosen.decision.reason, chosen.decision)
+        places = [pair.t_current_previous for pair in chosen.pairs]
+        known = [place for place in places if place is not None]
+        if self._engine.needs_direction and len(known) < len(places):
+            return self._without_depth(K, current.stamp, NO_DIRECTION, chosen.decision)
         chose = perf_counter()
         maps = self._engine.pair_maps(
             current.frame,
             [pair.past.frame for pair in chosen.pairs],
             np.stack([pair.R_current_previous for pair in chosen.pairs]),
+            translations=np.stack(known) if self._engine.needs_direction else None,
         )
         answered = perf_counter()
         chosen, maps = self._winner(chosen, maps)

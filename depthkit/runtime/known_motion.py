@@ -47,7 +47,8 @@ def depth_of_pair(
     started = perf_counter()
     previous, current = (engine.network_frame(rgb, K) for rgb in (rgb_previous, rgb_current))
     resize_ms = 1e3 * (perf_counter() - started)
-    maps = engine.pair_maps(current, [previous], T_current_previous[None, :3, :3])
+    R, t = T_current_previous[None, :3, :3], T_current_previous[None, :3, 3]
+    maps = engine.pair_maps(current, [previous], R, translations=t)
     if maps.covered.mean() < LEAST_OVERLAP:
         raise EngineError(
             "the views turn so far that they share less than half of the picture; take a nearer "

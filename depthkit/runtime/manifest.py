@@ -7,6 +7,7 @@ The file alone is enough; the JSON beside it is for people, and must agree where
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -64,7 +65,12 @@ class Manifest:
     """Intrinsics of the training frames at `size`, pixels, the principal point taken as the centre;
     None where not recorded. (3, 3)"""
     focal: float | None = None
-    """fx of the training frames at `size`, pixels."""
+    """fx of the training frames at `size`, pixels; the least of them."""
+    focal_most: float | None = None
+    """The largest of them, where a network is told K and so has learnt several."""
+    planes: tuple[float, ...] = ()
+    """Pair: inverse depths at D0, 1 / metres, of its third input `volume` (depthkit.plane_sweep),
+    for which the direction of motion must be known; empty without that input."""
     min_depth: float | None = None
     """Nearest depth it can say, metres or its own unit."""
     max_depth: float | None = None
@@ -163,8 +169,9 @@ def write_model(path: Path, manifest: Manifest, model: bytes) -> None:
         partial.write_bytes(data)
         sidecar_path(partial).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     except OSError as error:
-        partial.unlink(missing_ok=True)
-        sidecar_path(partial).unlink(missing_ok=True)
+        for left in (partial, sidecar_path(partial)):
+            with suppress(OSError):  # such as a folder that is a file: nothing to remove
+                left.unlink()
         raise EngineError(f"{path}: cannot be written: {error.strerror}") from error
     publish_model(partial, path)
 
@@ -200,7 +207,7 @@ def manifest_from_json(record: Mapping[str, Any], path: Path) -> Manifest:
     if odd := sorted((required - set(record)) | (set(record) - known)):
         raise EngineError(f"{path}: manifest keys missing or unknown: {', '.join(odd)}")
     plain = dict(record) | {"check": Check(**record["check"])}
-    for name in ("size", "shifts", "data"):
+    for name in ("size", "shifts", "data", "planes"):
         plain[name] = tuple(plain.get(name, ()))
     if plain.get("K") is not None:
         plain["K"] = tuple(tuple(row) for row in plain["K"])

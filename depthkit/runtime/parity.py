@@ -112,8 +112,14 @@ def _relative(now: np.ndarray, stored: np.ndarray) -> np.ndarray:
 
 
 def stored_inputs(check: "Check") -> dict[str, np.ndarray]:
-    """Decode the stored input: images (1, H, W, 3) uint8, flow (1, 2, H, W) float32 pixels."""
-    return {name: _decode(text)[None] for name, text in check.inputs.items()}
+    """Decode the stored input.
+
+    Images (1, H, W, 3) and volumes (1, P, H, W) uint8, flow (1, 2, H, W) float32 pixels.
+    """
+    found = {name: _decode(text) for name, text in check.inputs.items()}
+    if "volume" in found:
+        found["volume"] = found["volume"].reshape(-1, *found["current"].shape[:2])
+    return {name: array[None] for name, array in found.items()}
 
 
 def encode_image(rgb: np.ndarray) -> str:
@@ -126,6 +132,11 @@ def encode_flow(flow: np.ndarray) -> str:
     steps = np.rint(flow * FLOW_STEPS) + FLOW_ZERO
     blue = np.zeros_like(steps[0])  # PNG knows one or three channels, not two
     return _encode(np.stack([blue, steps[1], steps[0]], axis=-1).astype(np.uint16))
+
+
+def encode_volume(volume: np.ndarray) -> str:
+    """Return an 8-bit PNG of the planes one below the other, as base64. (P, H, W) uint8"""
+    return _encode(volume.reshape(-1, volume.shape[2]))
 
 
 def encode_floats(values: np.ndarray) -> str:
@@ -158,4 +169,6 @@ def _decode(text: str) -> np.ndarray:
     if picture.dtype == np.uint16:
         steps = picture[..., :0:-1].astype(np.float32)
         return np.moveaxis((steps - FLOW_ZERO) / np.float32(FLOW_STEPS), -1, 0)
+    if picture.ndim == 2:
+        return picture
     return np.ascontiguousarray(picture[..., ::-1])

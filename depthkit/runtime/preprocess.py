@@ -14,6 +14,7 @@ import numpy as np
 
 from depthkit.camera import resize_matrix
 from depthkit.errors import DataError, EngineError, check_shape
+from depthkit.plane_sweep import plane_sweep
 
 if TYPE_CHECKING:
     from depthkit.runtime.manifest import Manifest
@@ -90,7 +91,7 @@ def to_size(rgb: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def size_at_focal(K: np.ndarray, size: tuple[int, int], manifest: "Manifest") -> tuple[int, int]:
-    """Return the size at which a camera's frames have the focal length the network learnt.
+    """Return the size at which a camera's frames have a focal length that the network learnt.
 
     Args:
         K: intrinsics of the camera at `size`, pixels. (3, 3)
@@ -104,6 +105,7 @@ def size_at_focal(K: np.ndarray, size: tuple[int, int], manifest: "Manifest") ->
     focal, (height, width) = manifest.focal, manifest.size
     if focal is None:
         raise EngineError("the manifest has no focal length; export the pair network again")
+    focal = float(np.clip(K[0, 0], focal, manifest.focal_most or focal))
     wanted = (round(size[0] * focal / K[1, 1]), round(size[1] * focal / K[0, 0]))
     reach = max(wanted[0] / height, wanted[1] / width)
     if not REACH[0] <= reach <= REACH[1] or min(wanted) < LEAST_SIDE:
@@ -216,6 +218,45 @@ def repeat_batch(frame: NetworkFrame, count: int, multiple: int = 1) -> np.ndarr
     batch = _batch(count, frame, multiple)
     batch[:, :height, :width] = frame.rgb
     return _fill_up(batch, (height, width))
+
+
+def sweep_batch(
+    turned: np.ndarray,
+    current: np.ndarray,
+    *,
+    t_current_previous: np.ndarray,
+    K: np.ndarray,
+    manifest: "Manifest",
+) -> np.ndarray:
+    """Make the plane-sweep volumes of a batch, by the function that training calls.
+
+    Args:
+        turned: earlier frames, turned like the current one. (n, h, w, 3) uint8
+        current: the current one n times. (n, h, w, 3) uint8
+        t_current_previous: the earlier cameras' places in the current frame: their direction
+            counts. (n, 3)
+        K: of all of them, pixels. (3, 3)
+        manifest: of the network.
+
+    Returns:
+        (n, planes, h, w) uint8
+
+    Raises:
+        EngineError: a direction that is not known.
+    """
+    length = np.linalg.norm(t_current_previous, axis=1, keepdims=True)
+    if not (length > 0).all():  # NaN is not
+        raise EngineError(
+            "this network is told the direction of motion, and it is not known; give poses, or "
+            "take a network without (depthnet)"
+        )
+    inverse_depths = np.array(manifest.planes)
+    to_nominal = -(manifest.nominal_baseline or 0.0) / length
+    volumes = [
+        plane_sweep(previous, now, t_previous_current=t, K=K, inverse_depths=inverse_depths)
+        for previous, now, t in zip(turned, current, t_current_previous * to_nominal, strict=True)
+    ]
+    return np.stack(volumes)
 
 
 def _batch(count: int, frame: NetworkFrame, multiple: int) -> np.ndarray:
