@@ -13,6 +13,7 @@ from torch import Tensor
 from depthkit.camera import resize_matrix
 from depthkit.errors import EngineError, check_shape
 from depthkit.geometry.rotation import derotate
+from depthkit.models.pair_networks import ask_pair_network
 from depthkit.tasks.stabilized_pair import StabilizedPair
 from depthkit.tasks.supervised_pair import SupervisedPair
 
@@ -85,7 +86,15 @@ class PairPredictor:
         size = self._size_at_focal(K, (height, width))
         previous = self._turn(rgb_previous, T_current_previous[:3, :3], K)
         current = _to_size(rgb_current, size)
-        maps = self.task.depth_net(self._tensor(_to_size(previous, size)), self._tensor(current))
+        t_previous_current = -torch.as_tensor(T_current_previous[:3, 3])[None]  # turned alike
+        maps = ask_pair_network(
+            self.task.depth_net,
+            self._tensor(_to_size(previous, size)),
+            self._tensor(current),
+            t_previous_current=t_previous_current,
+            K=torch.as_tensor(resize_matrix((height, width), size) @ K)[None],
+            nominal_baseline=self.nominal_baseline,
+        )
         depth = self.task.enlarge(maps[0].float(), size)[0, 0].clamp(min=_LEAST_DEPTH)
         metres = depth.cpu().numpy() * np.float32(baseline / self.nominal_baseline)
         return cv2.resize(metres, (width, height), interpolation=cv2.INTER_LINEAR)
