@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from depthkit.cli.demo_scores import (
     Shown,
-    load_shipped,
+    open_shipped,
     score_frames,
     score_pairs,
     write_flights,
@@ -34,11 +34,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="as of 'depthkit demo'")
     parser.add_argument("--out", type=Path, default=OUT, help="the PNG to write")
     args = parser.parse_args()
-    pair_model, frame_model = load_shipped()
+    pairs, frames = open_shipped()
     with TemporaryDirectory() as folder:
-        solids = write_flights(Path(folder, "s"), "stillbox", pair_model.size, seed=args.seed)
-        colons = write_flights(Path(folder, "c"), "colon", frame_model.size, seed=args.seed)
-        results = (score_pairs(pair_model, solids), score_frames(frame_model, colons))
+        solids = write_flights(Path(folder, "s"), "stillbox", pairs.manifest.size, seed=args.seed)
+        colons = write_flights(Path(folder, "c"), "colon", frames.manifest.size, seed=args.seed)
+        results = (score_pairs(pairs, solids), score_frames(frames, colons))
     draw(args.out, [*results[0].shown[:ROWS], *results[1].shown[:ROWS]])
     print(args.out)
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # The pair network on real pairs, without any scaling, beside the classical answer and the best constant.
-# Usage: scripts/evaluate_real_pairs.sh MODEL OUT [--device cpu ...]   (MODEL: run, checkpoint or shipped name)
+# Usage: scripts/evaluate_real_pairs.sh MODEL OUT [--backend openvino ...]   (MODEL: .onnx, run, checkpoint or shipped name)
 # Data: DEPTHKIT_TEST_DATA, else ../shared/data beside the checkout; scripts/prepare_real_pairs.py says what is made of it.
 set -euo pipefail
 model=${1:?run folder, checkpoint or name of a shipped model}

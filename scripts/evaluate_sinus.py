@@ -19,9 +19,9 @@ import cv2
 import matplotlib
 import numpy as np
 
+from depthkit.cli.engines import EngineOptions, default_threads, open_depth
 from depthkit.data.image_io import read_mask, read_rgb
 from depthkit.evaluation.rank import rank_correlation
-from depthkit.training.predict import load_single_view
 from depthkit.trajectory import inverse, load_kitti
 
 DATA = Path(__file__).resolve().parents[2] / "shared/data/jhu_sinus_endoscopy"
@@ -120,14 +120,15 @@ def draw(path: Path, rgb: np.ndarray, depth: np.ndarray, valid: np.ndarray) -> N
 
 def main(model: Path, out: Path, root: Path) -> None:
     """Score all frames, draw three."""
-    predictor, recording = load_single_view(model), open_recording(root)
+    engine = open_depth(model, EngineOptions(threads=default_threads()))
+    recording = open_recording(root)
     out.mkdir(parents=True, exist_ok=True)
     count = len(recording.frames)
     found: dict[str, list[float]] = {}
     points = []
     for i in range(count):
         rgb = recording.read(i)
-        depth = predictor.depth(rgb)
+        depth = engine.depth(rgb, K=recording.K).depth
         if i in (0, count // 2, count - 1):
             draw(out / f"sinus_{recording.frames[i].stem}.png", rgb, depth, recording.valid)
         pixels, truth = recording.project(i)

@@ -2,51 +2,36 @@
 """`depthkit demo`: shipped networks on fresh flights; stand-ins that learnt nothing, in small."""
 
 import json
+import subprocess
 import sys
 import time
 
 import numpy as np
 import pytest
-import torch
+from runtime.onnx_makers import write_mono, write_pair
 
 from depthkit.cli import demo_scores, main
 from depthkit.cli.demo_output import ABOUT, MARKER
 from depthkit.cli.demo_scores import FRAME_WEIGHTS, PAIR_WEIGHTS, Flights
-from depthkit.cli.demo_train import find_recipe
-from depthkit.config import TrainConfig
 from depthkit.data.folder import read_settings
 from depthkit.data.sequence import open_dataset
-from depthkit.models.checkpoint import save_checkpoint
-from depthkit.strict_yaml import load_config, to_mapping
+from depthkit.runtime import manifest
 from depthkit.synth import render_gl
-from depthkit.tasks import build_task
-from depthkit.training import predict
 
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    """Both networks as their recipes build them, smaller and untrained."""
+    """Files of both kinds, small, that learnt nothing."""
     folder = tmp_path_factory.mktemp("weights")
-    write_weights(folder / PAIR_WEIGHTS, "uav/depthnet.yaml", "model.width=0.0625", focal=32.0)
-    write_weights(folder / FRAME_WEIGHTS, "endoscope/shading.yaml")
+    write_pair(folder / f"{PAIR_WEIGHTS}.onnx", size=(64, 64), focal=32.0, weights=(0.1, 0.1))
+    write_mono(folder / f"{FRAME_WEIGHTS}.onnx", size=(64, 64), scale="metric")
     return folder
-
-
-def write_weights(stem, recipe, *words, focal=None):
-    """Write the weights of a recipe's network before its first step."""
-    config = load_config(TrainConfig, find_recipe(recipe), ["data.size=[64,64]", *words])
-    torch.manual_seed(0)
-    task = build_task(config.without_encoder_weights(), config.data.shifts)
-    tensors = {f"task.{name}": value for name, value in task.state_dict().items()}
-    shifts = list(config.data.shifts)
-    state = {"config": to_mapping(config), "shifts": shifts, "scale": "metric", "focal": focal}
-    save_checkpoint(stem.with_suffix(".safetensors"), tensors, state)
 
 
 @pytest.fixture
 def small(monkeypatch, weights):
     """Stand-ins in place of the shipped weights, one short flight of each world."""
-    monkeypatch.setattr(predict, "SHIPPED", weights)
+    monkeypatch.setattr(manifest, "SHIPPED", weights)
     flights = {"stillbox": Flights(1, 11), "colon": Flights(1, 2)}
     monkeypatch.setattr(demo_scores, "FLIGHTS", flights)
 
@@ -66,6 +51,22 @@ def test_demo_shows_both_networks(tmp_path, small, capsys):
     page = (out / "report.html").read_text()
     assert page.count("data:image/png;base64,") == 2 and "src='http" not in page
     assert "Nothing is scaled" in page
+
+
+def test_demo_needs_no_torch(tmp_path, weights):
+    """Shipped files run without torch: it may be missing altogether."""
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        "from pathlib import Path\n"
+        "from depthkit.cli import demo_scores, main\n"
+        "from depthkit.runtime import manifest\n"
+        f"manifest.SHIPPED = Path({str(weights)!r})\n"
+        "demo_scores.FLIGHTS = {n: demo_scores.Flights(1, 11) for n in ('stillbox', 'colon')}\n"
+        f"sys.exit(main(['demo', '--out', {str(tmp_path / 'demo')!r}]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "torch" not in done.stderr
 
 
 def test_demo_prints_one_json_object(tmp_path, small, capsys):
@@ -128,10 +129,10 @@ def test_demo_refuses_a_negative_seed(capsys):
 
 def test_demo_names_missing_weights(tmp_path, monkeypatch, capsys):
     """Weights that are not installed are one line with a remedy, and no folder."""
-    monkeypatch.setattr(predict, "SHIPPED", tmp_path)
+    monkeypatch.setattr(manifest, "SHIPPED", tmp_path)
     assert main(["demo", "--out", str(tmp_path / "d")]) == 1
     error = capsys.readouterr().err
-    assert f"{PAIR_WEIGHTS}.safetensors: no such weights; install depthkit again" in error
+    assert f"{PAIR_WEIGHTS}.onnx: no such weights; install depthkit again" in error
     assert error.count("\n") == 1 and not (tmp_path / "d").exists()
 
 
@@ -150,8 +151,8 @@ def test_demo_names_the_extra_that_renders(tmp_path, small, monkeypatch, capsys)
 def test_shipped_networks_beat_what_sees_nothing(tmp_path, capsys):
     """Both shipped networks beat the best constant, the pair network classical flow, in time."""
     for name in (PAIR_WEIGHTS, FRAME_WEIGHTS):
-        if not (predict.SHIPPED / f"{name}.safetensors").is_file():
-            pytest.skip(f"{name}.safetensors is not in {predict.SHIPPED}; it is yet to be trained")
+        if not (manifest.SHIPPED / f"{name}.onnx").is_file():
+            pytest.skip(f"{name}.onnx is not in {manifest.SHIPPED}; it is yet to be trained")
     begin = time.process_time()
     assert main(["demo", "--out", str(tmp_path / "d"), "--json"]) == 0
     assert time.process_time() - begin < 60  # seconds of one core

@@ -63,17 +63,17 @@ def run_shipped(args: argparse.Namespace) -> None:
     begin = time.perf_counter()
     check_replaceable(args.out, MARKER, force=args.force)
     from depthkit.cli.demo_report import write_demo_report
-    from depthkit.cli.demo_scores import load_shipped, score_frames, score_pairs, write_flights
+    from depthkit.cli.demo_scores import open_shipped, score_frames, score_pairs, write_flights
 
-    pair_model, frame_model = load_shipped()
+    pairs, frames = open_shipped()
     say_backend("auto")
     start_folder(args.out)
     seed = args.seed or 0
     say("1/3 rendering flights that no network was trained on")
-    solids = write_flights(args.out / "stillbox", "stillbox", pair_model.size, seed=seed)
-    colons = write_flights(args.out / "colon", "colon", frame_model.size, seed=seed)
+    solids = write_flights(args.out / "stillbox", "stillbox", pairs.manifest.size, seed=seed)
+    colons = write_flights(args.out / "colon", "colon", frames.manifest.size, seed=seed)
     say("2/3 predicting and scoring")
-    results = [score_pairs(pair_model, solids), score_frames(frame_model, colons)]
+    results = [score_pairs(pairs, solids), score_frames(frames, colons)]
     say("3/3 drawing")
     report = write_demo_report(args.out, results)
     seconds = round(time.perf_counter() - begin, 1)

@@ -7,23 +7,23 @@ on the scored frames themselves, and for pairs what classical flow makes of the 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from depthkit.cli.evaluate_pairs import Row, Setting, predict, read_truth, score_row
+from depthkit.cli.engines import EngineOptions, default_threads, open_depth
+from depthkit.cli.evaluate_model import depth_of_frame
+from depthkit.cli.evaluate_pairs import EnginePairs, Row, Setting, predict, read_truth, score_row
 from depthkit.data.sequence import Sequence, open_sequence
 from depthkit.errors import CheckpointError, DataError
 from depthkit.evaluation.depth import DepthProtocol, score_depth
 from depthkit.evaluation.pairs import score_best_constants
+from depthkit.runtime import manifest
+from depthkit.runtime.depth_engine import DepthEngine
 from depthkit.synth.colon import DEPTH_RANGE as COLON_RANGE
 from depthkit.synth.generate import SynthPlan, generate
-from depthkit.training import predict as shipped
-from depthkit.training.predict import Predictor, load_predictor, load_single_view
-from depthkit.training.predict_pair import PairPredictor
 
 PAIR_WEIGHTS, FRAME_WEIGHTS = "depthnet-stillbox", "shading-colon"
 FIRST_SEED = 900  # of the flights of seed 0; training takes far smaller ones
@@ -97,25 +97,26 @@ class Result:
         return {"weights": self.weights, "frames": self.frames} | figures
 
 
-def load_shipped() -> tuple[PairPredictor, Predictor]:
-    """Load the network of pairs and that of single frames.
+def open_shipped() -> tuple[DepthEngine, DepthEngine]:
+    """Open the network of pairs and that of single frames.
 
     Raises:
         CheckpointError: weights are not where they were installed.
     """
-    pair_model = _load(PAIR_WEIGHTS, load_predictor)
-    if not isinstance(pair_model, PairPredictor):
-        raise CheckpointError(f"{PAIR_WEIGHTS}: weights of another task; install depthkit again")
-    return pair_model, _load(FRAME_WEIGHTS, load_single_view)
+    pairs, frames = _open(PAIR_WEIGHTS), _open(FRAME_WEIGHTS)
+    for name, engine, kind in ((PAIR_WEIGHTS, pairs, "pair"), (FRAME_WEIGHTS, frames, "mono")):
+        if engine.kind != kind:
+            raise CheckpointError(f"{name}: a network of another kind; install depthkit again")
+    return pairs, frames
 
 
-def _load(name: str, load: Callable[[Path], Any]) -> Any:
-    path = shipped.SHIPPED / f"{name}.safetensors"
-    if not path.is_file():
+def _open(name: str) -> DepthEngine:
+    path = manifest.SHIPPED / f"{name}.onnx"
+    if not path.is_file() and not path.with_suffix(".safetensors").is_file():
         raise CheckpointError(
             f"{path}: no such weights; install depthkit again, or see 'depthkit demo --train'"
         )
-    return load(path)
+    return open_depth(Path(name), EngineOptions(threads=default_threads()))
 
 
 def write_flights(root: Path, world: str, size: tuple[int, int], *, seed: int) -> list[Sequence]:
@@ -141,12 +142,13 @@ def write_flights(root: Path, world: str, size: tuple[int, int], *, seed: int) -
     return [open_sequence(root / name) for name in generate(plan, lambda _: None)]
 
 
-def score_pairs(model: PairPredictor, flights: list[Sequence]) -> Result:
+def score_pairs(engine: DepthEngine, flights: list[Sequence]) -> Result:
     """Score the network of pairs at its nominal baseline.
 
     Raises:
         DataError: no two frames lie that far apart.
     """
+    model = EnginePairs(engine)
     baseline, far = model.nominal_baseline, model.max_depth
     row = score_row(model, flights, Setting(baseline=baseline), DepthProtocol(max_depth=far))
     network, classical, constant = (row.scores[k] for k in ("model", "classical", "constant"))
@@ -165,12 +167,12 @@ def score_pairs(model: PairPredictor, flights: list[Sequence]) -> Result:
     return Result("stillbox", PAIR_WEIGHTS, title, len(row.cases), tuple(figures), tuple(shown))
 
 
-def score_frames(model: Predictor, flights: list[Sequence]) -> Result:
+def score_frames(engine: DepthEngine, flights: list[Sequence]) -> Result:
     """Score the network of single frames."""
     protocol = DepthProtocol(max_depth=COLON_RANGE)
     frames = [(flight, i) for flight in flights for i in range(len(flight))]
     truths = [(read_truth(flight, i), 1.0) for flight, i in frames]
-    depths = (model.depth(flight.read_frame(i)) for flight, i in frames)
+    depths = (depth_of_frame(engine, flight, i) for flight, i in frames)
     report = score_depth(zip(depths, (gt for gt, _ in truths), strict=True), **vars(protocol))
     constant = score_best_constants(truths, far=COLON_RANGE, protocol=protocol)
     if constant is None:
@@ -180,19 +182,20 @@ def score_frames(model: Predictor, flights: list[Sequence]) -> Result:
         Figure("rmse_cm", "RMSE, cm", 100 * report.rmse, 100 * constant.rmse),
     )
     title = f"{FRAME_WEIGHTS}: {report.frames} single frames of the highest level"
-    shown = [_show_frame(model, flight) for flight in flights[:SHOWN]]
+    shown = [_show_frame(engine, flight) for flight in flights[:SHOWN]]
     return Result("colon", FRAME_WEIGHTS, title, report.frames, figures, tuple(shown))
 
 
-def _show_frame(model: Predictor, flight: Sequence) -> Shown:
+def _show_frame(engine: DepthEngine, flight: Sequence) -> Shown:
     """Take the last frame of a flight."""
     i = len(flight) - 1
     image = flight.read_frame(i)
     name, title = f"{flight.name}_{i:06d}", f"{flight.name}, frame {i}"
-    return Shown(name, title, image, model.depth(image), read_truth(flight, i))
+    depth = depth_of_frame(engine, flight, i)
+    return Shown(name, title, image, depth, read_truth(flight, i))
 
 
-def _show_pair(model: PairPredictor, row: Row, flight: Sequence) -> Shown:
+def _show_pair(model: EnginePairs, row: Row, flight: Sequence) -> Shown:
     """Take the last pair of a flight."""
     case = [case for case in row.cases if case.sequence is flight][-1]
     pair, (target, source) = case.pair, case.read_frames()

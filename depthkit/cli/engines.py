@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from depthkit.errors import CheckpointError
 if TYPE_CHECKING:
     from depthkit.runtime.depth_engine import DepthEngine
     from depthkit.runtime.odometry_engine import OdometryEngine
+    from depthkit.training.predict import LoadedTask
 
 BACKENDS = ("auto", "onnxruntime", "openvino", "cuda", "tensorrt")
 PRECISIONS = ("default", "fp32", "bf16", "fp16")
@@ -124,15 +125,12 @@ def open_odometry(
 
 
 @contextmanager
-def as_onnx(
-    model: Path, *, part: Part = "depth", say: Callable[[str], None] | None = None
-) -> Iterator[Path]:
+def as_onnx(model: Path, *, part: Part = "depth") -> Iterator[Path]:
     """Pass on the exported file of a model, for as long as the context lasts.
 
     Args:
         model: see MODEL_HELP.
         part: which network of a run that has two.
-        say: takes the note about an export; stderr without it.
 
     Raises:
         CheckpointError: there is no such model, or its checkpoint does not load.
@@ -143,15 +141,22 @@ def as_onnx(
 
         yield find_model(model)
         return
-    with TemporaryDirectory(prefix="depthkit_") as folder:
-        (say or _note)(
-            f"{model}: exported to a temporary ONNX file; 'depthkit export' writes one to keep"
-        )
-        from depthkit.export.model import Options, export_model
-        from depthkit.training.predict import load_task
+    from depthkit.training.predict import load_task
 
-        file = Path(folder) / f"{model.stem}.onnx"
-        export_model(load_task(model), file, Options(part=part))
+    line = f"{model}: exported to a temporary ONNX file; 'depthkit export' writes one to keep"
+    print(f"note: {line}", file=sys.stderr, flush=True)
+    with exported(load_task(model), part) as file:
+        yield file
+
+
+@contextmanager
+def exported(loaded: LoadedTask, part: Part) -> Iterator[Path]:
+    """Export a part of a trained task to a temporary file."""
+    from depthkit.export.model import Options, export_model
+
+    with TemporaryDirectory(prefix="depthkit_") as folder:
+        file = Path(folder) / f"{loaded.file.stem}.onnx"
+        export_model(loaded, file, Options(part=part))
         yield file
 
 
@@ -184,7 +189,3 @@ def has_own_pose(model: Path) -> bool:
     from depthkit.training.predict import load_task
 
     return load_task(model).config.task in POSE_TASKS
-
-
-def _note(line: str) -> None:
-    print(f"note: {line}", file=sys.stderr, flush=True)
