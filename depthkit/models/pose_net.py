@@ -139,12 +139,12 @@ def flow_evidence(frames: Tensor, flow: Tensor | None = None) -> Tensor:
         (2), both pairs of lengths in fractions of the width, and the colours (6). (B, 11, H/4, W/4)
     """
     first, second = frames.chunk(2, 1)
-    height, width = frames.shape[-2:]
+    height, width = map(int, frames.shape[-2:])  # plain numbers: export cannot pool to symbols
     flow = dis_flow(first, second) if flow is None else flow
     here = pixel_grid(height, width, frames)[:2].unflatten(1, (height, width))
     residual = (sample(second, here + flow) - first).abs().mean(1, keepdim=True)
     middle = here.new_tensor([(width - 1) / 2, (height - 1) / 2])[:, None, None]
-    position = ((here - middle) * (4 / width)).expand(len(frames), -1, -1, -1)
+    position = ((here - middle) * (4 / width)).expand(frames.shape[0], -1, -1, -1)
     evidence = [flow * (16 / width), 4 * residual, position, (frames - 0.45) / 0.225]
     return resize(torch.cat(evidence, 1), (height // 4, width // 4))
 
