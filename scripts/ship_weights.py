@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Turn a run's last checkpoint into weights that come with depthkit: 16 bits, no optimiser.
 
+Beside the weights, which training starts from, lies the exported file that all verbs run.
+
     python scripts/ship_weights.py runs/depthnet depthnet-stillbox
 
 Statistics of batch normalisation stay in 32 bits: 16 could not hold the largest and smallest.
@@ -14,9 +16,10 @@ import torch
 
 from depthkit.config import TrainConfig
 from depthkit.errors import CheckpointError
+from depthkit.export.model import Options, export_model
 from depthkit.models.checkpoint import read_checkpoint, save_checkpoint
 from depthkit.strict_yaml import load_config
-from depthkit.training.predict import SHIPPED, find_checkpoint, load_predictor
+from depthkit.training.predict import SHIPPED, find_checkpoint, load_task
 
 MOST = 12e6  # bytes a file may have
 
@@ -25,14 +28,15 @@ def main() -> None:
     """Write the file, load it again, say how large it is."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path, help="run folder or checkpoint")
-    parser.add_argument("name", help="under which load_predictor finds it")
+    parser.add_argument("name", help="under which every verb finds it")
     parser.add_argument("--out", type=Path, default=SHIPPED, help="folder to write")
     args = parser.parse_args()
     path = args.out / f"{args.name}.safetensors"
     check_finished(args.run)
     ship(find_checkpoint(args.run), path)
-    load_predictor(path)
-    print(f"{path}: {path.stat().st_size / 1e6:.2f} MB")
+    exported = export_model(load_task(path), path.with_suffix(".onnx"), Options(half_weights=True))
+    for file in (path, exported.path):
+        print(f"{file}: {file.stat().st_size / 1e6:.2f} MB")
 
 
 def check_finished(run: Path) -> None:

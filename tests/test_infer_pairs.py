@@ -176,7 +176,8 @@ REFUSED = {
     "openvino": (["--backend", "openvino"], "pip install 'depthkit[openvino]'"),
     "pose": ([], "a pose network is for OdometryEngine"),
     "no_such": ([], "no such model; give an exported .onnx"),
-    "depth_as_pose": (["--trajectory", "tum"], "a depth network is for DepthEngine"),
+    "depth_alone": (["--trajectory", "tum"], "has no pose network beside; give --pose MODEL"),
+    "depth_as_pose": (["--pose", "MODEL"], "a depth network is for DepthEngine"),
 }
 
 
@@ -191,6 +192,7 @@ def test_bad_input_is_one_line(
 ) -> None:
     """What cannot work is one line with a remedy, and no folder."""
     words, message = REFUSED[case]
+    words = [str(model) if word == "MODEL" else word for word in words]
     models = {"no_such": tmp_path / "no_such", "pose": tmp_path / "pose.onnx"}
     source = room / "frames" if case == "images" else room
     if case == "tampered":

@@ -2,6 +2,7 @@
 """The weights that come with depthkit: small, documented, loadable by name, and worth having."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,19 +11,22 @@ from safetensors import safe_open
 from depthkit.cli import main
 from depthkit.errors import EngineError
 from depthkit.rigid import inverse
+from depthkit.runtime.depth_engine import DepthEngine
+from depthkit.runtime.known_motion import depth_of_pair
+from depthkit.runtime.manifest import SHIPPED, read_manifest
 from depthkit.synth.boxes import write_box_sequence
 from depthkit.synth.colon import ColonOptions, make_colon_scene
 from depthkit.synth.render import open_renderer
 from depthkit.synth.stillbox import StillboxOptions, make_stillbox_scene
-from depthkit.training.predict import SHIPPED, load_predictor
 
 NAMES = ("depthnet-stillbox", "shading-colon")
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_file_is_small_and_has_a_card(name):
-    """Under 12 MB, with a card that names data, recipe, commit and figures."""
-    assert (SHIPPED / f"{name}.safetensors").stat().st_size < 12e6
+    """Under 12 MB each, with a card that names data, recipe, commit and figures."""
+    for suffix in (".safetensors", ".onnx"):
+        assert (SHIPPED / f"{name}{suffix}").stat().st_size < 12e6
     card = (SHIPPED / f"{name}.md").read_text(encoding="utf-8")
     for word in ("## Data", "## Recipe", "## Figures", "## Limits", "commit"):
         assert word in card, word
@@ -39,16 +43,26 @@ def test_state_names_no_place_of_a_machine(name):
     assert "/work" not in text and "/home" not in text and "/tmp" not in text
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_exported_file_is_that_of_the_weights(name):
+    """What runs and what training starts from are one network: same commit, same configuration."""
+    with safe_open(SHIPPED / f"{name}.safetensors", framework="pt") as file:
+        state = json.loads(file.metadata()["depthkit"])
+    manifest = read_manifest(Path(name))
+    assert (manifest.commit, manifest.scale) == (state["commit"], state["scale"])
+    assert dict(manifest.config) == state["config"]
+
+
 def test_shading_network_beats_a_constant():
     """On two colons it has never seen, most pixels are within 25 %, metres without scaling."""
-    predictor, renderer = load_predictor("shading-colon"), open_renderer()
+    engine, renderer = DepthEngine.open("shading-colon"), open_renderer()
     within, constant = [], []
     for seed in range(950_000_000, 950_000_006):
         scene = make_colon_scene(ColonOptions(level=5), seed, frames=1, size=(128, 128))
         renderer.load(scene)
         render = renderer.render(0)
         known = (render.depth > 0) & (render.depth < 0.25)
-        truth, depth = render.depth[known], predictor.depth(render.rgb)[known]
+        truth, depth = render.depth[known], engine.depth(render.rgb).depth[known]
         within.append(_within(depth, truth))
         constant.append(_within(np.median(truth), truth))
     assert np.mean(within) > 0.75 > np.mean(constant) + 0.2
@@ -56,20 +70,21 @@ def test_shading_network_beats_a_constant():
 
 def test_pair_network_beats_a_constant_and_refuses_to_stand_still():
     """On boxes it has never seen, 0.3 m apart: the error is well below the best constant's."""
-    predictor, renderer = load_predictor("depthnet-stillbox"), open_renderer()
+    engine, renderer = DepthEngine.open("depthnet-stillbox"), open_renderer()
     errors, constant = [], []
     for seed in (950_000_001, 950_000_002, 950_000_003):
         scene = make_stillbox_scene(StillboxOptions(), seed, frames=6, size=(128, 128))
         renderer.load(scene)
         first, last = renderer.render(0), renderer.render(5)
         T = inverse(scene.T_world_cam[5]) @ scene.T_world_cam[0]
-        assert np.linalg.norm(T[:3, 3]) == pytest.approx(predictor.nominal_baseline)
-        depth = predictor.depth(first.rgb, last.rgb, T_current_previous=T, K=scene.camera.K)
+        assert np.linalg.norm(T[:3, 3]) == pytest.approx(engine.manifest.nominal_baseline)
+        pair, K = (first.rgb, last.rgb), scene.camera.K
+        depth = depth_of_pair(engine, *pair, T_current_previous=T, K=K).depth
         errors.append(np.abs(depth - last.depth).mean())
         constant.append(np.abs(np.median(last.depth) - last.depth).mean())
     assert np.mean(errors) < 0.75 * np.mean(constant)
     with pytest.raises(EngineError, match="no motion"):
-        predictor.depth(first.rgb, last.rgb, T_current_previous=np.eye(4), K=scene.camera.K)
+        depth_of_pair(engine, *pair, T_current_previous=np.eye(4), K=K)
 
 
 def _within(depth: np.ndarray, truth: np.ndarray) -> float:
@@ -89,4 +104,5 @@ def test_a_depth_network_is_not_asked_for_a_trajectory(tmp_path, capsys):
     write_box_sequence(tmp_path / "room", 2, (48, 64), seed=0)
     words = ["infer", "shading-colon", str(tmp_path / "room"), "--out", str(tmp_path / "out")]
     assert main([*words, "--trajectory", "tum"]) == 1
-    assert "learnt depth alone" in capsys.readouterr().err and not (tmp_path / "out").exists()
+    assert "has no pose network beside; give --pose MODEL" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

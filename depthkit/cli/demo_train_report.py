@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from depthkit.cli.demo_train_scores import FIGURE_ROWS, TrainingResult
+from depthkit.cli.demo_train_scores import FIGURE_ROWS, Networks, TrainingResult
+from depthkit.cli.evaluate_model import depth_of_frame
 from depthkit.config import TrainConfig
 from depthkit.evaluation.plots import plot_depth, plot_trajectory
 from depthkit.evaluation.report import Cell, Picture, Section, write_report
-from depthkit.training.predict import Predictor
 
 SHOWN = (0.0, 0.5, 1.0)  # share of the first test flight at which pictures are taken
 
@@ -87,11 +87,11 @@ def _figure_rows(result: TrainingResult) -> list[list[Cell]]:
 
 def _draw(folder: Path, result: TrainingResult, which: str, share: float) -> Picture:
     """Draw image, prediction (scaled by the median), truth and error of a test frame."""
-    predictor: Predictor = getattr(result, which)
+    nets: Networks = getattr(result, which)
     flight = result.test[0]
     i = round(share * (len(flight) - 1))
     rgb, truth = flight.read_frame(i), flight.read_depth(i)
-    depth = predictor.depth(rgb)
+    depth = depth_of_frame(nets.depth, flight, i)
     depth = depth * np.median(truth[truth > 0]) / np.median(depth[truth > 0])
     path = folder / f"depth_{which}_{i:06d}.png"
     plot_depth(path, depth, truth, image=rgb, title=f"{flight.name}, frame {i}, {which}")

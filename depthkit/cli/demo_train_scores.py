@@ -3,21 +3,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from depthkit.cli.engines import EngineOptions, exported
+from depthkit.cli.evaluate_model import depth_of_frame
 from depthkit.config import TrainConfig
 from depthkit.data.sequence import Dataset, Sequence, open_dataset
 from depthkit.errors import DataError
 from depthkit.evaluation.baselines import constant_depth, constant_motion, mean_motion
 from depthkit.evaluation.depth import DepthProtocol, DepthReport, score_depth
 from depthkit.evaluation.odometry import OdometryScore, score_odometry
-from depthkit.rigid import inverse
-from depthkit.training.predict import Predictor, load_single_view
+from depthkit.runtime.depth_engine import DepthEngine
+from depthkit.runtime.odometry_engine import OdometryEngine
 from depthkit.trajectory import Trajectory
+
+if TYPE_CHECKING:
+    from depthkit.training.predict import LoadedTask
 
 
 @dataclass(frozen=True)
@@ -61,6 +67,14 @@ FIGURE_ROWS = (
 
 
 @dataclass(frozen=True)
+class Networks:
+    """Both networks of a run at work."""
+
+    depth: DepthEngine
+    motion: OdometryEngine
+
+
+@dataclass(frozen=True)
 class TrainingResult:
     """The figures, and what pictures are drawn from."""
 
@@ -69,8 +83,8 @@ class TrainingResult:
     """Of the trained network."""
     motion: OdometryScore
     """Of the trained network on the first test flight."""
-    untrained: Predictor
-    trained: Predictor
+    untrained: Networks
+    trained: Networks
     test: tuple[Sequence, ...]
 
 
@@ -81,17 +95,19 @@ def score_training(out: Path, config: TrainConfig) -> TrainingResult:
         out: the demo's folder, with world/ and run/.
         config: what was trained.
     """
+    from depthkit.training.predict import load_task
+
     dataset = open_dataset(config.data.root)
     test = tuple(dataset.open(name) for name in dataset.test)
-    trained = load_single_view(out / "run")
-    untrained = untrained_predictor(config, trained.shifts)
-    before, after = _score_depth(untrained.depth, test), _score_depth(trained.depth, test)
+    trained = open_networks(lambda: load_task(out / "run"), config)
+    untrained = open_networks(lambda: untrained_task(load_task(out / "run")), config)
+    before, after = (_score_depth(_predictions(nets.depth, test)) for nets in (untrained, trained))
     truths = [flight.read_depth(i) for flight in test for i in range(len(flight))]
     constant = constant_depth(truths, DepthProtocol())
-    blind = _score_depth(lambda rgb: np.full(rgb.shape[:2], constant), test, align="none")
+    blind = _score_depth(((np.full(gt.shape, constant), gt) for gt in truths), align="none")
     motions = [
-        [_score_motion(_chain(predictor, flight), flight) for flight in test]
-        for predictor in (untrained, trained)
+        [_score_motion(_chain(nets.motion, flight), flight) for flight in test]
+        for nets in (untrained, trained)
     ]
     repeated = mean_motion([_reference(flight) for flight in _training(dataset)])
     motions += [[_score_motion(constant_motion(f.times, repeated), f) for f in test]]
@@ -105,36 +121,46 @@ def score_training(out: Path, config: TrainConfig) -> TrainingResult:
     return TrainingResult(figures, after, motions[1][0], untrained, trained, test)
 
 
-def untrained_predictor(config: TrainConfig, shifts: tuple[int, ...]) -> Predictor:
+def open_networks(load: Callable[[], LoadedTask], config: TrainConfig) -> Networks:
+    """Export both networks of a task and open them; each export gets a task of its own."""
+    options = vars(EngineOptions(threads=config.run.threads or 1))
+    with exported(load(), "depth") as file:
+        depth = DepthEngine.open(file, **options)
+    with exported(load(), "pose") as file:
+        return Networks(depth, OdometryEngine.open(file, **options))
+
+
+def untrained_task(trained: LoadedTask) -> LoadedTask:
     """Return the networks as they were before the first step."""
     import torch
 
     from depthkit.tasks import build_task
 
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.run.seed)
-        task = build_task(config.without_encoder_weights(), shifts)
-    return Predictor(task, size=config.data.size, shifts=shifts, scale="relative")
+        torch.manual_seed(trained.config.run.seed)
+        return replace(trained, task=build_task(trained.config, trained.shifts).eval())
+
+
+def _predictions(
+    engine: DepthEngine, test: tuple[Sequence, ...]
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Pass on prediction and truth of every frame. (H, W) each"""
+    for flight in test:
+        for i in range(len(flight)):
+            yield depth_of_frame(engine, flight, i), flight.read_depth(i)
 
 
 def _score_depth(
-    predict: Callable[[np.ndarray], np.ndarray], test: tuple[Sequence, ...], align: str = "median"
+    pairs: Iterable[tuple[np.ndarray, np.ndarray]], align: str = "median"
 ) -> DepthReport:
-    pairs = (
-        (predict(flight.read_frame(i)), flight.read_depth(i))
-        for flight in test
-        for i in range(len(flight))
-    )
     return score_depth(pairs, align=align)
 
 
-def _chain(predictor: Predictor, flight: Sequence) -> Trajectory:
+def _chain(engine: OdometryEngine, flight: Sequence) -> Trajectory:
     """Chain the predicted motions of neighbouring frames."""
-    poses, last = [np.eye(4)], flight.read_frame(0)
-    for i in range(1, len(flight)):
-        frame = flight.read_frame(i)
-        poses.append(poses[-1] @ inverse(predictor.relative_pose(last, frame)))
-        last = frame
+    engine.reset()
+    frames = ((flight.read_frame(i), float(flight.times[i])) for i in range(len(flight)))
+    poses = [engine.process(rgb, stamp=time).T_world_cam for rgb, time in frames]
     return Trajectory(flight.times, np.stack(poses))
 
 

@@ -14,13 +14,19 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from rich.console import Console
 
-from depthkit.cli.engines import engine_options, has_own_pose, open_depth, open_odometry
+from depthkit.cli.engines import (
+    engine_options,
+    has_own_pose,
+    needs_export,
+    open_depth,
+    open_odometry,
+)
 from depthkit.cli.infer import Summary
 from depthkit.cli.infer_motion import KnownMotion, MotionChain, usual_gap
 from depthkit.cli.infer_output import Outputs, check_scale
 from depthkit.data.frame_conversion import MAX_UNREADABLE
 from depthkit.data.stream import FrameStream, StreamFrame
-from depthkit.errors import DataError
+from depthkit.errors import DataError, EngineError
 from depthkit.runtime.config import BaselineConfig
 from depthkit.runtime.depth_engine import DepthEngine
 from depthkit.runtime.depth_stream import DepthStream
@@ -93,12 +99,15 @@ def open_job(stream: FrameStream, args: argparse.Namespace) -> Iterator[Job]:
 
     Raises:
         DataError: a pair network without K, or options of pairs for single frames.
+        EngineError: a trajectory is asked for, and there is no pose network.
     """
     options = engine_options(args)
     with ExitStack() as stack:
         engine = stack.enter_context(open_depth(args.model, options))
         config = pair_config(args, engine, stream)
         odometry = None
+        if args.trajectory and not args.pose and not needs_export(args.model):
+            raise EngineError(f"{args.model}: has no pose network beside; give --pose MODEL")
         if args.pose or args.trajectory or (args.rerun and has_own_pose(args.model)):
             gap = usual_gap(stream.times)
             odometry = stack.enter_context(

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Frames on their way to a network and maps on their way back, by the one pixel convention.
 
-The numpy twin of what training does in torch: `training/predict_pair.py` (size, focal length) and
-`geometry/rotation.py` (rotation taken out by the homography K R K^-1).
+The numpy twin of what training does in torch: frames resized by area or bilinearly, and in
+`geometry/rotation.py` the rotation taken out by the homography K R K^-1.
 """
 
 from collections.abc import Sequence

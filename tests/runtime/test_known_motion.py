@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from onnx_makers import write_pair
 from torch import nn
+from torch_predictors import PairPredictor
 
 from depthkit.camera import resize_matrix
 from depthkit.config import SupervisedConfig
@@ -13,7 +14,6 @@ from depthkit.rigid import exp_se3
 from depthkit.runtime.depth_engine import DepthEngine
 from depthkit.runtime.known_motion import depth_of_pair
 from depthkit.tasks.supervised_pair import SupervisedPair
-from depthkit.training.predict_pair import PairPredictor
 
 K = np.array([[50.0, 0, 31.5], [0, 50, 23.5], [0, 0, 1]])  # of the pair network's 48 x 64
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from onnx_makers import write_mono, write_pose
 from small_run import small_config
+from torch_predictors import Predictor
 
 from depthkit.errors import EngineError
 from depthkit.export.graphs import FlowPoseGraph
@@ -19,7 +20,6 @@ from depthkit.runtime.backend import Backend
 from depthkit.runtime.manifest import Check, Manifest
 from depthkit.runtime.odometry_engine import OdometryEngine, grey, motion_from_vector
 from depthkit.tasks import build_task
-from depthkit.training.predict import Predictor
 
 SIZE = (32, 48)
 MOTION = (0, 0, 0.1, 0.2, 0, 0)  # of the network at brightness 100: T_later_earlier

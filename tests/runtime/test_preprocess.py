@@ -4,6 +4,7 @@
 import numpy as np
 import pytest
 import torch
+import torch_predictors
 
 from depthkit.errors import DataError, EngineError, ShapeError
 from depthkit.geometry import rotation
@@ -24,7 +25,6 @@ from depthkit.runtime.preprocess import (
     to_size,
     turn_batch,
 )
-from depthkit.training import predict_pair
 
 K = np.array([[48.0, 0, 47.5], [0, 48, 31.5], [0, 0, 1]])  # of 64 x 96
 SIZES = [(64, 96), (480, 640), (640, 480), (63, 41), (20, 30), (33, 500)]
@@ -90,7 +90,7 @@ def test_size_changes_as_in_training(size, wanted):
     """Bit for bit what the torch predictors feed, whatever the shape of the frame."""
     rgb = frame(*size)
     small = to_size(rgb, wanted)
-    assert small.shape == (*wanted, 3) and (small == predict_pair._to_size(rgb, wanted)).all()
+    assert small.shape == (*wanted, 3) and (small == torch_predictors._to_size(rgb, wanted)).all()
 
 
 def test_frames_of_the_right_size_are_not_copied():

@@ -16,7 +16,7 @@ from depthkit.strict_yaml import load_config
 from depthkit.training import curriculum
 from depthkit.training.curriculum import stage_configs, train_stages
 from depthkit.training.loop import train
-from depthkit.training.predict import find_checkpoint, load_predictor
+from depthkit.training.predict import find_checkpoint, load_task
 
 LAST = "checkpoints/last.safetensors"
 PAIR = (
@@ -68,7 +68,7 @@ def test_a_stage_begins_with_the_weights_before(staged):
 def test_the_last_stage_is_the_run(staged):
     """Whoever is given the run folder takes the last stage's last weights."""
     assert find_checkpoint(staged) == staged / "stage_2" / LAST
-    assert load_predictor(staged).size == (96, 144)
+    assert load_task(staged).config.data.size == (96, 144)
 
 
 def test_a_stopped_curriculum_goes_on(world, staged, tmp_path, monkeypatch):

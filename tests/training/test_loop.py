@@ -20,7 +20,7 @@ from depthkit.tasks import TaskOutput
 from depthkit.training import loop
 from depthkit.training.device import build_fabric
 from depthkit.training.loop import learning_rate, train
-from depthkit.training.predict import load_predictor
+from depthkit.training.predict import load_task
 from depthkit.training.validation import validate
 
 LAST = "checkpoints/last.safetensors"
@@ -161,7 +161,7 @@ def test_a_loss_that_is_not_finite_names_its_batch(world, tmp_path, monkeypatch)
     step = int(message.split(":")[0].removeprefix("step "))
     tensors, state = read_checkpoint(run / LAST)
     assert state["step"] == step - 1 and all(t.isfinite().all() for t in tensors.values())
-    assert load_predictor(run).size == (64, 96)
+    assert load_task(run).config.data.size == (64, 96)
 
 
 def poison(monkeypatch, spoil) -> None:

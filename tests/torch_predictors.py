@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A pair network at work: frames turned alike, brought to its focal length, depth to metres.
+"""Trained networks at work through torch: what the engines must agree with. Tests alone use it.
 
-The network knows one baseline D0 and one focal length f in pixels. Depth at another baseline is
+A pair network knows one baseline D0 and one focal length f in pixels. Depth at another baseline is
 |t| / D0 times what it says; frames of another camera are resized until their focal length is f.
 """
+
+from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from depthkit.camera import resize_matrix
 from depthkit.errors import EngineError, check_shape
@@ -16,6 +19,8 @@ from depthkit.geometry.rotation import derotate
 from depthkit.models.pair_networks import ask_pair_network
 from depthkit.tasks.stabilized_pair import StabilizedPair
 from depthkit.tasks.supervised_pair import SupervisedPair
+from depthkit.tasks.view_synthesis import ViewSynthesis
+from depthkit.training.predict import load_task
 
 REACH = (0.5, 2.0)
 """Field of view that is taken, tan(half of it) as a share of the training's, least and most."""
@@ -24,6 +29,103 @@ _LEAST_DEPTH = 1e-3  # metres at D0; ELU + 1 rounds to 0
 LEAST_MOTION = 0.01  # of the nominal baseline; a hovering camera's noise is no motion
 LEAST_OVERLAP = 0.5  # of the picture, after the rotation is taken out
 _NO_TURN = 1e-7  # rad; a smaller rotation moves no pixel
+
+
+def load_predictor(path: Path | str) -> "Predictor | PairPredictor":
+    """Load a checkpoint of either kind."""
+    loaded = load_task(path)
+    size = loaded.config.data.size
+    if isinstance(loaded.task, SupervisedPair | StabilizedPair):
+        return PairPredictor(loaded.task, size=size, focal=loaded.focal or 0.0)
+    return Predictor(loaded.task, size=size, shifts=loaded.shifts, scale=loaded.scale)
+
+
+class Predictor:
+    """A trained task of single frames: depth of a frame and, if it learnt any, motion of a pair."""
+
+    def __init__(
+        self,
+        task: nn.Module,
+        *,
+        size: tuple[int, int],
+        shifts: tuple[int, ...],
+        scale: Literal["metric", "relative"],
+        device: str = "cpu",
+    ) -> None:
+        """Put a task to work.
+
+        Args:
+            task: with its weights; its `depth_net` returns inverse depth, finest scale first.
+            size: (H, W) the networks were trained at.
+            shifts: source offsets they were trained at, frames.
+            scale: whether depth and motion are metres.
+            device: where they run.
+        """
+        self.task = task.eval().to(device)
+        self.size, self.shifts, self.scale = size, shifts, scale
+        self.device = torch.device(device)
+
+    @torch.inference_mode()
+    def depth(self, rgb: np.ndarray) -> np.ndarray:
+        """Predict the depth of a frame.
+
+        Args:
+            rgb: of any size. (H, W, 3) uint8
+
+        Returns:
+            Depth along the optical axis at the frame's own size: metres or relative, see `scale`.
+            Enlarged bilinearly in inverse depth. (H, W) float32
+        """
+        depth_net = self.task.get_submodule("depth_net")
+        inverse_depth = depth_net(self._tensor(rgb))[0][0, 0].cpu().numpy()
+        height, width = rgb.shape[:2]
+        return 1 / cv2.resize(inverse_depth, (width, height), interpolation=cv2.INTER_LINEAR)
+
+    @torch.inference_mode()
+    def relative_pose(
+        self, rgb_a: np.ndarray, rgb_b: np.ndarray, K: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Predict the motion of the camera from frame a to a later frame b.
+
+        Args:
+            rgb_a, rgb_b: in time order, about as far apart as the shifts. (H, W, 3) uint8
+            K: not used by today's networks, which learn the camera they are trained on. (3, 3)
+
+        Returns:
+            T_b_a: points of frame a to frame b, in the unit of the depth. (4, 4) float64
+
+        Raises:
+            EngineError: there is no pose network, or it takes whole snippets, not pairs.
+        """
+        task = self.require_motion()
+        if not task.pairwise:
+            raise EngineError(
+                "this pose network takes whole snippets, so it has no motion for a pair; "
+                "train with model.pose_input: pair, or use snippet_motions"
+            )
+        frames = torch.cat([self._tensor(rgb_a), self._tensor(rgb_b)], 1)
+        return task.pair_motion(frames)[0].double().cpu().numpy()
+
+    def require_motion(self) -> ViewSynthesis:
+        """Return the task, if it has learnt motion.
+
+        Raises:
+            EngineError: it has learnt depth alone.
+        """
+        if not isinstance(self.task, ViewSynthesis):
+            raise EngineError(
+                "this network learnt depth alone, so it has no motion for a pair; "
+                "take one trained with task: view_synthesis"
+            )
+        return self.task
+
+    def _tensor(self, rgb: np.ndarray) -> Tensor:
+        """Bring a frame to the network's size. (H, W, 3) uint8 -> (1, 3, h, w) in [0, 1]"""
+        if rgb.shape[:2] != self.size:
+            shrinks = self.size[0] < rgb.shape[0]
+            how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+            rgb = cv2.resize(rgb, self.size[::-1], interpolation=how)
+        return to_tensor(rgb).to(self.device)
 
 
 class PairPredictor:
