@@ -141,7 +141,7 @@ def write(checkpoint: Path | str, out: Path, precision: str) -> Path:
     rng = np.random.default_rng(0)
     small = rng.integers(0, 256, (CALIBRATION, 12, 40, 3), np.uint8)
     frames = [{"frame": cv2.resize(image, MONO[::-1])[None]} for image in small]
-    calibration = frames if precision == "int8" else []
+    calibration = (lambda _: frames) if precision == "int8" else None
     export_model(load_task(checkpoint), out, Options(precision=precision), calibration=calibration)
     return out
 
