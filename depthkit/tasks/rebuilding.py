@@ -81,7 +81,8 @@ def levels_of(
     """Return each depth to be judged with its weight, the one at full size first.
 
     All maps enlarged, each half the weight of the finer; or, as published, the finest enlarged and
-    every map at its own size, weighted by its share of the width.
+    every map at its own size, weighted by its share of the width. There the finest is judged at the
+    coarser sizes too (ours): what is near has moved by many pixels, and by one of those.
     """
     if full_resolution:
         return [
@@ -89,7 +90,11 @@ def levels_of(
             for level, depth in enumerate(maps)
         ]
     own = [(depth.shape[-1] / size[1], depth) for depth in maps]
-    return [(1.0, enlarge_inverse(maps[0], size)), *own]
+    shrunk = [
+        (weight, 1 / resize(1 / maps[0].clamp(min=LEAST_DEPTH), size_of(coarse)))
+        for weight, coarse in own[1:]
+    ]
+    return [(1.0, enlarge_inverse(maps[0], size)), *own, *shrunk]
 
 
 def still_loss(maps: list[Tensor], still: Tensor, max_depth: float) -> Tensor:
