@@ -179,6 +179,9 @@ class SupervisedConfig:
     """Pairs: distance between the frames that depth is taught at, D0, metres."""
     max_depth: float = 100.0
     """Known depth is clipped here, metres (pairs: metres at the nominal baseline)."""
+    attitude_noise: float = 0.0
+    """Pairs: largest deviation of the random rotation that is left between the frames in training,
+    degrees: a robot's attitude is never exact. Each pair draws its own from 0 to this."""
     edge_weight: float = 0.0
     """Of differences of the depth's gradient (shading); 0 for none."""
     curvature_weight: float = 0.0
@@ -192,7 +195,7 @@ class SupervisedConfig:
         )
         for name in ("nominal_baseline", "max_depth"):
             _require(getattr(self, name) > 0, f"{name}: above 0, got {getattr(self, name)}")
-        for name in ("edge_weight", "curvature_weight"):
+        for name in ("edge_weight", "curvature_weight", "attitude_noise"):
             _require(getattr(self, name) >= 0, f"{name}: 0 or more, got {getattr(self, name)}")
 
 

@@ -5,14 +5,18 @@ The truth is scaled to one nominal baseline, so the network learns depth per bas
 direction of motion; at work the known baseline turns that into metres.
 """
 
+import math
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from depthkit.config import ModelConfig, SupervisedConfig
 from depthkit.data.snippet import Snippet
 from depthkit.geometry.projection import size_of
+from depthkit.geometry.rotation import derotate
+from depthkit.geometry.se3 import motion_from_vector
 from depthkit.geometry.warp import resize
 from depthkit.losses.supervised import build_loss, shrink_known
 from depthkit.models.depth_net import FINEST, DepthNet
@@ -43,9 +47,12 @@ class SupervisedPair(nn.Module):
 
     def forward(self, snippet: Snippet) -> TaskOutput:
         """Predict the target's depth at the nominal baseline, and judge each scale."""
+        source = snippet.sources[:, 0]
+        if self.training and self.supervised.attitude_noise > 0:
+            source = turn_slightly(source, snippet.K, degrees=self.supervised.attitude_noise)
         maps = ask_pair_network(
             self.depth_net,
-            snippet.sources[:, 0],
+            source,
             snippet.target,
             t_previous_current=snippet.T_source_target_gt[:, 0, :3, 3],
             K=snippet.K,
@@ -88,6 +95,24 @@ class SupervisedPair(nn.Module):
             "depth": (depth / farthest).clamp(0, 1),
             "truth": truth.depth / farthest,
         }
+
+
+def turn_slightly(image: Tensor, K: Tensor, *, degrees: float) -> Tensor:
+    """Turn each image of a batch by a random rotation, as an inexact attitude leaves one.
+
+    Args:
+        image: (B, 3, H, W)
+        K: intrinsics, pixels. (B, 3, 3)
+        degrees: each image draws a standard deviation, of all three axes, from 0 to this.
+
+    Returns:
+        The images turned, border colours outside. (B, 3, H, W)
+    """
+    with full_precision(image.device):
+        deviation = math.radians(degrees) * torch.rand(len(image), 1, device=image.device)
+        turn = deviation * torch.randn(len(image), 3, device=image.device)
+        T = motion_from_vector(F.pad(turn, (0, 3)))
+        return derotate(image.float(), R_target_source=T[:, :3, :3], K=K).image
 
 
 def nominal_truth(snippet: Snippet, supervised: SupervisedConfig) -> Truth:

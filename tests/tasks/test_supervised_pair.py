@@ -12,7 +12,7 @@ from torch import nn
 from depthkit.config import SupervisedConfig, TrainConfig
 from depthkit.strict_yaml import load_config
 from depthkit.tasks import build_task
-from depthkit.tasks.supervised_pair import SupervisedPair
+from depthkit.tasks.supervised_pair import SupervisedPair, turn_slightly
 
 WORDS = (
     "task=supervised_pair",
@@ -150,3 +150,16 @@ def test_thirty_steps_lower_the_loss(loss):
         optimizer.step()
         losses.append(output.loss.item())
     assert losses[-1] < 0.7 * losses[0]
+
+
+def test_a_slight_turn_moves_pixels_by_its_angle() -> None:
+    """0.5 deg at f = 100 px are 0.9 px: what is left has that size, and the seed decides it."""
+    ramp = torch.arange(64.0).div(63).expand(64, 3, 64, 64)
+    K = torch.tensor([[100.0, 0, 31.5], [0, 100, 31.5], [0, 0, 1]]).repeat(64, 1, 1)
+    torch.manual_seed(0)
+    turned = turn_slightly(ramp, K, degrees=0.5)
+    shift = 63 * (turned - ramp)[:, 0, 32, 32]  # of the middle: pan alone moves it along u
+    # Deviation uniform from 0 to 0.873 px: the rms of the shift is 0.873 / sqrt(3) = 0.5 px.
+    assert 0.35 < shift.square().mean().sqrt() < 0.65
+    torch.manual_seed(0)
+    assert torch.equal(turn_slightly(ramp, K, degrees=0.5), turned)
