@@ -5,7 +5,9 @@
 The anchor is Monodepth2's network (ResNet18, its decoder with ELU) in eager PyTorch, fp32, at
 192x640, its input ready as a tensor. Ours take uint8 frames, random weights unless named. All is
 called in turn, with a pause in which idle threads go to sleep, so that a busy machine slows
-everything alike: quote the ratios. Memory is the peak of a process of its own for each row.
+everything alike: quote the ratios. It is not alike on a very busy one, where each thread waits for
+the other: there quote the ratios of CPU time, with --threads 1. Memory is the peak of a process of
+its own for each row.
 
     python scripts/bench_inference.py --threads 2 [--pair depthnet-stillbox]
 """
@@ -13,7 +15,6 @@ everything alike: quote the ratios. Memory is the peak of a process of its own f
 import argparse
 import json
 import platform
-import resource
 import subprocess
 import sys
 import tempfile
@@ -228,27 +229,31 @@ class Flown:
         self.pairs.append(0 if result.decision is None else len(result.decision.shifts))
 
 
-def time_in_turn(work: dict[str, Callable[[], Any]], repeats: int) -> dict[str, list[float]]:
-    """Call everything in turn; return the milliseconds of each call after the warm-up."""
-    times: dict[str, list[float]] = {name: [] for name in work}
+def time_in_turn(work: dict[str, Callable[[], Any]], repeats: int) -> dict[str, np.ndarray]:
+    """Call everything in turn; return the milliseconds after the warm-up, clock and CPU. (N, 2)"""
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in work}
     for turn in range(WARMUP + repeats):
         for name, call in work.items():
             time.sleep(PAUSE)
-            start = time.perf_counter()
+            start, own = time.perf_counter(), time.process_time()
             call()
             if turn >= WARMUP:
-                times[name].append(1e3 * (time.perf_counter() - start))
-    return times
+                spent = time.perf_counter() - start, time.process_time() - own
+                times[name].append((1e3 * spent[0], 1e3 * spent[1]))
+    return {name: np.array(spent) for name, spent in times.items()}
 
 
-def row(ms: list[float], anchor_ms: list[float]) -> dict[str, Any]:
+def row(times: np.ndarray, anchor_times: np.ndarray) -> dict[str, Any]:
     """Return what is said of one entry."""
-    median = float(np.median(ms))
+    ms, cpu = np.median(times, axis=0)
+    ratio = np.median(anchor_times, axis=0) / (ms, cpu)
     return {
-        "ms": round(median, 2),
-        "p99_ms": round(float(np.percentile(ms, 99)), 2),
-        "per_second": round(1e3 / median, 1),
-        "times_faster_than_anchor": round(float(np.median(anchor_ms)) / median, 2),
+        "ms": round(float(ms), 2),
+        "p99_ms": round(float(np.percentile(times[:, 0], 99)), 2),
+        "per_second": round(1e3 / float(ms), 1),
+        "times_faster_than_anchor": round(float(ratio[0]), 2),
+        "cpu_ms": round(float(cpu), 2),
+        "times_less_cpu_than_anchor": round(float(ratio[1]), 2),
     }
 
 
@@ -274,7 +279,14 @@ def run_alone(args: argparse.Namespace) -> None:
         call = single_run(engine, np.random.default_rng(0))
     for _ in range(WARMUP):
         call()
-    print(round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1))
+    print(peak_resident())
+
+
+def peak_resident() -> float:
+    """Peak memory of this program, megabytes; ru_maxrss would begin with that of the parent."""
+    with open("/proc/self/status", encoding="ascii") as file:
+        line = next(line for line in file if line.startswith("VmHWM"))
+    return round(int(line.split()[1]) / 1024, 1)
 
 
 if __name__ == "__main__":
