@@ -5,6 +5,7 @@
 Beside the weights, which training starts from, lies the exported file that all verbs run.
 
     python scripts/ship_weights.py runs/depthnet depthnet-stillbox
+    python scripts/ship_weights.py depthnet-stillbox depthnet-stillbox  # its exported file anew
 
 Statistics of batch normalisation stay in 32 bits: 16 could not hold the largest and smallest.
 """
@@ -33,7 +34,9 @@ def main() -> None:
     args = parser.parse_args()
     path = args.out / f"{args.name}.safetensors"
     check_finished(args.run)
-    ship(find_checkpoint(args.run), path)
+    checkpoint = find_checkpoint(args.run)
+    if checkpoint != path:
+        ship(checkpoint, path)
     exported = export_model(load_task(path), path.with_suffix(".onnx"), Options(half_weights=True))
     for file in (path, exported.path):
         print(f"{file}: {file.stat().st_size / 1e6:.2f} MB")
