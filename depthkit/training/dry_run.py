@@ -60,7 +60,7 @@ def describe_run(config: TrainConfig, *, tries: bool = True) -> DryRun:
     check_truth(data, config)
     task = build_task(config, data.shifts)
     if config.model.init is not None:
-        load_start(task, config.model.init)
+        load_start(task, config.model.init, name=config.task)
     batches = ShuffledBatches(
         len(data.train),
         batch_size=config.optimizer.batch_size,

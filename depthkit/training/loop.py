@@ -75,7 +75,7 @@ def train(config: TrainConfig, run: Path, *, resume: bool = False) -> TrainResul
     task = build_task(config, data.shifts).to(memory_format=torch.channels_last)
     resumes = resume and last.exists()  # a run killed before its first checkpoint begins again
     if config.model.init is not None and not resumes:
-        load_start(task, config.model.init)
+        load_start(task, config.model.init, name=config.task)
     optimizer = torch.optim.AdamW(
         task.parameters(),
         lr=config.optimizer.learning_rate,

@@ -85,12 +85,23 @@ def find_checkpoint(path: Path) -> Path:
     return shipped if not path.exists() and path.parent == Path() and shipped.is_file() else path
 
 
-def load_start(task: nn.Module, init: Path) -> None:
-    """Load the weights of an earlier run of the same task and networks, strictly.
+def load_start(task: nn.Module, init: Path, *, name: str) -> None:
+    """Load the weights of an earlier run, strictly.
+
+    Of a run of another task the depth network alone is taken, so that a network taught on
+    synthetic worlds can go on without labels on one's own video [Pinard 2018].
+
+    Args:
+        task: its weights are replaced.
+        init: run, checkpoint or shipped name.
+        name: of the task, in the configuration.
 
     Raises:
         CheckpointError: missing, damaged, or weights of another network.
     """
     file = find_checkpoint(init)
-    tensors, _ = read_checkpoint(file)
-    load_weights(task, take(tensors, "task."), str(file))
+    tensors, state = read_checkpoint(file)
+    if state["config"].get("task") == name:
+        return load_weights(task, take(tensors, "task."), str(file))
+    depth_net = task.get_submodule("depth_net")
+    load_weights(depth_net, take(tensors, "task.depth_net."), str(file))

@@ -8,6 +8,7 @@ from small_run import small_config
 from depthkit.errors import CheckpointError
 from depthkit.models.checkpoint import read_checkpoint, save_checkpoint
 from depthkit.synth.boxes import box_camera
+from depthkit.tasks import build_task
 from depthkit.training.loop import train
 from depthkit.training.predict import find_checkpoint, load_start, load_task
 
@@ -46,8 +47,20 @@ def test_weights_are_those_of_the_file(trained):
         assert torch.equal(value, tensors[f"task.{name}"]), name
     for weight in loaded.task.parameters():
         torch.nn.init.zeros_(weight)
-    load_start(loaded.task, trained)
+    load_start(loaded.task, trained, name=loaded.config.task)
     assert all(torch.equal(v, tensors[f"task.{n}"]) for n, v in loaded.task.state_dict().items())
+
+
+def test_another_task_gives_its_depth_network_alone(world, pair_run):
+    """What known depth has taught a pair network goes on without labels; the pose net is new."""
+    tensors, _ = read_checkpoint(find_checkpoint(pair_run))
+    words = ("model.depth=depthnet", "model.width=0.125", "model.pose=flow", "loss.auto_mask=false")
+    task = build_task(small_config(world, "task=stabilized_pair", *words), (-1, 1))
+    pose = {name: value.clone() for name, value in task.pose_net.state_dict().items()}
+    load_start(task, pair_run, name="stabilized_pair")
+    for name, value in task.depth_net.state_dict().items():
+        assert torch.equal(value, tensors[f"task.depth_net.{name}"]), name
+    assert all(torch.equal(v, pose[name]) for name, v in task.pose_net.state_dict().items())
 
 
 def test_a_pair_network_without_its_focal_length_is_refused(pair_run, tmp_path):
