@@ -2,7 +2,8 @@
 """Where the camera was at each frame, from what the robot knows: poses, displacements, attitudes.
 
 A stream that once knew its motion is never silently taken for one that does not: a frame without
-its pose is left out, lest relative depth pass for metres.
+its pose is left out, lest relative depth pass for metres, and one without its attitude, lest a turn
+pass for parallax.
 """
 
 from typing import Literal, NamedTuple
@@ -12,6 +13,10 @@ import numpy as np
 from depthkit.errors import check_shape
 
 Kind = Literal["pose", "displacement", "unknown"]
+Intrinsics = tuple[tuple[int, int], np.ndarray]
+"""(H, W) of a camera's frames, and K, pixels."""
+
+SAME_K = 1e-3  # relative; a larger change of the intrinsics is another camera
 
 NOT_A_ROTATION = 1e-3  # largest entry of R R^T - I; float32 quaternions stay below 1e-6
 
@@ -42,6 +47,7 @@ class CameraMotion:
         """Start with nothing known."""
         self.kind: Kind | None = None
         self._travelled = 0.0
+        self._turns: bool | None = None  # attitudes come; None before the first frame of a kind
 
     def scale_source(self) -> str:
         """Say in words where the scale comes from."""
@@ -76,6 +82,8 @@ class CameraMotion:
             what = "pose" if self.kind == "pose" else "displacement"
             return Place(fault=f"no {what} for this frame", breaks=self.kind == "displacement")
         breaks, self.kind = kind != self.kind, kind
+        if breaks:
+            self._turns = None
         if T_world_cam is not None:
             return _of_pose(np.asarray(T_world_cam, dtype=np.float64), breaks)
         return self._of_displacement(displacement, R_world_cam, breaks)
@@ -88,7 +96,11 @@ class CameraMotion:
                 fault = f"displacement must be 0 m or more, got {displacement}"
                 return Place(fault=fault, breaks=True)
             self._travelled += float(displacement)
+        if R_world_cam is None and self._turns:
+            return Place(fault="no attitude for this frame", breaks=breaks)
         R = None if R_world_cam is None else np.asarray(R_world_cam, dtype=np.float64)
+        breaks |= self._turns is False and R is not None  # how the frames before turned is unknown
+        self._turns = R is not None
         if R is not None and (fault := _rotation_fault(R)):
             return Place(fault=f"attitude {fault}", breaks=breaks)
         travelled = None if displacement is None else self._travelled
@@ -115,3 +127,14 @@ def _rotation_fault(R: np.ndarray) -> str:
     if np.abs(R @ R.T - np.eye(3)).max() > NOT_A_ROTATION or np.linalg.det(R) < 0:
         return "is no rotation"
     return ""
+
+
+def steady_intrinsics(before: Intrinsics | None, now: Intrinsics) -> Intrinsics:
+    """Return those of before where now differs by the noise of a calibration alone.
+
+    At the network's focal length, frames of one camera then have one size.
+    """
+    if before is None or before[0] != now[0]:
+        return now[0], np.array(now[1], dtype=np.float64)
+    same = np.allclose(before[1], now[1], rtol=SAME_K, atol=1e-6)
+    return before if same else (now[0], np.array(now[1], dtype=np.float64))

@@ -21,7 +21,7 @@ from depthkit.runtime.baseline import (
     select,
     wanted_depths,
 )
-from depthkit.runtime.camera_motion import CameraMotion
+from depthkit.runtime.camera_motion import CameraMotion, Intrinsics, steady_intrinsics
 from depthkit.runtime.confidence import View, confidence_map
 from depthkit.runtime.config import BaselineConfig
 from depthkit.runtime.depth_engine import DepthEngine, PairMaps
@@ -37,7 +37,6 @@ from depthkit.runtime.preprocess import (
 from depthkit.runtime.result import DepthResult, Scale, Timing
 
 NO_DIRECTION = "direction of motion unknown: this network is told it, so it needs poses"
-SAME_K = 1e-3  # relative; a larger change of the intrinsics is another camera
 BLACK_FRAME = "the frame is black; a covered lens or an empty buffer"
 STRIDE = 2  # of the pixels that the wanted depths are drawn from
 
@@ -67,7 +66,7 @@ class DepthStream:
         self._ring = FrameRing(self.config, nominal_baseline=self._nominal)
         self._feedback = Feedback()
         self._index = -1
-        self._camera: tuple[tuple[int, int], np.ndarray] | None = None
+        self._camera: Intrinsics | None = None
         self._last_stamp = -np.inf
 
     def process(
@@ -87,10 +86,9 @@ class DepthStream:
             stamp: seconds, rising.
             K: intrinsics at H x W, pixels; a pair network needs them. (3, 3)
             T_world_cam: pose, metres. (4, 4)
-            displacement: metres since the frame before, where there is no pose. Without both, depth
-                is relative.
-            R_world_cam: attitude, where there is no pose; without it the camera is taken as
-                stabilised. (3, 3)
+            displacement: metres since the frame before, without a pose; without both: relative.
+            R_world_cam: attitude, where there is no pose; where none ever comes the camera is taken
+                as stabilised. (3, 3)
 
         Raises:
             TypeError, ShapeError: the caller's bug.
@@ -112,12 +110,13 @@ class DepthStream:
         fault = place.fault or self._fault_of(rgb, K, stamp)
         if fault or K is None:
             return self._without_depth(K, stamp, fault)
+        camera = steady_intrinsics(self._camera, (rgb.shape[:2], K))
         try:
-            frame = self._engine.network_frame(rgb, K)
+            frame = self._engine.network_frame(rgb, camera[1])
         except (DataError, EngineError) as error:
             return self._without_depth(K, stamp, str(error))
         current = RingFrame(self._index, stamp, frame, *place[:3])
-        forgotten = self._new_start(current, (rgb.shape[:2], K))
+        forgotten = self._new_start(current, camera)
         if forgotten:
             result = self._without_depth(K, stamp, forgotten)
         else:
@@ -154,23 +153,22 @@ class DepthStream:
             return "no intrinsics: a pair network needs K of the camera"
         return BLACK_FRAME if is_black(rgb) else ""
 
-    def _new_start(self, current: RingFrame, camera: tuple[tuple[int, int], np.ndarray]) -> str:
+    def _new_start(self, current: RingFrame, camera: Intrinsics) -> str:
         """Forget the past where the frame does not continue it, and say why; else empty."""
         pause, before = current.stamp - self._last_stamp, self._camera
         newest = next(iter(self._ring), None)
-        self._camera = camera[0], np.array(camera[1], dtype=np.float64)
-        reason = ""
+        self._camera = camera
         if pause < 0:
             reason = f"time ran back by {-pause:.3f} s"
         elif newest is not None and pause > self.config.max_gap:
             reason = f"no frame for {pause:.2f} s, over {self.config.max_gap:g}"
         elif before is not None and before[0] != camera[0]:
             reason = f"frames of another size: {_words(before[0])} before, {_words(camera[0])} now"
-        elif before is not None and not np.allclose(before[1], camera[1], rtol=SAME_K, atol=1e-6):
+        elif before is not None and before is not camera:
             reason = "the intrinsics changed"
         elif newest is not None and distance(newest, current) > self.config.max_speed * pause:
             reason = f"the pose jumped by {distance(newest, current):.1f} m in {pause:.3f} s"
-        if not reason:
+        else:
             return ""
         self._forget()
         return f"{reason}; the past is forgotten"

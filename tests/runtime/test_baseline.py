@@ -260,6 +260,20 @@ def test_missing_motion_is_never_taken_for_unknown():
     assert read(motion).breaks, "all before a missing displacement has no known distance"
 
 
+def test_a_missing_attitude_is_never_taken_for_level():
+    """A turn that is not known must not pass for parallax: not this frame, nor frames before it."""
+    motion, R = CameraMotion(), np.eye(3)
+    assert not read(motion, way=0.1, R=R).fault
+    place = read(motion, way=0.1)
+    assert place.fault == "no attitude for this frame" and not place.breaks
+    assert read(motion, way=0.1, R=R).travelled == pytest.approx(0.3)
+    level = CameraMotion()
+    assert not read(level, way=0.1).fault
+    place = read(level, way=0.1, R=R)
+    assert place.breaks and not place.fault, "how the frames before were turned is not known"
+    assert not read(level, way=0.1, R=R).breaks
+
+
 def test_wrong_shapes_are_bugs():
     """A pose of another shape raises."""
     with pytest.raises(ShapeError):

@@ -220,6 +220,20 @@ def test_a_new_start_forgets_the_past(engine, given, stamp, reason):
     assert after.depth == pytest.approx(20.0)
 
 
+def test_noise_of_the_intrinsics_is_no_new_start(engine):
+    """A calibration that is estimated on the way flickers: the network's size must not with it."""
+    stream, size = DepthStream(engine, NEAREST), (96, 128)
+    edge = 50.0 * 128 / 64.5  # a focal length at which the width is rounded up or down
+    for index in range(7):
+        factor = 1 + 1e-4 * (-1) ** index
+        flickering = np.array([[edge * factor, 0, 63.5], [0, edge * factor, 47.5], [0, 0, 1]])
+        result = run(stream, index, grey(20, size), K=flickering)
+        assert index == 0 or result.reason == ""
+        assert np.array_equal(result.K, flickering)
+    slow = [run(stream, 7 + i, grey(20, size), K=flickering * (1 + 3e-4 * i)) for i in range(9)]
+    assert any("intrinsics changed" in one.reason for one in slow), "small steps add up"
+
+
 def test_hovering_and_turning_are_refused(engine):
     """On the spot there is no depth, turning or not; moving on there is again."""
     stream = DepthStream(engine, NEAREST)
