@@ -56,7 +56,7 @@ TABLE = {
     "evaluation": row("trajectory", "numpy matplotlib"),
     "training": row("tasks models data evaluation config camera geometry"),
     "runtime": row("config camera trajectory plane_sweep", "numpy cv2 onnxruntime", "openvino"),
-    "export": row("models runtime training geometry config data trajectory"),
+    "export": row("models runtime training geometry config data trajectory plane_sweep"),
     "cli": row("*"),
     "__main__": row("cli"),
     "__init__": row("", ""),

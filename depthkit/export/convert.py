@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """From a torch module to an ONNX graph with all weights inside and nothing of training left."""
 
-import io
 import warnings
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -53,9 +54,10 @@ def to_onnx(
 
 def _run_trace(graph: Graph, example: tuple[torch.Tensor, ...], **options: Any) -> onnx.ModelProto:
     free = {name: _axes(graph, name) for name in (*graph.inputs, graph.output)}
-    buffer = io.BytesIO()
-    torch.onnx.export(graph.module, example, buffer, dynamic_axes=free, dynamo=False, **options)
-    return onnx.ModelProto.FromString(buffer.getvalue())
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "model.onnx"
+        torch.onnx.export(graph.module, example, file, dynamic_axes=free, dynamo=False, **options)
+        return onnx.load(file)
 
 
 def _run_dynamo(graph: Graph, example: tuple[torch.Tensor, ...], **options: Any) -> onnx.ModelProto:

@@ -22,6 +22,7 @@ from depthkit.runtime.manifest import Kind
 from depthkit.training.predict import PAIR_TASKS, LoadedTask
 
 LEAST_DEPTH = 1e-3  # metres at D0; ELU + 1 rounds to 0
+LEAST_FINEST = 1e-2  # metres at D0, before the map is enlarged: 1 / depth stays finite
 LEAST_SIDE = {"pair": 32, "mono": 33, "pose": 33}  # pixels; the coarsest maps need this much
 
 Part = Literal["depth", "pose"]
@@ -63,10 +64,10 @@ class MonoGraph(nn.Module):
 class PairGraph(nn.Module):
     """Depth of the current frame at the nominal baseline, at its own size."""
 
-    def __init__(self, net: nn.Module, *, max_depth: float, inverse: bool = False) -> None:
-        """Wrap a network; inverse: its map is enlarged in 1 / depth, as it was judged."""
+    def __init__(self, net: nn.Module, *, max_depth: float) -> None:
+        """Wrap a network; max_depth: farthest it can say, metres at D0."""
         super().__init__()
-        self.net, self.max_depth, self.inverse = net, max_depth, inverse
+        self.net, self.max_depth = net, max_depth
 
     def forward(self, previous: Tensor, current: Tensor, *volume: Tensor) -> Tensor:
         """Return metres at D0, the previous frame turned before.
@@ -79,11 +80,10 @@ class PairGraph(nn.Module):
         depth = self.net(*frames, *(fill_up(v, STRIDE, axes=(2, 3)) for v in volume))[0]
         rows, columns = (height + FINEST - 1) // FINEST, (width + FINEST - 1) // FINEST
         depth = depth[..., :rows, :columns]  # the pixels of the image, some in part
-        if self.inverse:  # the least depth as in tasks/rebuilding.py
-            depth = 1 / depth.clamp(min=1e-2)
-        depth = resize(depth, (rows * FINEST, columns * FINEST))[..., :height, :width]
-        if self.inverse:
-            depth = 1 / depth
+        # In 1 / depth, or what is far would grow over the edges of what is near.
+        inverse_depth = 1 / depth.clamp(min=LEAST_FINEST)
+        inverse_depth = resize(inverse_depth, (rows * FINEST, columns * FINEST))
+        depth = 1 / inverse_depth[..., :height, :width]
         return depth.clamp(LEAST_DEPTH, self.max_depth)[:, 0]
 
 
@@ -153,11 +153,7 @@ def build_graph(loaded: LoadedTask, part: Part, *, dynamic: bool) -> Graph:
         return _pose_graph(loaded, dynamic=dynamic)
     net, name = loaded.task.get_submodule("depth_net"), loaded.config.model.depth
     if loaded.config.task in PAIR_TASKS:
-        module = PairGraph(
-            net,
-            max_depth=loaded.config.supervised.max_depth,
-            inverse=loaded.config.task == "stabilized_pair",
-        )
+        module = PairGraph(net, max_depth=loaded.config.supervised.max_depth)
         if not isinstance(net, SweepNet):
             return Graph(module, "pair", name, ("previous", "current"), "depth", True)
         planes = tuple(float(q) for q in plane_inverse_depths())

@@ -1,19 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fewer bits: fp16 graphs, weights stored in 16 bits, and int8 convolutions.
+"""Sixteen bits: fp16 graphs, and weights that are only stored so.
 
-Depth is what suffers from rounding: 16 bits hold 100 m to 6 cm, 8 bits not at all. So the pixels on
-their way in, every head, and all that follows the last convolution stay in 32 bits.
+Depth is what suffers from rounding: 16 bits hold 100 m to 6 cm. So the pixels on their way in,
+every head, and all that follows the last convolution stay in 32 bits.
 """
-
-import tempfile
-from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
-
-from depthkit.export.convert import tidy
 
 _CONVOLUTIONS = ("Conv", "ConvTranspose")
 _SMALL = 256  # values; a smaller tensor is not worth a node
@@ -106,67 +100,16 @@ def store_half(model: onnx.ModelProto) -> onnx.ModelProto:
     return small
 
 
-def to_int8(
-    model: onnx.ModelProto, frames: Sequence[dict[str, np.ndarray]], *, in_float: int
-) -> onnx.ModelProto:
-    """Return the graph with 8-bit convolutions (QDQ, per channel).
-
-    Args:
-        model: a graph in 32 bits.
-        frames: inputs from which the ranges of activations are taken.
-        in_float: how many of the last convolutions stay in 32 bits beside the heads and the first.
-    """
-    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
-
-    left_out = set(_heads(model)) | set(quantizable(model)[len(quantizable(model)) - in_float :])
-    left_out.add(next(node.name for node in model.graph.node if node.op_type == "Conv"))
-    with tempfile.TemporaryDirectory() as folder:
-        before, after = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
-        onnx.save(model, before)
-        quantize_static(
-            before,
-            after,
-            _Reader(frames),
-            quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=["Conv"],
-            per_channel=True,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            nodes_to_exclude=sorted(left_out),
-        )
-        small = onnx.load(after)
-    tidy(small)
-    return small
-
-
-def quantizable(model: onnx.ModelProto) -> list[str]:
-    """Return the names of the convolutions that may be in 8 bits, in order of computation."""
-    heads = _heads(model)
-    names = [node.name for node in model.graph.node if node.op_type == "Conv"]
-    return [name for name in names[1:] if name not in heads]
-
-
-class _Reader:
-    """Hands out calibration inputs as ONNX Runtime asks for them."""
-
-    def __init__(self, frames: Sequence[dict[str, np.ndarray]]) -> None:
-        self._frames = iter(frames)
-
-    def get_next(self) -> dict[str, np.ndarray] | None:
-        """Return the next input, None at the end."""
-        return next(self._frames, None)
-
-
 def _inner_nodes(model: onnx.ModelProto) -> set[str]:
     """Return the nodes on a way from one convolution to another, both included, heads not."""
-    heads = _heads(model)
+    ends = heads(model)
     after = _reached(model, forward=True)
     before = _reached(model, forward=False)
     casts = {node.name for node in model.graph.node if node.op_type == "Cast"}
-    return (after & before) - heads - casts
+    return (after & before) - ends - casts
 
 
-def _heads(model: onnx.ModelProto) -> set[str]:
+def heads(model: onnx.ModelProto) -> set[str]:
     """Return the convolutions that make one channel (a depth), and those that no other follows."""
     shapes = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
     last = {n.name for n in model.graph.node if n.op_type in _CONVOLUTIONS}

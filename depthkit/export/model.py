@@ -13,13 +13,14 @@ from depthkit.errors import EngineError
 from depthkit.export.convert import OPSET, to_onnx
 from depthkit.export.describe import describe
 from depthkit.export.graphs import Graph, Part, build_graph, fold_normalisation
-from depthkit.export.lower import quantizable, store_half, to_fp16, to_int8
+from depthkit.export.lower import store_half, to_fp16
 from depthkit.export.pictures import Views, draw_views
+from depthkit.export.quantize import quantize
 from depthkit.plane_sweep import plane_sweep
 from depthkit.runtime import backend_onnxruntime
 from depthkit.runtime.backend import Backend, check_parity, open_backend, runnable
 from depthkit.runtime.manifest import Manifest, Precision, publish_model, write_model
-from depthkit.runtime.parity import TOLERANCES, Parity, compare
+from depthkit.runtime.parity import TOLERANCES, Parity
 from depthkit.training.predict import LoadedTask
 
 Inputs = dict[str, np.ndarray]
@@ -27,7 +28,7 @@ Inputs = dict[str, np.ndarray]
 SMALL = (64, 64)
 """Of the stored input where it has many planes, pixels: it lies in every file."""
 _CALIBRATED = 0.75  # of the int8 tolerance is used up here; other runtimes round otherwise
-_IN_FLOAT = (0.0, 0.25, 0.5, 0.75)  # share of the last convolutions, until the tolerance holds
+_JUDGES = 3  # calibration inputs on which int8 is judged, beside the stored one
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def export_model(
     if options.precision == "fp16":
         model = to_fp16(model)
     elif options.precision == "int8":
-        model, in_8_bits = _quantize(model, manifest, frames)
+        model, in_8_bits = _quantize(graph, model, frames)
     elif options.half_weights:
         model = store_half(model)
     data = model.SerializeToString()
@@ -170,31 +171,24 @@ def difference(now: np.ndarray, then: np.ndarray) -> tuple[float, float]:
 
 
 def _quantize(
-    model: onnx.ModelProto, manifest: Manifest, frames: list[Inputs]
+    graph: Graph, model: onnx.ModelProto, frames: list[Inputs]
 ) -> tuple[onnx.ModelProto, tuple[int, int]]:
-    """Put as many convolutions as the tolerance allows into 8 bits, from the first on.
+    """Put convolutions into 8 bits; the stored input and some of the calibration's are judges."""
+    judges = [frames[0], *frames[1 :: max(1, len(frames) // _JUDGES)]]
+    truths = [run_torch(graph, inputs) for inputs in judges]
 
-    Raises:
-        EngineError: not even a quarter of them holds it.
-    """
-    count = len(quantizable(model))
-    for share in _IN_FLOAT:
-        small = to_int8(model, frames, in_float=round(share * count))
-        parity = _run_once(small, manifest, frames[0])
-        if parity.measured <= _CALIBRATED * parity.tolerance:
-            return small, (count - round(share * count), count)
-    raise EngineError(f"{parity}, with a quarter of the convolutions in 8 bits; take fp16 or fp32")
+    def measure(small: onnx.ModelProto) -> float:
+        compute, _, _ = backend_onnxruntime.load(
+            small.SerializeToString(),
+            own="int8",
+            device="onnxruntime",
+            threads=1,
+            precision="default",
+        )
+        pairs = zip(judges, truths, strict=True)
+        return max(difference(compute(one)[graph.output], truth)[1] for one, truth in pairs)
 
-
-def _run_once(model: onnx.ModelProto, manifest: Manifest, inputs: Inputs) -> Parity:
-    compute, name, used = backend_onnxruntime.load(
-        model.SerializeToString(),
-        own=manifest.precision,
-        device="onnxruntime",
-        threads=1,
-        precision="default",
-    )
-    return compare(manifest, compute(inputs), name, used)
+    return quantize(model, frames, measure, allowed=_CALIBRATED * TOLERANCES["int8"])
 
 
 def _prove_and_publish(
