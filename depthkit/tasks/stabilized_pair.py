@@ -24,17 +24,15 @@ from depthkit.models.sweep_net import SweepNet
 from depthkit.tasks.output import TaskOutput
 from depthkit.tasks.precision import full_precision
 from depthkit.tasks.rebuilding import (
-    LEAST_DEPTH,
     Rebuilt,
     Views,
     balance,
-    enlarge_inverse,
     levels_of,
     rebuild,
     smoothness,
     still_loss,
 )
-from depthkit.tasks.supervised_pair import nominal_truth
+from depthkit.tasks.supervised_pair import LEAST_DEPTH, enlarge_inverse, nominal_truth
 from depthkit.tasks.window import Window, normalise_baseline, turn, window_of
 
 _FIRST_DEPTH = 10.0  # metres at D0, about what the untaught network says

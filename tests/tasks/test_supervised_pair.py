@@ -118,12 +118,13 @@ def test_evaluation_gives_depth_at_the_size_of_the_frame(size):
 
 
 def test_enlarging_keeps_half_pixels():
-    """A map of 2 x 2 blocks of four pixels: the block's mean stays at the block's middle."""
+    """Blocks of four pixels, a mean at the middle of each; between them bilinear in 1 / Z."""
     depth = torch.tensor([[10.0, 30.0]]).expand(2, 2)[None, None]
     large = task_of().enlarge(depth, (8, 7))[0, 0]
     # c = (c' + 0.5) / 4 - 0.5: columns 1 and 2 lie at -0.125 and 0.125, columns 5 and 6 at 0.875...
     assert large.shape == (8, 7)
-    assert large[0].tolist() == pytest.approx([10, 10, 12.5, 17.5, 22.5, 27.5, 30])
+    # so 1 / large[2] is 0.1 + 0.125 (1/30 - 0.1) = 0.091667, and so on.
+    assert large[0].tolist() == pytest.approx([10, 10, 120 / 11, 40 / 3, 120 / 7, 24, 30])
 
 
 def test_pictures_are_pictures():
