@@ -154,10 +154,12 @@ class StabilizedPair(nn.Module):
         """Predict T_others_target, translations in the pose network's own unit. (B, S, 4, 4)
 
         Where the measured orientation is used, the pose network sees frames turned alike by it and
-        says the translation alone.
+        says the translation alone; where that is measured too, it is not asked.
         """
         if self.stabilized.orientation == "network":
             return self._predict(window, window.others, turns=True)
+        if self.stabilized.measured_translation:
+            return window.T_others_target_gt
         with full_precision(K.device):
             count = window.others.shape[1]
             turned = turn(

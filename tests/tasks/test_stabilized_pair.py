@@ -182,6 +182,14 @@ def test_measured_orientation_needs_no_rotation_of_the_network(snippet):
     assert photometric(task, snippet) == pytest.approx(best, rel=1e-3)
 
 
+def test_a_measured_translation_needs_no_pose_network(snippet):
+    """Whatever the pose network says, the motion is the known one, and the loss that of the truth."""
+    task = exact(snippet, "stabilized.orientation=measured", "stabilized.measured_translation=true")
+    best = photometric(exact(snippet), snippet)
+    task.pose_net.vectors[:] = torch.rand_like(task.pose_net.vectors)
+    assert photometric(task, snippet) == pytest.approx(best, rel=1e-3)
+
+
 def test_any_frame_can_be_the_target(snippet):
     """With the second source as the target: its truth is T_0_2, T_1_2, T_3_2, times stay beside."""
     window = window_of(snippet, SHIFTS, target=2, reference=1)
@@ -315,6 +323,10 @@ def test_window_motions_of_a_snippet_net_are_relative_to_the_target(snippet):
         ("loss.auto_mask=true", "loss.auto_mask"),
         ("loss.gauge_weight=0.1", "loss.gauge_weight: not a part of task stabilized_pair"),
         ("stabilized.flexible_every=5", "stabilized.flexible_every: .* symmetrical"),
+        (
+            "data.shifts=[-2,-1,1,2] stabilized.flexible_every=5 stabilized.flexible_longest=1",
+            "stabilized.flexible_longest: 2 or more",
+        ),
         ("stabilized.same_ratio=1", "stabilized.same_ratio|same_ratio"),
         ("stabilized.orientation=imu", "orientation"),
     ],
@@ -322,7 +334,8 @@ def test_window_motions_of_a_snippet_net_are_relative_to_the_target(snippet):
 def test_a_bad_configuration_is_one_line(word, message):
     """What does not fit the task is said in one line that names the key."""
     with pytest.raises(ConfigError, match=message) as caught:
-        config_of("loss.reduction=minimum" if "auto_mask" in word else "data.flip=true", word)
+        first = "loss.reduction=minimum" if "auto_mask" in word else "data.flip=true"
+        config_of(first, *word.split())
     assert "\n" not in str(caught.value)
 
 
