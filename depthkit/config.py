@@ -210,6 +210,9 @@ class StabilizedConfig:
     gimbal), which leaves it the translation alone."""
     measured_displacement: bool = False
     """Take the lengths of the translations from poses.txt too, the network's for the direction."""
+    measured_translation: bool = False
+    """Take the whole motion from poses.txt: with orientation: measured. The pose network then
+    learns nothing."""
     random_reference: bool = False
     """Train on any source of the window as the pair's other frame, not on the first alone."""
     random_target: bool = False
@@ -310,6 +313,7 @@ _OWN_NETWORKS = {
     "shading": ("shading",),
 }
 _PAIR_TASKS = ("supervised_pair", "stabilized_pair")
+_NEAREST_PLANE = 1.0  # metres, depthkit/plane_sweep.py
 
 
 @dataclass(frozen=True)
@@ -349,6 +353,11 @@ class TrainConfig:
             "optimizer.batch_size: two pairs a process at least, for batch normalisation",
         )
         _require(
+            self.model.depth != "sweepnet" or self.supervised.nominal_baseline < _NEAREST_PLANE,
+            f"supervised.nominal_baseline: below {_NEAREST_PLANE:g} m for a sweepnet, whose nearest "
+            f"plane would lie behind the camera; got {self.supervised.nominal_baseline:g}",
+        )
+        _require(
             self.data.random_shift == 0 or self.task == "supervised_pair",
             "data.random_shift: for task supervised_pair only; set it to 0",
         )
@@ -386,12 +395,22 @@ class TrainConfig:
             not self.loss.auto_mask,
             "loss.auto_mask: not a part of task stabilized_pair; set it to false",
         )
+        _require(
+            not self.stabilized.measured_translation or self.stabilized.orientation == "measured",
+            "stabilized.measured_translation: needs stabilized.orientation: measured",
+        )
         shifts = self.data.shifts
         _require(
             self.stabilized.flexible_every == 0
             or (shifts != "auto" and sorted(shifts) == sorted(-shift for shift in shifts)),
             "stabilized.flexible_every: chooses shifts of a symmetrical window, such as "
             f"data.shifts: [-3, 3]; got {shifts if shifts == 'auto' else list(shifts)}",
+        )
+        _require(
+            self.stabilized.flexible_every == 0
+            or self.stabilized.flexible_longest >= len(shifts) // 2,
+            f"stabilized.flexible_longest: {len(shifts) // 2} or more, a frame for each of the "
+            f"sources on one side; got {self.stabilized.flexible_longest}",
         )
 
     @property

@@ -7,6 +7,7 @@ import pytest
 
 from depthkit.config import TrainConfig
 from depthkit.errors import ConfigError
+from depthkit.plane_sweep import NEAREST
 from depthkit.strict_yaml import field_help, load_config, to_yaml
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -84,6 +85,10 @@ PAIR = ["task=supervised_pair", "model.depth=depthnet", "data.shifts=[-3]"]
         ([*PAIR, "data.shifts=auto"], "data.shifts: a pair has one source"),
         ([*PAIR, "optimizer.batch_size=1"], "two pairs a process at least"),
         (["data.shifts=[-3]", "data.random_shift=6"], "for task supervised_pair only"),
+        (
+            [*PAIR, "model.depth=sweepnet", f"supervised.nominal_baseline={NEAREST}"],
+            "supervised.nominal_baseline: below 1 m for a sweepnet",
+        ),
     ],
 )
 def test_tasks_and_networks_that_do_not_fit_are_refused(words: list[str], message: str) -> None:
