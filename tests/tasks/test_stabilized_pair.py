@@ -183,7 +183,7 @@ def test_measured_orientation_needs_no_rotation_of_the_network(snippet):
 
 
 def test_a_measured_translation_needs_no_pose_network(snippet):
-    """Whatever the pose network says, the motion is the known one; the loss is that of the truth."""
+    """Whatever the pose network says, the known motion is used: the loss is that of the truth."""
     task = exact(snippet, "stabilized.orientation=measured", "stabilized.measured_translation=true")
     best = photometric(exact(snippet), snippet)
     task.pose_net.vectors[:] = torch.rand_like(task.pose_net.vectors)
