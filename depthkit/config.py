@@ -354,7 +354,7 @@ class TrainConfig:
         )
         _require(
             self.model.depth != "sweepnet" or self.supervised.nominal_baseline < _NEAREST_PLANE,
-            f"supervised.nominal_baseline: below {_NEAREST_PLANE:g} m for a sweepnet, whose nearest "
+            f"supervised.nominal_baseline: below {_NEAREST_PLANE:g} m for a sweepnet: its nearest "
             f"plane would lie behind the camera; got {self.supervised.nominal_baseline:g}",
         )
         _require(

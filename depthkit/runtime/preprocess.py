@@ -59,10 +59,10 @@ def check_camera(K: np.ndarray) -> None:
     """Refuse a K of no camera, such as the zeros of an uncalibrated one. (3, 3)
 
     Raises:
-        EngineError: not finite, or a focal length of 0 or less.
+        EngineError: not finite, or a focal length of about 0 or less.
     """
     check_shape("K", K, "3 3")
-    if not (np.isfinite(K).all() and K[0, 0] > 0 and K[1, 1] > 0):
+    if not (np.isfinite(K).all() and min(K[0, 0], K[1, 1]) > 1e-6):  # sizes overflow
         raise EngineError(
             f"K must be finite with focal lengths above 0, got {np.asarray(K).tolist()}; check the "
             "calibration"

@@ -182,6 +182,7 @@ LEFT_OUT = {
     "no pose": ({"T_world_cam": None}, "no pose"),
     "no K": ({"K": None}, "no intrinsics"),
     "nan K": ({"K": np.full((3, 3), np.nan)}, "K must be finite"),
+    "no focal length": ({"K": np.diag([1e-310, 50, 1])}, "focal lengths above 0"),
     "other lens": ({"K": np.diag([500.0, 500, 1])}, "out of range"),
     "repeated": ({"stamp": 0.5}, "came before"),
     "nan stamp": ({"stamp": np.nan}, "finite"),
