@@ -31,6 +31,13 @@ from depthkit.tasks import build_task
 from depthkit.training.predict import LoadedTask, load_task
 
 PAIR = ("task=supervised_pair", "model.depth=depthnet", "model.width=0.125", "data.shifts=[-3]")
+MEASURED = (
+    "task=stabilized_pair",
+    "model.depth=depthnet",
+    "model.width=0.125",
+    "loss.auto_mask=false",
+    "stabilized.orientation=measured",
+)
 SNIPPET = ("model.pose=posenet", "model.pose_input=snippet")
 
 
@@ -184,6 +191,7 @@ def test_pose_networks(small, tmp_path, network):
     [
         (SNIPPET, {"part": "pose"}, "takes whole snippets of 3 frames"),
         (PAIR, {"part": "pose"}, "learnt depth alone"),
+        (MEASURED, {"part": "pose"}, "turned alike by the measured orientation"),
         ((), {"part": "pose", "dynamic": True}, "knows one size"),
         ((), {"precision": "int8"}, "give --calibration"),
         ((), {"opset": 17}, "opset must be one of 18"),

@@ -174,6 +174,14 @@ def _pose_graph(loaded: LoadedTask, *, dynamic: bool) -> Graph:
             f"{loaded.file}: its pose network takes whole snippets of {len(loaded.shifts) + 1} "
             "frames, future ones too, so no robot can run it; train with model.pose_input: pair"
         )
+    if (
+        loaded.config.task == "stabilized_pair"
+        and loaded.config.stabilized.orientation != "network"
+    ):
+        raise EngineError(
+            f"{loaded.file}: its pose network saw frames turned alike by the measured orientation "
+            "and says no rotation; train with stabilized.orientation: network"
+        )
     if dynamic:
         raise EngineError("a pose network knows one size; export it without --dynamic")
     name = loaded.config.model.pose
