@@ -22,7 +22,7 @@ from depthkit.evaluation.pairs import (
     score_pair,
 )
 from depthkit.runtime.depth_engine import DepthEngine
-from depthkit.runtime.known_motion import depth_of_pair
+from depthkit.runtime.known_motion import LEAST_MOTION, depth_of_pair
 from depthkit.trajectory import inverse
 
 FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
@@ -196,12 +196,15 @@ def score_row(
         protocol: range and alignment.
         every: take every n-th target.
         watch: passes the cases on, with a progress bar for instance.
+
+    Pairs with less motion than a robot would take lower the coverage.
     """
+    least = LEAST_MOTION * model.nominal_baseline
     cases = [
         Case(sequence, pair)
         for sequence in sequences
         for pair in setting.pairs(_poses(sequence))
-        if pair.target % every == 0
+        if pair.target % every == 0 and pair.baseline >= least
     ]
     frames = sum(int(np.isfinite(_poses(s)[::every]).all(axis=(1, 2)).sum()) for s in sequences)
     found: dict[str, list[PairScore]] = {key: [] for key in METHODS}

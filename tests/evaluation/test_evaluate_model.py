@@ -4,6 +4,7 @@
 import json
 import shutil
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from runtime.onnx_makers import write_mono, write_pair
 
 from depthkit.cli import evaluate_model, main
+from depthkit.cli.evaluate_pairs import Setting, score_row
 from depthkit.data.sequence import open_sequence
 from depthkit.errors import DataError
 from depthkit.evaluation.depth import DepthProtocol
@@ -210,6 +212,19 @@ def test_pair_model_is_scored_over_baselines(
     measured = nominal["classical_where_measured"]
     assert measured["pixel_coverage"] <= 1 and nominal["model"]["pixel_coverage"] == 1
     assert nominal["model_where_measured"]["abs_rel"] == pytest.approx(0.1, abs=1e-3)
+
+
+def test_pairs_that_hardly_move_lower_the_coverage(room: Path) -> None:
+    """The engine refuses 1 mm, D0 / 300: one such pair must not end the whole evaluation."""
+    model = PairOracle(room, 1.1)
+    assert model.sequence.poses is not None
+    poses = model.sequence.poses.copy()
+    poses[1] = poses[0]
+    poses[1, 0, 3] += 0.001
+    model.sequence = replace(model.sequence, poses=poses)
+    row = score_row(model, [model.sequence], Setting(shift=-1), PROTOCOL)
+    assert [case.pair.target for case in row.cases] == [2, 3, 4, 5, 6, 7]
+    assert row.coverage == 6 / 8
 
 
 def test_real_network_is_scored_too(room: Path, tmp_path: Path, capsys: Output) -> None:
