@@ -116,7 +116,7 @@ def open_odometry(
     Args:
         model: an exported pose network, or a run that learnt one.
         options: what it runs on.
-        max_gap: longest time between two frames whose motion is asked for, seconds.
+        max_gap: longest pause between two frames of the stream, seconds.
     """
     from depthkit.runtime.odometry_engine import OdometryEngine
 

@@ -54,14 +54,18 @@ class Backend:
             Outputs by name, new arrays: depth (N, H, W), or motion (N, 6). float32
 
         Raises:
-            EngineError: closed before.
+            EngineError: closed before, or the runtime failed, for want of memory for instance.
             ShapeError: other names, types or sizes than the model's.
         """
         check_inputs(self.manifest, inputs)
         with self._turn:
             if self._compute is None:
                 raise EngineError(f"this {self.name} engine is closed; open it again")
-            return self._compute(inputs)
+            try:
+                return self._compute(inputs)
+            except Exception as error:  # the runtimes' own have no common base but this
+                line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+                raise EngineError(f"{self.name} failed: {line}") from error
 
     def close(self) -> None:
         """Free the model, after the call that is running; again is no error."""

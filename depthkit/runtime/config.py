@@ -36,7 +36,8 @@ class BaselineConfig:
     """Past frames kept. They are thinned so that their baselines are spread geometrically: 32
     reach from 0.05 D0 to 20 D0 in steps of a fifth, whatever the speed."""
     max_baseline: float = 20.0
-    """Farthest a kept frame may be, as a multiple of D0."""
+    """Where more than `capacity` frames are there, those farther than this go first; a multiple of
+    D0."""
     min_baseline: float = 0.01
     """Least motion that counts as motion, as a share of D0."""
     candidates: int = 5

@@ -62,7 +62,8 @@ class FrameRing:
         self._frames = []
 
     def push(self, frame: RingFrame) -> None:
-        """Add the newest frame; drop what is too old or far, or what its neighbours stand for."""
+        """Add the newest frame; drop what is too old, and one that is too far, or whose neighbours
+        stand for it, where the ring is full."""
         oldest = frame.stamp - self._config.max_age
         self._frames = [frame, *(past for past in self._frames if past.stamp >= oldest)]
         if len(self._frames) <= self._config.capacity:

@@ -42,7 +42,7 @@ class OdometryEngine:
 
         Args:
             backend: of a pose network.
-            max_gap: longest time between two frames whose motion is asked for, seconds.
+            max_gap: longest pause between two frames of the stream, seconds.
             stride: frames from one that is used to the next: about the shift that was learnt.
 
         Raises:

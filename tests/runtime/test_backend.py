@@ -95,6 +95,22 @@ def test_closed_is_closed(mono):
         engine.run(frame(0))
 
 
+def test_a_runtime_that_fails_is_a_known_error(mono):
+    """Runtimes raise their own, without a common base: a robot catches one kind, and goes on."""
+    engine = open_backend(mono)
+    compute, fail = engine._compute, Exception("out of memory\nat line 7")
+
+    def broken(inputs):
+        raise fail
+
+    engine._compute = broken
+    with pytest.raises(EngineError, match="^onnxruntime-cpu failed: out of memory$") as caught:
+        engine.run(frame(0))
+    assert caught.value.__cause__ is fail
+    engine._compute = compute
+    assert engine.run(frame(0))
+
+
 def test_close_waits_for_the_running_call(mono):
     """What runs is not pulled away."""
     engine, order, inside, go = open_backend(mono), [], threading.Event(), threading.Event()
