@@ -9,7 +9,7 @@ everything alike: quote the ratios. It is not alike on a very busy one, where ea
 the other: there quote the ratios of CPU time, with --threads 1. Memory is the peak of a process of
 its own for each row.
 
-    python scripts/bench_inference.py --threads 2 [--pair depthnet-stillbox]
+    python scripts/bench_inference.py --threads 2 [--pair sweepnet-stillbox]
 """
 
 import argparse
@@ -57,7 +57,7 @@ def read_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=50)
-    parser.add_argument("--pair", default="depthnet-stillbox", help="weights that are streamed")
+    parser.add_argument("--pair", default="sweepnet-stillbox", help="weights that are streamed")
     parser.add_argument("--child", nargs=3, metavar=("MODEL", "BACKEND", "PRECISION"))
     return parser.parse_args()
 

@@ -19,7 +19,7 @@ from depthkit.synth.colon import ColonOptions, make_colon_scene
 from depthkit.synth.render import open_renderer
 from depthkit.synth.stillbox import StillboxOptions, make_stillbox_scene
 
-NAMES = ("depthnet-stillbox", "shading-colon")
+NAMES = ("depthnet-stillbox", "shading-colon", "sweepnet-stillbox")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -70,7 +70,7 @@ def test_shading_network_beats_a_constant():
 
 def test_pair_network_beats_a_constant_and_refuses_to_stand_still():
     """On boxes it has never seen, 0.3 m apart: the error is well below the best constant's."""
-    engine, renderer = DepthEngine.open("depthnet-stillbox"), open_renderer()
+    engine, renderer = DepthEngine.open("sweepnet-stillbox"), open_renderer()
     errors, constant = [], []
     for seed in (950_000_001, 950_000_002, 950_000_003):
         scene = make_stillbox_scene(StillboxOptions(), seed, frames=6, size=(128, 128))

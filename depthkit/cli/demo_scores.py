@@ -25,7 +25,7 @@ from depthkit.runtime.depth_engine import DepthEngine
 from depthkit.synth.colon import DEPTH_RANGE as COLON_RANGE
 from depthkit.synth.generate import SynthPlan, generate
 
-PAIR_WEIGHTS, FRAME_WEIGHTS = "depthnet-stillbox", "shading-colon"
+PAIR_WEIGHTS, FRAME_WEIGHTS = "sweepnet-stillbox", "shading-colon"
 FIRST_SEED = 900  # of the flights of seed 0; training takes far smaller ones
 COLUMNS = ("network", "classical", "best constant")
 UNSCALED = (
