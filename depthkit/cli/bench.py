@@ -82,6 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Measure each backend in a process of its own; print a table."""
     from depthkit.cli.bench_measure import Task
+    from depthkit.cli.evaluate_output import plain
     from depthkit.runtime.backend import available_backends, runnable
     from depthkit.runtime.manifest import read_manifest
 
@@ -126,7 +127,7 @@ def run(args: argparse.Namespace) -> None:
         tuple(rows),
         left_out,
     )
-    print(json.dumps(asdict(bench)) if args.json else as_text(bench))
+    print(json.dumps(plain(asdict(bench))) if args.json else as_text(bench))
 
 
 def choose_cases(

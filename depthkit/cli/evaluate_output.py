@@ -30,10 +30,15 @@ def check_report(folder: str | None, *, force: bool) -> Path | None:
 
 def print_json(figures: Mapping[str, Any]) -> None:
     """Print one object; a number that is not finite becomes null, as JSON has no word for it."""
-    print(json.dumps({key: _plain(value) for key, value in figures.items()}))
+    print(json.dumps(plain(figures)))
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return what JSON can hold, at every level: null for a number that is not finite."""
+    if isinstance(value, Mapping):
+        return {key: plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(one) for one in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -69,23 +69,25 @@ def choose_cases(backend: str) -> list[tuple[str, str]]:
 
 
 def verify_one(path: Path, backend: str, precision: str, threads: int) -> dict[str, Any]:
-    """Run the stored input on one backend; one that does not even start has failed too."""
+    """Run the stored input on one backend; one that does not even run has failed too."""
     from depthkit.runtime.backend import check_parity, open_backend
 
     name = backend if precision == "default" else f"{backend} {precision}"
     try:
         opened = open_backend(path, backend=backend, threads=threads, precision=precision)
+        try:
+            parity = check_parity(opened)
+        finally:
+            opened.close()
     except EngineError as error:
         return {"name": name, "parity": None, "holds": False, "error": str(error)}
-    try:
-        parity = check_parity(opened)
-    finally:
-        opened.close()
     return {"name": name, "parity": parity, "holds": parity.holds, "error": ""}
 
 
 def as_json(path: Path, manifest: Manifest, rows: list[dict[str, Any]]) -> str:
     """Return one object for machines."""
+    from depthkit.cli.evaluate_output import plain
+
     checks = [
         {"backend": row["name"], "holds": row["holds"], "error": row["error"]}
         | (asdict(row["parity"]) if row["parity"] else {})
@@ -93,7 +95,7 @@ def as_json(path: Path, manifest: Manifest, rows: list[dict[str, Any]]) -> str:
     ]
     ok = all(row["holds"] for row in rows)
     record = {"file": str(path), "sha256": manifest.sha256, "ok": ok, "checks": checks}
-    return json.dumps(record, indent=2)
+    return json.dumps(plain(record), indent=2)
 
 
 def as_text(
