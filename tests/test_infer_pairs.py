@@ -5,6 +5,8 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -216,3 +218,21 @@ def test_wrong_numbers_are_wrong_usage(tmp_path: Path, room: Path, model: Path) 
     """A speed of 0 and a shift of 0 say nothing."""
     for words in (("--speed", 0), ("--shift", 0), ("--threads", 0), ("--rule", "none")):
         assert infer(model, room, "--out", tmp_path / "out", *words) == 2
+
+
+def test_poses_beside_depth_have_its_unit() -> None:
+    """Metres of depth never lie along a path in a pose network's own unit."""
+    from depthkit.cli.infer_stages import _pose
+
+    known, chained = np.eye(4), np.diag([1.0, 1, 1, 1])
+    frame: Any = SimpleNamespace(T_world_cam=known)
+    for scale, own, expected in (
+        ("relative", "metric", None),
+        ("metric", "metric", chained),
+        ("relative", "relative", chained),
+    ):
+        moved: Any = SimpleNamespace(T_previous_current=known, T_world_cam=chained, scale=scale)
+        job: Any = SimpleNamespace(metric_poses=False, scale=own)
+        assert _pose(job, frame, moved) is expected
+        given: Any = SimpleNamespace(metric_poses=True, scale="metric")
+        assert _pose(given, frame, moved) is known

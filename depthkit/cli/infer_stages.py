@@ -220,10 +220,12 @@ def _watched(job: Job) -> Iterator[StreamFrame]:
 
 def _pose(job: Job, frame: StreamFrame, moved: OdometryResult | None) -> np.ndarray | None:
     """Return the pose of a frame in the unit of its depth, as far as it is known. (4, 4)"""
-    if moved is not None:
-        return None if moved.T_previous_current is None else moved.T_world_cam
-    pose = frame.T_world_cam if job.metric_poses and job.scale == "metric" else None
-    return None if pose is None or not np.isfinite(pose).all() else pose
+    if job.metric_poses and job.scale == "metric":
+        pose = frame.T_world_cam
+        return None if pose is None or not np.isfinite(pose).all() else pose
+    if moved is None or moved.T_previous_current is None or moved.scale != job.scale:
+        return None
+    return moved.T_world_cam
 
 
 def _frame_rate(times: np.ndarray) -> float:
