@@ -6,6 +6,8 @@ buffer. The vertex shader carries each point at both times, so flow is exact for
 deforming bodies too. Colours are drawn at twice the size and averaged.
 """
 
+import contextlib
+import importlib
 import os
 import sys
 from pathlib import Path
@@ -38,6 +40,7 @@ def open_context() -> Any:
     os.environ.setdefault("LP_NUM_THREADS", "0")
     pid = os.getpid()
     if pid not in _contexts:
+        _load_triton()
         try:
             import moderngl
         except ModuleNotFoundError:
@@ -55,6 +58,16 @@ def open_context() -> Any:
         _contexts.clear()
         _contexts[pid] = context
     return _contexts[pid]
+
+
+def _load_triton() -> None:
+    """Load triton, where it is installed, before Mesa.
+
+    Each brings an LLVM of its own. In a process where Mesa's came first, torch dies when it loads
+    triton's, which training does.
+    """
+    with contextlib.suppress(ImportError):
+        importlib.import_module("triton")
 
 
 class GlRenderer:

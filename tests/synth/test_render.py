@@ -359,3 +359,15 @@ def test_left_view_has_half_pixel_borders():
     z = np.array([1.0, 1.0, 1.0, 1.0, -1.0])
     left = visibility.left_view(u, np.full(5, 5.0), z, cam, 0.1)
     assert left.tolist() == [True, False, False, True, True]
+
+
+def test_training_may_follow_rendering_in_one_process():
+    """Mesa and triton both bring an LLVM; the wrong order ends in a crash of the process."""
+    code = (
+        "from depthkit.synth.render_gl import open_context; open_context();"
+        "import lightning_fabric; print('alive')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    if "no OpenGL context" in done.stderr:
+        pytest.skip("no OpenGL here")
+    assert done.stdout.strip() == "alive", done.stderr[-500:]
