@@ -2,7 +2,10 @@
 """From a name to an engine: runs are exported on the way, and answer as torch does."""
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,13 +14,21 @@ from small_run import small_config, write_world
 from torch_predictors import PairPredictor, Predictor, load_predictor
 
 from depthkit.cli import engines, main
-from depthkit.cli.engines import EngineOptions, needs_export, open_depth, open_odometry
+from depthkit.cli.engines import (
+    EngineOptions,
+    has_own_pose,
+    needs_export,
+    open_depth,
+    open_odometry,
+)
 from depthkit.data.sequence import open_sequence
 from depthkit.errors import CheckpointError, EngineError
 from depthkit.rigid import inverse
 from depthkit.runtime import manifest
 from depthkit.runtime.known_motion import depth_of_pair
+from depthkit.training import predict
 from depthkit.training.loop import train
+from depthkit.training.predict import load_task
 from depthkit.trajectory import load_tum
 
 Output = pytest.CaptureFixture[str]
@@ -72,6 +83,17 @@ def test_a_pair_run_is_exported_too(world: Path, tmp_path: Path, capsys: Output)
     assert depth is not None and np.median(np.abs(depth - expected) / expected) < 2e-2
     with pytest.raises(EngineError, match="learnt depth alone"):
         open_odometry(tmp_path / "run")
+
+
+def test_motion_that_no_robot_can_ask_for_is_none(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pose network of whole snippets: `infer --rerun` asks for none, and so does not fail."""
+    assert has_own_pose(run)
+    net: Any = SimpleNamespace(pose_net=object(), pairwise=False)
+    snippets = replace(load_task(run), task=net)
+    monkeypatch.setattr(predict, "load_task", lambda _: snippets)
+    assert not has_own_pose(run)
 
 
 def test_names_are_told_apart(tmp_path: Path, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Literal
 
-from depthkit.errors import CheckpointError
+from depthkit.errors import CheckpointError, EngineError
 
 if TYPE_CHECKING:
     from depthkit.runtime.depth_engine import DepthEngine
@@ -28,8 +28,6 @@ BACKENDS = ("auto", "onnxruntime", "openvino", "cuda", "tensorrt")
 PRECISIONS = ("default", "fp32", "bf16", "fp16")
 RULES = ("fixed", "best_of_n", "nearest", "feedback", "multi_range")
 MODEL_HELP = "exported .onnx, run folder, checkpoint, or a shipped model's name"
-
-POSE_TASKS = ("view_synthesis", "stabilized_pair")
 
 Part = Literal["depth", "pose"]
 
@@ -183,9 +181,14 @@ def needs_export(model: Path) -> bool:
 
 
 def has_own_pose(model: Path) -> bool:
-    """Whether a model is a run that learnt motion beside depth."""
+    """Whether a model is a run that learnt, beside depth, motion that a robot can ask for."""
     if not needs_export(model):
         return False
+    from depthkit.export.graphs import build_graph
     from depthkit.training.predict import load_task
 
-    return load_task(model).config.task in POSE_TASKS
+    try:
+        build_graph(load_task(model), "pose", dynamic=False)
+    except EngineError:
+        return False
+    return True
