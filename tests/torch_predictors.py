@@ -199,7 +199,7 @@ class PairPredictor:
         )
         depth = self.task.enlarge(maps[0].float(), size)[0, 0].clamp(min=_LEAST_DEPTH)
         metres = depth.cpu().numpy() * np.float32(baseline / self.nominal_baseline)
-        return cv2.resize(metres, (width, height), interpolation=cv2.INTER_LINEAR)
+        return 1 / cv2.resize(1 / metres, (width, height), interpolation=cv2.INTER_LINEAR)
 
     def _baseline(self, T_current_previous: np.ndarray) -> float:
         """Return |t|, which is the distance of the two camera centres, metres."""

@@ -21,8 +21,7 @@ from depthkit.plane_sweep import plane_inverse_depths
 from depthkit.runtime.manifest import Kind
 from depthkit.training.predict import PAIR_TASKS, LoadedTask
 
-LEAST_DEPTH = 1e-3  # metres at D0; ELU + 1 rounds to 0
-LEAST_FINEST = 1e-2  # metres at D0, before the map is enlarged: 1 / depth stays finite
+LEAST_DEPTH = 1e-2  # metres at D0; ELU + 1 rounds to 0, and 1 / depth must stay finite
 LEAST_SIDE = {"pair": 32, "mono": 33, "pose": 33}  # pixels; the coarsest maps need this much
 
 Part = Literal["depth", "pose"]
@@ -81,10 +80,10 @@ class PairGraph(nn.Module):
         rows, columns = (height + FINEST - 1) // FINEST, (width + FINEST - 1) // FINEST
         depth = depth[..., :rows, :columns]  # the pixels of the image, some in part
         # In 1 / depth, or what is far would grow over the edges of what is near.
-        inverse_depth = 1 / depth.clamp(min=LEAST_FINEST)
+        inverse_depth = 1 / depth.clamp(min=LEAST_DEPTH)
         inverse_depth = resize(inverse_depth, (rows * FINEST, columns * FINEST))
         depth = 1 / inverse_depth[..., :height, :width]
-        return depth.clamp(LEAST_DEPTH, self.max_depth)[:, 0]
+        return depth.clamp(max=self.max_depth)[:, 0]
 
 
 class PoseGraph(nn.Module):

@@ -31,6 +31,7 @@ from depthkit.runtime.preprocess import (
     check_camera,
     check_frame,
     enlarge_depth,
+    enlarge_inverse,
     enlarge_mask,
     is_black,
 )
@@ -256,8 +257,10 @@ class DepthStream:
             band=self.config.band,
             nominal_baseline=self._nominal,
         )
-        # Out of all bands: where even the longest baseline says "farthest", it cannot tell.
-        valid = fused.coverage & ((fused.weight > 0) | maps.valid[longest])
+        # Out of all bands is too near for the shortest baseline, or beyond the fade of the longest;
+        # where even that one says "farthest", it cannot tell.
+        beyond = maps.valid[longest] & (maps.depth[longest] >= self.config.band[1])
+        valid = fused.coverage & ((fused.weight > 0) | beyond)
         if not valid.any():
             reason = f"all is farther than the longest baseline, {baselines.max():.3f} m, can tell"
             return self._without_depth(K, current.stamp, reason, chosen.decision)
@@ -274,7 +277,7 @@ class DepthStream:
         )
         return replace(
             self._without_depth(K, current.stamp, "", chosen.decision),
-            depth=enlarge_depth(fused.depth, size),
+            depth=enlarge_inverse(fused.depth, size),
             valid=enlarge_mask(valid, size),
             confidence=enlarge_depth(confidence, size),
             decision=replace(chosen.decision, parallax=tuple(float(px) for px in parallax)),

@@ -11,7 +11,7 @@ import numpy as np
 
 from depthkit.errors import EngineError, check_shape
 from depthkit.runtime.depth_engine import DepthEngine
-from depthkit.runtime.preprocess import enlarge_depth, enlarge_mask
+from depthkit.runtime.preprocess import enlarge_inverse, enlarge_mask
 from depthkit.runtime.result import DepthResult
 
 LEAST_MOTION = 0.01  # of the nominal baseline; a hovering camera's noise is no motion
@@ -56,7 +56,7 @@ def depth_of_pair(
         )
     answered = perf_counter()
     size = rgb_current.shape[:2]
-    depth, valid = enlarge_depth(maps.depth[0] * metres, size), enlarge_mask(maps.valid[0], size)
+    depth, valid = enlarge_inverse(maps.depth[0] * metres, size), enlarge_mask(maps.valid[0], size)
     spent = maps.timing
     return DepthResult(
         depth=depth,

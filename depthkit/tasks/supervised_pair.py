@@ -26,6 +26,7 @@ from depthkit.tasks.output import TaskOutput
 from depthkit.tasks.precision import full_precision
 
 LEAST_DEPTH = 1e-2  # metres at D0; the published head says ELU + 1.01
+NO_TURN = 1e-6  # entries of R - I; a smaller rotation moves no pixel
 STANDSTILL = 1e-6  # metres; a shorter baseline is none
 
 
@@ -48,14 +49,14 @@ class SupervisedPair(nn.Module):
 
     def forward(self, snippet: Snippet) -> TaskOutput:
         """Predict the target's depth at the nominal baseline, and judge each scale."""
-        source = snippet.sources[:, 0]
+        source, t_source_target = turned_source(snippet)
         if self.training and self.supervised.attitude_noise > 0:
             source = turn_slightly(source, snippet.K, degrees=self.supervised.attitude_noise)
         maps = ask_pair_network(
             self.depth_net,
             source,
             snippet.target,
-            t_previous_current=snippet.T_source_target_gt[:, 0, :3, 3],
+            t_previous_current=t_source_target,
             K=snippet.K,
             nominal_baseline=self.supervised.nominal_baseline,
         )
@@ -96,6 +97,24 @@ class SupervisedPair(nn.Module):
             "depth": (depth / farthest).clamp(0, 1),
             "truth": truth.depth / farthest,
         }
+
+
+def turned_source(snippet: Snippet) -> tuple[Tensor, Tensor]:
+    """Turn the source like the target by their known rotation; frames without one stay.
+
+    Returns:
+        image: (B, 3, H, W)
+        t_source_target: in the axes that both then have, metres; NaN where unknown. (B, 3)
+    """
+    source, T = snippet.sources[:, 0], snippet.T_source_target_gt[:, 0]
+    with full_precision(source.device):
+        identity = torch.eye(3, device=T.device, dtype=T.dtype)
+        known = T.isfinite().all(-1).all(-1)[:, None, None]
+        R = torch.where(known, T[:, :3, :3], identity)
+        t = (R.mT @ T[:, :3, 3:])[..., 0]
+        if (R - identity).abs().max() < NO_TURN:
+            return source, t
+        return derotate(source.float(), R_target_source=R.mT, K=snippet.K).image, t
 
 
 def turn_slightly(image: Tensor, K: Tensor, *, degrees: float) -> Tensor:

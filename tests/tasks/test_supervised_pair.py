@@ -12,7 +12,7 @@ from torch import nn
 from depthkit.config import SupervisedConfig, TrainConfig
 from depthkit.strict_yaml import load_config
 from depthkit.tasks import build_task
-from depthkit.tasks.supervised_pair import SupervisedPair, turn_slightly
+from depthkit.tasks.supervised_pair import SupervisedPair, turn_slightly, turned_source
 
 WORDS = (
     "task=supervised_pair",
@@ -164,3 +164,19 @@ def test_a_slight_turn_moves_pixels_by_its_angle() -> None:
     assert 0.35 < shift.square().mean().sqrt() < 0.65
     torch.manual_seed(0)
     assert torch.equal(turn_slightly(ramp, K, degrees=0.5), turned)
+
+
+def test_a_known_rotation_is_taken_out():
+    """A source rolled by 180 degrees comes back upright, and so does the direction of motion."""
+    depth = torch.full((1, 1, 64, 64), 8.0)
+    snippet = pair_snippet(depth, [[0.3, 0, 0]])
+    T = snippet.T_source_target_gt.clone()
+    T[0, 0, :3, :3] = torch.diag(torch.tensor([-1.0, -1.0, 1.0]))
+    K = torch.tensor([[[64.0, 0, 31.5], [0, 64.0, 31.5], [0, 0, 1]]])
+    rolled = replace(snippet, sources=snippet.sources.flip(3, 4), T_source_target_gt=T, K=K)
+    image, t = turned_source(rolled)
+    torch.testing.assert_close(image, snippet.sources[:, 0], atol=1e-4, rtol=0)
+    torch.testing.assert_close(t, torch.tensor([[-0.3, 0, 0]]))
+    plain, t = turned_source(snippet)
+    assert plain is snippet.sources[:, 0] or torch.equal(plain, snippet.sources[:, 0])
+    torch.testing.assert_close(t, torch.tensor([[0.3, 0, 0]]))
