@@ -141,7 +141,7 @@ def select(
     Args:
         ring: past frames; the current one is not in it.
         current: with its place in the world, as far as it is known.
-        config: the rule and its limits; its target is above 0 (`DepthStream` fills in a 0).
+        config: the rule and its limits.
         nominal_baseline: D0 of the network, metres.
         feedback: from the last depth map.
 

@@ -44,11 +44,10 @@ class BaselineConfig:
     """Best of n: past frames tried, geometrically spread; each costs a run of the network."""
     ranges: int = 3
     """Multi-range: most baselines at a time; each costs a run of the network, in one batch."""
-    target: float = 0.0
-    """Multi-range: net value, metres at D0, at which a range of depths should be seen; 0 for what
-    suits the network. More parallax would be better still if networks matched it: depthnet-stillbox
-    (f = 64 px, D0 = 0.3 m) errs least at about one pixel, net 15 to 30, and twice as much at four;
-    one that is told the direction of motion errs least at two, under noise of the attitude."""
+    target: float = 20.0
+    """Multi-range: net value, metres at D0, at which a range of depths should be seen. More
+    parallax would be better still if the network matched it: the shipped one (f = 64 px, D0 =
+    0.3 m) errs least at about one pixel, net 15 to 30, and twice as much at four."""
     feedback_target: float = 30.0
     """Feedback: mean net value aimed at, metres at D0; 30 or 40 in the published code."""
     best_mean: float = 50.0
@@ -77,8 +76,7 @@ class BaselineConfig:
             self.capacity >= needed,
             f"capacity: at least {needed} for shift, candidates and ranges, got {self.capacity}",
         )
-        _require(self.target >= 0, f"target: 0 or more, got {self.target}")
-        for name in ("feedback_target", "best_mean", "max_speed", "max_age", "max_gap"):
+        for name in ("target", "feedback_target", "best_mean", "max_speed", "max_age", "max_gap"):
             value = getattr(self, name)
             _require(value > 0, f"{name}: above 0, got {value}")
         _require(0 < self.min_baseline < 1, f"min_baseline: 0 to 1, got {self.min_baseline}")

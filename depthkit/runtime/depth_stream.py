@@ -39,9 +39,6 @@ from depthkit.runtime.result import DepthResult, Scale, Timing
 
 NO_DIRECTION = "direction of motion unknown: this network is told it, so it needs poses"
 BLACK_FRAME = "the frame is black; a covered lens or an empty buffer"
-TARGETS = {False: 20.0, True: 8.0}
-"""Net value that suits a network, metres at D0; True: it is told the direction of motion. Measured
-on synthetic flights with 0.15 degrees of attitude noise."""
 STRIDE = 2  # of the pixels that the wanted depths are drawn from
 
 
@@ -59,9 +56,6 @@ class DepthStream:
             config: how baselines are chosen; the defaults without it.
         """
         self._engine, self.config = engine, config or BaselineConfig()
-        if self.config.target == 0:
-            target = TARGETS[engine.kind == "pair" and engine.needs_direction]
-            self.config = replace(self.config, target=target)
         self._nominal = engine.manifest.nominal_baseline or 0.0
         if engine.kind == "pair" and not self._nominal > 0:
             raise EngineError("the manifest has no nominal baseline; export a pair network again")

@@ -43,7 +43,7 @@ def choose(ring, current, feedback=None, **config):
     return select(
         ring,
         current,
-        config=BaselineConfig(**{"target": 20.0} | config),
+        config=BaselineConfig(**config),
         nominal_baseline=D0,
         feedback=feedback or Feedback(),
     )
@@ -289,7 +289,7 @@ def test_wrong_shapes_are_bugs():
         ("shift", 0),
         ("capacity", 2),
         ("ranges", 0),
-        ("target", -1.0),
+        ("target", 0.0),
         ("band", (5.0, 2.0, 50.0, 80.0)),
         ("min_baseline", 0.0),
         ("max_baseline", 0.5),

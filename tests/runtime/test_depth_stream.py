@@ -338,9 +338,3 @@ def test_memory_stays_flat(engine):
         tracemalloc.stop()
     assert counts[1] - counts[0] < 4 * grey().nbytes
     assert len(stream._ring) == 5
-
-
-def test_the_target_suits_the_network(engine):
-    """Without a target of the user's the stream takes the one of the kind of network."""
-    assert DepthStream(engine).config.target == 20.0
-    assert DepthStream(engine, BaselineConfig(target=7.0)).config.target == 7.0
