@@ -87,7 +87,7 @@ def test_pair_network_carries_what_the_robot_needs(pair_file):
     assert (manifest.kind, manifest.network, manifest.precision) == ("pair", "depthnet", "fp32")
     assert manifest.size == (64, 96) and manifest.dynamic and manifest.size_multiple == 1
     assert manifest.K == ((48, 0, 47.5), (0, 48, 31.5), (0, 0, 1)) and manifest.focal == 48
-    assert (manifest.min_depth, manifest.max_depth) == (1e-3, 100)
+    assert (manifest.min_depth, manifest.max_depth) == (1e-2, 100)
     assert manifest.nominal_baseline == 0.3 and manifest.shifts == (-3,)
     assert manifest.scale == "metric" and "run time" in manifest.scale_source
     assert (manifest.commit, manifest.data) == ("abc", ("room",))
