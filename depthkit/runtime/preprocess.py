@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 REACH = (0.5, 2.0)
 """Field of view that is taken, tan(half of it) as a share of the training's, least and most."""
 LEAST_SIDE = 32  # pixels at the network's focal length
+HOT = 1e-3  # share of values that a sensor may show by itself
 BLACK = 8  # grey levels; a covered lens shows noise below it and nothing else
 NO_TURN = 1e-7  # entries of R - I; a smaller rotation moves no pixel
 
@@ -70,8 +71,8 @@ def check_camera(K: np.ndarray) -> None:
 
 
 def is_black(rgb: np.ndarray) -> bool:
-    """Tell whether a frame shows nothing: a covered lens, a driver's empty buffer."""
-    return bool(rgb.max() <= BLACK)
+    """Tell whether a frame shows nothing but hot pixels: a covered lens, an empty buffer."""
+    return bool(np.count_nonzero(rgb > BLACK) <= HOT * rgb.size)
 
 
 def to_size(rgb: np.ndarray, size: tuple[int, int]) -> np.ndarray:

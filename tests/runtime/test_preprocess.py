@@ -239,3 +239,12 @@ def test_a_mask_grows_only_where_all_is_known():
     large = enlarge_mask(small, (64, 64))
     assert not large[32:40, 32:40].any() and not large[29:43, 29:43].all() and large[:28].all()
     assert enlarge_mask(small, (8, 8)) is small
+
+
+def test_hot_pixels_are_no_picture():
+    """One bright pixel of a covered lens leaves the frame black; one per cent of light does not."""
+    frame = np.full((100, 100, 3), 3, np.uint8)
+    frame[5, 7] = 255
+    assert is_black(frame)
+    frame[:, :1] = 60
+    assert not is_black(frame)
