@@ -3,6 +3,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ from runtime.onnx_makers import write_mono, write_pair, write_pose
 from depthkit.cli import bench, bench_measure, main
 from depthkit.cli.bench_measure import MIB, Task, measure, peak_resident, resident
 from depthkit.data.sequence import open_sequence
-from depthkit.errors import EngineError
+from depthkit.errors import DataError, EngineError
 from depthkit.synth.boxes import write_box_sequence
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -192,3 +193,15 @@ def test_no_torch_on_the_way(tmp_path: Path, room: Path, case: str) -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, env=environment
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_metres_are_not_scored_against_depth_without(room: Path, tmp_path: Path) -> None:
+    """A pair network says metres; a sequence whose depth has another unit is one line."""
+    pair = write_pair(tmp_path / "pair.onnx", size=(48, 64), weights=(0, 0), bias=20, focal=51.2)
+    other = tmp_path / "other"
+    shutil.copytree(room, other)
+    camera = other / "camera.yaml"
+    text = camera.read_text().replace("depth_kind: metric", "depth_kind: up_to_scale")
+    camera.write_text(text)
+    with pytest.raises(DataError, match="up_to_scale, not metres"):
+        measure(task(pair, size=(48, 64), sequences=(str(other),)))

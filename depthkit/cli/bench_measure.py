@@ -190,6 +190,7 @@ def _timed(call: Callable[[], Timing]) -> tuple[float, float]:
 
 def score(backend: Backend, sequences: tuple[str, ...]) -> dict[str, Any]:
     """Score depth on sequences: metres as they are, relative depth aligned by the median."""
+    from depthkit.cli.evaluate_model import check_metric
     from depthkit.cli.evaluate_stream import score_stream
     from depthkit.data.sequence import open_sequence
     from depthkit.evaluation.depth import DepthProtocol
@@ -199,6 +200,7 @@ def score(backend: Backend, sequences: tuple[str, ...]) -> dict[str, Any]:
     engine = DepthEngine(backend)
     align = "none" if backend.manifest.scale == "metric" else "median"
     opened = [open_sequence(path) for path in sequences]
+    check_metric(opened, align)
     report = score_stream(engine, opened, BaselineConfig(), DepthProtocol(align)).report
     return {"abs_rel": report.abs_rel, "align": align, "coverage": report.coverage}
 

@@ -87,7 +87,7 @@ def run_pairs(
     folder: Path | None,
 ) -> None:
     """Score a pair network: a row for each baseline or shift."""
-    _check_metric(sequences, protocol.align)
+    check_metric(sequences, protocol.align)
     rows = [
         score_row(model, sequences, setting, protocol, every=args.every, watch=_watched)
         for setting in pair_settings(args, model.nominal_baseline)
@@ -115,7 +115,7 @@ def run_streams(
     folder: Path | None,
 ) -> None:
     """Score a pair network that chooses its pairs itself, frame after frame."""
-    _check_metric(sequences, protocol.align)
+    check_metric(sequences, protocol.align)
     config = stream_config(args)
     score = score_stream(engine, sequences, config, protocol, every=args.every, watch=_watched)
     frames = [(s, i) for s in sequences for i in range(0, len(s), args.every)]
@@ -159,7 +159,7 @@ def run_frames(
         raise DataError(f"{args.model}: sees single frames; --rule is for pairs")
     if engine.manifest.scale == "relative" and protocol.align == "none":
         raise DataError(f"{args.model}: its depth is relative, not metres; pass --align median")
-    _check_metric(sequences, protocol.align)
+    check_metric(sequences, protocol.align)
     frames = [(s, i) for s in sequences for i in range(0, len(s), args.every)]
     pairs = ((depth_of_frame(engine, s, i), read_truth(s, i)) for s, i in _watched(frames))
     report = score_depth(pairs, **vars(protocol))
@@ -232,7 +232,8 @@ def _write_frame_report(
 # --- both ----------------------------------------------------------------------------------------
 
 
-def _check_metric(sequences: list[Sequence], align: str) -> None:
+def check_metric(sequences: list[Sequence], align: str) -> None:
+    """Refuse to score metres against depth that is not in metres."""
     for sequence in sequences:
         if sequence.depth_kind != "metric" and align == "none":
             raise DataError(

@@ -13,6 +13,7 @@ from depthkit.data.sequence import Sequence
 from depthkit.errors import DataError, EngineError
 from depthkit.evaluation.depth import DepthProtocol
 from depthkit.evaluation.pairs import (
+    MAX_ROTATION,
     Pair,
     PairScore,
     mean_score,
@@ -197,14 +198,14 @@ def score_row(
         every: take every n-th target.
         watch: passes the cases on, with a progress bar for instance.
 
-    Pairs with less motion than a robot would take lower the coverage.
+    Pairs with less motion or more rotation than a robot would take lower the coverage.
     """
     least = LEAST_MOTION * model.nominal_baseline
     cases = [
         Case(sequence, pair)
         for sequence in sequences
         for pair in setting.pairs(_poses(sequence))
-        if pair.target % every == 0 and pair.baseline >= least
+        if pair.target % every == 0 and pair.baseline >= least and pair.rotation <= MAX_ROTATION
     ]
     frames = sum(int(np.isfinite(_poses(s)[::every]).all(axis=(1, 2)).sum()) for s in sequences)
     found: dict[str, list[PairScore]] = {key: [] for key in METHODS}

@@ -203,7 +203,10 @@ def _prove_and_publish(
             if not parity.holds:
                 raise EngineError(f"{out}: not written: {parity}")
         backend = open_backend(partial, backend="onnxruntime")
-        shapes_worst = _check_shapes(graph, backend)
+        try:
+            shapes_worst = _check_shapes(graph, backend)
+        finally:
+            backend.close()
         publish_model(partial, out)
     finally:
         partial.unlink(missing_ok=True)

@@ -227,6 +227,18 @@ def test_pairs_that_hardly_move_lower_the_coverage(room: Path) -> None:
     assert row.coverage == 6 / 8
 
 
+def test_pairs_that_turn_too_far_lower_the_coverage(room: Path) -> None:
+    """A frame turned by 90 degrees shares no view with its neighbours: two pairs are left out."""
+    model = PairOracle(room, 1.1)
+    assert model.sequence.poses is not None
+    poses = model.sequence.poses.copy()
+    poses[4, :3, :3] = poses[4, :3, :3] @ np.array([[0, 0, 1], [0, 1, 0], [-1, 0, 0]])
+    model.sequence = replace(model.sequence, poses=poses)
+    row = score_row(model, [model.sequence], Setting(shift=-1), PROTOCOL)
+    assert [case.pair.target for case in row.cases] == [1, 2, 3, 6, 7]
+    assert row.coverage == 5 / 8
+
+
 def test_real_network_is_scored_too(room: Path, tmp_path: Path, capsys: Output) -> None:
     """A pair network that says 20 m at 0.3 m, of another focal length: its error, by hand."""
     model = write_pair(tmp_path / "pair.onnx", weights=(0, 0), bias=20.0, focal=40.0)
