@@ -41,16 +41,24 @@ def row(own: str, others: str = "*", lazy: str = "") -> Row:
     return Row(frozenset(own.split()), frozenset(others.split()), frozenset(lazy.split()))
 
 
+ROS_OWN = "runtime camera trajectory undistort ros_messages"
+MESSAGES = (
+    "builtin_interfaces diagnostic_msgs geometry_msgs lifecycle_msgs nav_msgs rcl_interfaces "
+    "rosgraph_msgs sensor_msgs std_msgs std_srvs tf2_msgs"
+)
+
 TABLE = {
     "errors": row("", ""),
     "config": row("config camera trajectory", "numpy yaml"),
     "camera": row("config camera trajectory", "numpy yaml"),
     "trajectory": row("config camera trajectory", "numpy yaml"),
     "plane_sweep": row("", "numpy cv2"),
+    "undistort": row("camera", "numpy cv2"),
+    "ros_messages": row("camera trajectory undistort", "numpy cv2"),
     "geometry": row("config camera trajectory", "numpy yaml torch kornia"),
     "losses": row("geometry"),
     "models": row("geometry plane_sweep"),
-    "data": row("data synth camera trajectory"),
+    "data": row("data synth camera trajectory undistort ros_messages"),
     "synth": row("data synth camera trajectory"),
     "tasks": row("losses models geometry data.snippet config"),
     "evaluation": row("trajectory", "numpy matplotlib"),
@@ -60,7 +68,9 @@ TABLE = {
     "cli": row("*"),
     "__main__": row("cli"),
     "__init__": row("", ""),
-    "ros_nodes": Row(frozenset({"runtime"})),
+    "ros_nodes": row(ROS_OWN, f"numpy cv2 rclpy {MESSAGES}"),
+    "ros_nodes.convert": row(ROS_OWN, f"numpy cv2 {MESSAGES}"),
+    "ros_nodes.player": row(f"{ROS_OWN} ros_nodes data", f"numpy cv2 rclpy {MESSAGES}"),
 }
 
 
@@ -121,7 +131,11 @@ def place_of(parts: tuple[str, ...]) -> str:
 def source_place(file: Path) -> str:
     """Return the row in which a file stands."""
     parts = file.with_suffix("").parts
-    return "ros_nodes" if parts[0] == "ros_nodes" else place_of(parts[1:])
+    if parts[0] != "ros_nodes":
+        return place_of(parts[1:])
+    # Message making needs no rclpy; the player reads what `prepare` reads, the others only run.
+    part = "player" if file.stem.startswith("player") else file.stem
+    return f"ros_nodes.{part}" if f"ros_nodes.{part}" in TABLE else "ros_nodes"
 
 
 def breach(one: Import) -> str | None:
@@ -207,7 +221,7 @@ def loaded_for_help(imports: list[Import]) -> set[Path]:
         ("runtime/a.py", "import torch", "may use cv2, numpy, onnxruntime"),
         ("runtime/a.py", "import openvino", "inside a function"),
         ("tasks/a.py", "from depthkit.data.sequence import x", "data.snippet"),
-        ("data/a.py", "import depthkit.geometry.warp", "may use camera, data, synth, trajectory"),
+        ("data/a.py", "import depthkit.geometry.warp", "may use camera, data, ros_messages, synth"),
         ("attic/a.py", "import os", "has no row"),
     ],
 )

@@ -17,8 +17,8 @@ from depthkit.data.image_io import (
     write_atomic,
 )
 from depthkit.data.importers.source import Source
-from depthkit.data.undistort import FrameGeometry
 from depthkit.errors import DataError
+from depthkit.undistort import FrameGeometry
 
 MAX_UNREADABLE = 0.05
 """Share of frames that may be unreadable; beyond it the source itself is broken."""

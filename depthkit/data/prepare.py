@@ -15,8 +15,8 @@ from depthkit.data.frame_conversion import Conversion
 from depthkit.data.importers import find_sequences, load_source
 from depthkit.data.importers.source import ImportOptions, select
 from depthkit.data.sequence import SPLITS, read_split, write_split
-from depthkit.data.undistort import build_geometry
 from depthkit.errors import DataError
+from depthkit.undistort import build_geometry
 
 NAMED_BY_USER = ("images", "video", "sevenscenes", "tum")
 """Formats where a folder is no name of a sequence: with one in it, --sequence names the output."""
