@@ -39,17 +39,28 @@ def read_version() -> str:
     return found.group(1)
 
 
-def share_files() -> list[tuple[str, list[str]]]:
-    """List what ROS finds through its index: the marker, the manifest and the configurations."""
-    files = [
-        ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
-        (f"share/{NAME}", ["package.xml"]),
+def files_of(folder: str, pattern: str) -> list[str]:
+    """List what lies directly in a folder of the checkout."""
+    return sorted(path.relative_to(HERE).as_posix() for path in (HERE / folder).glob(pattern))
+
+
+def ros_files() -> list[tuple[str, list[str]]]:
+    """List what ROS finds by place: marker, manifest, launch files, configurations, executables.
+
+    The launch files find configs/ and ros_nodes/ beside their own folder, here as in share/.
+    """
+    share = f"share/{NAME}"
+    folders = [path for path in (HERE / "configs").rglob("*") if path.is_dir()]
+    configs = ["configs", *sorted(path.relative_to(HERE).as_posix() for path in folders)]
+    return [
+        ("share/ament_index/resource_index/packages", [f"ros_nodes/resource/{NAME}"]),
+        (share, ["package.xml"]),
+        (f"{share}/launch", files_of("launch", "*.launch.py")),
+        (f"{share}/ros_nodes", files_of("ros_nodes", "*.xml")),
+        *((f"{share}/{folder}", files_of(folder, "*.*")) for folder in configs),
+        # Where `ros2 run` and launch look; the scripts= of setuptools would land in bin/.
+        (f"lib/{NAME}", files_of("ros_nodes/scripts", "*")),
     ]
-    configs = sorted(path.relative_to(HERE) for path in (HERE / "configs").rglob("*.yaml"))
-    for folder in sorted({path.parent for path in configs}):
-        inside = [path.as_posix() for path in configs if path.parent == folder]
-        files.append((f"share/{NAME}/{folder.as_posix()}", inside))
-    return files
 
 
 setup(
@@ -60,9 +71,9 @@ setup(
     maintainer="depthkit maintainers",
     maintainer_email="maintainers@depthkit.example",
     python_requires=">=3.10",
-    packages=find_packages(include=[NAME, f"{NAME}.*"]),
-    package_data={NAME: ["synth/shaders/*", "weights/*"]},
-    data_files=share_files(),
+    packages=[*find_packages(include=[NAME, f"{NAME}.*"]), "ros_nodes"],
+    package_data={NAME: ["synth/shaders/*", "weights/*"], "ros_nodes": ["fastdds.xml"]},
+    data_files=ros_files(),
     install_requires=CORE,
     extras_require={
         "train": TRAIN,
