@@ -27,6 +27,8 @@ class Decision:
     parallax: tuple[float, ...] = ()
     """Median over the picture as if all motion were sideways, f |t| / Z, of each. Pixels at the
     network's focal length."""
+    weights: tuple[float, ...] = ()
+    """Share of each in the depth map, mean over its pixels."""
     wanted: tuple[float, ...] = ()
     """Baselines that were asked for, metres."""
     rotation: tuple[float, ...] = ()

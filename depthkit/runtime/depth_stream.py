@@ -274,7 +274,11 @@ class DepthStream:
             depth=enlarge_inverse(fused.depth, size),
             valid=enlarge_mask(valid, size),
             confidence=enlarge_depth(confidence, size),
-            decision=replace(chosen.decision, parallax=tuple(float(px) for px in parallax)),
+            decision=replace(
+                chosen.decision,
+                parallax=tuple(parallax.tolist()),
+                weights=tuple(fused.shares.tolist()),
+            ),
         )
 
     def _winner(self, chosen: Selection, maps: PairMaps) -> tuple[Selection, PairMaps]:

@@ -24,6 +24,8 @@ class Fused(NamedTuple):
     """Trust in the best map of the pixel, 0 where none was in its band. (H, W) float32, 0 to 1"""
     coverage: np.ndarray
     """Some pair saw the pixel. (H, W) bool"""
+    shares: np.ndarray
+    """Of each map in the depth, mean over pixels where any was in its band. (N,) float64"""
 
 
 def band_weight(net: np.ndarray, band: Band) -> np.ndarray:
@@ -61,6 +63,7 @@ def fuse(
     factors = np.asarray(baselines, dtype=np.float32) / np.float32(nominal_baseline)
     order = np.argsort(factors, kind="stable")
     shares, inverses, weight = (np.zeros(maps.shape[1:], np.float32) for _ in range(3))
+    each = np.zeros(maps.shape, np.float32)
     # From the shortest baseline on: what it sees near is beyond a longer one's reach, whatever
     # that one says. Small near solids are missed there and taken for what lies behind.
     estimate = np.full(maps.shape[1:], np.inf, np.float32)
@@ -68,6 +71,7 @@ def fuse(
         factor, metres = factors[i], maps[i] * factors[i]
         trust = band_weight(maps[i], band) * _rise(estimate / factor, band) * valid[i]
         share = trust * (factor * factor)  # of inverse depth, the same parallax error is 1 / |t|
+        each[i] = share
         shares += share
         inverses += share / metres
         np.maximum(weight, trust, out=weight)
@@ -76,7 +80,14 @@ def fuse(
         np.divide(shares, inverses, out=estimate, where=shares > 0)
     unseen = np.isinf(estimate)
     depth = np.where(unseen, maps[order[0]] * factors[order[0]], estimate)
-    return Fused(depth.astype(np.float32), weight, ~unseen)
+    return Fused(depth.astype(np.float32), weight, ~unseen, _mean_shares(each, shares))
+
+
+def _mean_shares(each: np.ndarray, total: np.ndarray) -> np.ndarray:
+    """Return the part of each map in the sum of all, mean over pixels. (N, H, W) -> (N,)"""
+    known = total > 0
+    parts = each[:, known] / total[known]  # (N, pixels)
+    return parts.mean(axis=1, dtype=np.float64) if known.any() else np.zeros(len(each))
 
 
 def _rise(net: np.ndarray, band: Band) -> np.ndarray:

@@ -26,7 +26,7 @@ def confidence(wall, depth, *, weight=1.0, maps=None, blind=False):
     """The confidence of a depth map of the wall."""
     now, before = wall
     depth = np.broadcast_to(np.float32(depth), SIZE)
-    fused = Fused(depth, np.full(SIZE, weight, np.float32), np.ones(SIZE, bool))
+    fused = Fused(depth, np.full(SIZE, weight, np.float32), np.ones(SIZE, bool), np.ones(1))
     metres = depth[None] if maps is None else maps
     covered = np.ones(metres.shape, bool)
     view = None if blind else View(before, T)

@@ -35,6 +35,7 @@ def test_maps_are_averaged_in_inverse_depth():
     """At 0.3 and 0.6 m, depths 20 and 32 m, weights 1 and 4: 5 / (1/20 + 4/32)."""
     result = fused([[20], [16]], [0.3, 0.6])
     assert result.depth[0, 0] == pytest.approx(5 / (1 / 20 + 4 / 32))
+    assert result.shares == pytest.approx([1 / 5, 4 / 5])
 
 
 def test_the_order_of_the_maps_does_not_matter():
@@ -43,7 +44,8 @@ def test_the_order_of_the_maps_does_not_matter():
     maps, baselines = rng.uniform(0.1, 100, (4, 50)), np.array([0.1, 0.4, 1.0, 0.2])
     order = [2, 0, 3, 1]
     a, b = fused(maps, baselines), fused(maps[order], baselines[order])
-    assert all(np.array_equal(one, other) for one, other in zip(a, b, strict=True))
+    assert all(np.array_equal(one, other) for one, other in zip(a[:3], b[:3], strict=True))
+    assert np.array_equal(a.shares[order], b.shares)
 
 
 def test_what_the_short_baseline_sees_near_the_long_one_does_not_overrule():
@@ -55,7 +57,7 @@ def test_far_is_left_to_the_longest_baseline():
     """Beyond the band of all: the longest baseline's word, never more than 333 |t|."""
     result = fused([[100], [100]], [0.3, 0.6])
     assert result.depth[0, 0] == pytest.approx(200) == pytest.approx(100 / 0.3 * 0.6)
-    assert result.weight[0, 0] == 0
+    assert result.weight[0, 0] == 0 and not result.shares.any()
 
 
 def test_near_is_left_to_the_shortest_baseline():
