@@ -11,7 +11,8 @@ from depthkit.plane_sweep import NEAREST
 from depthkit.strict_yaml import field_help, load_config, to_yaml
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-SHIPPED = sorted((CHECKOUT / "configs").rglob("*.yaml"))
+# Those of ROS hold parameters of nodes: tests/ros/test_launch_files.py reads them.
+SHIPPED = sorted(set((CHECKOUT / "configs").rglob("*.yaml")) - set(CHECKOUT.glob("configs/ros/*")))
 
 
 def test_every_key_is_documented() -> None:
@@ -37,7 +38,7 @@ def test_defaults_survive_writing_and_reading(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_shipped_file_fits_the_schema(path: Path) -> None:
-    """Every YAML under configs/ loads."""
+    """Every YAML under configs/ that trains loads."""
     load_config(TrainConfig, path)
 
 

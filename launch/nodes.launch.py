@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The nodes of depthkit and what is shown beside them, each switched by an argument.
+
+The other launch files are this one with other defaults. It finds configs/ and ros_nodes/ beside its
+own folder, in a checkout as in share/depthkit, and starts the installed executables where the ament
+index knows them, else `python -m ros_nodes.<node>` from the checkout.
+"""
+
+import os
+import posixpath
+import sys
+from pathlib import Path
+
+from ament_index_python.packages import get_package_prefix
+from launch import LaunchContext, LaunchDescription
+from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction, SetEnvironmentVariable
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+
+HOME = Path(__file__).resolve().parent.parent
+PROFILE = HOME / "ros_nodes" / "fastdds.xml"
+# Fast DDS 2 (Jazzy) reads the first name, Fast DDS 3 (Kilted) the second.
+PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
+
+ARGUMENTS = {
+    "params_file": ("", "YAML file of node parameters (configs/ros/*.yaml are examples)"),
+    "model": ("", "exported network, or the name of a shipped one; empty: as params_file says"),
+    "image": ("image", "topic of the camera's images; <image>/compressed with camera.transport"),
+    "camera_info": ("camera_info", "topic of the camera's calibration"),
+    "odometry": ("odometry", "topic of the odometry that tells motion and scale, metres"),
+    "imu": ("imu", "topic of the camera's attitude"),
+    "twist": ("twist", "topic of the speed, metres a second"),
+    "visual_odometry": ("visual_odometry", "topic on which odometry_node publishes"),
+    "namespace": ("", "namespace of all nodes and relative topics"),
+    "log_level": ("info", "debug, info, warn, error or fatal"),
+    "rviz_config": (str(HOME / "configs" / "ros" / "replay.rviz"), "what RViz shows"),
+    "source": ("", "play this sequence folder, video or bag in place of a camera; empty: no"),
+    "rate": ("1.0", "speed of the player, multiples of real time"),
+}
+SWITCHES = {
+    "depth_node": ("true", "start depth_node"),
+    "odometry_node": ("false", "start odometry_node, which publishes on visual_odometry"),
+    "loop": ("false", "the player starts again at the end"),
+    "cloud": ("false", "start point_cloud_xyzrgb_node of depth_image_proc: depth, image -> points"),
+    "rviz": ("false", "start RViz"),
+    "lifecycle": ("false", "nodes wait to be configured and activated by a manager"),
+    "use_sim_time": (
+        "false",
+        "nodes follow /clock; with a source the player publishes it and keeps recorded stamps",
+    ),
+}
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Declare the arguments, then start what they ask for."""
+    texts = [
+        DeclareLaunchArgument(name, default_value=default, description=text)
+        for name, (default, text) in ARGUMENTS.items()
+    ]
+    switches = [
+        DeclareLaunchArgument(
+            name, default_value=default, description=text, choices=["true", "false"]
+        )
+        for name, (default, text) in SWITCHES.items()
+    ]
+    return LaunchDescription([*texts, *switches, OpaqueFunction(function=start)])
+
+
+def start(context: LaunchContext) -> list:
+    """Read the arguments and list what they ask for."""
+    given = {name: LaunchConfiguration(name).perform(context) for name in (*ARGUMENTS, *SWITCHES)}
+    wanted = {name: given[name] == "true" for name in SWITCHES}
+    actions: list = [
+        # Of C++ nodes too: a cloud does not fit into the 512 KiB that Fast DDS shares by default.
+        SetEnvironmentVariable(name, str(PROFILE))
+        for name in PROFILE_VARIABLES
+        if name not in context.environment
+    ]
+    if wanted["depth_node"]:
+        actions.append(worker("depth_node", given, {"odometry": given["odometry"]}))
+    if wanted["odometry_node"]:
+        actions.append(worker("odometry_node", given, {"odometry": given["visual_odometry"]}))
+    if given["source"]:
+        actions.append(player(given))
+    if wanted["cloud"]:
+        actions.append(cloud(given))
+    if wanted["rviz"]:
+        actions.append(rviz(given))
+    return actions
+
+
+def worker(name: str, given: dict[str, str], topics: dict[str, str]) -> Node:
+    """Describe a node that takes images."""
+    model = {"model": given["model"]} if given["model"] else {}
+    names = ("camera_info", "imu", "twist")
+    return depthkit_node(
+        name,
+        given,
+        parameters={**model, "use_sim_time": given["use_sim_time"] == "true"},
+        topics={**images(given), **{key: given[key] for key in names}, **topics},
+        flags=["--lifecycle"] if given["lifecycle"] == "true" else [],
+    )
+
+
+def player(given: dict[str, str]) -> Node:
+    """Describe the node that plays a recording on the topics the others listen to."""
+    recorded = given["use_sim_time"] == "true"
+    return depthkit_node(
+        "player_node",
+        given,
+        parameters={
+            "source": given["source"],
+            "rate": float(given["rate"]),
+            "loop": given["loop"] == "true",
+            "stamps": "source" if recorded else "now",
+            "clock": recorded,
+        },
+        topics={
+            **images(given),
+            **{key: given[key] for key in ("camera_info", "odometry", "imu", "twist")},
+        },
+        flags=[],
+    )
+
+
+def images(given: dict[str, str]) -> dict[str, str]:
+    """Map the image topics of a node, raw and compressed."""
+    return {"image": given["image"], "image/compressed": f"{given['image']}/compressed"}
+
+
+def depthkit_node(
+    name: str,
+    given: dict[str, str],
+    *,
+    parameters: dict[str, object],
+    topics: dict[str, str],
+    flags: list[str],
+) -> Node:
+    """Describe a node of this package, installed or in a checkout."""
+    files = [given["params_file"]] if given["params_file"] else []
+    common = {
+        "name": name,
+        "namespace": given["namespace"],
+        "parameters": [*files, parameters],
+        "remappings": list(topics.items()),
+        "ros_arguments": ["--log-level", given["log_level"]],
+        "output": "screen",
+    }
+    if installed(name):
+        return Node(package="depthkit", executable=name, arguments=flags, **common)
+    inherited = os.environ.get("PYTHONPATH", "")
+    return Node(
+        executable=sys.executable,
+        exec_name=name,
+        arguments=["-m", f"ros_nodes.{name}", *flags],
+        additional_env={"PYTHONPATH": os.pathsep.join(filter(None, [str(HOME), inherited]))},
+        **common,
+    )
+
+
+def prefix_of(package: str) -> Path | None:
+    """Find where the ament index has a package, or None."""
+    try:
+        return Path(get_package_prefix(package))
+    except (LookupError, OSError):  # not in the index; no index at all
+        return None
+
+
+def installed(name: str) -> bool:
+    """Whether the index knows this package with this executable."""
+    prefix = prefix_of("depthkit")
+    return prefix is not None and (prefix / "lib" / "depthkit" / name).is_file()
+
+
+def cloud(given: dict[str, str]) -> Node | LogInfo:
+    """Describe the node that colours the depth with the image.
+
+    It takes the camera_info beside its image topic, so that name is mapped as well.
+    """
+    if prefix_of("depth_image_proc") is None:
+        return missing("depth_image_proc", "cloud")
+    beside = posixpath.join(posixpath.dirname(given["image"]), "camera_info")
+    return Node(
+        package="depth_image_proc",
+        executable="point_cloud_xyzrgb_node",
+        name="point_cloud",
+        namespace=given["namespace"],
+        remappings=[
+            ("rgb/image_rect_color", given["image"]),
+            ("rgb/camera_info", "depth/camera_info"),
+            (beside, "depth/camera_info"),
+            ("depth_registered/image_rect", "depth"),
+        ],
+        output="screen",
+    )
+
+
+def rviz(given: dict[str, str]) -> Node | LogInfo:
+    """Describe RViz with its topics mapped as those of the nodes."""
+    if prefix_of("rviz2") is None:
+        return missing("rviz2", "rviz")
+    names = ("depth", "depth_relative", "confidence", "points")
+    topics = {"image": given["image"], "visual_odometry": given["visual_odometry"]}
+    topics |= {name: name for name in names}
+    return Node(
+        package="rviz2",
+        executable="rviz2",
+        name="rviz",
+        namespace=given["namespace"],
+        arguments=["-d", given["rviz_config"]],
+        remappings=[(f"/{name}", topic) for name, topic in topics.items()],
+        output="screen",
+    )
+
+
+def missing(package: str, argument: str) -> LogInfo:
+    """Say that a package is not there; the rest starts all the same."""
+    debian = f"ros-$ROS_DISTRO-{package.replace('_', '-')}"
+    return LogInfo(msg=f"{argument}: {package} is not installed; sudo apt install {debian}")
