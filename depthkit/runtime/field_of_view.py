@@ -5,6 +5,8 @@ The frame around the picture never gets bright, dark tissue does as the scope mo
 the brightest that each pixel has been. No clock and no chance: the same frames, the same mask.
 """
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 
@@ -78,6 +80,60 @@ class FieldOfView:
             np.maximum(self._now, bright, out=self._now)
         self._count += 1
         return np.maximum(self._now, self._before)
+
+
+class DrawnView:
+    """A mask that somebody drew, for frames of its shape."""
+
+    def __init__(self, path: Path) -> None:
+        """Read it.
+
+        Args:
+            path: of a picture, 0 outside and anything else inside.
+
+        Raises:
+            DataError: missing, or not a picture.
+        """
+        drawn = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) if path.is_file() else None
+        if drawn is None:
+            raise DataError(f"{path}: no mask that can be read; give a PNG, 0 outside the picture")
+        self._path, self._drawn = path, np.asarray(drawn) > 0
+        self._mask = self._drawn
+
+    def reset(self) -> None:
+        """Do nothing: a drawn mask has no past."""
+
+    def look(self, rgb: np.ndarray) -> np.ndarray:
+        """Return the mask at the frame's size, to be read only. (H, W) bool
+
+        Raises:
+            DataError: a frame of another shape.
+        """
+        size = rgb.shape[:2]
+        if self._mask.shape != size:
+            (height, width), (full, wide) = self._drawn.shape, size
+            if abs(full * width - wide * height) > max(full, wide):  # off by more than rounding
+                raise DataError(
+                    f"{self._path}: the mask is {width}x{height}, frames are {wide}x{full}; draw "
+                    "it on a frame of this camera"
+                )
+            self._mask = enlarge_mask(self._drawn, size)
+        return self._mask
+
+
+def open_view(mask: str) -> FieldOfView | DrawnView | None:
+    """Make what tells where the picture is.
+
+    Args:
+        mask: "" for all of the frame (None), "auto" to find a round picture, or the path of a drawn
+            mask.
+
+    Raises:
+        DataError: the file is missing, or not a picture.
+    """
+    if not mask:
+        return None
+    return FieldOfView() if mask == "auto" else DrawnView(Path(mask).expanduser())
 
 
 def picture_of(lit: np.ndarray) -> np.ndarray:

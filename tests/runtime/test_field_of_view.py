@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from depthkit.errors import DataError
-from depthkit.runtime.field_of_view import FieldOfView, picture_of
+from depthkit.runtime.field_of_view import DrawnView, FieldOfView, open_view, picture_of
 
 SIZE = (120, 160)
 
@@ -137,6 +137,30 @@ def test_memory_is_at_least_one_frame():
     """Zero frames of memory is a mistake of the caller."""
     with pytest.raises(DataError, match="memory: 1 frame or more, got 0"):
         FieldOfView(memory=0)
+
+
+def test_drawn_mask_fits_its_frames(tmp_path):
+    """It is taken as it is, resized to frames of its shape, and refused for others."""
+    truth = disc()
+    cv2.imwrite(str(tmp_path / "mask.png"), truth.astype(np.uint8) * 255)
+    view = open_view(str(tmp_path / "mask.png"))
+    assert isinstance(view, DrawnView)
+    assert np.array_equal(view.look(frame(truth)), truth)
+    assert share_alike(view.look(frame(disc((60, 80)))), disc((60, 80))) > 0.9
+    assert share_alike(view.look(frame(disc((240, 320)))), disc((240, 320))) > 0.95
+    view.reset()
+    assert np.array_equal(view.look(frame(truth)), truth)
+    with pytest.raises(DataError, match=r"mask is 160x120, frames are 160x160; draw it"):
+        view.look(np.zeros((160, 160, 3), np.uint8))
+
+
+def test_mask_is_chosen_by_its_word(tmp_path):
+    """Nothing, auto, or a file, which must be a picture."""
+    assert open_view("") is None and isinstance(open_view("auto"), FieldOfView)
+    (tmp_path / "text.png").write_text("no picture")
+    for name in ("text.png", "missing.png"):
+        with pytest.raises(DataError, match=f"{name}: no mask that can be read; give a PNG"):
+            open_view(str(tmp_path / name))
 
 
 def test_smallest_pictures():
