@@ -145,6 +145,30 @@ def resize_matrix(from_size: tuple[int, int], to_size: tuple[int, int]) -> np.nd
     return np.array([[sx, 0.0, 0.5 * (sx - 1)], [0.0, sy, 0.5 * (sy - 1)], [0.0, 0.0, 1.0]])
 
 
+def build_source_camera(camera: Camera, model: str, D: tuple[float, ...]) -> SourceCamera:
+    """Build the record from other programs' words.
+
+    Args:
+        camera: the pinhole part.
+        model: a key of `MODEL_NAMES`, in any case.
+        D: coefficients; with none, or with zeros only, all but a fisheye are a plain pinhole.
+
+    Raises:
+        DataError: unknown model, or not the number of coefficients that it takes.
+    """
+    name = MODEL_NAMES.get(model.lower())
+    if name is None:
+        raise DataError(
+            f"camera: unknown distortion model {model!r}; expected one of "
+            f"{', '.join(key for key in MODEL_NAMES if key)}"
+        )
+    if model.lower() == "plumb_bob" and len(D) not in (0, 4, 5):
+        raise DataError(f"camera: plumb_bob takes 5 distortion coefficients, got {len(D)}")
+    if name != "kannala_brandt" and not any(D) and len(D) in (0, *COEFFICIENTS["brown_conrady"]):
+        return SourceCamera(camera)
+    return SourceCamera(camera, name, D)
+
+
 def load_source_camera(path: Path | str) -> SourceCamera:
     """Read a calibration: our camera.yaml, a ROS camera_info YAML or an OpenCV FileStorage YAML.
 
@@ -226,7 +250,7 @@ def _from_own(record: Mapping[str, Any]) -> SourceCamera:
         *(_number(record[key], key) for key in ("fx", "fy", "cx", "cy")),
     )
     D = _numbers(record.get("distortion", []), "distortion")
-    return _with_model(camera, str(record.get("model", "pinhole")), D)
+    return build_source_camera(camera, str(record.get("model", "pinhole")), D)
 
 
 def _from_matrix(record: Mapping[str, Any]) -> SourceCamera:
@@ -243,22 +267,7 @@ def _from_matrix(record: Mapping[str, Any]) -> SourceCamera:
     D = _numbers(_first(record, _COEFFICIENT_KEYS) or [], "distortion_coefficients")
     fisheye = bool(record.get("fisheye_model"))  # OpenCV's calibration sample writes this flag
     default = "kannala_brandt" if fisheye else "brown_conrady"
-    return _with_model(camera, str(record.get("distortion_model", default)), D)
-
-
-def _with_model(camera: Camera, model: str, D: tuple[float, ...]) -> SourceCamera:
-    """Build the record; Brown-Conrady without coefficients is a plain pinhole."""
-    name = MODEL_NAMES.get(model.lower())
-    if name is None:
-        raise DataError(
-            f"camera: unknown distortion model {model!r}; expected one of "
-            f"{', '.join(key for key in MODEL_NAMES if key)}"
-        )
-    if model.lower() == "plumb_bob" and len(D) not in (0, 4, 5):
-        raise DataError(f"camera: plumb_bob takes 5 distortion coefficients, got {len(D)}")
-    if name == "brown_conrady" and not any(D) and len(D) in (0, *COEFFICIENTS[name]):
-        return SourceCamera(camera)
-    return SourceCamera(camera, name, D)
+    return build_source_camera(camera, str(record.get("distortion_model", default)), D)
 
 
 # --- small conversions ---------------------------------------------------------------------------

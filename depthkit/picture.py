@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bytes of JPEG, PNG and the like to pixels, and pixels of more than 8 bit to 8.
+
+OpenCV fills the missing part of a truncated picture with grey and says nothing; it is refused here.
+"""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from depthkit.errors import DataError
+
+# OpenCV 4.5.4 named the patterns by their first pixels; its older names are shifted by one.
+BAYER_CODES = {
+    "rggb": cv2.COLOR_BayerRGGB2RGB,
+    "bggr": cv2.COLOR_BayerBGGR2RGB,
+    "grbg": cv2.COLOR_BayerGRBG2RGB,
+    "gbrg": cv2.COLOR_BayerGBRG2RGB,
+}
+
+
+class UnreadableImageError(DataError):
+    """A picture that is missing, truncated or no picture: `prepare` skips and counts these."""
+
+
+def decode_rgb(
+    data: bytes, name: Path | str, bayer: str | None = None, *, bits: int = 16
+) -> np.ndarray:
+    """Decode any picture as 8-bit RGB; grey is tripled, an EXIF orientation is applied.
+
+    Args:
+        data: the whole file.
+        name: of the picture, for the message.
+        bayer: pattern of a raw one-channel mosaic, a key of `BAYER_CODES`.
+        bits: bits in use of a 16-bit picture; its largest value 2^bits - 1 becomes 255.
+
+    Returns:
+        (H, W, 3) uint8
+
+    Raises:
+        UnreadableImageError: truncated, not a picture, or neither 8 nor 16 bit.
+    """
+    flags = cv2.IMREAD_ANYDEPTH | (cv2.IMREAD_GRAYSCALE if bayer else cv2.IMREAD_COLOR_RGB)
+    image = decode(data, name, flags)
+    if image.dtype == np.uint16:
+        image = to_8_bit(image, bits)
+    if image.dtype != np.uint8:
+        raise UnreadableImageError(f"{name}: expected 8 or 16 bit an image, got {image.dtype}")
+    return cv2.cvtColor(image, BAYER_CODES[bayer]) if bayer else image
+
+
+def to_8_bit(image: np.ndarray, bits: int) -> np.ndarray:
+    """Scale 0 .. 2^bits - 1 to 0 .. 255, rounded; what is brighter is 255. uint16 -> uint8"""
+    return cv2.convertScaleAbs(image, alpha=255.0 / (2**bits - 1))
+
+
+def decode(data: bytes, name: Path | str, flags: int) -> np.ndarray:
+    """Decode with OpenCV's flags; raises UnreadableImageError for what is not a whole picture."""
+    if _is_truncated(data):
+        raise UnreadableImageError(f"{name}: truncated image ({len(data)} bytes)")
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
+    except cv2.error as error:
+        raise UnreadableImageError(f"{name}: cannot decode image: {error.err}") from None
+    if image is None:
+        raise UnreadableImageError(f"{name}: not a readable image ({len(data)} bytes)")
+    return image
+
+
+def _is_truncated(data: bytes) -> bool:
+    """Look for the end marker behind the last scan; a thumbnail's own marker lies before it."""
+    if data[:2] == b"\xff\xd8":
+        return data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda")
+    if data[:4] == b"\x89PNG":
+        return b"IEND" not in data[-64:]
+    return False

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Arrays to ROS messages; `depthkit.ros_messages` reads them back. No node and no rclpy here.
+
+Depth follows REP 118: 32FC1 metres along the optical axis with NaN where it is not known, or 16UC1
+millimetres with 0 there. Data goes through array.array, the one way that is fast in every
+distribution: bytes and numpy arrays are copied byte by byte where ROS checks fields.
+"""
+
+import sys
+from array import array as message_array
+from typing import Literal
+
+import numpy as np
+from builtin_interfaces.msg import Time
+from geometry_msgs.msg import Point, Pose, Quaternion, Transform, TransformStamped, Vector3
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
+
+from depthkit.camera import Camera
+from depthkit.errors import ShapeError, check_shape
+from depthkit.rigid import matrix_to_quaternion
+
+DepthEncoding = Literal["32FC1", "16UC1"]
+
+MOST_MILLIMETRES = 65.535
+"""Metres from which on 16 bits of millimetres cannot hold a depth."""
+
+_PIXELS = {
+    "mono8": (np.uint8, "H W"),
+    "rgb8": (np.uint8, "H W 3"),
+    "bgr8": (np.uint8, "H W 3"),
+    "16UC1": (np.uint16, "H W"),
+    "32FC1": (np.float32, "H W"),
+}
+
+
+def image_message(pixels: np.ndarray, encoding: str, header: Header) -> Image:
+    """Put pixels into an Image.
+
+    Args:
+        pixels: of the encoding's type. (H, W) or (H, W, 3)
+        encoding: mono8, rgb8, bgr8, 16UC1 or 32FC1.
+        header: time and frame of the camera's image.
+    """
+    dtype, pattern = _PIXELS[encoding]
+    check_shape(f"image_message: {encoding} pixels", pixels, pattern)
+    if pixels.dtype != dtype:
+        raise ShapeError(f"image_message: {encoding} takes {np.dtype(dtype)}, got {pixels.dtype}")
+    data = message_array("B")
+    data.frombytes(np.ascontiguousarray(pixels).data)
+    height, width = pixels.shape[:2]
+    return Image(
+        header=header,
+        height=height,
+        width=width,
+        encoding=encoding,
+        is_bigendian=int(sys.byteorder == "big"),
+        step=pixels.nbytes // height,
+        data=data,
+    )
+
+
+def depth_message(
+    depth: np.ndarray, valid: np.ndarray, header: Header, *, encoding: DepthEncoding = "32FC1"
+) -> Image:
+    """Put depth into an Image.
+
+    Args:
+        depth: along the optical axis, metres. (H, W) float32
+        valid: the pixel may be used. (H, W) bool
+        header: time and frame of the camera's image.
+        encoding: 32FC1 as it is, NaN elsewhere; 16UC1 rounded to millimetres, 0 elsewhere and for
+            what is not above 0 or not below 65.535 m.
+    """
+    check_shape("depth_message: depth", depth, "H W")
+    if encoding == "32FC1":
+        return image_message(np.where(valid, depth, np.float32(np.nan)), encoding, header)
+    fits = valid & (depth > 0) & (depth < MOST_MILLIMETRES)
+    millimetres = np.rint(np.where(fits, depth, 0) * 1000.0).astype(np.uint16)
+    return image_message(millimetres, encoding, header)
+
+
+def camera_info_message(camera: Camera, header: Header) -> CameraInfo:
+    """Describe a pinhole camera, that of a rectified image: no distortion, P is K."""
+    K = camera.K
+    return CameraInfo(
+        header=header,
+        height=camera.height,
+        width=camera.width,
+        distortion_model="plumb_bob",
+        d=[0.0] * 5,
+        k=K.ravel(),
+        r=np.eye(3).ravel(),
+        p=np.pad(K, ((0, 0), (0, 1))).ravel(),
+    )
+
+
+def pose_message(T: np.ndarray) -> Pose:
+    """Say T_a_b as the pose of frame b in a. (4, 4)"""
+    x, y, z = T[:3, 3].tolist()
+    return Pose(position=Point(x=x, y=y, z=z), orientation=_quaternion(T))
+
+
+def transform_message(T: np.ndarray, header: Header, child_frame_id: str) -> TransformStamped:
+    """Say T_parent_child, the parent being the header's frame. (4, 4)"""
+    x, y, z = T[:3, 3].tolist()
+    motion = Transform(translation=Vector3(x=x, y=y, z=z), rotation=_quaternion(T))
+    return TransformStamped(header=header, child_frame_id=child_frame_id, transform=motion)
+
+
+def _quaternion(T: np.ndarray) -> Quaternion:
+    x, y, z, w = matrix_to_quaternion(T[:3, :3]).tolist()
+    return Quaternion(x=x, y=y, z=z, w=w)
+
+
+def stamp_message(ns: int) -> Time:
+    """Say nanoseconds as a Time."""
+    sec, nanosec = divmod(ns, 1_000_000_000)
+    return Time(sec=sec, nanosec=nanosec)
