@@ -47,7 +47,7 @@ def image_message(pixels: np.ndarray, encoding: str, header: Header) -> Image:
     if pixels.dtype != dtype:
         raise ShapeError(f"image_message: {encoding} takes {np.dtype(dtype)}, got {pixels.dtype}")
     data = message_array("B")
-    data.frombytes(np.ascontiguousarray(pixels).data)
+    data.frombytes(np.ascontiguousarray(pixels).view(np.uint8).data)  # takes bytes only
     height, width = pixels.shape[:2]
     return Image(
         header=header,
