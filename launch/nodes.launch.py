@@ -70,12 +70,7 @@ def start(context: LaunchContext) -> list:
     """Read the arguments and list what they ask for."""
     given = {name: LaunchConfiguration(name).perform(context) for name in (*ARGUMENTS, *SWITCHES)}
     wanted = {name: given[name] == "true" for name in SWITCHES}
-    actions: list = [
-        # Of C++ nodes too: a cloud does not fit into the 512 KiB that Fast DDS shares by default.
-        SetEnvironmentVariable(name, str(PROFILE))
-        for name in PROFILE_VARIABLES
-        if name not in context.environment
-    ]
+    actions: list = profile(context)
     if wanted["depth_node"]:
         actions.append(worker("depth_node", given, {"odometry": given["odometry"]}))
     if wanted["odometry_node"]:
@@ -87,6 +82,17 @@ def start(context: LaunchContext) -> list:
     if wanted["rviz"]:
         actions.append(rviz(given))
     return actions
+
+
+def profile(context: LaunchContext) -> list[SetEnvironmentVariable]:
+    """Give Fast DDS room for large messages, unless the user told it something.
+
+    The nodes do so themselves; this is for the C++ ones, whose clouds are larger still.
+    """
+    told = (*PROFILE_VARIABLES, "FASTDDS_BUILTIN_TRANSPORTS")
+    if any(context.environment.get(name) for name in told):
+        return []
+    return [SetEnvironmentVariable(name, str(PROFILE)) for name in PROFILE_VARIABLES]
 
 
 def worker(name: str, given: dict[str, str], topics: dict[str, str]) -> Node:
