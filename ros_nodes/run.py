@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How every node starts, spins and ends: one line on a known error, exit 0 on a signal."""
+
+import argparse
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import rclpy
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.impl.implementation_singleton import rclpy_implementation
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+from rclpy.utilities import remove_ros_args
+
+from depthkit.errors import DepthkitError
+from ros_nodes.lifecycle import Build, Component, ManagedNode, build_component, first_line
+
+__all__ = ["PROFILE", "Build", "Component", "run_node", "use_profile"]
+
+PROFILE = Path(__file__).with_name("fastdds.xml")
+_PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
+RCLError = rclpy_implementation.RCLError
+_WAKE = 0.2  # seconds: a signal is heard at the latest after this
+
+
+def run_node(name: str, build: Build, argv: Sequence[str] | None = None) -> int:
+    """Run a node until a signal comes.
+
+    Args:
+        name: of the node; `-r __node:=...` changes it.
+        build: makes the component.
+        argv: the command line without the program; None for the process' own.
+
+    Returns:
+        Exit code: 0 after SIGINT, SIGTERM or a shutdown, 1 after a known error, told in one line.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    lifecycle = _parse(name, arguments).lifecycle
+    use_profile()
+    with _heard_signals() as stopping:
+        try:
+            # ROS' own handlers end the context at once, under a worker that still publishes.
+            rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
+        except RuntimeError as error:  # arguments after --ros-args that ROS cannot read
+            return _refuse(name, error)
+        try:
+            _run(name, build, stopping, lifecycle)
+            return 0
+        except DepthkitError as error:
+            return _refuse(name, error)
+        finally:
+            rclpy.try_shutdown()
+
+
+def use_profile() -> None:
+    """Give Fast DDS room for pictures, unless the user told it something; before rclpy.init."""
+    told = (*_PROFILE_VARIABLES, "FASTDDS_BUILTIN_TRANSPORTS")
+    if not any(os.environ.get(variable) for variable in told):
+        os.environ.update(dict.fromkeys(_PROFILE_VARIABLES, str(PROFILE)))
+
+
+def _parse(name: str, arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog=name,
+        description="A ROS 2 node of depthkit.",
+        epilog="Parameters and topics come after --ros-args: -p name:=value, -r topic:=other, "
+        f"--params-file FILE. While it runs: ros2 param describe /{name} NAME.",
+    )
+    parser.add_argument(
+        "--lifecycle", action="store_true", help="wait for configure and activate (managed node)"
+    )
+    return parser.parse_args(remove_ros_args(arguments))
+
+
+def _refuse(name: str, error: Exception) -> int:
+    print(f"{name}: {first_line(error)}", file=sys.stderr)
+    return 1
+
+
+@contextmanager
+def _heard_signals() -> Iterator[threading.Event]:
+    """Note SIGINT and SIGTERM instead of dying of them: a second one must not cut the end short."""
+    stopping = threading.Event()
+    signals = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(one, lambda *_: stopping.set()) for one in signals]
+    try:
+        yield stopping
+    finally:
+        for one, handler in zip(signals, before, strict=True):
+            signal.signal(one, handler)
+
+
+def _run(name: str, build: Build, stopping: threading.Event, lifecycle: bool) -> None:
+    if lifecycle:
+        managed = ManagedNode(name, build)
+        try:
+            _spin(managed, stopping)
+        finally:
+            managed.end()
+            managed.destroy_node()
+        return
+    node = Node(name, automatically_declare_parameters_from_overrides=True)
+    try:
+        _run_component(node, build, stopping)
+    finally:
+        node.destroy_node()
+
+
+def _run_component(node: Node, build: Build, stopping: threading.Event) -> None:
+    component = build_component(node, build)
+    try:
+        component.start()
+        _spin(node, stopping)
+    finally:
+        component.stop()
+        component.close()
+
+
+def _spin(node: Node, stopping: threading.Event) -> None:
+    """Serve callbacks until a signal comes or somebody shuts the context down."""
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    try:
+        while rclpy.ok() and not stopping.is_set():
+            _spin_once(executor, node)
+    except ExternalShutdownException:
+        pass
+    finally:
+        executor.shutdown()
+
+
+def _spin_once(executor: SingleThreadedExecutor, node: Node) -> None:
+    try:
+        executor.spin_once(timeout_sec=_WAKE)
+    except RCLError as error:
+        # rclpy of Jazzy lets a request for an impossible transition end the node (rclpy #1209).
+        if not isinstance(node, ManagedNode) or "transition" not in str(error):
+            raise
+        node.get_logger().warning(f"transition refused: {first_line(error)}")

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A ROS graph of its own for every test process: own domain, this machine only, own logs."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+
+class _WithoutRos(pytest.Module):
+    """A file of tests that cannot even be imported here."""
+
+    def collect(self) -> list[pytest.Item]:
+        """Say why nothing runs."""
+        pytest.skip("needs rclpy, which is not installed; pip install 'depthkit[ros]'")
+
+
+def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> object:
+    """Skip with a reason where there is no ROS."""
+    if find_spec("rclpy") is None:
+        return _WithoutRos.from_parent(parent, path=module_path)
+    return None
+
+
+def _claim_domain() -> tuple[int, socket.socket]:
+    """Take a domain nobody else on this machine tests in; the kernel frees it at any exit."""
+    first = 30 + os.getpid() % 71
+    for number in [*range(first, 101), *range(30, first)]:
+        claim = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            claim.bind(f"\0depthkit-test-domain-{number}")
+        except OSError:
+            claim.close()
+            continue
+        return number, claim
+    raise RuntimeError("all ROS domains from 30 to 100 are taken by other tests")
+
+
+# Read by ROS when it is first used, and by every process a test starts.
+DOMAIN, _CLAIM = _claim_domain()
+_LOGS = tempfile.mkdtemp(prefix="depthkit-ros-log-")
+os.environ["ROS_DOMAIN_ID"] = str(DOMAIN)
+os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+os.environ["ROS_LOG_DIR"] = _LOGS
+for variable in ("ROS_LOCALHOST_ONLY", "ROS_STATIC_PEERS", "RMW_IMPLEMENTATION"):
+    os.environ.pop(variable, None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _clean_up() -> Iterator[None]:
+    """Leave no log and no shared memory of killed processes behind."""
+    yield
+    shutil.rmtree(_LOGS, ignore_errors=True)
+    program = Path(sys.executable).with_name("fastdds")
+    if program.is_file():
+        subprocess.run([program, "shm", "clean"], capture_output=True, timeout=60, check=False)
+
+
+@pytest.fixture
+def graph(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
+    """Nodes inside the test's own process; other processes see them where `processes` is asked."""
+    from ros_graph import Graph
+
+    if "processes" not in request.fixturenames:
+        monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "OFF")
+    made = Graph(DOMAIN)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def processes(tmp_path: Path) -> Iterator[object]:
+    """Nodes in processes of their own, ended when the test is."""
+    from ros_processes import Processes
+
+    made = Processes(tmp_path)
+    yield made
+    made.close()
