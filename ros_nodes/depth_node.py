@@ -1,0 +1,284 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Live depth from one camera.
+
+    python -m ros_nodes.depth_node --ros-args -p model:=shading-colon -r image:=/camera/image_raw
+
+The interface stands at `DepthNode`; every parameter is described by `ros2 param describe`.
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from rclpy.node import Node
+from std_srvs.srv import Trigger
+
+from depthkit.errors import DataError, DepthkitError
+from depthkit.runtime import DepthEngine, DepthStream, RuntimeConfig
+from depthkit.runtime.config import option
+from depthkit.runtime.field_of_view import open_view
+from ros_nodes.camera_input import CameraConfig, CameraFrame, CameraInput, Received
+from ros_nodes.depth_output import DepthOutput, OutputConfig
+from ros_nodes.depth_status import DepthFigures, Stages, model_status
+from ros_nodes.frames import Extrinsic, ExtrinsicConfig
+from ros_nodes.model_keeper import ModelKeeper
+from ros_nodes.monitor import Monitor, Status, Throttle
+from ros_nodes.motion_source import MotionConfig, MotionSource
+from ros_nodes.params import declare, follow
+from ros_nodes.run import run_node
+from ros_nodes.slot import LatestSlot, Worker
+
+SAID_EVERY = 10.0  # seconds between two log lines of one kind
+NO_CAMERA = (
+    "no camera_info yet, and this network needs the camera's intrinsics; publish it beside the "
+    "image, or set camera.info_file"
+)
+
+
+@dataclass(frozen=True)
+class DepthNodeConfig(RuntimeConfig, OutputConfig):
+    """A model at work on a camera."""
+
+    camera: CameraConfig = field(default_factory=CameraConfig)
+    """How images are read."""
+    motion: MotionConfig = field(default_factory=MotionConfig)
+    """Where the camera's motion comes from, for networks of pairs."""
+    extrinsic: ExtrinsicConfig = field(default_factory=ExtrinsicConfig)
+    """Where the camera sits on the body whose motion is told."""
+    mask: str = option("", live=True)
+    """Where the picture is: empty for all of the image, "auto" to find an endoscope's lit circle,
+    or the path of a PNG drawn on the image (the rectified one, where it is rectified), 0 outside.
+    """
+    wait_for_model: bool = True
+    """Stay without a usable model, say so in /diagnostics and try again every 2 s; false: end with
+    exit code 1."""
+
+
+class DepthNode:
+    """Images in, depth out: metres on `depth`, and nothing but metres.
+
+    Every frame is taken by the newest-frame slot; one worker thread reads it, asks for the motion
+    up to it, runs the network and sends the answer with the image's own stamp and frame. A frame
+    that has no depth sends none; why, `baseline` and `/diagnostics` say. Nothing is computed while
+    nobody subscribes.
+
+    Subscribes (best effort, newest only):
+        image            sensor_msgs/Image, or image/compressed sensor_msgs/CompressedImage
+        camera_info      sensor_msgs/CameraInfo, of the image
+        odometry         nav_msgs/Odometry, with motion.source odometry
+        twist            geometry_msgs/TwistStamped or Twist, with motion.source twist
+        imu              sensor_msgs/Imu, with motion.attitude imu
+        /tf, /tf_static  tf2_msgs/TFMessage, body to camera, with extrinsic.source auto or tf
+    Publishes (reliable, newest only), stamp and frame of the image:
+        depth              sensor_msgs/Image 32FC1, metres along the optical axis, NaN unknown
+                           (16UC1: millimetres, 0 unknown)
+        depth_relative     sensor_msgs/Image 32FC1, up to one unknown factor, NaN unknown
+        depth/camera_info  sensor_msgs/CameraInfo of either, at the size sent
+        confidence         sensor_msgs/Image 32FC1, 0 to 1, 0 unknown; of networks of pairs
+        baseline           diagnostic_msgs/DiagnosticArray: which earlier frames, and why
+        /diagnostics       diagnostic_msgs/DiagnosticArray, 1 Hz: input, motion, model, output
+    Serves:
+        ~/reset            std_srvs/Trigger: forget the past frames and the found picture
+    Parameters (unit, default; live: may be set while it runs):
+        model              file or shipped name (sweepnet-stillbox, depthnet-stillbox,
+                           shading-colon); model.onnx
+        backend, threads, precision   auto, 1, default
+        wait_for_model     true
+        encoding           32FC1 | 16UC1; live
+        output_width       pixels, 0 = the camera's; live
+        min_confidence     0 to 1, 0 = all; live
+        max_depth_out      metres, 0 = all; live
+        mask               "" | auto | PNG; live
+        baseline.*         of networks of pairs, see BaselineConfig; live
+        camera.*  motion.*  extrinsic.*   see CameraConfig, MotionConfig, ExtrinsicConfig
+    """
+
+    def __init__(self, node: Node) -> None:
+        """Declare parameters and open the model.
+
+        Raises:
+            ConfigError: a parameter.
+            DataError: a mask or camera_info file.
+            EngineError: the model, without `wait_for_model`.
+        """
+        self._node = node
+        self._config = config = declare(node, DepthNodeConfig)
+        self._view = open_view(config.mask)
+        self._figures, self._throttle = DepthFigures(), Throttle(SAID_EVERY)
+        self._stream: DepthStream | None = None
+        self._since: float | None = None
+        self._epochs = (0, 0)
+        self._reset_asked = False
+        self._slot = LatestSlot[Received]()
+        self._worker = Worker(self._slot, self._handle, on_error=self._on_bug, name="depth")
+        self._camera = CameraInput(node, config.camera, self._slot.put)
+        self._keeper = ModelKeeper(
+            self._open_engine, wait=config.wait_for_model, say=node.get_logger().error
+        )
+        self._extrinsic = Extrinsic(node, config.extrinsic)
+        self._motion = MotionSource(node, config.motion, self._extrinsic)
+        self._output = DepthOutput(node)
+        self._monitor = self._make_monitor()
+        self._reset_service = node.create_service(Trigger, "~/reset", self._on_reset)
+        self._unfollow = follow(node, DepthNodeConfig, config, self._apply)
+
+    # --- life -------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Subscribe and work."""
+        self._stream = self._since = None  # how things moved meanwhile is not known
+        self._worker.start()
+        self._motion.start()
+        self._camera.start()
+        self._keeper.start()
+        self._monitor.start()
+
+    def stop(self) -> None:
+        """Fall silent; `start` begins again."""
+        self._monitor.stop()
+        self._camera.stop()
+        self._motion.stop()
+        self._worker.stop()
+        self._keeper.stop()
+
+    def close(self) -> None:
+        """Free the network and leave the graph."""
+        self._unfollow()
+        self._node.destroy_service(self._reset_service)
+        self._output.close()
+        self._extrinsic.close()
+        self._keeper.close()
+
+    def _open_engine(self) -> DepthEngine:
+        config = self._config
+        return DepthEngine.open(
+            config.model,
+            backend=config.backend,
+            threads=config.threads,
+            precision=config.precision,
+        )
+
+    def _make_monitor(self) -> Monitor:
+        monitor = Monitor(self._node)
+        monitor.add("input", self._camera.status)
+        monitor.add("motion", self._motion.status)
+        monitor.add("model", self._model_status)
+        monitor.add("output", lambda now: self._figures.status(now, dropped=self._slot.dropped))
+        return monitor
+
+    def _model_status(self, _: float) -> Status:
+        return model_status(
+            self._keeper.engine,
+            fault=self._keeper.fault,
+            motion=self._config.motion.source,
+            min_confidence=self._config.min_confidence,
+        )
+
+    # --- what the executor's thread is asked ------------------------------------------------------
+
+    def _apply(self, config: DepthNodeConfig) -> None:
+        """Take live parameters; the worker looks at them before its next frame."""
+        if config.mask != self._config.mask:
+            self._view = open_view(config.mask)
+        self._config, self._motion.config = config, config.motion
+
+    def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        self._reset_asked = True
+        response.success, response.message = True, "the past is forgotten with the next frame"
+        return response
+
+    # --- what the worker does ---------------------------------------------------------------------
+
+    def _handle(self, received: Received) -> None:
+        """Turn one message into depth, or into the reason why not."""
+        started, engine = perf_counter(), self._keeper.engine
+        if not self._output.wanted():
+            self._figures.note_idle()
+            return
+        if engine is None:
+            self._refuse(self._keeper.fault)
+            return
+        try:
+            self._process(engine, self._camera.read(received), started)
+        except DepthkitError as error:
+            self._refuse(str(error))
+
+    def _process(self, engine: DepthEngine, frame: CameraFrame, started: float) -> None:
+        """Compute and send.
+
+        Raises:
+            DataError: the frame lacks what the network needs, or does not fit its mask.
+        """
+        config = self._config
+        if frame.K is None and (engine.kind == "pair" or engine.manifest.scale == "metric"):
+            raise DataError(NO_CAMERA)
+        asked = perf_counter()
+        stream, motion = self._follow(engine, frame, config)
+        told = perf_counter()
+        result = stream.process(frame.rgb, stamp=frame.stamp, K=frame.K, **motion)
+        answered = perf_counter()
+        self._since = frame.stamp
+        inside = self._inside(frame)
+        self._output.send(result, frame.header, camera=frame.camera, inside=inside, config=config)
+        if result.depth is None:
+            why = f"; motion: {self._motion.reason}" if motion and self._motion.reason else ""
+            self._refuse(result.reason + why)
+            return
+        now = self._node.get_clock().now().nanoseconds
+        stages = Stages(
+            age_ms=1e-6 * (now - frame.stamp_ns),
+            total_ms=1e3 * (perf_counter() - started),
+            engine_ms=1e3 * (answered - told),
+            wait_ms=1e3 * (told - asked),
+        )
+        self._figures.note_sent(result, stages)
+
+    def _follow(
+        self, engine: DepthEngine, frame: CameraFrame, config: DepthNodeConfig
+    ) -> tuple[DepthStream, dict[str, Any]]:
+        """Return the stream that the frame continues, or begins, and how the camera moved."""
+        anew = self._stream is None or self._stream.config != config.baseline
+        stream = DepthStream(engine, config.baseline) if anew else self._stream
+        jumped = frame.epoch != self._epochs[0]  # time was set back, as by a bag that loops
+        if jumped:
+            self._motion.clear()
+        forget, self._reset_asked = jumped or self._reset_asked, False
+        if forget and self._view is not None:
+            self._view.reset()
+        motion, since = {}, None if anew or forget else self._since
+        if engine.kind == "pair":
+            motion = self._motion.tell(frame.stamp, frame.header.frame_id, since=since)
+        if forget or self._motion.epoch != self._epochs[1]:
+            stream.reset()
+            self._figures.resets += 1
+        self._stream, self._epochs = stream, (frame.epoch, self._motion.epoch)
+        return stream, motion
+
+    def _inside(self, frame: CameraFrame) -> np.ndarray | None:
+        """Return which pixels are picture; None where all are. (H, W) bool"""
+        masks = [] if self._view is None else [self._view.look(frame.rgb)]
+        masks += [] if frame.covered is None else [frame.covered]
+        return np.logical_and.reduce(masks) if masks else None
+
+    def _refuse(self, reason: str) -> None:
+        self._figures.note_refused(reason)
+        if self._throttle.ready("refused"):
+            self._node.get_logger().warning(f"no depth: {reason}")
+
+    def _on_bug(self, error: Exception) -> None:
+        line = " ".join(f"{type(error).__name__}: {error}".split())
+        self._figures.note_refused(f"a bug, please report it: {line}", "error")
+        if self._throttle.ready("bug"):
+            self._node.get_logger().error(f"no depth: a bug, please report it: {line}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the node."""
+    return run_node("depth_node", DepthNode, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

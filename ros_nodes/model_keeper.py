@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A model that may not be there yet: opened at the start, or as soon as its file is right."""
+
+import threading
+from collections.abc import Callable
+from typing import Generic, Protocol, TypeVar
+
+from depthkit.errors import DepthkitError
+
+PERIOD = 2.0  # seconds between two tries
+
+
+class Engine(Protocol):
+    """What can be closed."""
+
+    def close(self) -> None: ...
+
+
+T = TypeVar("T", bound=Engine)
+
+
+class ModelKeeper(Generic[T]):
+    """Opens an engine, again and again where it must; any thread may look at it."""
+
+    def __init__(
+        self,
+        open_engine: Callable[[], T],
+        *,
+        wait: bool,
+        say: Callable[[str], None],
+        period: float = PERIOD,
+    ) -> None:
+        """Try once.
+
+        Args:
+            open_engine: opens it, or raises a DepthkitError.
+            wait: keep the reason and try again once started, instead of raising.
+            say: told each new reason, once.
+            period: between two tries, seconds.
+
+        Raises:
+            DepthkitError: what `open_engine` raised, without `wait`.
+        """
+        self._open, self._say, self._period = open_engine, say, period
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.engine: T | None = None
+        """None while there is a `fault`."""
+        self.fault = ""
+        """Why there is no engine, one line."""
+        self.tries = 0
+        if not self._try() and not wait:
+            raise self._error
+
+    def start(self) -> None:
+        """Go on trying, on a thread of its own, where there is no engine yet."""
+        if self.engine is None and self._thread is None:
+            self._stopping = threading.Event()
+            self._thread = threading.Thread(
+                target=self._keep_trying, args=(self._stopping,), name="model", daemon=True
+            )
+            self._thread.start()
+
+    def stop(self) -> None:
+        """End the tries; an engine that is open stays so."""
+        thread, self._thread = self._thread, None
+        self._stopping.set()
+        if thread is not None:
+            thread.join(timeout=5.0)
+
+    def close(self) -> None:
+        """Stop, and free the engine."""
+        self.stop()
+        engine, self.engine = self.engine, None
+        if engine is not None:
+            engine.close()
+
+    def _keep_trying(self, stopping: threading.Event) -> None:
+        while not stopping.wait(self._period):
+            if self._try():
+                return
+
+    def _try(self) -> bool:
+        self.tries += 1
+        try:
+            self.engine = self._open()
+        except DepthkitError as error:
+            self._error = error
+            if str(error) != self.fault:
+                self._say(str(error))
+            self.fault = str(error)
+            return False
+        self.fault = ""
+        return True
