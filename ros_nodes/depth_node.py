@@ -240,16 +240,18 @@ class DepthNode:
         self, engine: DepthEngine, frame: CameraFrame, config: DepthNodeConfig
     ) -> tuple[DepthStream, dict[str, Any]]:
         """Return the stream that the frame continues, or begins, and how the camera moved."""
-        anew = self._stream is None or self._stream.config != config.baseline
-        stream = DepthStream(engine, config.baseline) if anew else self._stream
+        stream = self._stream
+        if stream is None or stream.config != config.baseline:
+            stream, self._since = DepthStream(engine, config.baseline), None
         jumped = frame.epoch != self._epochs[0]  # time was set back, as by a bag that loops
         if jumped:
             self._motion.clear()
         forget, self._reset_asked = jumped or self._reset_asked, False
         if forget and self._view is not None:
             self._view.reset()
-        motion, since = {}, None if anew or forget else self._since
+        motion: dict[str, Any] = {}
         if engine.kind == "pair":
+            since = None if forget else self._since
             motion = self._motion.tell(frame.stamp, frame.header.frame_id, since=since)
         if forget or self._motion.epoch != self._epochs[1]:
             stream.reset()

@@ -109,7 +109,7 @@ def model_status(
     if engine is None:
         return Status("error", fault)
     manifest, backend = engine.manifest, engine.backend
-    values = {
+    values: dict[str, str | float | int] = {
         "kind": manifest.kind,
         "network": manifest.network,
         "backend": backend.name,
