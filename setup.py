@@ -27,7 +27,30 @@ RERUN = ["rerun-sdk>=0.20"]
 RUNTIME = ["onnxruntime>=1.20"]
 EXPORT = ["onnx>=1.17", "onnxscript>=0.5", *RUNTIME]
 OPENVINO = ["openvino>=2024.6"]
-DEV = ["pytest>=8", "pytest-xdist>=3.5", "ruff>=0.9", "mypy>=1.11", "types-PyYAML", "pre-commit"]
+BAG = ["rosbags>=0.11"]
+# A robot brings its own ROS 2; these wheels (Linux x86-64, Python 3.10 to 3.14) are for desks and
+# tests. Without "jazzy" in the name pip takes those of another distribution.
+ROS = [
+    "ros-jazzy-rclpy",
+    "ros-jazzy-rmw-fastrtps-cpp",
+    "ros-jazzy-diagnostic-msgs",
+    "ros-jazzy-geometry-msgs",
+    "ros-jazzy-lifecycle-msgs",
+    "ros-jazzy-nav-msgs",
+    "ros-jazzy-sensor-msgs",
+    "ros-jazzy-std-srvs",
+    *BAG,
+]
+DEV = [
+    "pytest>=8",
+    "pytest-xdist>=3.5",
+    "ruff>=0.9",
+    "mypy>=1.11",
+    "types-PyYAML",
+    "pre-commit",
+    "colcon-core",
+    "colcon-ros",
+]
 
 
 def read_version() -> str:
@@ -84,8 +107,10 @@ setup(
         "runtime": RUNTIME,
         "export": EXPORT,
         "openvino": OPENVINO,
-        "all": TRAIN + EVO + SYNTH + RERUN + EXPORT + OPENVINO,
-        "dev": DEV + EVO + SYNTH + EXPORT + OPENVINO,
+        "bag": BAG,
+        "ros": ROS,
+        "all": TRAIN + EVO + SYNTH + RERUN + EXPORT + OPENVINO + BAG,
+        "dev": DEV + EVO + SYNTH + EXPORT + OPENVINO + BAG,
     },
     entry_points={"console_scripts": [f"{NAME} = {NAME}.cli:main"]},
     zip_safe=False,

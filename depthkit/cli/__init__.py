@@ -22,7 +22,7 @@ from depthkit.errors import DepthkitError
 VERBS = {
     "demo": "a result in about a minute: no data, GPU or network needed",
     "synth": "render worlds with exact depth, poses, flow and moving objects",
-    "prepare": "turn video, images or a data set into sequence folders",
+    "prepare": "turn video, images, ROS 2 bags or a data set into sequence folders",
     "inspect": "check prepared sequences: parallax, static and dark frames, shifts to use",
     "train": "train depth and pose networks from a configuration file",
     "evaluate": "score depth maps or a trajectory against the truth",

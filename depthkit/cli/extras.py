@@ -39,6 +39,7 @@ PACKAGES = (
     Package("onnx", "onnx", "export"),
     Package("onnxscript", "onnxscript", "export"),
     Package("openvino", "openvino", "openvino"),
+    Package("rosbags", "rosbags", "bag"),
 )
 
 

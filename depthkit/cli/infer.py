@@ -63,7 +63,9 @@ class Summary:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the verb."""
     parser.add_argument("model", type=Path, help=MODEL_HELP)
-    parser.add_argument("source", type=Path, help="sequence folder, folder of images, or video")
+    parser.add_argument(
+        "source", type=Path, help="sequence folder, folder of images, video or ROS 2 bag"
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument(
         "--pose", type=Path, metavar="MODEL", help="pose network; a run may bring its own"
@@ -78,6 +80,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--camera", type=Path, help="calibration of images or video; a sequence has its own"
     )
     _add_pair_arguments(parser)
+    parser.add_argument("--topic", default="", help="of a bag: its pictures (default: the only)")
+    parser.add_argument(
+        "--odometry-topic",
+        metavar="TOPIC",
+        default="",
+        help="of a bag: whose poses count, 'none' for no poses (default: the only one)",
+    )
     parser.add_argument("--every", type=positive, default=1, help="take every n-th frame")
     add_engine_arguments(parser)
     parser.add_argument("--force", action="store_true", help="replace an earlier output")
@@ -113,7 +122,13 @@ def run(args: argparse.Namespace) -> None:
     from depthkit.cli.infer_stages import open_job
     from depthkit.data.stream import open_stream
 
-    stream = open_stream(args.source, camera=args.camera, every=args.every)
+    stream = open_stream(
+        args.source,
+        camera=args.camera,
+        every=args.every,
+        topic=args.topic,
+        odometry_topic=args.odometry_topic,
+    )
     stream = give_poses(stream, args.poses)
     if args.cloud and stream.camera is None:
         raise DataError(f"{args.source}: a point cloud needs K; give --camera camera.yaml")

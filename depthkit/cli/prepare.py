@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`depthkit prepare`: video, images or a data set into sequence folders."""
+"""`depthkit prepare`: video, images, a ROS 2 bag or a data set into sequence folders."""
 
 import argparse
 import json
@@ -25,6 +25,7 @@ FORMATS = (
     "tum",
     "sevenscenes",
     "stillbox",
+    "bag",
 )
 
 EPILOG = """\
@@ -40,7 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = EPILOG
-    parser.add_argument("source", metavar="SOURCE", type=Path, help="folder or video file")
+    parser.add_argument(
+        "source", metavar="SOURCE", type=Path, help="folder, video file or ROS 2 bag"
+    )
     parser.add_argument(
         "--out", metavar="DIR", type=Path, required=True, help="data set folder to write into"
     )
@@ -88,6 +91,12 @@ def _add_camera(parser: argparse.ArgumentParser) -> None:
         type=_positive,
         default=0.15,
         help="seconds between two poses a frame may lie between (default: 0.15)",
+    )
+    group.add_argument(
+        "--odometry-topic",
+        metavar="TOPIC",
+        default="",
+        help="of a bag: whose poses count, 'none' for no poses (default: the only one)",
     )
     group.add_argument(
         "--bayer", choices=("rggb", "bggr", "grbg", "gbrg"), help="frames are raw mosaics"

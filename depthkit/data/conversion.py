@@ -27,7 +27,6 @@ from depthkit.data.folder import (
 )
 from depthkit.data.frame_conversion import Conversion, convert_frame
 from depthkit.data.image_io import encode, write_atomic
-from depthkit.data.importers.video import read_frames
 from depthkit.errors import DataError, DepthkitError
 
 QUEUE_PER_WORKER = 4
@@ -134,14 +133,14 @@ def _collect(pending: "set[Future[None]]", advance: Callable[[int], None]) -> "s
     return rest
 
 
-def _decode(plan: Conversion, todo: list[int]) -> Iterator[tuple[int, np.ndarray | None]]:
-    """Yield frames to convert; those of a video decoded here, in order, as it must be."""
-    frames = plan.source.frames
-    if not todo or frames[0].index is None:
+def _decode(plan: Conversion, todo: list[int]) -> Iterator[tuple[int, np.ndarray | str | None]]:
+    """Yield frames to convert; those of a video or bag decoded here, in order, as it must be."""
+    frames, read = plan.source.frames, plan.source.read
+    if not todo or read is None:
         yield from ((i, None) for i in todo)
         return
-    numbers = {frames[i].index: i for i in todo}
-    for index, image in read_frames(frames[0].path, [n for n in numbers if n is not None]):
+    numbers = {index: i for i in todo if (index := frames[i].index) is not None}
+    for index, image in read(numbers.keys()):
         yield numbers[index], image
 
 

@@ -56,8 +56,14 @@ class Conversion:
         return self.partial / "skipped" / f"{i:06d}"
 
 
-def convert_frame(plan: Conversion, i: int, image: np.ndarray | None) -> None:
-    """Write depth, then the frame: a frame that exists is complete."""
+def convert_frame(plan: Conversion, i: int, image: np.ndarray | str | None) -> None:
+    """Write depth, then the frame: a frame that exists is complete.
+
+    Args:
+        plan: what to write and where.
+        i: index in the source.
+        image: what its reader found, RGB or a word why not; None where the frame is a file.
+    """
     try:
         data = _colour_bytes(plan, i, image)
         if plan.source.depth is not None:
@@ -68,12 +74,11 @@ def convert_frame(plan: Conversion, i: int, image: np.ndarray | None) -> None:
     write_atomic(plan.frame_path(i), data)
 
 
-def _colour_bytes(plan: Conversion, i: int, image: np.ndarray | None) -> bytes:
+def _colour_bytes(plan: Conversion, i: int, image: np.ndarray | str | None) -> bytes:
     """Return the stored file of a frame: the source's own bytes where nothing has to change."""
-    frame, raw = plan.source.frames[i], None
-    path = frame.path
-    if image is None and frame.index is not None:
-        raise UnreadableImageError(f"{path}: frame {frame.index} does not decode")
+    path, raw = plan.source.frames[i].path, None
+    if isinstance(image, str):
+        raise UnreadableImageError(image)
     if image is None:
         raw = read_bytes(path)
         image = decode_rgb(raw, path, plan.bayer)

@@ -13,6 +13,7 @@ from depthkit.data.conversion import convert, fingerprint, stored_fingerprint
 from depthkit.data.folder import check_free
 from depthkit.data.frame_conversion import Conversion
 from depthkit.data.importers import find_sequences, load_source
+from depthkit.data.importers.bag import sequence_name
 from depthkit.data.importers.source import ImportOptions, select
 from depthkit.data.sequence import SPLITS, read_split, write_split
 from depthkit.errors import DataError
@@ -33,6 +34,7 @@ class PrepareOptions:
     fov: float | None = None
     fps: float | None = None
     poses: Path | None = None
+    odometry_topic: str = ""
     size: tuple[int, int] | None = None
     fit: str = "stretch"
     every: int = 1
@@ -103,6 +105,8 @@ def choose(places: dict[str, Path], format_name: str, options: PrepareOptions) -
     its name. --name names the output of the one that is picked.
     """
     wanted, name = options.sequence, options.name
+    if wanted is not None and format_name == "bag":
+        wanted = sequence_name(wanted)
     if wanted is not None and wanted in places:
         places = {wanted: places[wanted]}
     elif wanted is not None and len(places) == 1 and format_name in NAMED_BY_USER:
@@ -150,6 +154,7 @@ def _plan(options: PrepareOptions, format_name: str, place: Path, name: str) -> 
         fps=options.fps,
         max_gap=options.max_gap,
         poses=options.poses,
+        odometry_topic=options.odometry_topic,
         start=options.start,
         stop=options.stop,
         every=options.every,

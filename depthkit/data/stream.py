@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Frames one after the other: a sequence folder, a folder of images or a video, without labels.
+"""Frames one after the other: a sequence folder, images, a video or a ROS 2 bag, without labels.
 
 A frame that cannot be read is passed on with the reason, so that the caller can count it.
 """
@@ -12,16 +12,21 @@ from pathlib import Path
 import numpy as np
 
 from depthkit.camera import Camera, SourceCamera, load_source_camera
+from depthkit.data.bag import is_bag
 from depthkit.data.image_io import UnreadableImageError, read_rgb
 from depthkit.data.importers import find_sequences, load_source
-from depthkit.data.importers.source import ImportOptions, Source
-from depthkit.data.importers.video import read_frames
+from depthkit.data.importers.bag import sequence_name
+from depthkit.data.importers.source import FrameReader, ImportOptions, Source
 from depthkit.data.sequence import Sequence, open_dataset, open_sequence
 from depthkit.errors import DataError
 from depthkit.trajectory import Trajectory, interpolate_poses
+from depthkit.undistort import build_geometry
 
 # Importers ask for a camera; inference can do without one.
 _NO_CAMERA = SourceCamera(Camera(1, 1, 1.0, 1.0, 0.0, 0.0))
+
+ODOMETRY_GAP = 0.5
+"""Seconds between two messages of odometry between which poses are known, as nodes have it."""
 
 
 @dataclass(frozen=True)
@@ -64,13 +69,22 @@ class FrameStream:
         return len(self.times)
 
 
-def open_stream(path: Path, *, camera: Path | None = None, every: int = 1) -> FrameStream:
+def open_stream(
+    path: Path,
+    *,
+    camera: Path | None = None,
+    every: int = 1,
+    topic: str = "",
+    odometry_topic: str = "",
+) -> FrameStream:
     """Open a source of frames.
 
     Args:
-        path: sequence folder, folder of images (natural order) or video file.
-        camera: calibration of images or video, undistorted.
+        path: sequence folder, folder of images (natural order), video file or ROS 2 bag.
+        camera: calibration of images or video, undistorted; of a bag, any.
         every: take every n-th frame.
+        topic: of a bag: the pictures to take; empty for the only ones.
+        odometry_topic: of a bag: whose poses count; empty for the only one, 'none' for no poses.
 
     Raises:
         DataError: nothing to read there, or a camera that does not fit.
@@ -83,6 +97,10 @@ def open_stream(path: Path, *, camera: Path | None = None, every: int = 1) -> Fr
         if camera is not None:
             raise DataError(f"{path}: a sequence has its own camera.yaml; leave out --camera")
         return stream_sequence(open_sequence(path), every)
+    if is_bag(path):
+        return _stream_bag(path, _open_bag(path, camera, topic, odometry_topic), every)
+    if topic or odometry_topic:
+        raise DataError(f"{path}: is no ROS 2 bag; topics are for bags")
     source = _open_source(path, None if camera is None else _load_pinhole(camera))
     return _stream_source(path, source, every)
 
@@ -145,19 +163,61 @@ def _open_source(path: Path, camera: SourceCamera | None) -> Source:
     return load_source(format_name, place, name, options)
 
 
+def _open_bag(path: Path, camera: Path | None, topic: str, odometry_topic: str) -> Source:
+    """Let the importer of bags find the frames of one topic."""
+    _, places = find_sequences(path, "bag")
+    name = sequence_name(topic) if topic else next(iter(places))
+    if name not in places or (len(places) > 1 and not topic):
+        raise DataError(
+            f"{path}: holds {len(places)} topics of pictures ({', '.join(places)}); pick one with "
+            "--topic"
+        )
+    options = ImportOptions(
+        root=path,
+        camera=None if camera is None else load_source_camera(camera),
+        max_gap=ODOMETRY_GAP,
+        odometry_topic=odometry_topic,
+        fallback=_NO_CAMERA,
+    )
+    return load_source("bag", places[name], name, options)
+
+
+def _stream_bag(path: Path, source: Source, every: int) -> FrameStream:
+    """Stream a bag as a node sees it: rectified where the camera is distorted, with its poses."""
+    stream = _stream_source(path, source, every)
+    if source.camera is _NO_CAMERA or not source.camera.is_distorted:
+        return stream
+    geometry = build_geometry(source.camera)
+
+    def frames() -> Iterator[StreamFrame]:
+        for frame in stream.frames():
+            yield frame if frame.rgb is None else replace(frame, rgb=geometry.colour(frame.rgb))
+
+    return replace(stream, camera=geometry.camera, frames=frames)
+
+
 def _stream_source(path: Path, source: Source, every: int) -> FrameStream:
     camera = None if source.camera is _NO_CAMERA else source.camera.camera
-    read = _read_video if source.frames[0].index is not None else _read_images
+    read = _read_files if source.read is None else partial(_read_one_file, source.read)
+    poses = source.poses
 
     def frames() -> Iterator[StreamFrame]:
         for frame in read(source, every):
             _check_size(frame, camera, path)
-            yield frame
+            pose = None if poses is None else poses[frame.index]
+            yield replace(frame, T_world_cam=pose)
 
-    return FrameStream(path, camera, source.times[::every], source.notes, frames)
+    return FrameStream(
+        path,
+        camera,
+        source.times[::every],
+        source.notes,
+        frames,
+        poses=None if poses is None else poses[::every],
+    )
 
 
-def _read_images(source: Source, every: int) -> Iterator[StreamFrame]:
+def _read_files(source: Source, every: int) -> Iterator[StreamFrame]:
     paths = [frame.path for frame in source.frames]
     unique = len({path.stem for path in paths}) == len(paths)
     for i in range(0, len(paths), every):
@@ -166,10 +226,12 @@ def _read_images(source: Source, every: int) -> Iterator[StreamFrame]:
         yield StreamFrame(i, name, float(source.times[i]), rgb, problem)
 
 
-def _read_video(source: Source, every: int) -> Iterator[StreamFrame]:
-    wanted = range(0, len(source.frames), every)
-    for i, rgb in read_frames(source.frames[0].path, wanted):
-        problem = "" if rgb is not None else f"{source.frames[0].path}: frame {i} does not decode"
+def _read_one_file(read: FrameReader, source: Source, every: int) -> Iterator[StreamFrame]:
+    """Read a video or bag, where a frame has an index of its own."""
+    numbers = {source.frames[i].index or 0: i for i in range(0, len(source.frames), every)}
+    for index, found in read(numbers.keys()):
+        i = numbers[index]
+        rgb, problem = (None, found) if isinstance(found, str) else (found, "")
         yield StreamFrame(i, f"{i:06d}", float(source.times[i]), rgb, problem)
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from types import ModuleType
 
 from depthkit.data.importers import (
+    bag,
     images,
     kitti_odometry,
     kitti_raw,
@@ -23,6 +24,7 @@ FORMATS: dict[str, ModuleType] = {
     "tum": tum,
     "sevenscenes": sevenscenes,
     "stillbox": stillbox,
+    "bag": bag,
     "video": video,
     "images": images,
 }

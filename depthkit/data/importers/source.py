@@ -7,7 +7,7 @@ nothing: `prepare` does the rest, the same for all.
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,13 @@ DEFAULT_FPS = 30.0
 CALIBRATION_NAMES = ("camera.yaml", "camera_info.yaml", "calibration.yaml", "ost.yaml", "K.txt")
 
 
+FrameReader = Callable[[Collection[int]], Iterator[tuple[int, np.ndarray | str]]]
+"""Decodes the frames of some indices, in their order: RGB (H, W, 3) uint8, or a word why not."""
+
+
 @dataclass(frozen=True)
 class FrameRef:
-    """One frame: a picture file, or the index-th picture of a video file."""
+    """One frame: a picture file, or the index-th picture of a video or bag."""
 
     path: Path
     index: int | None = None
@@ -62,6 +66,8 @@ class Source:
     """What the user should hear: parts that are missing, values that were guessed."""
     origin: dict[str, Any] = field(default_factory=dict)
     """Plain values for the `source` section of camera.yaml."""
+    read: FrameReader | None = None
+    """Of a source that holds its frames in one file; None where each is a file."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +85,10 @@ class ImportOptions:
     start: int = 0
     stop: int | None = None
     every: int = 1
+    odometry_topic: str = ""
+    """Of a bag: whose poses count, empty for the only one, 'none' for no poses."""
+    fallback: SourceCamera | None = None
+    """Where no calibration is found; None: that is an error."""
 
 
 def select(source: Source, options: ImportOptions) -> Source:

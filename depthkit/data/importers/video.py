@@ -7,6 +7,7 @@ metadata. A first pass only counts frames and reads times: a container's own cou
 
 import os
 from collections.abc import Collection, Iterator
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -47,11 +48,12 @@ def load(place: Path, name: str, options: ImportOptions) -> Source:
         camera=camera,
         notes=notes,
         origin={"calibration": calibration},
+        read=partial(read_frames, place),
     )
 
 
-def read_frames(path: Path, wanted: Collection[int]) -> Iterator[tuple[int, np.ndarray | None]]:
-    """Decode a video from its start and yield the wanted frames, RGB, None where decoding fails.
+def read_frames(path: Path, wanted: Collection[int]) -> Iterator[tuple[int, np.ndarray | str]]:
+    """Decode a video from its start and yield the wanted frames, RGB, or a word why not.
 
     Seeking is not used: it lands on the wrong frame in many containers.
     """
@@ -61,7 +63,10 @@ def read_frames(path: Path, wanted: Collection[int]) -> Iterator[tuple[int, np.n
             alive = capture.grab()
             if index in wanted:
                 bgr = capture.retrieve()[1] if alive else None
-                yield index, None if bgr is None else cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+                if bgr is None:
+                    yield index, f"{path}: frame {index} does not decode"
+                else:
+                    yield index, cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
     finally:
         capture.release()
 
