@@ -13,6 +13,7 @@ import numpy as np
 
 from depthkit.errors import check_shape
 from depthkit.rigid import inverse, log_se3, make_pose, skew
+from depthkit.runtime.config import check_ranges, option
 
 UNKNOWN = 9999.0
 """Variance that says nothing is known: BAD_COVARIANCE of rtabmap."""
@@ -23,16 +24,19 @@ LEAST_STEP = 1e-4  # metres and radians that no step is surer than: 0 would mean
 class Noise:
     """How wrong the odometry is."""
 
-    translation: float = 0.1
+    translation: float = option(0.1, least=0)
     """Standard deviation, metres a metre of path: t_rel / 100."""
-    rotation: float = 0.05
+    rotation: float = option(0.05, least=0)
     """Standard deviation, radians a radian turned."""
-    drift: float = 5e-4
+    drift: float = option(5e-4, least=0)
     """Standard deviation, radians a metre of path: r_rel, 0.0005 is 2.9 degrees in 100 m."""
-    lost_speed: float = 1.0
+    lost_speed: float = option(1.0, least=0)
     """The body may have moved so fast while lost, metres a second, or faster if it did before."""
-    lost_turn: float = 0.5
-    """It may have turned so fast while lost, radians a second."""
+    lost_turn: float = option(0.5, least=0)
+    """It may have turned so fast while lost, radians a second, or faster if it did before."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
 
 
 @dataclass(frozen=True, eq=False)

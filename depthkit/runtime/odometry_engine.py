@@ -5,7 +5,7 @@ What cannot be known is not made up: where a frame is missing or broken the chai
 is said, and a new segment begins at the next good frame, from the last known pose.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
 from time import perf_counter
@@ -32,6 +32,8 @@ class _Frame:
     """At the network's size. (h, w, 3) uint8"""
     size: tuple[int, int]
     """Of the camera's frame, (H, W)."""
+    stamp: float
+    """Seconds."""
 
 
 class OdometryEngine:
@@ -149,13 +151,14 @@ class OdometryEngine:
         self._newest = stamp
         self._waited += 1
         if self._last is not None and not broken and self._waited < self.stride:
-            return self._result(stamp, f"left out: frame {self._waited} of stride {self.stride}")
+            reason = f"left out: frame {self._waited} of stride {self.stride}"
+            return replace(self._result(stamp, reason), left_out=True)
         small = to_size(rgb, self.manifest.size)
         if is_black(small):
             return self._break(None, stamp, "the frame is black; is the lens covered?")
         # The caller may fill its buffer with the next frame while this one is kept.
         small = np.array(small) if np.may_share_memory(small, rgb) else small
-        frame = _Frame(small, rgb.shape[:2])
+        frame = _Frame(small, rgb.shape[:2], stamp)
         if broken:
             return self._break(frame, stamp, broken)
         return self._follow(frame, stamp, started)
@@ -199,7 +202,7 @@ class OdometryEngine:
         T_previous_current = inverse(motion_from_vector(motion))
         self._last, self._T_world_cam = frame, self._T_world_cam @ T_previous_current
         timing = Timing.until_now(started, prepared, answered)
-        return self._result(stamp, "", T_previous_current, timing)
+        return replace(self._result(stamp, "", T_previous_current, timing), since=last.stamp)
 
     def _inputs(self, earlier: np.ndarray, later: np.ndarray) -> dict[str, np.ndarray]:
         """Put a pair together as the graph takes it."""

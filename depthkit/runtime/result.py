@@ -80,3 +80,7 @@ class OdometryResult:
     timing: Timing = Timing()
     reason: str = ""
     """Why there is no motion; empty where there is."""
+    since: float | None = None
+    """Stamp of the frame before, that the motion starts at, seconds; None without motion."""
+    left_out: bool = False
+    """No motion because the stride skips this frame: nothing is wrong."""

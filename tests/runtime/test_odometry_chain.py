@@ -127,7 +127,7 @@ def test_a_turn_that_is_wrong_moves_what_follows():
 
 
 def test_covariances_are_those_of_noisy_drives():
-    """First order equals three thousand drives with turns that are wrong by 2 % of all turned."""
+    """First order equals many drives with turns that are wrong by 2 % of all turned."""
     rng = np.random.default_rng(0)
     motions = [shift(x=1) @ turn(0.3)] * 8
     chain = OdometryChain(Noise(translation=0, rotation=0.02, drift=0))
@@ -136,8 +136,8 @@ def test_covariances_are_those_of_noisy_drives():
     deviations = np.sqrt(np.diff((0.02 * 0.3 * np.arange(9)) ** 2))
     ends = np.eye(4)
     for motion, deviation in zip(motions, deviations, strict=True):
-        wrong = np.zeros((3000, 6))
-        wrong[:, 5] = deviation * rng.normal(size=3000)
+        wrong = np.zeros((20_000, 6))
+        wrong[:, 5] = deviation * rng.normal(size=20_000)
         ends = ends @ motion @ exp_se3(wrong)
     assert np.cov(ends[:, :2, 3].T) == pytest.approx(expected[:2, :2], rel=0.1, abs=1e-4)
 

@@ -257,6 +257,8 @@ def test_a_stride_uses_every_third_frame(path):
     with OdometryEngine.open(path, stride=3, max_gap=0.15) as engine:
         results = feed(engine, *[flat()] * 7)
         assert [i for i, result in enumerate(results) if result.reason == ""] == [3, 6]
+        assert [i for i, result in enumerate(results) if result.left_out] == [1, 2, 4, 5]
+        assert [result.since for result in results[::3]] == pytest.approx([None, 0, 0.3])
         assert results[1].reason == "left out: frame 1 of stride 3" and results[6].segment == 0
         assert "no frame for" in engine.process(flat(), stamp=0.9).reason
 
