@@ -4,7 +4,6 @@
 import ast
 import dataclasses
 import difflib
-import functools
 import inspect
 import textwrap
 import typing
@@ -79,7 +78,6 @@ def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
     return values
 
 
-@functools.cache
 def _docstrings(schema: type) -> dict[str, str]:
     """Read the docstring under each field, of the class and of those it inherits from."""
     found: dict[str, str] = {}
