@@ -9,7 +9,7 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
-from ros.installed_package import CHECKOUT, EXECUTABLES, Installed, install
+from installed_package import CHECKOUT, EXECUTABLES, Installed, install
 
 
 @pytest.fixture(scope="module", params=["colcon", "pip"])
