@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pictures decoded: the scale of more than 8 bit, and what is no whole picture."""
+
+import cv2
+import numpy as np
+import pytest
+
+from depthkit.picture import BAYER_CODES, UnreadableImageError, decode_rgb, to_8_bit
+
+
+@pytest.mark.parametrize("bits", [9, 10, 12, 14, 16])
+def test_every_value_is_rounded_to_the_nearest_of_8_bit(bits):
+    """The scale is 255 / (2^bits - 1), exact for each value there is; more is white."""
+    values = np.arange(65536, dtype=np.uint16).reshape(256, 256)
+    expected = np.minimum(np.rint(values * (255.0 / (2**bits - 1))), 255)
+    np.testing.assert_array_equal(to_8_bit(values, bits), expected)
+
+
+@pytest.mark.parametrize("pattern", BAYER_CODES)
+def test_mosaic_file_gives_back_its_colour(pattern):
+    """A flat colour behind a filter whose first pixels spell the pattern, in 8 and 16 bit."""
+    tile = np.array([{"r": 200, "g": 100, "b": 50}[letter] for letter in pattern], np.uint8)
+    mosaic = np.tile(tile.reshape(2, 2), (4, 5))
+    for pixels in (mosaic, mosaic.astype(np.uint16) * 257):
+        data = cv2.imencode(".png", pixels)[1].tobytes()
+        assert (decode_rgb(data, "a.png", pattern) == (200, 100, 50)).all()
+
+
+def test_jpeg_cut_anywhere_is_refused():
+    """Whatever is missing at the end, no grey is filled in, also behind a thumbnail's own end."""
+    rgb = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    data = cv2.imencode(".jpg", rgb)[1].tobytes()
+    thumbnail = data[:2] + b"\xff\xe1" + (len(data) + 2).to_bytes(2, "big") + data + data[2:]
+    for whole in (data, thumbnail):
+        assert decode_rgb(whole, "a.jpg").shape == (32, 32, 3)
+        for end in range(0, len(whole) - 1, 7):
+            with pytest.raises(UnreadableImageError, match=r"^a\.jpg: .*\d+ bytes"):
+                decode_rgb(whole[:end], "a.jpg")
