@@ -26,7 +26,7 @@ ARGUMENTS = {
     "params_file": ("", "YAML file of node parameters (configs/ros/*.yaml are examples)"),
     "model": ("", "exported network, or the name of a shipped one; empty: as params_file says"),
     "image": ("image", "topic of the camera's images; <image>/compressed with camera.transport"),
-    "camera_info": ("camera_info", "topic of the camera's calibration"),
+    "camera_info": ("", "topic of the camera's calibration; empty: camera_info beside the image"),
     "odometry": ("odometry", "topic of the odometry that tells motion and scale, metres"),
     "imu": ("imu", "topic of the camera's attitude"),
     "twist": ("twist", "topic of the speed, metres a second"),
@@ -67,8 +67,8 @@ def generate_launch_description() -> LaunchDescription:
 
 
 def start(context: LaunchContext) -> list:
-    """Read the arguments and list what they ask for."""
-    given = {name: LaunchConfiguration(name).perform(context) for name in (*ARGUMENTS, *SWITCHES)}
+    """List what the arguments ask for."""
+    given = read(context)
     wanted = {name: given[name] == "true" for name in SWITCHES}
     actions: list = profile(context)
     if wanted["depth_node"]:
@@ -82,6 +82,22 @@ def start(context: LaunchContext) -> list:
     if wanted["rviz"]:
         actions.append(rviz(given))
     return actions
+
+
+def read(context: LaunchContext) -> dict[str, str]:
+    """Return the arguments, with names in full where they depend on others."""
+    given = {name: LaunchConfiguration(name).perform(context) for name in (*ARGUMENTS, *SWITCHES)}
+    given["camera_info"] = given["camera_info"] or beside(given["image"])
+    # Only to a node named in full does an argument count more than the file's section
+    # /**/depth_node: ROS prefers the more exact name to the later file.
+    pushed = context.launch_configurations.get("ros_namespace", "")
+    given["namespace"] = posixpath.join("/", pushed, given["namespace"])
+    return given
+
+
+def beside(image: str) -> str:
+    """Name the camera_info of an image topic, as image_transport does."""
+    return posixpath.join(posixpath.dirname(image), "camera_info")
 
 
 def profile(context: LaunchContext) -> list[SetEnvironmentVariable]:
@@ -185,7 +201,6 @@ def cloud(given: dict[str, str]) -> Node | LogInfo:
     """
     if prefix_of("depth_image_proc") is None:
         return missing("depth_image_proc", "cloud")
-    beside = posixpath.join(posixpath.dirname(given["image"]), "camera_info")
     return Node(
         package="depth_image_proc",
         executable="point_cloud_xyzrgb_node",
@@ -194,7 +209,7 @@ def cloud(given: dict[str, str]) -> Node | LogInfo:
         remappings=[
             ("rgb/image_rect_color", given["image"]),
             ("rgb/camera_info", "depth/camera_info"),
-            (beside, "depth/camera_info"),
+            (beside(given["image"]), "depth/camera_info"),
             ("depth_registered/image_rect", "depth"),
         ],
         output="screen",
