@@ -147,6 +147,11 @@ class SpeedTrack:
         self._samples = _Samples(max_gap, max_step_back)
 
     @property
+    def restarts(self) -> int:
+        """How often time ran back so far that the past was forgotten."""
+        return self._samples.restarts
+
+    @property
     def newest(self) -> float | None:
         """Stamp of the newest speed, seconds."""
         return self._samples.stamps[-1] if self._samples.stamps else None
@@ -211,6 +216,11 @@ class AttitudeTrack:
         self._poses.clear()
         self._last = None
 
+    def restart(self) -> None:
+        """Forget all attitudes, and count that the next ones have another world."""
+        self._poses.restart()
+        self._last = None
+
     def add(self, stamp: float, R: np.ndarray) -> str:
         """Take in an attitude.
 
@@ -223,8 +233,7 @@ class AttitudeTrack:
         """
         check_shape("R", R, "3 3")
         if self._last is not None:  # integrated ones had a world of their own
-            self._last = None
-            self._poses.restart()
+            self.restart()
         return self._poses.add(stamp, make_pose(R, np.zeros(3)))
 
     def turn(self, stamp: float, rate: np.ndarray) -> str:

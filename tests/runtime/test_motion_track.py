@@ -44,7 +44,7 @@ def test_poses_live_equal_interpolated_trajectory_to_the_byte(turn: float) -> No
 
 
 def test_pose_half_way_is_half_way() -> None:
-    """Between x = 0 and x = 2 a quarter of the time is x = 0.5; half the time of a turn, half the turn."""
+    """Between x = 0 and x = 2 a quarter of the time is x = 0.5; turns likewise."""
     track = PoseTrack()
     track.add(10.0, at_x(0.0))
     track.add(10.4, at_x(2.0))

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is known of the camera whose images come: from camera_info, or from a file in its place."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from sensor_msgs.msg import CameraInfo
+
+from depthkit.camera import Camera, SourceCamera, load_source_camera
+from depthkit.ros_messages import read_camera
+from depthkit.undistort import FrameGeometry, build_geometry
+
+SAME = 1e-3  # relative; numbers of a calibration that differ by less are noise of one camera
+
+
+@dataclass(frozen=True)
+class Rectified:
+    """A picture of a pinhole camera, as far as its camera is known."""
+
+    rgb: np.ndarray
+    """(H, W, 3) uint8"""
+    camera: Camera | None
+    covered: np.ndarray | None
+    """Pixels that are picture; None where all are. (H, W) bool"""
+
+
+class Calibration:
+    """Keeps the latest camera_info and what follows from it; maps are built once a camera."""
+
+    def __init__(self, *, rectify: bool, file: Path | None) -> None:
+        """Read the file.
+
+        Args:
+            rectify: images are as the lens made them; else they are rectified already.
+            file: a calibration used while no camera_info says one.
+
+        Raises:
+            DataError: the file.
+        """
+        self._rectify = rectify
+        self._file = None if file is None else _as_message(load_source_camera(file))
+        self.latest: CameraInfo | None = None
+        """Of camera_info; written by one thread, read by others."""
+        self._source: SourceCamera | None = None
+        self._geometry: FrameGeometry | None = None
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether the latest camera_info says a calibration: without one K is 0."""
+        return self.latest is not None and bool(self.latest.k[0] or self._rectified(self.latest))
+
+    def words(self) -> str:
+        """Say which camera the last picture had."""
+        if self._source is None:
+            return "unknown"
+        camera, origin = self._source.camera, "camera_info" if self.is_calibrated else "file"
+        size = f"{camera.width}x{camera.height}"
+        return f"{size}, f {camera.fx:.1f} px, {self._source.distortion_model}, of {origin}"
+
+    def apply(self, rgb: np.ndarray) -> Rectified:
+        """Rectify a picture of the camera.
+
+        Raises:
+            DataError: the calibration is for another picture, or impossible.
+        """
+        info = self.latest if self.is_calibrated else self._file
+        if info is None:
+            self._source = None
+            return Rectified(rgb, None, None)
+        size = (rgb.shape[0], rgb.shape[1])
+        source = read_camera(info, size, rectified=self._rectified(info))
+        if self._source is None or not _is_same(self._source, source):
+            self._geometry = None
+            self._source = source
+        if not self._rectify or not source.is_distorted:
+            return Rectified(rgb, self._source.camera, None)
+        if self._geometry is None:
+            self._geometry = build_geometry(self._source)
+        geometry = self._geometry
+        return Rectified(geometry.colour(rgb), geometry.camera, geometry.valid)
+
+    def _rectified(self, info: CameraInfo) -> bool:
+        """Whether P holds for the picture; some publishers of rectified pictures leave it out."""
+        return not self._rectify and bool(info.p[0])
+
+
+def _as_message(source: SourceCamera) -> CameraInfo:
+    camera = source.camera
+    return CameraInfo(
+        width=camera.width,
+        height=camera.height,
+        distortion_model=source.distortion_model,
+        k=camera.K.ravel(),
+        d=[float(value) for value in source.D],
+    )
+
+
+def _is_same(a: SourceCamera, b: SourceCamera) -> bool:
+    """Whether two calibrations are one camera's, but for the noise of an estimate."""
+    if (a.camera.size, a.distortion_model, len(a.D)) != (
+        b.camera.size,
+        b.distortion_model,
+        len(b.D),
+    ):
+        return False
+    numbers_a, numbers_b = (np.array([*one.camera.K.ravel(), *one.D]) for one in (a, b))
+    return bool(np.allclose(numbers_a, numbers_b, rtol=SAME, atol=1e-6))

@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How the camera sits on the body that moves: from TF, or from parameters; and sending TF.
+
+tf2_msgs is all that is needed of tf2, and where it does not import (it is not on PyPI) the nodes
+go on without TF: they say so once, and the parameters take its place.
+"""
+
+import threading
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from std_msgs.msg import Header
+
+from depthkit.errors import DataError
+from depthkit.rigid import make_pose
+from depthkit.ros_messages import FrameTree
+from depthkit.runtime.config import check_ranges, option
+from ros_nodes.convert import stamp_message, transform_message
+
+try:
+    from tf2_msgs.msg import TFMessage
+except ImportError:
+    TFMessage = None
+
+NO_TF2 = "tf2_msgs does not import; install ros-<distro>-tf2-msgs or go on without TF"
+QUEUE = 100  # of tf2 itself; of /tf_static each broadcaster keeps one message for late joiners
+
+
+@dataclass(frozen=True)
+class ExtrinsicConfig:
+    """Where the camera sits on the body whose motion is told."""
+
+    source: Literal["auto", "tf", "parameters", "none"] = "auto"
+    """Auto: the same frame needs nothing, then /tf_static and /tf, then xyz and rpy where any is
+    not zero. Parameters: xyz and rpy as they stand. None: the motion told is the camera's own."""
+    xyz: tuple[float, float, float] = option((0.0, 0.0, 0.0), least=-1000, most=1000)
+    """Place of the camera in the body's frame, metres."""
+    rpy: tuple[float, float, float] = option((0.0, 0.0, 0.0), least=-7, most=7)
+    """Roll, pitch, yaw (URDF: about the body's x, then y, then z) of the camera's OPTICAL frame (z
+    ahead, x right), radians; -1.5708, 0, -1.5708 looks along the x axis of a REP 103 body."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+    @property
+    def matrix(self) -> np.ndarray:
+        """T_base_cam of xyz and rpy. (4, 4)"""
+        R = np.eye(3)
+        for axis, angle in zip(np.eye(3), self.rpy, strict=True):
+            R = cv2.Rodrigues(axis * angle)[0] @ R
+        return make_pose(R, np.array(self.xyz))
+
+    @property
+    def is_given(self) -> bool:
+        """Whether xyz or rpy say anything."""
+        return any(self.xyz) or any(self.rpy)
+
+
+class Extrinsic:
+    """Knows T_base_cam of any body and camera; asked by one thread, fed by another.
+
+    Subscribes: `/tf_static`, `/tf` (tf2_msgs/TFMessage) where the source is auto or tf; of a
+    joint that moves, the newest transform counts.
+    """
+
+    def __init__(self, node: Node, config: ExtrinsicConfig) -> None:
+        self._node, self._config = node, config
+        self._tree, self._lock = FrameTree(), threading.Lock()
+        self._warned = False
+        self._subscriptions: list[Any] = []
+        if config.source in ("auto", "tf"):
+            self._listen()
+
+    def T_base_cam(self, base_frame: str, camera_frame: str) -> np.ndarray | None:
+        """Return points of the camera to the body, metres; None where `missing` says why. (4, 4)"""
+        source = self._config.source
+        if source == "none":
+            return np.eye(4)
+        if source != "parameters" and base_frame and camera_frame:
+            with self._lock:
+                found = self._tree.lookup(base_frame, camera_frame)
+            if found is not None:
+                return found
+        given = source == "parameters" or (source == "auto" and self._config.is_given)
+        return self._config.matrix if given else None
+
+    def missing(self, base_frame: str, camera_frame: str) -> str:
+        """Say why there is no T_base_cam, and what to do; empty where there is."""
+        if self.T_base_cam(base_frame, camera_frame) is not None:
+            return ""
+        without = f" ({NO_TF2})" if TFMessage is None else ""
+        return (
+            f"no transform between {base_frame!r} and {camera_frame!r}: publish it on /tf_static"
+            f"{without}, or set extrinsic.xyz and extrinsic.rpy"
+        )
+
+    def add(self, message: Any) -> None:
+        """Take in a TFMessage: anything with a list of `transforms`."""
+        try:
+            with self._lock:
+                self._tree.add(message.transforms)
+        except DataError as error:
+            if not self._warned:
+                self._warned = True
+                self._node.get_logger().warning(f"a transform of TF is left out: {error}")
+
+    def close(self) -> None:
+        """Stop listening; what is known stays known."""
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
+        self._subscriptions = []
+
+    def _listen(self) -> None:
+        if TFMessage is None:
+            if self._config.source == "tf":
+                self._node.get_logger().warning(f"extrinsic.source is tf, but {NO_TF2}")
+            return
+        for topic, durability in (
+            ("/tf_static", DurabilityPolicy.TRANSIENT_LOCAL),
+            ("/tf", DurabilityPolicy.VOLATILE),
+        ):
+            self._subscriptions.append(
+                self._node.create_subscription(TFMessage, topic, self.add, _qos(durability))
+            )
+
+
+class TfPublisher:
+    """Sends moving transforms.
+
+    Publishes: `/tf` (tf2_msgs/TFMessage), where tf2_msgs imports.
+    """
+
+    def __init__(self, node: Node) -> None:
+        self._node, self._publisher = node, None
+        if TFMessage is None:
+            node.get_logger().warning(f"no /tf: {NO_TF2}")
+            return
+        self._publisher = node.create_publisher(TFMessage, "/tf", _qos(DurabilityPolicy.VOLATILE))
+
+    @property
+    def available(self) -> bool:
+        """Whether transforms go out."""
+        return self._publisher is not None
+
+    def send(self, T: np.ndarray, stamp: int, parent: str, child: str) -> None:
+        """Publish a transform; nothing happens where TF is not available.
+
+        Args:
+            T: points of the child frame to the parent frame, metres. (4, 4)
+            stamp: nanoseconds.
+            parent, child: names of the frames.
+        """
+        if self._publisher is None:
+            return
+        header = Header(stamp=stamp_message(stamp), frame_id=parent)
+        self._publisher.publish(TFMessage(transforms=[transform_message(T, header, child)]))
+
+    def close(self) -> None:
+        """Stop publishing."""
+        if self._publisher is not None:
+            self._node.destroy_publisher(self._publisher)
+        self._publisher = None
+
+
+def _qos(durability: DurabilityPolicy) -> QoSProfile:
+    return QoSProfile(
+        history=HistoryPolicy.KEEP_LAST,
+        depth=QUEUE,
+        reliability=ReliabilityPolicy.RELIABLE,
+        durability=durability,
+    )
