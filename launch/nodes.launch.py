@@ -24,7 +24,8 @@ PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES
 
 ARGUMENTS = {
     "params_file": ("", "YAML file of node parameters (configs/ros/*.yaml are examples)"),
-    "model": ("", "exported network, or the name of a shipped one; empty: as params_file says"),
+    "model": ("", "depth network, a file or the name of a shipped one; empty: as params_file says"),
+    "pose_model": ("", "pose network of odometry_node, a file; empty: as params_file says"),
     "image": ("image", "topic of the camera's images; <image>/compressed with camera.transport"),
     "camera_info": ("", "topic of the camera's calibration; empty: camera_info beside the image"),
     "odometry": ("odometry", "topic of the odometry that tells motion and scale, metres"),
@@ -72,9 +73,15 @@ def start(context: LaunchContext) -> list:
     wanted = {name: given[name] == "true" for name in SWITCHES}
     actions: list = profile(context)
     if wanted["depth_node"]:
-        actions.append(worker("depth_node", given, {"odometry": given["odometry"]}))
+        topics = {"odometry": given["odometry"]}
+        actions.append(worker("depth_node", given, topics, model=given["model"]))
     if wanted["odometry_node"]:
-        actions.append(worker("odometry_node", given, {"odometry": given["visual_odometry"]}))
+        topics = {
+            "odometry": given["visual_odometry"],
+            "odometry_relative": f"{given['visual_odometry']}_relative",
+            "scale_odometry": given["odometry"],
+        }
+        actions.append(worker("odometry_node", given, topics, model=given["pose_model"]))
     if given["source"]:
         actions.append(player(given))
     if wanted["cloud"]:
@@ -111,14 +118,14 @@ def profile(context: LaunchContext) -> list[SetEnvironmentVariable]:
     return [SetEnvironmentVariable(name, str(PROFILE)) for name in PROFILE_VARIABLES]
 
 
-def worker(name: str, given: dict[str, str], topics: dict[str, str]) -> Node:
+def worker(name: str, given: dict[str, str], topics: dict[str, str], *, model: str) -> Node:
     """Describe a node that takes images."""
-    model = {"model": given["model"]} if given["model"] else {}
+    models = {"model": model} if model else {}
     names = ("camera_info", "imu", "twist")
     return depthkit_node(
         name,
         given,
-        parameters={**model, "use_sim_time": given["use_sim_time"] == "true"},
+        parameters={**models, "use_sim_time": given["use_sim_time"] == "true"},
         topics={**images(given), **{key: given[key] for key in names}, **topics},
         flags=["--lifecycle"] if given["lifecycle"] == "true" else [],
     )

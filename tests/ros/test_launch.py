@@ -95,9 +95,9 @@ def test_replay_gives_depth_and_motion(
     """A recording is played to both nodes: depth in metres, with its camera, and odometry."""
     probe = graph.probe()
     depths, cameras = probe.collect("depth", Image), probe.collect("depth/camera_info", CameraInfo)
-    moved = probe.collect("visual_odometry", Odometry)
-    words = {"source": room, "model": models["pair"], "loop": "true", "odometry_node": "true"}
-    launched = start(launch_file("replay"), **words, log_level="warn")
+    moved = probe.collect("visual_odometry_relative", Odometry)
+    words = {"model": models["pair"], "pose_model": models["pose"], "odometry_node": "true"}
+    launched = start(launch_file("replay"), source=room, loop="true", **words)
     wait_for(graph, launched, depths, 3)
     wait_for(graph, launched, cameras)
     wait_for(graph, launched, moved)
