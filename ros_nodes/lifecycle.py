@@ -3,7 +3,7 @@
 
 import traceback
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.node import Node
@@ -57,8 +57,9 @@ class ManagedNode(LifecycleNode):
     stops, cleanup closes. A component that cannot be built is one line and a configure FAILURE.
     """
 
-    def __init__(self, name: str, build: Build) -> None:
-        super().__init__(name, automatically_declare_parameters_from_overrides=True)
+    def __init__(self, name: str, *, build: Build, **options: Any) -> None:
+        """Make an unconfigured node; options are those of LifecycleNode."""
+        super().__init__(name, automatically_declare_parameters_from_overrides=True, **options)
         self._build_component = build
         self._component: Component | None = None
         self._active = False

@@ -17,7 +17,7 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 
-from depthkit.errors import DepthkitError
+from depthkit.errors import ConfigError, DepthkitError
 from ros_nodes.lifecycle import Build, Component, ManagedNode, build_component, first_line
 
 __all__ = ["PROFILE", "Build", "Component", "run_node", "use_profile"]
@@ -40,21 +40,17 @@ def run_node(name: str, build: Build, argv: Sequence[str] | None = None) -> int:
         Exit code: 0 after SIGINT, SIGTERM or a shutdown, 1 after a known error, told in one line.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    lifecycle = _parse(name, arguments).lifecycle
     use_profile()
     with _heard_signals() as stopping:
         try:
-            # ROS' own handlers end the context at once, under a worker that still publishes.
-            rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
-        except RuntimeError as error:  # arguments after --ros-args that ROS cannot read
-            return _refuse(name, error)
-        try:
+            lifecycle = _start_ros(name, arguments)
             _run(name, build, stopping, lifecycle)
-            return 0
         except DepthkitError as error:
-            return _refuse(name, error)
+            print(f"{name}: {first_line(error)}", file=sys.stderr)
+            return 1
         finally:
             rclpy.try_shutdown()
+    return 0
 
 
 def use_profile() -> None:
@@ -62,6 +58,17 @@ def use_profile() -> None:
     told = (*_PROFILE_VARIABLES, "FASTDDS_BUILTIN_TRANSPORTS")
     if not any(os.environ.get(variable) for variable in told):
         os.environ.update(dict.fromkeys(_PROFILE_VARIABLES, str(PROFILE)))
+
+
+def _start_ros(name: str, arguments: list[str]) -> bool:
+    """Read the command line and begin; return whether the node is to be a managed one."""
+    try:
+        lifecycle = _parse(name, remove_ros_args(arguments)).lifecycle
+        # ROS' own handlers end the context at once, under a worker that still publishes.
+        rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
+    except RCLError as error:
+        raise ConfigError(_argument_text(error)) from None
+    return bool(lifecycle)
 
 
 def _parse(name: str, arguments: list[str]) -> argparse.Namespace:
@@ -74,12 +81,19 @@ def _parse(name: str, arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--lifecycle", action="store_true", help="wait for configure and activate (managed node)"
     )
-    return parser.parse_args(remove_ros_args(arguments))
+    return parser.parse_args(arguments)
 
 
-def _refuse(name: str, error: Exception) -> int:
-    print(f"{name}: {first_line(error)}", file=sys.stderr)
-    return 1
+def _ros_text(error: Exception) -> str:
+    """Take what ROS says without the places in its own source."""
+    return first_line(error).partition(", at /")[0]
+
+
+def _argument_text(error: Exception) -> str:
+    """Say what ROS could not read."""
+    words = _ros_text(error)
+    mixed = "Sequence should be of same type" in words
+    return f"{words}; write every number of a list with a point: 1.0" if mixed else words
 
 
 @contextmanager
@@ -96,19 +110,30 @@ def _heard_signals() -> Iterator[threading.Event]:
 
 
 def _run(name: str, build: Build, stopping: threading.Event, lifecycle: bool) -> None:
-    if lifecycle:
-        managed = ManagedNode(name, build)
-        try:
-            _spin(managed, stopping)
-        finally:
-            managed.end()
-            managed.destroy_node()
-        return
-    node = Node(name, automatically_declare_parameters_from_overrides=True)
+    node = _make_node(name, build, lifecycle)
     try:
-        _run_component(node, build, stopping)
+        if isinstance(node, ManagedNode):
+            _run_managed(node, stopping)
+        else:
+            _run_component(node, build, stopping)
     finally:
         node.destroy_node()
+
+
+def _make_node(name: str, build: Build, lifecycle: bool) -> Node:
+    try:
+        if lifecycle:
+            return ManagedNode(name, build=build)
+        return Node(name, automatically_declare_parameters_from_overrides=True)
+    except ValueError as error:  # `name: []` in a file
+        raise ConfigError(f"a parameter was given without a value: {first_line(error)}") from None
+
+
+def _run_managed(node: ManagedNode, stopping: threading.Event) -> None:
+    try:
+        _spin(node, stopping)
+    finally:
+        node.end()
 
 
 def _run_component(node: Node, build: Build, stopping: threading.Event) -> None:
@@ -141,4 +166,4 @@ def _spin_once(executor: SingleThreadedExecutor, node: Node) -> None:
         # rclpy of Jazzy lets a request for an impossible transition end the node (rclpy #1209).
         if not isinstance(node, ManagedNode) or "transition" not in str(error):
             raise
-        node.get_logger().warning(f"transition refused: {first_line(error)}")
+        node.get_logger().warning(f"transition refused: {_ros_text(error)}")

@@ -28,6 +28,7 @@ class Processes:
         parameters: Mapping[str, Any] | None = None,
         remap: Mapping[str, str] | None = None,
         arguments: Sequence[str] = (),
+        files: Sequence[Path] = (),
         environment: Mapping[str, str] | None = None,
     ) -> "Process":
         """Start `python -m module`, or a `.py` file, as launch does.
@@ -37,10 +38,12 @@ class Processes:
             parameters: mappings nest.
             remap: topics, and `__node`, `__ns`.
             arguments: before --ros-args.
+            files: of parameters.
             environment: added to this process' own.
         """
         program = [module] if module.endswith(".py") else ["-m", module]
         command = [sys.executable, *program, *map(str, arguments), *ros_args(parameters, remap)]
+        command += [word for file in files for word in ("--params-file", str(file))]
         output = self._folder / f"process-{len(self._started)}"
         process = Process(command, output, {**os.environ, **(environment or {})})
         self._started.append(process)

@@ -3,13 +3,14 @@
 
 import sys
 from dataclasses import dataclass
+from typing import Literal
 
 from rclpy.node import Node
 from std_msgs.msg import String
 
 from depthkit.errors import DataError
 from depthkit.runtime.config import check_ranges, option
-from ros_nodes.params import declare
+from ros_nodes.params import declare, follow
 from ros_nodes.run import run_node
 from ros_nodes.slot import LatestSlot, Worker
 
@@ -18,8 +19,8 @@ from ros_nodes.slot import LatestSlot, Worker
 class SmallConfig:
     """What the small node can be told."""
 
-    fail: bool = False
-    """Do not build."""
+    fail: Literal["no", "data", "bug"] = "no"
+    """How not to build."""
     gain: float = option(1.0, above=0, most=10, live=True)
     """Of nothing."""
 
@@ -31,14 +32,21 @@ class Small:
     """Echo what comes on `words` to `echo`."""
 
     def __init__(self, node: Node) -> None:
-        if declare(node, SmallConfig).fail:
+        config = declare(node, SmallConfig)
+        if config.fail == "data":
             raise DataError("no data; bring some\nsecond line")
+        if config.fail == "bug":
+            raise ZeroDivisionError("a bug")
+        self._unfollow = follow(node, SmallConfig, config, self._apply)
         self._node, self._slot = node, LatestSlot[String]()
         self._publisher = node.create_publisher(String, "echo", 10)
         self._worker = Worker(
             self._slot, self._publisher.publish, on_error=self._complain, name="echo"
         )
         print("built")
+
+    def _apply(self, config: SmallConfig) -> None:
+        print(f"gain {config.gain}")
 
     def _complain(self, error: Exception) -> None:
         self._node.get_logger().error(str(error))
@@ -58,6 +66,7 @@ class Small:
     def close(self) -> None:
         """Fall silent."""
         self._node.destroy_publisher(self._publisher)
+        self._unfollow()
         print("closed")
 
 
