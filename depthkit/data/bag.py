@@ -23,6 +23,9 @@ CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
 ODOMETRY = "nav_msgs/msg/Odometry"
 TRANSFORMS = "tf2_msgs/msg/TFMessage"
 
+NO_TOPIC = "none"
+"""What stands for no topic at all where one can be named."""
+
 SUFFIXES = (".mcap", ".db3")
 _METADATA = "metadata.yaml"
 _METADATA_KEY = b"rosbag2_bagfile_information"
@@ -151,29 +154,34 @@ def with_stamp(data: bytes, stamp: int) -> bytes:
 
 
 def choose_topic(
-    topics: Collection[Topic], types: tuple[str, ...], wanted: str, *, remedy: str
+    bag: Path, topics: Collection[Topic], types: tuple[str, ...], wanted: str, *, option: str
 ) -> str | None:
     """Return the topic of some message types that is meant, None where there is none.
 
     Args:
+        bag: for the message.
         topics: of the bag.
         types: of messages.
-        wanted: name the user gave; empty for the only one.
-        remedy: how to give it, for the message.
+        wanted: name the user gave; empty for the only one, 'none' for none of them.
+        option: how to give it, for the message.
 
     Raises:
         DataError: the wanted one is not there, or there are several to choose from.
     """
+    if wanted == NO_TOPIC:
+        return None
     names = [topic.name for topic in topics if topic.type in types and topic.count]
     if wanted:
-        if f"/{wanted.lstrip('/')}" not in names:
+        name = f"/{wanted.lstrip('/')}"
+        if name not in names:
             held = ", ".join(names) or "none"
-            raise DataError(
-                f"bag holds no topic {wanted!r} of {' or '.join(types)} (it has {held})"
-            )
-        return f"/{wanted.lstrip('/')}"
+            raise DataError(f"{bag}: no topic {name} of {' or '.join(types)}; it holds {held}")
+        return name
     if len(names) > 1:
-        raise DataError(f"bag holds {len(names)} of {types[0]}: {', '.join(names)}; {remedy}")
+        raise DataError(
+            f"{bag}: holds {len(names)} topics of {types[0]} ({', '.join(names)}); pick one with "
+            f"{option}"
+        )
     return names[0] if names else None
 
 

@@ -8,10 +8,8 @@ same numbers, in the same order.
 """
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -23,70 +21,19 @@ from depthkit.data.bag import (
     Recorded,
     Topic,
     choose_topic,
-    header_stamp,
     is_bag,
     parse,
     read_contents,
     read_recorded,
 )
+from depthkit.data.bag_scan import Scan, read_picture, scan_bag
 from depthkit.data.importers.source import FrameRef, ImportOptions, Source, find_camera
 from depthkit.errors import DataError
-from depthkit.ros_messages import (
-    FrameTree,
-    nanoseconds,
-    read_camera,
-    read_compressed,
-    read_image,
-    read_pose,
-    seconds,
-)
+from depthkit.ros_messages import read_camera, seconds
 from depthkit.trajectory import Trajectory, interpolate_poses
-
-NO_POSES = "none"
-"""What --odometry-topic takes for no poses at all."""
 
 _PICTURES = (IMAGE, COMPRESSED_IMAGE)
 _DEPTH = ("32FC1", "64FC1")  # encodings that hold metres
-_SAME_CLOCK = 10 * 10**9  # nanoseconds between a stamp and its recording, at most
-
-
-@dataclass
-class _Scan:
-    """What one pass over a bag found for one topic of pictures."""
-
-    indices: list[int] = field(default_factory=list)
-    """Of the messages that are frames, among all of the topic."""
-    stamps: list[int] = field(default_factory=list)
-    """Of these, nanoseconds, rising."""
-    size: tuple[int, int] | None = None
-    """(H, W) of the first picture that can be read."""
-    frame_id: str = ""
-    """And the frame it is seen from."""
-    seen: int = 0
-    """Messages of the topic."""
-    infos: list[Any] = field(default_factory=list)
-    """camera_info, as long as it differs from the one before."""
-    info_bytes: bytes = b""
-    """The last one without its header."""
-    track: list[tuple[float, np.ndarray]] = field(default_factory=list)
-    """Stamp in seconds and T_odom_base of the odometry, rising."""
-    base_frame: str = ""
-    frames: FrameTree = field(default_factory=FrameTree)
-    unstamped: int = 0
-    """Frames that have the time of their recording."""
-    left_out: dict[str, list[str]] = field(default_factory=dict)
-    """Topic -> why messages of it are not used."""
-
-    def leave_out(self, topic: str, reason: str) -> None:
-        """Count a message that is not used."""
-        self.left_out.setdefault(topic, []).append(reason)
-
-    def notes(self) -> Iterator[str]:
-        """Say what is not as it should be."""
-        if self.unstamped:
-            yield f"{self.unstamped} frames have stamp 0: the time of their recording counts"
-        for topic, reasons in self.left_out.items():
-            yield f"{len(reasons)} messages of {topic} left out, the first: {reasons[0]}"
 
 
 def find(root: Path) -> dict[str, Path]:
@@ -115,12 +62,11 @@ def load(place: Path, name: str, options: ImportOptions) -> Source:
     bag = options.root
     topics = read_contents(bag).topics
     topic = next(t.name for t in topics if bag / t.name.lstrip("/") == place)
-    info = camera_info_topic(topic)
-    odometry = odometry_topic(bag, topics, options.odometry_topic)
-    scan = _scan(bag, topic, info, odometry)
-    if scan.size is None:
-        raise DataError(f"{bag}: {topic}: none of {scan.seen} messages is a picture")
-    camera, calibration, about_camera = _camera(bag, scan.size, scan.infos, info, options)
+    odometry = choose_topic(
+        bag, topics, (ODOMETRY,), options.odometry_topic, option="--odometry-topic (or 'none')"
+    )
+    scan = scan_bag(bag, topic, camera_info_topic(topic), odometry)
+    camera, calibration, about_camera = _camera(bag, scan, topic, options)
     times = np.array([seconds(stamp) for stamp in scan.stamps])
     poses, about_poses = _poses(scan, times, odometry, options.max_gap)
     if options.fps is not None:
@@ -155,16 +101,6 @@ def sequence_name(topic: str) -> str:
     return topic.strip("/").replace("/", "_")
 
 
-def read_picture(message: Recorded) -> np.ndarray:
-    """Read the picture of a message. (H, W, 3) uint8 RGB
-
-    Raises:
-        DataError: it is none.
-    """
-    read = read_compressed if message.type == COMPRESSED_IMAGE else read_image
-    return read(parse(message))
-
-
 def picture_topics(bag: Path, topics: Collection[Topic]) -> list[str]:
     """Return the topics that hold pictures; depth is none, whatever its message type."""
     pictures = [topic for topic in topics if topic.type in _PICTURES and topic.count]
@@ -176,98 +112,24 @@ def camera_info_topic(image: str) -> str:
     return f"{image.removesuffix('/compressed').rpartition('/')[0]}/camera_info"
 
 
-def odometry_topic(bag: Path, topics: Collection[Topic], wanted: str) -> str | None:
-    """Return the topic whose poses count, None for no poses."""
-    if wanted == NO_POSES:
-        return None
-    try:
-        remedy = f"pick one with --odometry-topic ('{NO_POSES}' for no poses)"
-        return choose_topic(topics, (ODOMETRY,), wanted, remedy=remedy)
-    except DataError as error:
-        raise DataError(f"{bag}: {error}") from None
+def is_rectified(image: str) -> bool:
+    """Whether a topic's pictures are rectified already: image_proc calls them image_rect."""
+    return image.removesuffix("/compressed").rpartition("/")[2].startswith("image_rect")
 
 
-# --- one pass ------------------------------------------------------------------------------------
-
-
-def _scan(bag: Path, topic: str, info: str, odometry: str | None) -> _Scan:
-    """Read what goes with a topic of pictures."""
-    scan = _Scan()
-    takes = {topic: _take_frame, info: _take_info, odometry: _take_odometry}
-    takes["/tf_static"] = _take_transforms
-    for message in read_recorded(bag, {name for name in takes if name is not None}):
-        try:
-            takes[message.topic](scan, message)
-        except DataError as error:
-            scan.leave_out(message.topic, str(error))
-    return scan
-
-
-def _take_frame(scan: _Scan, message: Recorded) -> None:
-    """Keep a picture whose stamp is later than the one before."""
-    index, stamp = scan.seen, header_stamp(message.data)
-    scan.seen += 1
-    last = scan.stamps[-1] if scan.stamps else None
-    if stamp is None:  # no picture either: a frame all the same, for those to count who decode it
-        stamp = 0 if last is None else last + 1
-    elif stamp == 0:
-        stamp = message.received
-        if last is not None and abs(stamp - last) > _SAME_CLOCK:
-            raise DataError("stamp is 0, and the time of recording is of another clock")
-        scan.unstamped += 1
-    if last is not None and stamp <= last:
-        raise DataError(f"stamp {stamp} ns is not later than {last} ns, the one before")
-    scan.indices.append(index)
-    scan.stamps.append(stamp)
-    if scan.size is None:
-        _look_at_first(scan, message)
-
-
-def _look_at_first(scan: _Scan, message: Recorded) -> None:
-    """Take size and frame from a picture; one that cannot be read is counted when it is wanted."""
-    try:
-        height, width = read_picture(message).shape[:2]
-    except DataError:
-        return
-    scan.size, scan.frame_id = (height, width), parse(message).header.frame_id
-
-
-def _take_info(scan: _Scan, message: Recorded) -> None:
-    body = message.data[12:]
-    if body != scan.info_bytes:
-        scan.infos.append(parse(message))
-        scan.info_bytes = body
-
-
-def _take_odometry(scan: _Scan, message: Recorded) -> None:
-    """Keep a pose whose stamp is later than the one before."""
-    parsed = parse(message)
-    T_odom_base, time = read_pose(parsed.pose.pose), seconds(nanoseconds(parsed.header.stamp))
-    if scan.track and time <= scan.track[-1][0]:
-        raise DataError(f"stamp {time:.9f} s is not later than the one before")
-    scan.base_frame = parsed.child_frame_id
-    scan.track.append((time, T_odom_base))
-
-
-def _take_transforms(scan: _Scan, message: Recorded) -> None:
-    scan.frames.add(parse(message).transforms)
-
-
-# --- what becomes of it --------------------------------------------------------------------------
+# --- what becomes of a pass ----------------------------------------------------------------------
 
 
 def _camera(
-    bag: Path, size: tuple[int, int], infos: Collection[Any], info: str, options: ImportOptions
+    bag: Path, scan: Scan, topic: str, options: ImportOptions
 ) -> tuple[SourceCamera, str, tuple[str, ...]]:
     """Return --camera, the camera of the bag, or what a file beside it or --fov says."""
+    if scan.size is None:
+        raise DataError(f"{bag}: {topic}: none of {scan.seen} messages is a picture")
     if options.camera is not None:
         return options.camera, "--camera", ()
-    cameras, reason = list[SourceCamera](), f"no {info}"
-    for message in infos:
-        try:
-            cameras.append(read_camera(message, size))
-        except DataError as error:
-            reason = f"{info}: {error}"
+    info = camera_info_topic(topic)
+    cameras, reason = _recorded_cameras(scan, scan.size, topic)
     if cameras:
         changes = any(camera != cameras[0] for camera in cameras)
         note = f"{info} changes; its first calibration counts for all frames"
@@ -275,14 +137,27 @@ def _camera(
     fallback = None if options.fallback is None else (options.fallback, "none")
     place = bag if bag.is_dir() else bag.parent
     try:
-        camera, calibration = find_camera((place,), size, options, fallback=fallback)
+        camera, calibration = find_camera((place,), scan.size, options, fallback=fallback)
     except DataError as error:
         raise DataError(f"{reason}; {error}") from None
     return camera, calibration, (f"{reason}; calibration: {calibration}",)
 
 
+def _recorded_cameras(
+    scan: Scan, size: tuple[int, int], topic: str
+) -> tuple[list[SourceCamera], str]:
+    """Read the calibrations of a bag that can be used; else say why there is none."""
+    cameras, reason = list[SourceCamera](), f"no {camera_info_topic(topic)} in the bag"
+    for message in scan.infos:
+        try:
+            cameras.append(read_camera(message, size, rectified=is_rectified(topic)))
+        except DataError as error:
+            reason = str(error)
+    return cameras, reason
+
+
 def _poses(
-    scan: _Scan, times: np.ndarray, odometry: str | None, max_gap: float
+    scan: Scan, times: np.ndarray, odometry: str | None, max_gap: float
 ) -> tuple[np.ndarray | None, tuple[str, ...]]:
     """Interpolate the vehicle's poses at the frames, then put the camera on it. (N, 4, 4)"""
     if odometry is None:

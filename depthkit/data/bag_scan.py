@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One pass over a bag: what goes with one topic of pictures.
+
+The rules are those of a node that the bag is played to: stamps rise, a stamp of 0 is not set, what
+cannot be read is left out.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from depthkit.data.bag import COMPRESSED_IMAGE, Recorded, header_stamp, parse, read_recorded
+from depthkit.errors import DataError
+from depthkit.ros_messages import (
+    FrameTree,
+    nanoseconds,
+    read_compressed,
+    read_image,
+    read_pose,
+    seconds,
+)
+
+SAME_CLOCK = 10 * 10**9
+"""Nanoseconds between the stamp of an image and its recording; more is another clock."""
+
+
+@dataclass
+class Scan:
+    """What was found."""
+
+    indices: list[int] = field(default_factory=list)
+    """Of the messages that are frames, among all of the topic."""
+    stamps: list[int] = field(default_factory=list)
+    """Of these, nanoseconds, rising."""
+    size: tuple[int, int] | None = None
+    """(H, W) of the first picture that can be read."""
+    frame_id: str = ""
+    """And the frame it is seen from."""
+    seen: int = 0
+    """Messages of the topic."""
+    infos: list[Any] = field(default_factory=list)
+    """The camera_info, where it differs from the one before."""
+    info_body: bytes = b""
+    """The last one without stamp."""
+    track: list[tuple[float, np.ndarray]] = field(default_factory=list)
+    """Stamp in seconds and T_odom_base of the odometry, rising."""
+    base_frame: str = ""
+    frames: FrameTree = field(default_factory=FrameTree)
+    unstamped: int = 0
+    """Frames that have the time of their recording."""
+    left_out: dict[str, list[str]] = field(default_factory=dict)
+    """Topic -> why messages of it are not used."""
+
+    def notes(self) -> Iterator[str]:
+        """Say what is not as it should be."""
+        if self.unstamped:
+            yield f"{self.unstamped} frames have stamp 0: the time of their recording counts"
+        for topic, reasons in self.left_out.items():
+            yield f"{len(reasons)} messages of {topic} left out, the first: {reasons[0]}"
+
+
+def scan_bag(bag: Path, topic: str, info: str, odometry: str | None) -> Scan:
+    """Read what goes with a topic of pictures; the pictures themselves are not kept.
+
+    Args:
+        bag: the bag.
+        topic: of the pictures.
+        info: of their camera_info.
+        odometry: whose poses count, None for no poses.
+
+    Raises:
+        DataError: the bag is damaged.
+    """
+    scan = Scan()
+    takes = {topic: _take_frame, info: _take_info, odometry: _take_odometry}
+    takes["/tf_static"] = _take_transforms
+    for message in read_recorded(bag, {name for name in takes if name is not None}):
+        try:
+            takes[message.topic](scan, message)
+        except DataError as error:
+            scan.left_out.setdefault(message.topic, []).append(str(error))
+    return scan
+
+
+def read_picture(message: Recorded) -> np.ndarray:
+    """Read the picture of a message. (H, W, 3) uint8 RGB
+
+    Raises:
+        DataError: it is none.
+    """
+    read = read_compressed if message.type == COMPRESSED_IMAGE else read_image
+    return read(parse(message))
+
+
+def _take_frame(scan: Scan, message: Recorded) -> None:
+    """Keep a picture whose stamp is later than the one before."""
+    index, stamp = scan.seen, header_stamp(message.data)
+    scan.seen += 1
+    last = scan.stamps[-1] if scan.stamps else None
+    if stamp is None:  # no picture either: a frame all the same, for those to count who decode it
+        stamp = 0 if last is None else last + 1
+    elif stamp == 0:
+        stamp = message.received
+        if last is not None and abs(stamp - last) > SAME_CLOCK:
+            raise DataError("stamp is 0, and the time of recording is of another clock")
+        scan.unstamped += 1
+    if last is not None and stamp <= last:
+        raise DataError(f"stamp {stamp} ns is not later than {last} ns, the one before")
+    scan.indices.append(index)
+    scan.stamps.append(stamp)
+    if scan.size is None:
+        _look_at_first(scan, message)
+
+
+def _look_at_first(scan: Scan, message: Recorded) -> None:
+    """Take size and frame from a picture; one that cannot be read is counted when it is wanted."""
+    try:
+        height, width = read_picture(message).shape[:2]
+    except DataError:
+        return
+    scan.size, scan.frame_id = (height, width), parse(message).header.frame_id
+
+
+def _take_info(scan: Scan, message: Recorded) -> None:
+    body = message.data[12:]
+    if body != scan.info_body:
+        scan.infos.append(parse(message))
+        scan.info_body = body
+
+
+def _take_odometry(scan: Scan, message: Recorded) -> None:
+    """Keep a pose whose stamp is later than the one before."""
+    parsed = parse(message)
+    T_odom_base, time = read_pose(parsed.pose.pose), seconds(nanoseconds(parsed.header.stamp))
+    if scan.track and time <= scan.track[-1][0]:
+        raise DataError(f"stamp {time:.9f} s is not later than the one before")
+    scan.base_frame = parsed.child_frame_id
+    scan.track.append((time, T_odom_base))
+
+
+def _take_transforms(scan: Scan, message: Recorded) -> None:
+    scan.frames.add(parse(message).transforms)

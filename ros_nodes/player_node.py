@@ -1,0 +1,275 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A recording in place of a camera: a sequence folder, images, a video or a ROS 2 bag.
+
+    python -m ros_nodes.player_node --ros-args -p source:=data/flight -p loop:=true
+
+The interface stands at `Player`; every parameter is described by `ros2 param describe`.
+"""
+
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+
+from rclpy.duration import Duration
+from rclpy.node import Node
+from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rosgraph_msgs.msg import Clock
+
+from depthkit.data.bag import with_stamp
+from depthkit.errors import DepthkitError
+from ros_nodes.convert import stamp_message
+from ros_nodes.lifecycle import first_line
+from ros_nodes.monitor import Monitor, Quantiles, Status, Throttle
+from ros_nodes.params import declare
+from ros_nodes.player_source import Outgoing, PlayerConfig, open_play
+from ros_nodes.read_ahead import ReadAhead
+from ros_nodes.run import run_node
+
+AHEAD = 16  # messages read before their time
+CLOCK_STEP = 0.01  # seconds between two messages of /clock
+LATE = 10.0  # milliseconds after its time at which a message is late
+STALL = 0.5  # seconds; a source slower than that gives up the lost time instead of running after it
+SAID_EVERY = 10.0  # seconds between two log lines of one kind
+DELIVERY = Duration(seconds=2.0)  # for the last messages to arrive
+LOOK_FOR_READERS = 0.05  # seconds between two looks at who subscribes
+QOS = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=5, reliability=ReliabilityPolicy.RELIABLE)
+
+
+@dataclass
+class Timeline:
+    """When the times of a source are played."""
+
+    first: int
+    """Time of the source at which it begins, nanoseconds."""
+    speed: float
+    begun: float
+    """Steady time of `first`, seconds."""
+    wall: int
+    """Its time of day, nanoseconds."""
+
+    def due(self, at: int) -> float:
+        """Return the steady time of a time of the source, seconds."""
+        return self.begun + 1e-9 * (at - self.first) / self.speed
+
+    def stamp(self, at: int) -> int:
+        """Return the time of day of a time of the source, nanoseconds."""
+        return self.wall + round((at - self.first) / self.speed)
+
+    def position(self, now: float) -> int:
+        """Return the time of the source at a steady time, nanoseconds."""
+        return self.first + round(1e9 * (now - self.begun) * self.speed)
+
+    def delay(self, seconds: float) -> None:
+        """Play the rest later."""
+        self.begun += seconds
+        self.wall += round(1e9 * seconds)
+
+
+class Player:
+    """Publishes a recording at its own pace, and ends with it.
+
+    One thread reads ahead, another keeps time. Of one stamp, odometry and camera_info go out before
+    the image. The messages of a bag are sent byte for byte; with stamps `now` the stamp in their
+    header is replaced. What cannot be read is left out and counted.
+
+    Publishes (reliable, the newest 5):
+        image         sensor_msgs/Image, bgr8 of frames, as recorded of a bag; or image/compressed
+                      sensor_msgs/CompressedImage where the bag holds that
+        camera_info   sensor_msgs/CameraInfo, where the camera is known
+        odometry      nav_msgs/Odometry: the poses of a sequence in metres, odom_frame -> frame_id,
+                      with the velocity in frame_id; or that of a bag
+        imu           sensor_msgs/Imu of a bag
+        twist         geometry_msgs/TwistStamped or Twist of a bag
+        /clock        rosgraph_msgs/Clock, 100 Hz, with `clock`
+        /diagnostics  diagnostic_msgs/DiagnosticArray, 1 Hz: player (frames sent, how late, where)
+    Parameters (unit, default):
+        source                sequence folder, folder of images, video or bag; needed
+        rate, fps             factor, 1; frames a second, 0 = the source's own
+        loop, start           false; seconds, 0
+        stamps                now | source
+        clock                 false
+        frame_id, odom_frame  camera_optical, odom; a bag keeps its own
+        wait_for_subscribers  of the images, 0
+        topic, odometry_topic, imu_topic, twist_topic   of a bag; "" = the only one
+    """
+
+    def __init__(self, node: Node, on_end: Callable[[], None] = lambda: None) -> None:
+        """Declare parameters and open the source.
+
+        Args:
+            node: whose topics and parameters they are.
+            on_end: called by the player's thread when there is nothing more to play.
+
+        Raises:
+            ConfigError: a parameter.
+            DataError: the source cannot be read.
+        """
+        self._node, self._on_end = node, on_end
+        self._config = declare(node, PlayerConfig)
+        self._play = open_play(self._config)
+        self._publishers = {
+            name: node.create_publisher(kind, name, QOS) for name, kind in self._play.topics.items()
+        }
+        self._clock = node.create_publisher(Clock, "/clock", QOS) if self._config.clock else None
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._throttle, self._late = Throttle(SAID_EVERY), Quantiles()
+        self._sent = self._unreadable = self._loops = self._stalls = 0
+        self._position = 0.0
+        self.failure = ""
+        """Why it ended before its time; empty where it did not."""
+        self._monitor = Monitor(node)
+        self._monitor.add("player", self.status)
+
+    # --- life -------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Play from the beginning."""
+        self._stopping.clear()
+        self._thread = threading.Thread(target=self._run, name="player", daemon=True)
+        self._thread.start()
+        self._monitor.start()
+
+    def stop(self) -> None:
+        """Fall silent; `start` begins again."""
+        self._monitor.stop()
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join()
+        self._thread = None
+
+    def close(self) -> None:
+        """Leave the graph."""
+        for publisher in self._publishers.values():
+            self._node.destroy_publisher(publisher)
+        if self._clock is not None:
+            self._node.destroy_publisher(self._clock)
+
+    def status(self, _: float) -> Status:
+        """Say how playing goes: task "player"."""
+        values: dict[str, str | float | int] = {
+            "source": str(self._config.source),
+            "frames sent": self._sent,
+            "position s": self._position,
+            "length s": 1e-9 * (self._play.last - self._play.first),
+            "loops": self._loops,
+            "unreadable": self._unreadable,
+            "stalls": self._stalls,
+        }
+        late = {p: self._late.at(p) for p in (50, 95, 100)}
+        values |= {f"late p{p} ms": value for p, value in late.items() if value is not None}
+        if self.failure:
+            return Status("error", self.failure, values)
+        if (late[95] or 0.0) > LATE:
+            slow = "messages go out late: the source is read, or the machine works, too slowly"
+            return Status("warn", f"{slow}; lower rate", values)
+        if not self._sent:
+            return Status("ok", "waiting for subscribers of the images", values)
+        return Status("ok", "playing", values)
+
+    # --- the thread that keeps time ---------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            if self._has_readers():
+                with closing(ReadAhead(self._passes(), AHEAD)) as ahead:
+                    self._send_all(iter(ahead))
+        except DepthkitError as error:
+            self.failure = first_line(error)
+            self._node.get_logger().error(self.failure)
+        if not self._stopping.is_set():
+            for publisher in self._publishers.values():
+                publisher.wait_for_all_acked(DELIVERY)
+            self._on_end()
+
+    def _has_readers(self) -> bool:
+        """Wait for subscribers of the images; False when told to stop."""
+        images = self._publishers[self._play.image_topic]
+        while images.get_subscription_count() < self._config.wait_for_subscribers:
+            if self._stopping.wait(LOOK_FOR_READERS):
+                return False
+        return True
+
+    def _passes(self) -> Iterator[tuple[int, Outgoing]]:
+        """Read the source, again and again if it loops: each message with the time before it."""
+        span = self._play.last - self._play.first + self._play.period
+        before = 0
+        while True:
+            for one in self._play.messages():
+                yield before, one
+            if not self._config.loop:
+                return
+            before += span
+
+    def _send_all(self, messages: Iterator[tuple[int, Outgoing]]) -> None:
+        timeline, before = None, 0
+        for before_now, one in messages:
+            if timeline is None:
+                timeline = self._begin()
+            self._loops += before_now > before
+            before = before_now
+            if not self._wait(timeline, before + one.at, before):
+                return
+            self._send(one, timeline, before)
+
+    def _begin(self) -> Timeline:
+        """Start the time of the source now: its first message is there."""
+        speed = self._config.rate * self._play.speed
+        return Timeline(self._play.first, speed, time.monotonic(), time.time_ns())
+
+    def _wait(self, timeline: Timeline, at: int, before: int) -> bool:
+        """Wait until a message is due, with /clock meanwhile; False when told to stop."""
+        while (left := timeline.due(at) - time.monotonic()) > 0:
+            self._tell_time(timeline, before)
+            step = left if self._clock is None else min(left, CLOCK_STEP)
+            if self._stopping.wait(step):
+                return False
+        if -left > STALL:
+            timeline.delay(-left)
+            self._stalls += 1
+        self._late.add(-1e3 * left)
+        return not self._stopping.is_set()
+
+    def _tell_time(self, timeline: Timeline, before: int) -> None:
+        """Publish /clock in the time of the stamps."""
+        if self._clock is None:
+            return
+        now = timeline.position(time.monotonic())
+        if self._config.stamps == "now":
+            told = timeline.stamp(now)
+        else:
+            told = max(0, now - before - self._play.shift)
+        self._clock.publish(Clock(clock=stamp_message(told)))
+
+    def _send(self, one: Outgoing, timeline: Timeline, before: int) -> None:
+        self._position = 1e-9 * (one.at - self._play.first)
+        if one.problem:
+            self._unreadable += 1
+            if self._throttle.ready("unreadable"):
+                self._node.get_logger().warning(f"left out: {one.problem}")
+            return
+        data = one.data
+        if one.stamp is not None and self._config.stamps == "now":
+            data = with_stamp(data, timeline.stamp(before + one.stamp + self._play.shift))
+        self._publishers[one.topic].publish(data)
+        self._sent += one.topic == self._play.image_topic
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the node; it ends with its source, as if interrupted."""
+    players: list[Player] = []
+
+    def build(node: Node) -> Player:
+        players.append(Player(node, on_end=lambda: signal.raise_signal(signal.SIGINT)))
+        return players[-1]
+
+    code = run_node("player_node", build, argv)
+    return code or int(any(player.failure for player in players))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

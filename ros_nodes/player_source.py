@@ -1,0 +1,300 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the player plays: a sequence folder, images, a video or a bag, as messages in their order.
+
+Messages of a bag go out byte for byte as they were recorded. All others are made and serialised
+here, on the thread that reads ahead, so that the thread that keeps time has nothing to do but send.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from geometry_msgs.msg import Twist, TwistStamped, TwistWithCovariance, Vector3
+from nav_msgs.msg import Odometry
+from rclpy.serialization import serialize_message
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, Imu
+from std_msgs.msg import Header
+
+from depthkit.data.bag import (
+    CAMERA_INFO,
+    COMPRESSED_IMAGE,
+    IMAGE,
+    ODOMETRY,
+    Contents,
+    Recorded,
+    choose_topic,
+    header_stamp,
+    is_bag,
+    read_contents,
+    read_recorded,
+)
+from depthkit.data.bag_writer import stamp_of, twists
+from depthkit.data.importers.bag import camera_info_topic, picture_topics
+from depthkit.data.stream import FrameStream, StreamFrame, open_stream
+from depthkit.errors import ConfigError, DataError
+from depthkit.runtime.config import check_ranges, option
+from ros_nodes.convert import camera_info_message, image_message, pose_message, stamp_message
+
+IMU = "sensor_msgs/msg/Imu"
+TWISTS = ("geometry_msgs/msg/TwistStamped", "geometry_msgs/msg/Twist")
+SAME_CLOCK = 5 * 10**9
+"""Nanoseconds that an image may be old when it is recorded; more is another clock."""
+USUAL_PERIOD = 1 / 30
+"""Seconds that a source of one frame lasts."""
+
+_KINDS: dict[str, Any] = {
+    IMAGE: Image,
+    COMPRESSED_IMAGE: CompressedImage,
+    CAMERA_INFO: CameraInfo,
+    ODOMETRY: Odometry,
+    IMU: Imu,
+    TWISTS[0]: TwistStamped,
+    TWISTS[1]: Twist,
+}
+
+
+@dataclass(frozen=True)
+class PlayerConfig:
+    """What is played, and how."""
+
+    source: Path = Path()
+    """Sequence folder, folder of images, video, or ROS 2 bag (folder, .mcap, .db3)."""
+    rate: float = option(1.0, least=0.01, most=100)
+    """Speed, multiples of the source's own."""
+    fps: float = option(0.0, least=0, most=1000)
+    """Frames a second of a source at rate 1, 0 = its own; a bag is played faster or slower."""
+    loop: bool = False
+    """Start again at the end; else the node ends there."""
+    start: float = option(0.0, least=0)
+    """Where to begin, seconds into the source; every loop begins there."""
+    stamps: Literal["now", "source"] = "now"
+    """Now: the time of sending, rising over loops, spaced as in the source. Source: as recorded;
+    they jump back with a loop, as those of any bag."""
+    clock: bool = False
+    """Publish /clock in the time of the stamps, for nodes with use_sim_time."""
+    frame_id: str = "camera_optical"
+    """Of images; a bag keeps its own."""
+    odom_frame: str = "odom"
+    """Of the poses of a sequence; a bag keeps its own."""
+    wait_for_subscribers: int = option(0, least=0)
+    """Begin when so many subscribe to the images."""
+    topic: str = ""
+    """Of a bag: its images; empty for the only ones."""
+    odometry_topic: str = ""
+    """Of a bag: its nav_msgs/Odometry; empty for the only one, none for none."""
+    imu_topic: str = ""
+    """Of a bag: its sensor_msgs/Imu; empty for the only one, none for none."""
+    twist_topic: str = ""
+    """Of a bag: its Twist or TwistStamped; empty for the only one, none for none."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """One message to be sent."""
+
+    at: int
+    """When, in the time of the source, nanoseconds."""
+    stamp: int | None
+    """In its header, nanoseconds; None where it has no header."""
+    topic: str
+    """Relative name: image, camera_info ..."""
+    data: bytes
+    """CDR."""
+    problem: str = ""
+    """Why there is nothing to send; empty where there is."""
+
+
+@dataclass(frozen=True)
+class Play:
+    """An opened source."""
+
+    topics: dict[str, Any]
+    """Relative name -> message class."""
+    first: int
+    """Time of the source at which it begins, nanoseconds."""
+    last: int
+    """And of its last message."""
+    period: int
+    """Between the last frame and the first of the next loop, nanoseconds."""
+    speed: float
+    """At which its own time is played at rate 1."""
+    shift: int
+    """From a stamp to the time of the source, nanoseconds; 0 where they are of one clock."""
+    messages: Callable[[], Iterator[Outgoing]]
+    """Reads from the start."""
+
+    @property
+    def image_topic(self) -> str:
+        """The relative name of the images."""
+        return next(name for name in self.topics if name.startswith("image"))
+
+
+def open_play(config: PlayerConfig) -> Play:
+    """Open what is to be played.
+
+    Raises:
+        ConfigError: no source is given, or `start` lies behind its end.
+        DataError: it cannot be read.
+        EngineError: rosbags is needed and not installed.
+    """
+    if config.source == Path():
+        raise ConfigError("parameter source: give a sequence folder, video or bag to play")
+    play = (_open_bag if is_bag(config.source) else _open_frames)(config)
+    if play.first > play.last:
+        raise ConfigError(f"parameter start: {config.start:g} s lies behind the end of the source")
+    return play
+
+
+# --- bags ----------------------------------------------------------------------------------------
+
+
+def _open_bag(config: PlayerConfig) -> Play:
+    bag = config.source
+    contents = read_contents(bag)
+    names = _bag_topics(config, contents)
+    image, count = next(
+        (topic.name, topic.count) for topic in contents.topics if names.get(topic.name) == "image"
+    )
+    kinds = {topic.name: _KINDS[topic.type] for topic in contents.topics if topic.name in names}
+    if kinds[image] is CompressedImage:
+        names[image] = "image/compressed"
+    opening = next(read_recorded(bag, (image,)))
+    stamp = header_stamp(opening.data) or opening.received
+    lag = opening.received - stamp
+    first = contents.start + round(config.start * 1e9)
+    period = (contents.end - contents.start) // max(1, count - 1) or round(USUAL_PERIOD * 1e9)
+    return Play(
+        topics={relative: kinds[name] for name, relative in names.items()},
+        first=first,
+        last=contents.end,
+        period=period,
+        speed=config.fps * period * 1e-9 if config.fps else 1.0,
+        shift=lag if not 0 <= lag < SAME_CLOCK else 0,
+        messages=partial(_recorded, bag, names, first),
+    )
+
+
+def _bag_topics(config: PlayerConfig, contents: Contents) -> dict[str, str]:
+    """Choose what is played: name in the bag -> relative name of the player."""
+    bag, topics = config.source, contents.topics
+    held = picture_topics(bag, topics)
+    pictures = [topic for topic in topics if topic.name in held]
+    wanted: list[tuple[str, Any, tuple[str, ...], str]] = [
+        ("image", pictures, (IMAGE, COMPRESSED_IMAGE), "topic"),
+        ("odometry", topics, (ODOMETRY,), "odometry_topic"),
+        ("imu", topics, (IMU,), "imu_topic"),
+        ("twist", topics, TWISTS, "twist_topic"),
+    ]
+    names: dict[str, str] = {}
+    for relative, among, types, field in wanted:
+        given = getattr(config, field)
+        found = choose_topic(bag, among, types, given, option=f"the parameter {field}")
+        if found is not None:
+            names[found] = relative
+    image = next((name for name, relative in names.items() if relative == "image"), None)
+    if image is None:
+        raise DataError(f"{bag}: holds no images to play")
+    if any(topic.name == camera_info_topic(image) for topic in topics):
+        names[camera_info_topic(image)] = "camera_info"
+    return names
+
+
+def _recorded(bag: Path, names: dict[str, str], first: int) -> Iterator[Outgoing]:
+    """Read the messages of a bag as they are."""
+    for message in read_recorded(bag, names.keys(), start=first):
+        yield _as_recorded(message, names[message.topic])
+
+
+def _as_recorded(message: Recorded, topic: str) -> Outgoing:
+    if message.type == TWISTS[1]:
+        return Outgoing(message.received, None, topic, message.data)
+    stamp = header_stamp(message.data)
+    if stamp is None:
+        problem = f"{message.topic}: message of {len(message.data)} bytes has no header"
+        return Outgoing(message.received, None, topic, b"", problem)
+    return Outgoing(message.received, stamp or message.received, topic, message.data)
+
+
+# --- frames --------------------------------------------------------------------------------------
+
+
+def _open_frames(config: PlayerConfig) -> Play:
+    stream = open_stream(config.source)
+    times = stream.times if not config.fps else np.arange(len(stream)) / config.fps
+    stamps = [stamp_of(time) for time in times]
+    topics: dict[str, Any] = {"image": Image}
+    if stream.camera is not None:
+        topics["camera_info"] = CameraInfo
+    speeds = _speeds(stream, times) if stream.metric and stream.poses is not None else None
+    if speeds is not None:
+        topics["odometry"] = Odometry
+    step = float(np.median(np.diff(times))) if len(times) > 1 else USUAL_PERIOD
+    first = stamps[0] + round(config.start * 1e9)
+    return Play(
+        topics=topics,
+        first=first,
+        last=stamps[-1],
+        period=round(step * 1e9),
+        speed=1.0,
+        shift=0,
+        messages=lambda: _played(stream, stamps, speeds, first, config),
+    )
+
+
+def _speeds(stream: FrameStream, times: np.ndarray) -> np.ndarray | None:
+    """Return the twist at each frame, NaN without a pose; None where no pose is known. (N, 6)"""
+    poses = np.empty((0, 4, 4)) if stream.poses is None else stream.poses
+    known = np.isfinite(poses).all(axis=(1, 2))
+    if not known.any():
+        return None
+    speeds = np.full((len(poses), 6), np.nan)
+    speeds[known] = twists(times[known], poses[known])
+    return speeds
+
+
+def _played(
+    stream: FrameStream,
+    stamps: list[int],
+    speeds: np.ndarray | None,
+    first: int,
+    config: PlayerConfig,
+) -> Iterator[Outgoing]:
+    """Make the messages of each frame: what belongs to an image comes before it."""
+    for i, frame in enumerate(stream.frames()):
+        stamp = stamps[i]
+        if stamp < first:
+            continue
+        if frame.rgb is None:
+            yield Outgoing(stamp, stamp, "image", b"", frame.problem)
+            continue
+        header = Header(stamp=stamp_message(stamp), frame_id=config.frame_id)
+        if speeds is not None and np.isfinite(speeds[i]).all():
+            odometry = _odometry(frame, speeds[i], header, config)
+            yield Outgoing(stamp, stamp, "odometry", serialize_message(odometry))
+        if stream.camera is not None:
+            info = camera_info_message(stream.camera, header)
+            yield Outgoing(stamp, stamp, "camera_info", serialize_message(info))
+        image = image_message(cv2.cvtColor(frame.rgb, cv2.COLOR_RGB2BGR), "bgr8", header)
+        yield Outgoing(stamp, stamp, "image", serialize_message(image))
+
+
+def _odometry(
+    frame: StreamFrame, speed: np.ndarray, header: Header, config: PlayerConfig
+) -> Odometry:
+    """Say T_odom_cam and the camera's velocity in its own frame."""
+    linear, angular = (Vector3(x=v[0], y=v[1], z=v[2]) for v in speed.reshape(2, 3).tolist())
+    message = Odometry(
+        header=Header(stamp=header.stamp, frame_id=config.odom_frame),
+        child_frame_id=header.frame_id,
+        twist=TwistWithCovariance(twist=Twist(linear=linear, angular=angular)),
+    )
+    if frame.T_world_cam is not None:
+        message.pose.pose = pose_message(frame.T_world_cam)
+    return message

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An iterator that a thread of its own runs ahead of its reader, by a bounded number of items."""
+
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class ReadAhead(Generic[T]):
+    """Items of an iterable in their order, made before they are asked for.
+
+    The iterable is run and closed by one thread; what it raises comes out where its items do.
+    """
+
+    def __init__(self, items: Iterable[T], size: int) -> None:
+        """Begin to read.
+
+        Args:
+            items: run on the thread.
+            size: most items that wait.
+        """
+        self._items, self._size = items, size
+        self._ready: deque[T] = deque()
+        self._changed = threading.Condition()
+        self._done, self._closed = False, False
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._read, name="read-ahead", daemon=True)
+        self._thread.start()
+
+    def __iter__(self) -> Iterator[T]:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._ready or self._done or self._closed)
+                if self._closed or not self._ready:
+                    break
+                item = self._ready.popleft()
+                self._changed.notify_all()
+            yield item
+        if self._error is not None and not self._closed:
+            raise self._error
+
+    def close(self) -> None:
+        """Let go of the reader, the writer and what waits between them."""
+        with self._changed:
+            self._closed = True
+            self._ready.clear()
+            self._changed.notify_all()
+        self._thread.join()
+
+    def _read(self) -> None:
+        try:
+            for item in self._items:
+                if not self._put(item):
+                    break
+        except BaseException as error:  # it belongs to whoever reads the items
+            self._error = error
+        with self._changed:
+            self._done = True
+            self._changed.notify_all()
+
+    def _put(self, item: T) -> bool:
+        """Wait for a place; False when nobody reads any more."""
+        with self._changed:
+            self._changed.wait_for(lambda: len(self._ready) < self._size or self._closed)
+            self._ready.append(item)
+            self._changed.notify_all()
+            return not self._closed
