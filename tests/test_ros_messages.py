@@ -451,6 +451,10 @@ BAD_CAMERAS = {
         {"width": 1280, "height": 720},
         "calibration is for 1280x720, expected the ratio of the 640x480 image; publish",
     ),
+    "one row less": (
+        {"height": 479},
+        "calibration is for 640x479, expected the ratio of the 640x480",
+    ),
     "skew": ({"k": [500.0, 1, 320, 0, 500, 240, 0, 0, 1]}, "skew is not supported, got 1;"),
     "NaN": ({"k": [500.0, 0, np.nan, 0, 500, 240, 0, 0, 1]}, "cx must be finite"),
     "negative": ({"k": [500.0, 0, 320, 0, -500, 240, 0, 0, 1]}, "fx and fy must be positive"),
@@ -525,16 +529,14 @@ def test_tree_joins_frames_in_both_directions(kind):
     """base -> mast -> camera, base -> imu: each to each, through the frame they share."""
     tree = FrameTree()
     quarter = (0, 0, HALF, HALF)
-    tree.add(
-        [transform(kind, "base", "mast", (0, 0, 2)), transform(kind, "base", "imu", (1, 0, 0))]
-    )
+    mast = transform(kind, "base", "mast", (0, 0, 2), quarter)
+    tree.add([mast, transform(kind, "base", "imu", (1, 0, 0))])
     tree.add([transform(kind, "mast", "camera", (0.5, 0, 0), quarter)])
-    T = tree.lookup("base", "camera")
-    np.testing.assert_allclose(T @ [1, 0, 0, 1], [0.5, 1, 2, 1], atol=1e-12)
+    T = tree.lookup("base", "camera")  # half a metre ahead of the mast is to the left of the base
+    np.testing.assert_allclose(T @ [1, 0, 0, 1], [-1, 0.5, 2, 1], atol=1e-12)
     np.testing.assert_allclose(tree.lookup("camera", "base") @ T, np.eye(4), atol=1e-12)
-    np.testing.assert_allclose(
-        tree.lookup("imu", "camera") @ [0, 0, 0, 1], [-0.5, 0, 2, 1], atol=1e-12
-    )
+    in_imu = tree.lookup("imu", "camera") @ [0, 0, 0, 1]
+    np.testing.assert_allclose(in_imu, [-1, 0.5, 2, 1], atol=1e-12)
     np.testing.assert_array_equal(tree.lookup("camera", "camera"), np.eye(4))
 
 
