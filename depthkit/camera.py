@@ -146,15 +146,12 @@ def resize_matrix(from_size: tuple[int, int], to_size: tuple[int, int]) -> np.nd
 
 
 def build_source_camera(camera: Camera, model: str, D: tuple[float, ...]) -> SourceCamera:
-    """Build the record from other programs' words.
+    """Build the record from other programs' words; zero coefficients are no distortion.
 
     Args:
         camera: the pinhole part.
-        model: a key of `MODEL_NAMES`, in any case.
-        D: coefficients; with none, or with zeros only, all but a fisheye are a plain pinhole.
-
-    Raises:
-        DataError: unknown model, or not the number of coefficients that it takes.
+        model: a key of `MODEL_NAMES`, in any case; a fisheye bends even with zeros.
+        D: as many coefficients as the model takes.
     """
     name = MODEL_NAMES.get(model.lower())
     if name is None:

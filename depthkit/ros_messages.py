@@ -167,10 +167,8 @@ def read_compressed(msg: Any, *, bits: int = 16) -> np.ndarray:
             "the colour camera"
         )
     pattern = encoding.strip().removeprefix("bayer_").rstrip("0123456789")
-    is_mosaic = pattern in BAYER_CODES and "bgr" not in rest
-    return decode_rgb(
-        bytes(msg.data), "compressed image", pattern if is_mosaic else None, bits=bits
-    )
+    bayer = pattern if pattern in BAYER_CODES and "bgr" not in rest else None
+    return decode_rgb(bytes(msg.data), "compressed image", bayer, bits=bits)
 
 
 # --- cameras -------------------------------------------------------------------------------------
