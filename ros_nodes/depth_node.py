@@ -121,7 +121,7 @@ class DepthNode:
         self._extrinsic = Extrinsic(node, config.extrinsic)
         self._motion = MotionSource(node, config.motion, self._extrinsic)
         self._output = DepthOutput(node)
-        self._monitor = self._make_monitor()
+        self.monitor = self._make_monitor()
         self._reset_service = node.create_service(Trigger, "~/reset", self._on_reset)
         self._unfollow = follow(node, DepthNodeConfig, config, self._apply)
 
@@ -134,11 +134,11 @@ class DepthNode:
         self._motion.start()
         self._camera.start()
         self._keeper.start()
-        self._monitor.start()
+        self.monitor.start()
 
     def stop(self) -> None:
         """Fall silent; `start` begins again."""
-        self._monitor.stop()
+        self.monitor.stop()
         self._camera.stop()
         self._motion.stop()
         self._worker.stop()

@@ -63,7 +63,7 @@ class DepthOutput:
     """The publishers of the depth node. One thread sends; any may ask what is wanted."""
 
     def __init__(self, node: Node) -> None:
-        self._node = node
+        self._node, self._name = node, node.get_fully_qualified_name().lstrip("/")
         self._publishers: dict[str, Publisher] = {
             topic: node.create_publisher(kind, topic, SENT) for topic, kind in TOPICS.items()
         }
@@ -94,32 +94,27 @@ class DepthOutput:
             inside: the pixel is picture at all; None where all are. (H, W) bool
             config: what is sent.
         """
-        self._give("baseline", lambda: baseline_message(result, header, self._node.get_name()))
-        if result.depth is None or result.valid is None:
-            return
-        size = output_size(result.depth.shape, config.output_width)
-        seen = result.valid if inside is None else result.valid & inside
-        if camera is not None:
-            self._give(
-                "depth/camera_info", lambda: camera_info_message(camera.resized(size), header)
-            )
-        topic = "depth" if result.scale == "metric" else "depth_relative"
-        encoding = config.encoding if result.scale == "metric" else "32FC1"
-        depth = result.depth
+        maps = maps_of(result, inside, config.output_width)
+        if maps is not None and camera is not None:
+            info = camera.resized(maps.size)
+            self._give("depth/camera_info", lambda: camera_info_message(info, header))
+        if maps is not None:
+            self._send_maps(maps, header, metric=result.scale == "metric", config=config)
+        self._give("baseline", lambda: baseline_message(result, header, self._name))
+
+    def _send_maps(
+        self, maps: "Maps", header: Header, *, metric: bool, config: OutputConfig
+    ) -> None:
+        """Send depth where its own scale belongs, and confidence."""
+        known = maps.known(config, metric=metric)
+        encoding = config.encoding if metric else "32FC1"
         self._give(
-            topic,
-            lambda: depth_message(
-                nearest(depth, size),
-                nearest(usable(result, seen, config), size),
-                header,
-                encoding=encoding,
-            ),
+            "depth" if metric else "depth_relative",
+            lambda: depth_message(maps.depth, known, header, encoding=encoding),
         )
-        if result.confidence is not None:
-            confidence = np.where(seen, result.confidence, np.float32(0))
-            self._give(
-                "confidence", lambda: image_message(nearest(confidence, size), "32FC1", header)
-            )
+        if (confidence := maps.confidence) is not None:
+            sure = np.where(maps.seen, confidence, np.float32(0))
+            self._give("confidence", lambda: image_message(sure, "32FC1", header))
 
     def _give(self, topic: str, make: Callable[[], Any]) -> None:
         """Make and send a message where somebody listens."""
@@ -133,19 +128,54 @@ class DepthOutput:
         self._publishers.clear()
 
 
-def usable(result: DepthResult, seen: np.ndarray, config: OutputConfig) -> np.ndarray:
-    """Return which pixels of a depth map are sent as known.
+@dataclass(frozen=True, eq=False)
+class Maps:
+    """The maps of a frame at the size sent."""
+
+    depth: np.ndarray
+    """(h, w) float32"""
+    seen: np.ndarray
+    """The engine knows the pixel, and it is picture. (h, w) bool"""
+    confidence: np.ndarray | None
+    """0 to 1, where the engine tells. (h, w) float32"""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(h, w)."""
+        return self.depth.shape[0], self.depth.shape[1]
+
+    def known(self, config: OutputConfig, *, metric: bool) -> np.ndarray:
+        """Return which pixels are sent as known. (h, w) bool
+
+        Args:
+            config: the least confidence, and the largest depth.
+            metric: depth is metres, which a largest depth can be compared with.
+        """
+        known = self.seen
+        if config.min_confidence > 0 and self.confidence is not None:
+            known = known & (self.confidence >= config.min_confidence)
+        if config.max_depth_out > 0 and metric:
+            known = known & (self.depth <= config.max_depth_out)
+        return known
+
+
+def maps_of(result: DepthResult, inside: np.ndarray | None, width: int) -> Maps | None:
+    """Reduce the maps of a result; None where it has no depth.
 
     Args:
-        result: with depth.
-        seen: valid, and inside the picture. (H, W) bool
-        config: the least confidence, and the largest depth of metres.
+        result: of the engine.
+        inside: the pixel is picture at all; None where all are. (H, W) bool
+        width: wanted, pixels; 0 for the camera's.
     """
-    if config.min_confidence > 0 and result.confidence is not None:
-        seen = seen & (result.confidence >= config.min_confidence)
-    if config.max_depth_out > 0 and result.scale == "metric" and result.depth is not None:
-        seen = seen & (result.depth <= config.max_depth_out)
-    return seen
+    if result.depth is None or result.valid is None:
+        return None
+    size = output_size(result.depth.shape, width)
+    valid, confidence = nearest(result.valid, size), result.confidence
+    return Maps(
+        nearest(result.depth, size),
+        valid if inside is None else valid & nearest(inside, size),
+        None if confidence is None else nearest(confidence, size),
+    )
 
 
 def output_size(size: tuple[int, ...], width: int) -> tuple[int, int]:
@@ -186,7 +216,7 @@ def baseline_message(result: DepthResult, header: Header, name: str) -> Diagnost
     Args:
         result: of the engine.
         header: of the image.
-        name: of the node.
+        name: of the node, without the leading slash.
     """
     decision, why = result.decision, result.reason
     values = {"scale": result.scale, "scale_source": result.scale_source, "no_depth": why}

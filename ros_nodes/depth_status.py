@@ -39,9 +39,9 @@ class DepthFigures:
     def __init__(self) -> None:
         self.idle = self.sent = self.refused = self.resets = 0
         self._rate = Rate()
-        self._times = {name: Quantiles() for name in ("age", "network", "overhead", "motion wait")}
+        self._times = {name: Quantiles() for name in ("age", "network", "overhead", "motion_wait")}
         self._refusal = ""
-        self._scale = {"scale": "", "scale source": ""}
+        self._scale = {"scale": "", "scale_source": ""}
         self._lock = threading.Lock()
         self._last: tuple[float, Level, str] = (time.monotonic(), "warn", "no frame yet")
 
@@ -64,10 +64,10 @@ class DepthFigures:
             ("age", stages.age_ms),
             ("network", result.timing.network_ms),
             ("overhead", stages.overhead_ms),
-            ("motion wait", stages.wait_ms),
+            ("motion_wait", stages.wait_ms),
         ):
             self._times[name].add(figure)
-        self._scale = {"scale": result.scale, "scale source": result.scale_source}
+        self._scale = {"scale": result.scale, "scale_source": result.scale_source}
         self._tell("ok", f"{result.scale} depth; scale: {result.scale_source}")
 
     def status(self, now: float, *, dropped: int) -> Status:
@@ -81,13 +81,13 @@ class DepthFigures:
             at, level, message = self._last
         if now - at > SILENT:
             level, message = "warn", f"no frame for {now - at:.0f} s; the last: {message}"
-        values: dict[str, str | float | int] = {"output Hz": round(self._rate.hz(now), 2)}
-        for name, percent in (*SHOWN, ("motion wait", 50)):
+        values: dict[str, str | float | int] = {"output_hz": round(self._rate.hz(now), 2)}
+        for name, percent in (*SHOWN, ("motion_wait", 50)):
             figure = self._times[name].at(percent)
             if figure is not None:
-                values[f"{name} p{percent} ms"] = round(figure, 2)
+                values[f"{name}_p{percent}_ms"] = round(figure, 2)
         values |= {"sent": self.sent, "dropped": dropped, "refused": self.refused}
-        values |= {"idle": self.idle, "resets": self.resets, "last refusal": self._refusal}
+        values |= {"idle": self.idle, "resets": self.resets, "last_refusal": self._refusal}
         return Status(level, message, values | self._scale)
 
     def _tell(self, level: Level, message: str) -> None:
@@ -117,7 +117,7 @@ def model_status(
         "threads": backend.threads,
         "size": "{1}x{0}".format(*manifest.size),
         "scale": manifest.scale,
-        "scale source": manifest.scale_source,
+        "scale_source": manifest.scale_source,
         "sha256": manifest.sha256[:12],
     }
     level, message = _lacks(engine, motion, min_confidence)

@@ -16,9 +16,9 @@ from ros_nodes.depth_output import (
     DepthOutput,
     OutputConfig,
     baseline_message,
+    maps_of,
     nearest,
     output_size,
-    usable,
 )
 
 pytestmark = pytest.mark.ros
@@ -92,19 +92,28 @@ def test_nearest_lies_where_the_camera_says():
 
 
 def test_least_confidence_and_largest_depth_cut():
-    """Below 0.5 confidence, and beyond 30 m, a pixel is not sent as known."""
-    seen, config = np.ones(DEPTH.shape, bool), OutputConfig(min_confidence=0.5, max_depth_out=30)
-    kept = usable(result(), seen, config)
-    assert np.array_equal(kept, (DEPTH >= 17) & (DEPTH <= 30))
-    assert usable(result(), seen, OutputConfig()).all()
-    alone = usable(result(confidence=None), seen, config)
-    assert np.array_equal(alone, DEPTH <= 30)
+    """Below 0.5 confidence, and beyond 30 m, a pixel is not sent as known; nor is what is not."""
+    config = OutputConfig(min_confidence=0.5, max_depth_out=30)
+    maps, blind = maps_of(result(), None, 0), maps_of(result(confidence=None), None, 0)
+    assert np.array_equal(maps.known(config, metric=True), (DEPTH >= 17) & (DEPTH <= 30))
+    assert np.array_equal(blind.known(config, metric=True), DEPTH <= 30)
+    assert np.array_equal(maps.known(OutputConfig(), metric=True), DEPTH < 32)
 
 
 def test_largest_depth_is_metres_alone():
     """Relative depth has no metres to be compared with."""
-    seen = np.ones(DEPTH.shape, bool)
-    assert usable(result(scale="relative"), seen, OutputConfig(max_depth_out=3)).all()
+    maps = maps_of(result(), None, 0)
+    assert np.array_equal(maps.known(OutputConfig(max_depth_out=3), metric=False), DEPTH < 32)
+
+
+def test_all_maps_are_reduced_alike():
+    """Depth, what is seen and confidence are of the same pixels; without depth there is nothing."""
+    inside = DEPTH < 16
+    maps = maps_of(result(), inside, 4)
+    assert maps.size == (2, 4) and maps.depth[0].tolist() == [10, 12, 14, 16]
+    assert maps.seen.tolist() == [[True, True, True, False], [False] * 4]
+    assert maps.confidence[0, 0] == np.float32(9 / 31)
+    assert maps_of(result(depth=None, valid=None), None, 0) is None
 
 
 def test_baseline_message_says_which_and_why():
