@@ -44,6 +44,7 @@ class Launched:
                 env={**(os.environ if environment is None else environment), **variables},
                 stdout=log,
                 stderr=subprocess.STDOUT,
+                start_new_session=True,
             )
 
     def output(self) -> str:
@@ -66,7 +67,7 @@ class Launched:
     def end(self, timeout: float = 15.0) -> int | None:
         """End as Ctrl-C does, then by force; return the exit code, None where force was needed."""
         if self.popen.poll() is None:
-            self.popen.send_signal(signal.SIGINT)
+            os.killpg(self.popen.pid, signal.SIGINT)  # a terminal signals the nodes as well
         with suppress(subprocess.TimeoutExpired):
             code = self.popen.wait(timeout)
             if not self._outlived(2.0):

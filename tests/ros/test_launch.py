@@ -95,7 +95,7 @@ def test_replay_gives_depth_and_motion(
     """A recording is played to both nodes: depth in metres, with its camera, and odometry."""
     probe = graph.probe()
     depths, cameras = probe.collect("depth", Image), probe.collect("depth/camera_info", CameraInfo)
-    moved = probe.collect("visual_odometry_relative", Odometry)
+    moved = probe.collect("visual_odometry", Odometry)
     words = {"model": models["pair"], "pose_model": models["pose"], "odometry_node": "true"}
     launched = start(launch_file("replay"), source=room, loop="true", **words)
     wait_for(graph, launched, depths, 3)

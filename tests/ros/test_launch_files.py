@@ -78,11 +78,8 @@ def test_every_parameter_has_its_comment(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", PARAMETERS, ids=lambda path: path.name)
-def test_models_of_the_parameters_are_shipped(path: Path) -> None:
-    """A launch file works as it comes: the network it names is in the package."""
+def test_depth_models_of_the_parameters_are_shipped(path: Path) -> None:
+    """A launch file gives depth as it comes: the network it names is in the package."""
     sections = yaml.safe_load(path.read_text(encoding="utf-8"))
-    given = [content["ros__parameters"].get("model") for content in sections.values()]
-    models = [model for model in given if model]
-    assert models
-    for model in models:
-        assert (CHECKOUT / "depthkit" / "weights" / f"{model}.onnx").is_file()
+    model = sections["/**/depth_node"]["ros__parameters"]["model"]
+    assert (CHECKOUT / "depthkit" / "weights" / f"{model}.onnx").is_file()
