@@ -105,7 +105,7 @@ def convert(leaf: Leaf, value: Any) -> Any:
         return float(value)
     if kind is Path and isinstance(value, str):
         return Path(value).expanduser()
-    if type(value) is not kind:
+    if type(value) is not kind or value != value:  # NaN is no number
         raise _mismatch(leaf, value)
     allowed = choices(leaf)
     if allowed and value not in allowed:

@@ -49,7 +49,11 @@ _LOGS = tempfile.mkdtemp(prefix="depthkit-ros-log-")
 os.environ["ROS_DOMAIN_ID"] = str(DOMAIN)
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 os.environ["ROS_LOG_DIR"] = _LOGS
-for variable in ("ROS_LOCALHOST_ONLY", "ROS_STATIC_PEERS", "RMW_IMPLEMENTATION"):
+_UNSET = (
+    *("ROS_LOCALHOST_ONLY", "ROS_STATIC_PEERS", "RMW_IMPLEMENTATION", "FASTDDS_BUILTIN_TRANSPORTS"),
+    *("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"),
+)
+for variable in _UNSET:
     os.environ.pop(variable, None)
 
 
