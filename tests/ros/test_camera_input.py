@@ -12,8 +12,8 @@ import pytest
 import ros_made
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from ros_graph import Graph, Probe
+from ros_processes import Processes
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
-from std_msgs.msg import String
 
 from depthkit.camera import Camera, SourceCamera
 from depthkit.errors import ConfigError, DataError
@@ -28,6 +28,7 @@ pytestmark = pytest.mark.ros
 SIZE = (48, 64)
 K = np.array([[60.0, 0, 31.5], [0, 60, 23.5], [0, 0, 1]])
 D = (-0.2, 0.05, 0.0, 0.0, 0.0)
+PLAYED = str(Path(__file__).with_name("played_camera.py"))
 BEST_EFFORT = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 
 
@@ -329,20 +330,6 @@ def test_overwritten_images_are_counted(bench: Callable[..., Bench]) -> None:
     assert np.array_equal(eye.input.read(eye.received()).rgb, picture(2))
 
 
-def test_lost_images_are_counted_with_the_remedy(bench: Callable[..., Bench]) -> None:
-    """The middleware's event is all there is to know; shared memory that is too small the cause."""
-    eye = bench()
-    eye.send(ros_made.image(picture(), 5.0))
-
-    class Event:
-        total_count_change = 3
-
-    eye.input._image._note_lost(Event)
-    assert eye.status().level == "warn" and eye.status().values["lost"] == 3
-    assert "FASTRTPS_DEFAULT_PROFILES_FILE=" in eye.status().message
-    assert "fastdds.xml" in eye.status().message
-
-
 def test_camera_that_comes_back_otherwise_goes_on(bench: Callable[..., Bench]) -> None:
     """The publisher ends; another one has another size, encoding and camera_info."""
     eye = bench()
@@ -389,12 +376,31 @@ def test_camera_info_remapped_itself_stays_so(graph: Graph) -> None:
     assert eye.send(ros_made.image(picture(), 5.0), topic="/cam/image_raw").K is not None
 
 
-def test_topic_of_another_type_is_named(bench: Callable[..., Bench]) -> None:
-    """A publisher of text on the image's topic is found out by another process only."""
-    eye = bench()
-    assert eye.input._image.publishers() == "no publisher"
-    eye.probe.publisher("words", String)
-    assert "words" not in eye.status().message
+def test_camera_process_loses_images_dies_and_comes_back(
+    graph: Graph, processes: Processes
+) -> None:
+    """Losses name the remedy, a kill is noticed after a second, another size and encoding go on."""
+    eye = Bench(graph)
+    camera = processes.start(PLAYED, arguments=["640", "480", "bgr8", "60"])
+    graph.spin_until(lambda: eye.status().values["lost"] and eye.status().values["input_hz"], 20.0)
+    assert "FASTRTPS_DEFAULT_PROFILES_FILE=" in eye.status().message
+    assert "fastdds.xml" in eye.status().message
+    camera.popen.kill()
+    graph.spin_until(lambda: "no image for" in eye.status().message)
+    assert eye.status().level == "error"
+    eye.slot.clear()
+    processes.start(PLAYED, arguments=["320", "240", "mono8", "30"])
+    assert eye.input.read(eye.received()).rgb.shape == (240, 320, 3)
+    assert eye.status().level == "warn" and "no image" not in eye.status().message
+
+
+def test_topic_of_another_type_is_named(graph: Graph, processes: Processes) -> None:
+    """Nothing can come of it: the status says which type is there and which is wanted."""
+    eye = Bench(graph, remap={"image": "/words"})
+    processes.start("small_node", remap={"echo": "/words"})
+    graph.spin_until(lambda: "publisher of" in eye.status().message)
+    expected = "(1 publisher of std_msgs/msg/String, expected sensor_msgs/msg/Image)"
+    assert expected in eye.status().message
 
 
 @pytest.mark.parametrize(
