@@ -49,8 +49,10 @@ class ModelKeeper(Generic[T]):
         self.fault = ""
         """Why there is no engine, one line."""
         self.tries = 0
-        if not self._try() and not wait:
-            raise self._error
+        if wait:
+            self._try()
+        else:
+            self.engine, self.tries = open_engine(), 1
 
     def start(self) -> None:
         """Go on trying, on a thread of its own, where there is no engine yet."""
@@ -85,7 +87,6 @@ class ModelKeeper(Generic[T]):
         try:
             self.engine = self._open()
         except DepthkitError as error:
-            self._error = error
             if str(error) != self.fault:
                 self._say(str(error))
             self.fault = str(error)
