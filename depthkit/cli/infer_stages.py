@@ -185,9 +185,17 @@ def results(
             segment = moved.segment
         motion = known.tell(frame.T_world_cam, frame.time, moved) if job.pairs else {}
         result = stream.process(rgb, stamp=frame.time, K=K, **motion)
+        result = _inside(result, job.stream.covered)
         if result.depth is None:
             job.without_depth.append(f"{frame.name}: {result.reason}")
         yield frame, rgb, result, moved
+
+
+def _inside(result: DepthResult, covered: np.ndarray | None) -> DepthResult:
+    """Leave out depth of pixels that are no picture: a lens' rim, an endoscope's corners."""
+    if covered is None or result.valid is None:
+        return result
+    return replace(result, valid=result.valid & covered)
 
 
 def _good_frames(job: Job) -> Iterator[tuple[StreamFrame, np.ndarray]]:

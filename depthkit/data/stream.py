@@ -64,6 +64,8 @@ class FrameStream:
     """T_world_cam of the frames, NaN where unknown; None where the source has none. (N, 4, 4)"""
     metric: bool = True
     """Whether the poses are metres; else their unit is unknown."""
+    covered: np.ndarray | None = None
+    """Pixels of the frames that are picture at all, None where all are. (H, W) bool"""
 
     def __len__(self) -> int:
         return len(self.times)
@@ -150,6 +152,7 @@ def stream_sequence(sequence: Sequence, every: int = 1) -> FrameStream:
         frames,
         poses=None if poses is None else poses[::every],
         metric=sequence.depth_kind != "up_to_scale",
+        covered=sequence.read_valid(),
     )
 
 
@@ -193,7 +196,7 @@ def _stream_bag(path: Path, source: Source, every: int) -> FrameStream:
         for frame in stream.frames():
             yield frame if frame.rgb is None else replace(frame, rgb=geometry.colour(frame.rgb))
 
-    return replace(stream, camera=geometry.camera, frames=frames)
+    return replace(stream, camera=geometry.camera, frames=frames, covered=geometry.valid)
 
 
 def _stream_source(path: Path, source: Source, every: int) -> FrameStream:

@@ -148,9 +148,11 @@ def _recorded_cameras(
 ) -> tuple[list[SourceCamera], str]:
     """Read the calibrations of a bag that can be used; else say why there is none."""
     cameras, reason = list[SourceCamera](), f"no {camera_info_topic(topic)} in the bag"
+    rectified = is_rectified(topic)
     for message in scan.infos:
-        try:
-            cameras.append(read_camera(message, size, rectified=is_rectified(topic)))
+        try:  # some publishers of rectified pictures leave P out: then K holds, without D
+            found = read_camera(message, size, rectified=rectified and bool(message.p[0]))
+            cameras.append(SourceCamera(found.camera) if rectified else found)
         except DataError as error:
             reason = str(error)
     return cameras, reason
