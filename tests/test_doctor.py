@@ -4,13 +4,18 @@
 import json
 import sys
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 
 from depthkit import __version__, cli
 from depthkit.cli import doctor
 from depthkit.cli.doctor import State, judge
+from depthkit.cli.doctor_judge import Ability
+from depthkit.cli.doctor_ros import judge_nodes, look_at_ros
 from depthkit.cli.extras import PACKAGES, Package
+
+CHECKOUT = Path(__file__).resolve().parent.parent
 
 
 def states(**changed: str) -> dict[str, State]:
@@ -142,3 +147,71 @@ def test_part_that_fails_does_not_stop_the_report() -> None:
     assert doctor._guarded(lambda: "") == State("missing", "")
     assert doctor._guarded(lambda: "2.0") == State("present", "2.0")
     assert doctor._guarded(lambda: str(1 / 0)).state == "broken"
+
+
+# ---- ROS 2 -------------------------------------------------------------------------------------
+
+PARTS_OF_ROS = {
+    "ROS 2 (rclpy)",
+    "ROS messages",
+    "tf2_msgs",
+    "launch_ros",
+    "depthkit's nodes",
+    "Fast DDS profile",
+}
+
+
+@pytest.mark.ros
+def test_ros_parts_are_named_with_version_and_middleware() -> None:
+    """Which rclpy, which rmw, which messages: what a report of a fault needs."""
+    ros = look_at_ros()
+    assert set(ros) == PARTS_OF_ROS
+    assert "rmw_" in ros["ROS 2 (rclpy)"].detail and "ROS_DISTRO" in ros["ROS 2 (rclpy)"].detail
+    assert ros["ROS messages"].state == "present"
+    assert judge_nodes(ros, Ability(True, "")) == Ability(True, "")
+    assert judge_nodes(ros, Ability(False, "no runtime")) == Ability(False, "no runtime")
+
+
+def test_missing_ros_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without rclpy no node runs, and the reason names both ways to get it."""
+    blocked = ["rclpy", "tf2_msgs", "launch_ros"]
+    blocked += ["builtin_interfaces", "diagnostic_msgs", "geometry_msgs", "lifecycle_msgs"]
+    blocked += ["nav_msgs", "rosgraph_msgs", "sensor_msgs", "std_msgs", "std_srvs"]
+    for name in [one for one in sys.modules if one.partition(".")[0] in blocked]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(sys, "meta_path", [Absent(blocked), *sys.meta_path])
+    ros = look_at_ros()
+    assert ros["ROS 2 (rclpy)"].state == ros["ROS messages"].state == "missing"
+    nodes = judge_nodes(ros, Ability(True, ""))
+    assert not nodes.able
+    assert "setup.bash" in nodes.reason and "pip install 'depthkit[ros]'" in nodes.reason
+
+
+class Absent:
+    """A finder that knows of packages that they are not there."""
+
+    def __init__(self, names: list[str]) -> None:
+        self._names = names
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+        """Refuse as Python does."""
+        if name.partition(".")[0] in self._names:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name.partition(".")[0])
+
+
+def test_fast_dds_profile_is_read_from_the_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A file, a file that is gone, and none: then the line to export."""
+    file = tmp_path / "mine.xml"
+    file.write_text("<profiles/>")
+    variable = "FASTRTPS_DEFAULT_PROFILES_FILE"
+    monkeypatch.delenv("FASTDDS_DEFAULT_PROFILES_FILE", raising=False)
+    monkeypatch.setenv(variable, str(file))
+    assert look_at_ros()["Fast DDS profile"] == State("present", f"{variable}={file}")
+    monkeypatch.setenv(variable, str(tmp_path / "gone.xml"))
+    assert look_at_ros()["Fast DDS profile"].state == "broken"
+    monkeypatch.delenv(variable)
+    state = look_at_ros()["Fast DDS profile"]
+    assert state.state == "missing"
+    assert state.detail.endswith(f"{variable}={CHECKOUT / 'ros_nodes' / 'fastdds.xml'}")

@@ -16,6 +16,7 @@ from typing import Any
 
 from depthkit import __version__
 from depthkit.cli.doctor_judge import State, judge
+from depthkit.cli.doctor_ros import judge_nodes, look_at_ros
 from depthkit.cli.extras import PACKAGES, Package, install_line
 from depthkit.errors import EngineError
 
@@ -35,6 +36,9 @@ def run(args: argparse.Namespace) -> None:
         EngineError: a core package is missing or broken, so that nothing can be done.
     """
     packages = {package.module: _look_at(package) for package in PACKAGES}
+    parts = {name: _guarded(look) for name, look in _PARTS.items()} | look_at_ros()
+    can = judge(packages)
+    can["ROS nodes"] = judge_nodes(parts, can["infer"])
     report = {
         "depthkit": __version__,
         "machine": describe_machine(),
@@ -42,8 +46,8 @@ def run(args: argparse.Namespace) -> None:
             package.distribution: asdict(packages[package.module]) for package in PACKAGES
         },
         "backends": {name: asdict(state) for name, state in look_at_backends().items()},
-        "parts": {name: asdict(_guarded(look)) for name, look in _PARTS.items()},
-        "can": {verb: asdict(ability) for verb, ability in judge(packages).items()},
+        "parts": {name: asdict(state) for name, state in parts.items()},
+        "can": {verb: asdict(ability) for verb, ability in can.items()},
     }
     print(json.dumps(report, indent=2) if args.json else as_text(report))
     broken = [package for package in _core() if packages[package.module].state != "present"]
@@ -179,12 +183,6 @@ def look_at_backends() -> dict[str, State]:
     }
 
 
-def _ros() -> str:
-    rclpy: Any = importlib.import_module("rclpy")
-    rmw = rclpy.utilities.get_rmw_implementation_identifier()
-    return f"{os.environ.get('ROS_DISTRO', 'distribution not named')}, {rmw}"
-
-
 def _video() -> str:
     cv2: Any = importlib.import_module("cv2")
     registry = cv2.videoio_registry
@@ -209,7 +207,6 @@ _PARTS: dict[str, Callable[[], str]] = {
     "GPU": _gpu,
     "ONNX Runtime": _onnxruntime,
     "OpenVINO": _openvino,
-    "ROS 2 (rclpy)": _ros,
     "video backends": _video,
     "OpenGL": _opengl,
     "evo program": _evo_program,
