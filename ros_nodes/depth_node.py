@@ -243,10 +243,9 @@ class DepthNode:
         stream = self._stream
         if stream is None or stream.config != config.baseline:
             stream, self._since = DepthStream(engine, config.baseline), None
-        jumped = frame.epoch != self._epochs[0]  # time was set back, as by a bag that loops
-        if jumped:
-            self._motion.clear()
-        forget, self._reset_asked = jumped or self._reset_asked, False
+        # Time was set back, as by a bag that loops, or somebody asked.
+        forget = frame.epoch != self._epochs[0] or self._reset_asked
+        self._reset_asked = False
         if forget and self._view is not None:
             self._view.reset()
         motion: dict[str, Any] = {}
