@@ -167,7 +167,8 @@ class OdometryChain:
         self._path, self._turned = self._path + length, self._turned + angle
         after = self._deviations()
         more = _diagonal(*(np.sqrt(b**2 - a**2) for a, b in zip(before, after, strict=True)))
-        self._covariance = F @ self._covariance @ F.T + more  # isotropic: the same in all axes
+        grown = F @ self._covariance @ F.T + more  # isotropic: the same in all axes
+        self._covariance = 0.5 * (grown + grown.T)  # rounding must not make it lean
         self._T_odom_base = self._T_odom_base @ T
 
     def _deviations(self) -> tuple[float, float]:

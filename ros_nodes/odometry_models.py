@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The networks of the odometry node: motion, and depth where a known height gives the scale."""
+
+from dataclasses import dataclass, replace
+
+from depthkit.errors import EngineError
+from depthkit.runtime import DepthEngine, OdometryEngine
+from depthkit.runtime.config import EngineConfig
+from ros_nodes.odometry_config import ScaleConfig
+
+
+@dataclass(frozen=True, eq=False)
+class Models:
+    """The networks of the node."""
+
+    odometry: OdometryEngine
+    depth: DepthEngine | None
+    """Of scale source height."""
+
+    def close(self) -> None:
+        """Free them."""
+        self.odometry.close()
+        if self.depth is not None:
+            self.depth.close()
+
+
+def open_models(config: EngineConfig, scale: ScaleConfig, *, max_gap: float, stride: int) -> Models:
+    """Open what a node needs.
+
+    Args:
+        config: of the pose network; the depth network runs on the same backend.
+        scale: names the depth network.
+        max_gap: longest pause between two frames, seconds.
+        stride: frames from one that is used to the next; 0 as the network was trained.
+
+    Raises:
+        EngineError: a file, or two networks that were not trained together.
+    """
+    engine = OdometryEngine.open(
+        config.model,
+        backend=config.backend,
+        threads=config.threads,
+        precision=config.precision,
+        max_gap=max_gap,
+    )
+    shifts = [abs(shift) for shift in engine.manifest.shifts if shift]
+    engine.stride = stride or min(shifts, default=1)
+    if scale.source != "height":
+        return Models(engine, None)
+    try:
+        return Models(engine, _open_depth(engine, replace(config, model=scale.depth_model)))
+    except EngineError:
+        engine.close()
+        raise
+
+
+def _open_depth(engine: OdometryEngine, config: EngineConfig) -> DepthEngine:
+    """Open the depth network that has the pose network's unit."""
+    path = config.model
+    depth = DepthEngine.open(
+        path, backend=config.backend, threads=config.threads, precision=config.precision
+    )
+    if depth.kind != "mono":
+        depth.close()
+        raise EngineError(f"{path}: source height needs a network of kind mono, got {depth.kind}")
+    ours, theirs = engine.manifest, depth.manifest
+    if (ours.config, ours.data, ours.commit) != (theirs.config, theirs.data, theirs.commit):
+        depth.close()
+        raise EngineError(
+            f"{path}: not trained together with the pose network, so their units differ; export "
+            "both from one run (depthkit export RUN --part depth, --part pose)"
+        )
+    return depth

@@ -1,0 +1,283 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Live odometry from one camera.
+
+    python -m ros_nodes.odometry_node --ros-args -p model:=pose.onnx -p scale.source:=twist
+
+The interface stands at `OdometryNode`; every parameter is described by `ros2 param describe`.
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from time import perf_counter
+
+import numpy as np
+from rclpy.node import Node
+from std_srvs.srv import Trigger
+
+from depthkit.errors import DepthkitError
+from depthkit.rigid import make_pose
+from depthkit.runtime import OdometryResult
+from depthkit.runtime.camera_motion import Intrinsics, steady_intrinsics
+from depthkit.runtime.odometry_chain import OdometryChain
+from ros_nodes.camera_input import CameraFrame, CameraInput, Received
+from ros_nodes.frames import Extrinsic
+from ros_nodes.model_keeper import ModelKeeper
+from ros_nodes.monitor import Monitor, Status, Throttle
+from ros_nodes.odometry_config import OdometryNodeConfig
+from ros_nodes.odometry_models import Models, open_models
+from ros_nodes.odometry_output import OdometryOutput
+from ros_nodes.odometry_scale import OdometryScale
+from ros_nodes.odometry_status import OdometryFigures, model_status
+from ros_nodes.odometry_tracker import OdometryTracker
+from ros_nodes.params import declare, follow
+from ros_nodes.run import run_node
+from ros_nodes.slot import LatestSlot, Worker
+
+SAID_EVERY = 10.0  # seconds between two log lines of one kind
+
+
+class OdometryNode:
+    """Images in, poses of the body out [REP 103, REP 105].
+
+    `odometry` is metres or it is not sent: until the scale is known nothing is, and motion of a
+    network without a unit goes to `odometry_relative`. Where the motion is lost (a covered lens, a
+    pause, another picture size, a bag that starts again, a scale whose source is silent) the last
+    known pose is sent with variances of 9999 and TF stops; the next motion goes on from that pose,
+    less sure by what may have happened meanwhile. The pose never jumps.
+
+    Subscribes (best effort, newest only):
+        image            sensor_msgs/Image, or image/compressed sensor_msgs/CompressedImage
+        camera_info      sensor_msgs/CameraInfo, of the image: to rectify it, and for a known height
+        twist            geometry_msgs/TwistStamped or Twist, with scale.source twist
+        scale_odometry   nav_msgs/Odometry, with scale.source odometry
+        /tf, /tf_static  tf2_msgs/TFMessage, base_frame to camera, with extrinsic.source auto or tf
+    Publishes (reliable):
+        odometry           nav_msgs/Odometry: pose of base_frame in odom_frame, twist in base_frame
+        odometry_relative  the same up to one unknown factor of all lengths, of networks without a
+                           unit; in <odom_frame>_relative
+        path               nav_msgs/Path, at most once a second
+        /tf                odom_frame -> base_frame, with publish_tf, while it tracks
+        /diagnostics       diagnostic_msgs/DiagnosticArray, 1 Hz: input, model, scale, output
+    Serves:
+        ~/reset            std_srvs/Trigger: back to the origin, all forgotten, the scale too
+    Parameters (unit, default; live: may be set while it runs):
+        model              file exported with `depthkit export RUN --part pose`; model.onnx
+        backend, threads, precision   auto, 1, default
+        wait_for_model     true
+        stride             frames, 0 = as trained
+        max_gap            seconds, 1
+        odom_frame         odom
+        base_frame         base_link
+        publish_tf         true
+        max_path           poses, 500
+        max_speed          metres a second, 50
+        max_turn           radians a second, 10
+        noise.*            translation (m/m, 0.1), rotation (rad/rad, 0.05), drift (rad/m, 0.0005):
+                           t_rel / 100 and r_rel of `depthkit evaluate odometry`; lost_speed (m/s,
+                           1), lost_turn (rad/s, 0.5). Standard deviations grow with the path; see
+                           depthkit.runtime.odometry_chain
+        scale.*            see ScaleConfig; speed, hold, wait, stale are live
+        camera.*  extrinsic.*   see CameraConfig, ExtrinsicConfig
+    """
+
+    def __init__(self, node: Node) -> None:
+        """Declare parameters and open the models.
+
+        Raises:
+            ConfigError: a parameter.
+            DataError: a camera_info file.
+            EngineError: a model, without `wait_for_model`.
+        """
+        self._node = node
+        self._config = config = declare(node, OdometryNodeConfig)
+        self.figures, self._throttle = OdometryFigures(), Throttle(SAID_EVERY)
+        self._keeper = ModelKeeper(
+            self._open, wait=config.wait_for_model, say=node.get_logger().error
+        )
+        limits = {"max_speed": config.max_speed, "max_turn": config.max_turn}
+        self._tracker = OdometryTracker(OdometryChain(config.noise, **limits))
+        # Without a unit no speed is too fast, and none can be said of a body that was lost.
+        noise, limits["max_speed"] = replace(config.noise, lost_speed=0.0), np.inf
+        self._relative = OdometryTracker(OdometryChain(noise, **limits))
+        self._epoch, self._reset_asked = 0, False
+        self._intrinsics: Intrinsics | None = None
+        self._slot = LatestSlot[Received]()
+        self._worker = Worker(self._slot, self._handle, on_error=self._on_bug, name="odometry")
+        self._camera = CameraInput(node, config.camera, self._slot.put)
+        self._extrinsic = Extrinsic(node, config.extrinsic)
+        self._scale = OdometryScale(node, config.scale, self._extrinsic)
+        self._output = OdometryOutput(
+            node,
+            odom_frame=config.odom_frame,
+            base_frame=config.base_frame,
+            publish_tf=config.publish_tf,
+            max_path=config.max_path,
+        )
+        self.monitor = self._make_monitor()
+        self._reset_service = node.create_service(Trigger, "~/reset", self._on_reset)
+        self._unfollow = follow(node, OdometryNodeConfig, config, self._apply)
+
+    # --- life -------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Subscribe and work."""
+        self._worker.start()
+        self._scale.start()
+        self._camera.start()
+        self._keeper.start()
+        self.monitor.start()
+
+    def stop(self) -> None:
+        """Fall silent; `start` begins again, from the last pose."""
+        self.monitor.stop()
+        self._camera.stop()
+        self._scale.stop()
+        self._worker.stop()
+        self._keeper.stop()
+
+    def close(self) -> None:
+        """Free the networks and leave the graph."""
+        self._unfollow()
+        self._node.destroy_service(self._reset_service)
+        self._output.close()
+        self._extrinsic.close()
+        self._keeper.close()
+
+    def _open(self) -> Models:
+        config = self._config
+        return open_models(config, config.scale, max_gap=config.max_gap, stride=config.stride)
+
+    def _make_monitor(self) -> Monitor:
+        monitor = Monitor(self._node)
+        monitor.add("input", self._camera.status)
+        monitor.add("model", lambda _: model_status(self._keeper.engine, self._keeper.fault))
+        monitor.add("scale", self._scale.status)
+        monitor.add("output", self._output_status)
+        return monitor
+
+    def _output_status(self, now: float) -> Status:
+        return self.figures.status(
+            now,
+            self._tracker,
+            relative=self._relative,
+            dropped=self._slot.dropped,
+            max_gap=self._config.max_gap,
+        )
+
+    # --- what the executor's thread is asked ------------------------------------------------------
+
+    def _apply(self, config: OdometryNodeConfig) -> None:
+        """Take live parameters."""
+        self._config = config
+        self._scale.apply(config.scale)
+
+    def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        self._reset_asked = True
+        response.success, response.message = True, "odometry begins anew with the next frame"
+        return response
+
+    # --- what the worker does ---------------------------------------------------------------------
+
+    def _handle(self, received: Received) -> None:
+        """Turn one message into odometry, or into the reason why not."""
+        started, models = perf_counter(), self._keeper.engine
+        if not self._output.wanted():
+            self.figures.note_idle()
+            return
+        if models is None:
+            self._refuse(self._keeper.fault)
+            return
+        try:
+            self._process(models, self._camera.read(received), started)
+        except DepthkitError as error:
+            self._refuse(str(error))
+
+    def _process(self, models: Models, frame: CameraFrame, started: float) -> None:
+        self._prepare(models, frame)
+        base_frame, camera_frame = self._config.base_frame, frame.header.frame_id
+        T_base_cam = self._extrinsic.T_base_cam(base_frame, camera_frame)
+        if T_base_cam is None:
+            self._refuse(self._extrinsic.missing(base_frame, camera_frame))
+            return
+        result = models.odometry.process(frame.rgb, stamp=frame.stamp)
+        if result.left_out:
+            self.figures.note_left_out()
+            return
+        self._track(models, frame, result, T_base_cam)
+        self._send(frame, result, started)
+
+    def _prepare(self, models: Models, frame: CameraFrame) -> None:
+        """Forget what does not continue in this frame; the engine ends its chain."""
+        if self._reset_asked:
+            self._reset_asked = False
+            models.odometry.reset()
+            for part in (self._tracker, self._relative, self._scale, self._output):
+                part.reset()
+        if frame.epoch != self._epoch:  # time was set back: a bag that loops
+            self._epoch = frame.epoch
+            self._scale.restart()
+        now = None if frame.K is None else (frame.rgb.shape[:2], frame.K)
+        if _is_calibrated_anew(self._intrinsics, now):
+            models.odometry.reset()  # rectified otherwise, so not to be paired with what was
+        self._intrinsics = now
+
+    def _track(
+        self, models: Models, frame: CameraFrame, result: OdometryResult, T_base_cam: np.ndarray
+    ) -> None:
+        factor = None
+        if result.T_previous_current is not None:
+            factor = self._scale.factor(models, frame, result, T_base_cam)
+        self._tracker.take(
+            result,
+            T_base_cam=T_base_cam,
+            factor=factor,
+            reason=self._scale.reason,
+            spread=self._scale.spread,
+        )
+        # A lever in metres cannot be added to lengths without a unit: the axes are the body's.
+        turned = make_pose(T_base_cam[:3, :3], np.zeros(3))
+        self._relative.take(result, T_base_cam=turned, factor=1.0)
+
+    def _send(self, frame: CameraFrame, result: OdometryResult, started: float) -> None:
+        tracker, relative = self._tracker, self._relative
+        if tracker.pose is not None:
+            self._output.send(tracker.pose, frame.header, tracking=tracker.state == "tracking")
+        if result.scale == "relative" and relative.pose is not None:
+            self._output.send_relative(relative.pose, frame.header)
+        now = self._node.get_clock().now().nanoseconds
+        self.figures.note_frame(
+            result,
+            tracker.state,
+            age_ms=1e-6 * (now - frame.stamp_ns),
+            total_ms=1e3 * (perf_counter() - started),
+        )
+        if tracker.state == "lost" and self._throttle.ready("lost"):
+            self._node.get_logger().warning(f"odometry is lost: {tracker.reason}")
+
+    def _refuse(self, reason: str) -> None:
+        self.figures.note_refused(reason)
+        if self._throttle.ready("refused"):
+            self._node.get_logger().warning(f"no odometry: {reason}")
+
+    def _on_bug(self, error: Exception) -> None:
+        line = " ".join(f"{type(error).__name__}: {error}".split())
+        self.figures.note_refused(f"a bug, please report it: {line}")
+        if self._throttle.ready("bug"):
+            self._node.get_logger().error(f"no odometry: a bug, please report it: {line}")
+
+
+def _is_calibrated_anew(before: Intrinsics | None, now: Intrinsics | None) -> bool:
+    """Tell whether a calibration came, went or changed beyond noise; sizes the engine sees."""
+    if before is None or now is None:
+        return before is not now
+    return before[0] == now[0] and steady_intrinsics(before, now) is not before
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the node."""
+    return run_node("odometry_node", OdometryNode, argv, schema=OdometryNodeConfig)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

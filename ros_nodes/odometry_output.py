@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the odometry node sends: poses of the body in metres, relative ones apart, path and TF."""
+
+from collections import deque
+
+from geometry_msgs.msg import PoseStamped, Vector3
+from nav_msgs.msg import Odometry, Path
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from std_msgs.msg import Header
+
+from depthkit.ros_messages import nanoseconds
+from depthkit.runtime.odometry_chain import BodyPose
+from ros_nodes.convert import pose_message
+from ros_nodes.frames import TfPublisher
+
+QOS = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
+PATH_PERIOD = 1_000_000_000  # nanoseconds; 500 poses take 30 ms of Python to serialise
+
+
+class OdometryOutput:
+    """Publishers of the node."""
+
+    def __init__(
+        self, node: Node, *, odom_frame: str, base_frame: str, publish_tf: bool, max_path: int
+    ) -> None:
+        """Advertise the topics.
+
+        Args:
+            node: names are relative to it.
+            odom_frame, base_frame: of REP 105.
+            publish_tf: send odom -> base on /tf where tf2_msgs imports.
+            max_path: newest poses kept for `path`.
+        """
+        self._node, self._odom, self._base = node, odom_frame, base_frame
+        self._metric = node.create_publisher(Odometry, "odometry", QOS)
+        self._relative = node.create_publisher(Odometry, "odometry_relative", QOS)
+        self._path = node.create_publisher(Path, "path", QOS)
+        self._tf = TfPublisher(node) if publish_tf else None
+        self._poses: deque[PoseStamped] = deque(maxlen=max_path)
+        self._path_sent = 0
+
+    def wanted(self) -> bool:
+        """Whether anybody listens."""
+        publishers = (self._metric, self._relative, self._path)
+        sends_tf = self._tf is not None and self._tf.available
+        return sends_tf or any(one.get_subscription_count() for one in publishers)
+
+    def reset(self) -> None:
+        """Forget the path."""
+        self._poses.clear()
+
+    def send(self, pose: BodyPose, header: Header, *, tracking: bool) -> None:
+        """Send a pose in metres.
+
+        Args:
+            pose: with the covariance of its state.
+            header: of the image.
+            tracking: the pose is known, so that it goes to TF and into the path as well.
+        """
+        message = odometry_message(pose, header, odom_frame=self._odom, base_frame=self._base)
+        self._metric.publish(message)
+        if not tracking:
+            return
+        stamp = nanoseconds(header.stamp)
+        if self._tf is not None:
+            self._tf.send(pose.T_odom_base, stamp, self._odom, self._base)
+        self._poses.append(PoseStamped(header=message.header, pose=message.pose.pose))
+        if self._path.get_subscription_count() and abs(stamp - self._path_sent) >= PATH_PERIOD:
+            self._path_sent = stamp
+            self._path.publish(Path(header=message.header, poses=list(self._poses)))
+
+    def send_relative(self, pose: BodyPose, header: Header) -> None:
+        """Send a pose whose translations have one unknown factor."""
+        if self._relative.get_subscription_count():
+            frame = f"{self._odom}_relative"
+            message = odometry_message(pose, header, odom_frame=frame, base_frame=self._base)
+            self._relative.publish(message)
+
+    def close(self) -> None:
+        """Leave the graph."""
+        for publisher in (self._metric, self._relative, self._path):
+            self._node.destroy_publisher(publisher)
+        if self._tf is not None:
+            self._tf.close()
+
+
+def odometry_message(
+    pose: BodyPose, header: Header, *, odom_frame: str, base_frame: str
+) -> Odometry:
+    """Put a pose into a message: the pose in odom_frame, the twist in base_frame.
+
+    Args:
+        pose: of the body.
+        header: of the image, for its stamp.
+        odom_frame, base_frame: names of the frames.
+    """
+    message = Odometry(child_frame_id=base_frame)
+    message.header = Header(stamp=header.stamp, frame_id=odom_frame)
+    message.pose.pose = pose_message(pose.T_odom_base)
+    message.pose.covariance = pose.covariance.ravel()
+    linear, angular = pose.twist[:3].tolist(), pose.twist[3:].tolist()
+    message.twist.twist.linear = Vector3(x=linear[0], y=linear[1], z=linear[2])
+    message.twist.twist.angular = Vector3(x=angular[0], y=angular[1], z=angular[2])
+    message.twist.covariance = pose.twist_covariance.ravel()
+    return message
