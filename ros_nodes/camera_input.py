@@ -150,7 +150,7 @@ class CameraInput:
             frame = self._read(received.message, received.received_ns)
         except DataError as error:
             self._refused += 1
-            self._note("refused", f"an image is left out: {error}")
+            self._faults["refused"] = time.monotonic(), f"an image is left out: {error}"
             raise
         self._last_good = time.monotonic()
         return frame

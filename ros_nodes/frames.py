@@ -32,7 +32,8 @@ QUEUE = 100  # of tf2 itself; of /tf_static each broadcaster keeps one message f
 
 @dataclass(frozen=True)
 class ExtrinsicConfig:
-    """Where the camera sits on the body whose motion is told."""
+    """Where the camera sits on the body whose motion is told: that of odometry's child_frame_id, or
+    the IMU."""
 
     source: Literal["auto", "tf", "parameters", "none"] = "auto"
     """Auto: the same frame needs nothing, then /tf_static and /tf, then xyz and rpy where any is

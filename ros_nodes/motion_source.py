@@ -121,20 +121,20 @@ class MotionSource:
             camera_frame: frame_id of the frame.
             since: stamp of the frame that was told before; None for the first.
         """
-        told: dict[str, Any] = {}
-        reasons = []
         with self._changed:
             self._follow_time(stamp)
             self._changed.wait_for(lambda: self._is_settled(stamp), self.config.wait)
-            for topic in self._topics:
-                known, reason = topic.reader.tell(stamp, camera_frame, since=since)
-                told |= known
-                reasons += [f"{topic.reader.name}: {reason}"] if reason else []
-            self.epoch = sum(topic.reader.track.restarts for topic in self._topics)
-        if self.config.source == "speed":
-            told["displacement"] = self.config.speed * (0.0 if since is None else stamp - since)
-        self.reason = "; ".join(reasons)
-        return told
+            return self._ask(stamp, camera_frame, since)
+
+    def recall(self, stamp: float, camera_frame: str) -> dict[str, Any]:
+        """Tell of an earlier frame again, as far as its motion is still known; waits for nothing.
+
+        Args:
+            stamp: of the frame, seconds.
+            camera_frame: frame_id of the frame.
+        """
+        with self._changed:
+            return self._ask(stamp, camera_frame, None)
 
     def status(self, now: float) -> Status:
         """Say how motion comes in at steady time `now`: task "motion"."""
@@ -152,6 +152,19 @@ class MotionSource:
             return Status("warn", f"the last frame has no motion: {self.reason}", values)
         known = f"motion from {source}" if source != "none" else "no motion: pairs are relative"
         return Status("ok", known, values)
+
+    def _ask(self, stamp: float, camera_frame: str, since: float | None) -> dict[str, Any]:
+        told: dict[str, Any] = {}
+        reasons = []
+        for topic in self._topics:
+            known, reason = topic.reader.tell(stamp, camera_frame, since=since)
+            told |= known
+            reasons += [f"{topic.reader.name}: {reason}"] if reason else []
+        if self.config.source == "speed":
+            told["displacement"] = self.config.speed * (0.0 if since is None else stamp - since)
+        self.epoch = sum(topic.reader.track.restarts for topic in self._topics)
+        self.reason = "; ".join(reasons)
+        return told
 
     def _follow_time(self, stamp: float) -> None:
         """Forget motion of before time ran back; a topic that is back already keeps its own."""

@@ -135,6 +135,18 @@ def test_poses_live_equal_those_of_the_whole_recording(bench: Callable[..., Benc
     assert [T.tobytes() for T in told] == [T.tobytes() for T in wanted]
 
 
+def test_earlier_frame_is_recalled_without_a_wait(bench: Callable[..., Bench]) -> None:
+    """Asking for the past is no time that runs back: nothing is forgotten."""
+    robot = bench(source="odometry")
+    robot.send("odometry", *(odometry(i, 5.0 + 0.4 * i) for i in range(6)))
+    assert robot.tell(7.0)["T_world_cam"][0, 3] == pytest.approx(5.1)
+    assert robot.motion.recall(5.2, "camera")["T_world_cam"][0, 3] == pytest.approx(0.6)
+    assert robot.tell(7.0)["T_world_cam"][0, 3] == pytest.approx(5.1)
+    start = time.monotonic()
+    assert np.isnan(robot.motion.recall(7.5, "camera")["T_world_cam"]).all()
+    assert time.monotonic() - start < 0.05 and "newest" in robot.motion.reason
+
+
 def test_missing_pose_is_told_as_nan(bench: Callable[..., Bench]) -> None:
     """Never left out: a stream that knows its motion must not become one that does not."""
     robot = bench(source="odometry", wait=0.0, max_gap=0.5)
