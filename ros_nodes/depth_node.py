@@ -278,7 +278,7 @@ class DepthNode:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the node."""
-    return run_node("depth_node", DepthNode, argv)
+    return run_node("depth_node", DepthNode, argv, schema=DepthNodeConfig)
 
 
 if __name__ == "__main__":

@@ -267,7 +267,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         players.append(Player(node, on_end=lambda: signal.raise_signal(signal.SIGINT)))
         return players[-1]
 
-    code = run_node("player_node", build, argv)
+    code = run_node("player_node", build, argv, schema=PlayerConfig)
     return code or int(any(player.failure for player in players))
 
 

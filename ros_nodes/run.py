@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
@@ -19,6 +20,7 @@ from rclpy.utilities import remove_ros_args
 
 from depthkit.errors import ConfigError, DepthkitError
 from ros_nodes.lifecycle import Build, Component, ManagedNode, build_component, first_line
+from ros_nodes.schema import help_text
 
 __all__ = ["PROFILE", "Build", "Component", "run_node", "use_profile"]
 
@@ -28,13 +30,20 @@ RCLError = rclpy_implementation.RCLError
 _WAKE = 0.2  # seconds: a signal is heard at the latest after this
 
 
-def run_node(name: str, build: Build, argv: Sequence[str] | None = None) -> int:
+def run_node(
+    name: str,
+    build: Build,
+    argv: Sequence[str] | None = None,
+    *,
+    schema: type[Any] | None = None,
+) -> int:
     """Run a node until a signal comes.
 
     Args:
         name: of the node; `-r __node:=...` changes it.
         build: makes the component.
         argv: the command line without the program; None for the process' own.
+        schema: the configuration that `build` declares, told by `--help`.
 
     Returns:
         Exit code: 0 after SIGINT, SIGTERM or a shutdown, 1 after a known error, told in one line.
@@ -43,7 +52,7 @@ def run_node(name: str, build: Build, argv: Sequence[str] | None = None) -> int:
     use_profile()
     with _heard_signals() as stopping:
         try:
-            lifecycle = _start_ros(name, arguments)
+            lifecycle = _start_ros(_parser(name, schema), arguments)
             _run(name, build, stopping, lifecycle)
         except DepthkitError as error:
             print(f"{name}: {first_line(error)}", file=sys.stderr)
@@ -60,10 +69,10 @@ def use_profile() -> None:
         os.environ.update(dict.fromkeys(_PROFILE_VARIABLES, str(PROFILE)))
 
 
-def _start_ros(name: str, arguments: list[str]) -> bool:
+def _start_ros(parser: argparse.ArgumentParser, arguments: list[str]) -> bool:
     """Read the command line and begin; return whether the node is to be a managed one."""
     try:
-        lifecycle = _parse(name, remove_ros_args(arguments)).lifecycle
+        lifecycle = parser.parse_args(remove_ros_args(arguments)).lifecycle
         # ROS' own handlers end the context at once, under a worker that still publishes.
         rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
     except RCLError as error:
@@ -71,17 +80,19 @@ def _start_ros(name: str, arguments: list[str]) -> bool:
     return bool(lifecycle)
 
 
-def _parse(name: str, arguments: list[str]) -> argparse.Namespace:
+def _parser(name: str, schema: type[Any] | None) -> argparse.ArgumentParser:
+    listed = "" if schema is None else f"\n\nparameters and their defaults:\n{help_text(schema)}"
     parser = argparse.ArgumentParser(
         prog=name,
         description="A ROS 2 node of depthkit.",
-        epilog="Parameters and topics come after --ros-args: -p name:=value, -r topic:=other, "
-        f"--params-file FILE. While it runs: ros2 param describe /{name} NAME.",
+        epilog="after --ros-args: -p parameter:=value, -r topic:=other, --params-file FILE"
+        + listed,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "--lifecycle", action="store_true", help="wait for configure and activate (managed node)"
     )
-    return parser.parse_args(arguments)
+    return parser
 
 
 def _ros_text(error: Exception) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from depthkit.errors import ConfigError
+from depthkit.runtime.config import range_text
 
 T = TypeVar("T")
 
@@ -96,6 +97,45 @@ def _documented(body: list[ast.stmt]) -> Iterator[tuple[str, str]]:
             yield field.target.id, " ".join(str(after.value.value).split())
 
 
+# ---- text --------------------------------------------------------------------------------------
+
+
+def default_text(leaf: Leaf) -> str:
+    """Return the default as a YAML file has it."""
+    value = leaf.default
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return f"[{', '.join(str(one) for one in value)}]"
+    return '""' if value in ("", Path()) else str(value)
+
+
+def values_text(leaf: Leaf) -> str:
+    """Return what is allowed: choices, or the type and its range."""
+    if choices(leaf):
+        return ", ".join(choices(leaf))
+    words: dict[Any, str] = {bool: "true, false", int: "integer", float: "number", Path: "path"}
+    kinds = typing.get_args(leaf.kind)
+    kind = words.get(kinds[0] if kinds else leaf.kind, "text")
+    if kinds:
+        kind = f"{'' if kinds[-1] is Ellipsis else f'{len(kinds)} '}{kind}s"
+    allowed = range_text(leaf.metadata)
+    return f"{kind}, {allowed}" if allowed else kind
+
+
+def help_text(schema: type[Any]) -> str:
+    """List the parameters of a configuration for `--help`."""
+    lines = []
+    for leaf in leaves(schema):
+        live = "; live" if leaf.metadata.get("live") else ""
+        lines.append(f"  {leaf.name}:={default_text(leaf)}  ({values_text(leaf)}{live})")
+        lines += textwrap.wrap(leaf.text, 92, initial_indent="      ", subsequent_indent="      ")
+    return "\n".join(lines)
+
+
+# ---- values ------------------------------------------------------------------------------------
+
+
 def convert(leaf: Leaf, value: Any) -> Any:
     """Turn a parameter's value into the field's type."""
     if typing.get_origin(leaf.kind) is tuple:
@@ -132,6 +172,7 @@ def _scalar_kind(kind: Any) -> Any:
 
 
 def choices(leaf: Leaf) -> list[str]:
+    """List the values a choice allows; empty for all else."""
     is_choice = typing.get_origin(leaf.kind) is Literal
     return list(typing.get_args(leaf.kind)) if is_choice else []
 

@@ -14,7 +14,7 @@ from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from ros_graph import Graph, Probe
 from ros_processes import Processes
-from small_node import Small
+from small_node import Small, SmallConfig
 from std_msgs.msg import String
 
 from ros_nodes.lifecycle import ManagedNode
@@ -100,6 +100,16 @@ def test_unknown_argument_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> 
         run_node("small", Small, ["--lifecycel"])
     assert ended.value.code == 2
     assert "unrecognized arguments: --lifecycel" in capsys.readouterr().err
+
+
+def test_help_lists_the_parameters(capsys: pytest.CaptureFixture[str]) -> None:
+    """Name, default, range and meaning, without a node and without ROS."""
+    with pytest.raises(SystemExit) as ended:
+        run_node("small", Small, ["--help"], schema=SmallConfig)
+    said = capsys.readouterr().out
+    assert ended.value.code == 0
+    assert "  gain:=1.0  (number, above 0, at most 10; live)\n      Of nothing." in said
+    assert "  fail:=no  (no, data, bug)" in said
 
 
 def test_slip_in_a_parameter_file_is_told(processes: Processes, tmp_path: Path) -> None:
