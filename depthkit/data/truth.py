@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What only synthetic worlds know of a frame, as files of a sequence folder.
 
-`flow/` from frame i to i+1 (KITTI's encoding: uint16, (value - 2^15) / 64 pixels, third channel
-valid), `occluded/` hidden in frame i+1, `ids/` the body seen, `moving/` whether that body moves.
-The last frame has neither flow nor occlusion.
+`flow/` from frame i to i+1 (KITTI's encoding, see `flow_files.py`), `occluded/` hidden in frame
+i+1, `ids/` the body seen, `moving/` whether that body moves. The last frame has neither flow nor
+occlusion.
 """
 
 from dataclasses import dataclass
@@ -11,11 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
+from depthkit.data.flow_files import encode_kitti, read_flow
 from depthkit.data.folder import make_folder
-from depthkit.data.image_io import encode, read_bytes, read_mask, read_uint16, write_atomic
-from depthkit.errors import DataError
-
-FLOW_SCALE, FLOW_ZERO = 64.0, 2**15
+from depthkit.data.image_io import encode, read_mask, read_uint16, write_atomic
 
 
 @dataclass(frozen=True)
@@ -41,7 +39,7 @@ def write_truth(folder: Path, name: str, truth: FrameTruth) -> None:
         truth: what is known.
     """
     pictures = {
-        "flow": None if truth.flow is None else encode_flow(truth.flow),
+        "flow": None if truth.flow is None else encode_kitti(truth.flow),
         "occluded": None if truth.occluded is None else truth.occluded.astype(np.uint8) * 255,
         "ids": truth.ids,
         "moving": None if truth.moving is None else truth.moving.astype(np.uint8) * 255,
@@ -66,23 +64,3 @@ def read_truth(folder: Path, name: str) -> FrameTruth:
         None if ids is None else read_uint16(ids),
         None if moving is None else read_mask(moving),
     )
-
-
-def encode_flow(flow: np.ndarray) -> np.ndarray:
-    """Turn flow into KITTI's picture; what is NaN or beyond 512 px is invalid. (H, W, 3) uint16"""
-    valid = (np.abs(np.nan_to_num(flow, nan=1e9)) < 511.9).all(axis=-1)
-    raw = np.rint(np.where(valid[..., None], flow, 0) * FLOW_SCALE + FLOW_ZERO)
-    return np.concatenate([raw, valid[..., None]], axis=-1).astype(np.uint16)
-
-
-def read_flow(path: Path) -> np.ndarray:
-    """Read a KITTI flow picture; NaN where invalid. (H, W, 2) float32"""
-    import cv2
-
-    data = np.frombuffer(read_bytes(path), np.uint8)
-    image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
-    if image is None or image.dtype != np.uint16 or image.ndim != 3:
-        raise DataError(f"{path}: not a KITTI flow picture (16 bit, three channels)")
-    flow = (image[..., 2:0:-1].astype(np.float32) - FLOW_ZERO) / np.float32(FLOW_SCALE)
-    flow[image[..., 0] == 0] = np.nan
-    return flow

@@ -3,12 +3,11 @@
 
 import cv2
 import numpy as np
-import pytest
 
 from depthkit.camera import Camera
+from depthkit.data.flow_files import read_flow
 from depthkit.data.sequence import SequenceWriter, open_sequence
-from depthkit.data.truth import FrameTruth, encode_flow, read_flow, read_truth, write_truth
-from depthkit.errors import DataError
+from depthkit.data.truth import FrameTruth, read_truth, write_truth
 
 
 def test_flow_has_kitti_bytes(tmp_path):
@@ -22,18 +21,6 @@ def test_flow_has_kitti_bytes(tmp_path):
     assert bgr[1, 2, 0] == 0 and bgr[0, 1].tolist() == [1, 32768, 32768]
     back = read_flow(tmp_path / "flow/000000.png")
     assert back[0, 0].tolist() == [1.5, -2.0] and np.isnan(back[1, 2]).all()
-
-
-def test_flow_is_kept_to_a_128th_of_a_pixel_and_marks_what_does_not_fit():
-    """Rounding is half a 64th; beyond 512 px is invalid, never wrapped."""
-    rng = np.random.default_rng(0)
-    flow = rng.uniform(-500, 500, (5, 7, 2)).astype(np.float32)
-    flow[2, 3] = 600, 0
-    raw = encode_flow(flow).astype(float)
-    assert raw[2, 3, 2] == 0
-    kept = raw[..., 2] == 1
-    assert kept.sum() == 34
-    assert np.abs((raw[..., :2] - 2**15) / 64 - flow)[kept].max() <= 1 / 128 + 1e-4
 
 
 def test_all_maps_come_back(tmp_path):
@@ -59,12 +46,3 @@ def test_sequence_writes_and_reads_truth(tmp_path):
             writer.add_frame(np.zeros((4, 5, 3), np.uint8), float(i), truth=truth)
     sequence = open_sequence(tmp_path / "s")
     assert (sequence.read_truth(1).ids == 4).all()
-
-
-def test_other_pictures_are_no_flow(tmp_path):
-    """An 8-bit picture or a broken file in flow/ is one line."""
-    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((3, 3, 3), np.uint8))
-    (tmp_path / "b.png").write_bytes(b"no picture")
-    for name in ("a.png", "b.png"):
-        with pytest.raises(DataError, match="not a KITTI flow picture"):
-            read_flow(tmp_path / name)
