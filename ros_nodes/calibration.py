@@ -48,7 +48,7 @@ class Calibration:
     @property
     def is_calibrated(self) -> bool:
         """Whether the latest camera_info says a calibration: without one K is 0."""
-        return self.latest is not None and bool(self.latest.k[0] or self._rectified(self.latest))
+        return self._is_calibrated(self.latest)
 
     def words(self) -> str:
         """Say which camera the last picture had."""
@@ -64,7 +64,9 @@ class Calibration:
         Raises:
             DataError: the calibration is for another picture, or impossible.
         """
-        info = self.latest if self.is_calibrated else self._file
+        info = self.latest
+        if not self._is_calibrated(info):
+            info = self._file
         if info is None:
             self._source = None
             return Rectified(rgb, None, None)
@@ -79,6 +81,9 @@ class Calibration:
             self._geometry = build_geometry(self._source)
         geometry = self._geometry
         return Rectified(geometry.colour(rgb), geometry.camera, geometry.valid)
+
+    def _is_calibrated(self, info: CameraInfo | None) -> bool:
+        return info is not None and bool(info.k[0] or self._rectified(info))
 
     def _rectified(self, info: CameraInfo) -> bool:
         """Whether P holds for the picture; some publishers of rectified pictures leave it out."""

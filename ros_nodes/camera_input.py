@@ -121,6 +121,7 @@ class CameraInput:
 
     def start(self) -> None:
         """Subscribe; nothing happens when it hears already."""
+        self._lost = 0
         self._info.start()
         self._image.start()
 
@@ -203,7 +204,8 @@ class CameraInput:
         if self._image.lost > self._lost:
             self._faults["lost"] = now, f"{self._image.lost} images lost; {LARGE}"
             self._lost = self._image.lost
-        faults += [fault for when, fault in self._faults.values() if now - when < RECENT]
+        # A copy: the worker adds to it meanwhile.
+        faults += [fault for when, fault in [*self._faults.values()] if now - when < RECENT]
         if not silence:
             faults += self._unknown_camera()
         level: Level = "warn" if faults else "ok"

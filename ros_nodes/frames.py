@@ -95,8 +95,8 @@ class Extrinsic:
             return ""
         without = f" ({NO_TF2})" if TFMessage is None else ""
         return (
-            f"no transform between {base_frame!r} and {camera_frame!r}: publish it on /tf_static"
-            f"{without}, or set extrinsic.xyz and extrinsic.rpy"
+            f"no transform between {_named(base_frame)} and {_named(camera_frame)}: publish it on "
+            f"/tf_static{without}, or set extrinsic.xyz and extrinsic.rpy"
         )
 
     def add(self, message: Any) -> None:
@@ -165,6 +165,10 @@ class TfPublisher:
         if self._publisher is not None:
             self._node.destroy_publisher(self._publisher)
         self._publisher = None
+
+
+def _named(frame: str) -> str:
+    return repr(frame) if frame else "'' (its publisher names no frame)"
 
 
 def _qos(durability: DurabilityPolicy) -> QoSProfile:

@@ -123,8 +123,12 @@ class MotionSource:
         """
         with self._changed:
             self._follow_time(stamp)
-            self._changed.wait_for(lambda: self._is_settled(stamp), self.config.wait)
-            return self._ask(stamp, camera_frame, since)
+            wait = self.config.wait
+            came = self._changed.wait_for(lambda: self._is_settled(stamp), wait)
+            told = self._ask(stamp, camera_frame, since)
+            if self.reason and not came:
+                self.reason += f" after {wait:g} s of waiting (motion.wait)"
+            return told
 
     def recall(self, stamp: float, camera_frame: str) -> dict[str, Any]:
         """Tell of an earlier frame again, as far as its motion is still known; waits for nothing.

@@ -58,9 +58,9 @@ class _Samples:
         if not self.stamps:
             return "none has come yet"
         if not end <= self.stamps[-1]:
-            return f"the newest is {end - self.stamps[-1]:.3f} s older than the frame"
+            return f"the newest is {_off(end - self.stamps[-1])} older than the frame"
         if not start >= self.stamps[0]:
-            return f"the oldest is {self.stamps[0] - start:.3f} s younger than the frame"
+            return f"the oldest is {_off(self.stamps[0] - start)} younger than the frame"
         inside = self.stamps[self.around(start, end)]
         longest = max((b - a for a, b in zip(inside, inside[1:], strict=False)), default=0.0)
         if longest > self.max_gap:
@@ -273,6 +273,10 @@ class AttitudeTrack:
     def missing(self, stamp: float) -> str:
         """Say why there is no attitude at a stamp; empty where there is."""
         return self._poses.missing(stamp)
+
+
+def _off(pause: float) -> str:
+    return f"{pause:.3f} s{' (two clocks?)' if pause > HISTORY else ''}"
 
 
 def _pose_fault(T: np.ndarray) -> str:

@@ -377,9 +377,11 @@ def test_camera_info_remapped_itself_stays_so(graph: Graph) -> None:
 
 
 def test_camera_process_loses_images_dies_and_comes_back(
-    graph: Graph, processes: Processes
+    graph: Graph, processes: Processes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Losses name the remedy, a kill is noticed after a second, another size and encoding go on."""
+    for variable in ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"):
+        monkeypatch.delenv(variable, raising=False)  # a camera as it comes
     eye = Bench(graph)
     camera = processes.start(PLAYED, arguments=["640", "480", "bgr8", "60"])
     graph.spin_until(lambda: eye.status().values["lost"] and eye.status().values["input_hz"], 20.0)

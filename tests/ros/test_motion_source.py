@@ -242,6 +242,7 @@ def test_waiting_never_lasts_longer_than_told(bench: Callable[..., Bench]) -> No
     start = time.monotonic()
     assert np.isnan(robot.tell(6.0)["T_world_cam"]).all()
     assert 0.19 < time.monotonic() - start < 0.35
+    assert robot.motion.reason.endswith("older than the frame after 0.2 s of waiting (motion.wait)")
     robot.graph.spin_until(lambda: "stale" in robot.status().message)
     start = time.monotonic()
     robot.tell(6.1)
@@ -404,7 +405,7 @@ def test_imu_that_tells_nothing_is_named(bench: Callable[..., Bench]) -> None:
         robot.send("imu", message)
         assert reason in robot.status().values["imu_refused_last"]
     assert np.isnan(robot.tell(5.0)["R_world_cam"]).all()
-    assert robot.motion.reason == "imu: none has come yet"
+    assert robot.motion.reason.startswith("imu: none has come yet")
 
 
 def test_hole_in_the_gyroscope_is_another_epoch(bench: Callable[..., Bench]) -> None:

@@ -66,6 +66,7 @@ def test_pose_outside_or_in_a_gap_is_unknown_with_its_reason() -> None:
     assert track.at(2.6) is None and "newest is 0.100 s older" in track.missing(2.6)
     assert track.at(1.5) is None and track.missing(1.5) == "a gap of 1.000 s, over 0.5"
     assert track.at(float("nan")) is None
+    assert "(two clocks?)" in track.missing(1e9) and "clocks" not in track.missing(9.0)
     assert track.at(1.0) is not None and track.at(2.25) is not None and track.missing(2.25) == ""
 
 
