@@ -91,6 +91,10 @@ def open_stream(
     Raises:
         DataError: nothing to read there, or a camera that does not fit.
     """
+    if is_bag(path):
+        return _stream_bag(path, _open_bag(path, camera, topic, odometry_topic), every)
+    if topic or odometry_topic:
+        raise DataError(f"{path}: is no ROS 2 bag; topics are for bags")
     if (path / "split.yaml").exists():
         dataset = open_dataset(path)
         names = ", ".join(dataset.train + dataset.val + dataset.test)
@@ -99,10 +103,6 @@ def open_stream(
         if camera is not None:
             raise DataError(f"{path}: a sequence has its own camera.yaml; leave out --camera")
         return stream_sequence(open_sequence(path), every)
-    if is_bag(path):
-        return _stream_bag(path, _open_bag(path, camera, topic, odometry_topic), every)
-    if topic or odometry_topic:
-        raise DataError(f"{path}: is no ROS 2 bag; topics are for bags")
     source = _open_source(path, None if camera is None else _load_pinhole(camera))
     return _stream_source(path, source, every)
 

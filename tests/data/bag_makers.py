@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Small bags of any messages, good and bad, as a recorder leaves them."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from depthkit.camera import Camera
+from depthkit.data.bag import (
+    CAMERA_INFO,
+    COMPRESSED_IMAGE,
+    IMAGE,
+    ODOMETRY,
+    TRANSFORMS,
+    rosbags_module,
+    standard_types,
+)
+from depthkit.rigid import matrix_to_quaternion
+
+CAMERA = Camera(32, 24, 30.0, 31.0, 15.0, 12.0)
+MS = 10**6
+"""Nanoseconds."""
+
+Entry = tuple[str, str, int, Any]
+"""Topic, type, time of recording in nanoseconds, message or its bytes."""
+
+
+def write(path: Path, entries: Iterable[Entry], *, storage: str = "mcap") -> Path:
+    """Write a bag of messages in the order given."""
+    rosbag2, types = rosbags_module("rosbag2"), standard_types()
+    plugin = rosbag2.StoragePlugin[storage.upper()]
+    connections: dict[str, Any] = {}
+    with rosbag2.Writer(path, version=9, storage_plugin=plugin) as writer:
+        for topic, kind, time, message in entries:
+            if topic not in connections:
+                connections[topic] = writer.add_connection(topic, kind, typestore=types)
+            raw = message if isinstance(message, bytes) else types.serialize_cdr(message, kind)
+            writer.write(connections[topic], time, raw)
+    return path
+
+
+def new(kind: str, *values: Any) -> Any:
+    """Make a message from the values of its fields."""
+    return standard_types().types[kind](*values)
+
+
+def header(stamp: int, frame: str = "optical") -> Any:
+    """Stamp in nanoseconds, and frame."""
+    time = new("builtin_interfaces/msg/Time", *divmod(stamp, 10**9))
+    return new("std_msgs/msg/Header", time, frame)
+
+
+def image(
+    stamp: int,
+    rgb: np.ndarray,
+    *,
+    topic: str = "/cam/image_raw",
+    frame: str = "optical",
+    received: int | None = None,
+) -> Entry:
+    """A picture as rgb8."""
+    height, width = rgb.shape[:2]
+    data = np.ascontiguousarray(rgb).reshape(-1)
+    message = new(IMAGE, header(stamp, frame), height, width, "rgb8", 0, 3 * width, data)
+    return topic, IMAGE, stamp if received is None else received, message
+
+
+def compressed(stamp: int, data: bytes, *, topic: str = "/cam/image_raw/compressed") -> Entry:
+    """A picture as the bytes of its file."""
+    message = new(COMPRESSED_IMAGE, header(stamp), "jpeg", np.frombuffer(data, np.uint8))
+    return topic, COMPRESSED_IMAGE, stamp, message
+
+
+def info(
+    stamp: int,
+    camera: Camera = CAMERA,
+    *,
+    topic: str = "/cam/camera_info",
+    D: tuple[float, ...] = (0.0,) * 5,
+    model: str = "plumb_bob",
+    frame: str = "optical",
+) -> Entry:
+    """The calibration of a camera."""
+    K, R = camera.K, np.eye(3)
+    P = np.concatenate([K, np.zeros((3, 1))], axis=1)
+    roi = new("sensor_msgs/msg/RegionOfInterest", 0, 0, 0, 0, False)
+    values = (camera.height, camera.width, model, np.array(D), K.reshape(9), R.reshape(9))
+    return (
+        topic,
+        CAMERA_INFO,
+        stamp,
+        new(CAMERA_INFO, header(stamp, frame), *values, P.reshape(12), 0, 0, roi),
+    )
+
+
+def odometry(
+    stamp: int, T: np.ndarray, *, child: str = "base_link", topic: str = "/odometry"
+) -> Entry:
+    """A pose of `child` in odom."""
+    pose = new("geometry_msgs/msg/Pose", _point("Point", T), _rotation(T))
+    zero = new("geometry_msgs/msg/Vector3", 0.0, 0.0, 0.0)
+    twist = new("geometry_msgs/msg/Twist", zero, zero)
+    with_pose = new("geometry_msgs/msg/PoseWithCovariance", pose, np.zeros(36))
+    with_twist = new("geometry_msgs/msg/TwistWithCovariance", twist, np.zeros(36))
+    message = new(ODOMETRY, header(stamp, "odom"), child, with_pose, with_twist)
+    return topic, ODOMETRY, stamp, message
+
+
+def static(T: np.ndarray, *, parent: str = "base_link", child: str = "optical") -> Entry:
+    """A latched transform."""
+    transform = new("geometry_msgs/msg/Transform", _point("Vector3", T), _rotation(T))
+    one = new("geometry_msgs/msg/TransformStamped", header(1, parent), child, transform)
+    return "/tf_static", TRANSFORMS, 1, new(TRANSFORMS, [one])
+
+
+def _point(kind: str, T: np.ndarray) -> Any:
+    return new(f"geometry_msgs/msg/{kind}", *T[:3, 3].tolist())
+
+
+def _rotation(T: np.ndarray) -> Any:
+    return new("geometry_msgs/msg/Quaternion", *matrix_to_quaternion(T[:3, :3]).tolist())
