@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from depthkit.errors import check_shape
-from depthkit.geometry.projection import reproject, size_of
+from depthkit.geometry.projection import pixel_grid, reproject, size_of
 
 
 class Warped(NamedTuple):
@@ -77,6 +77,25 @@ def warp_to_target(
     )
     valid = inside(pixels.detach(), depth_in_source.detach(), size_of(source))
     return Warped(sample(source, pixels), valid, depth_in_source, pixels)
+
+
+def warp_by_flow(image: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
+    """Rebuild the first view by sampling the second where the flow leads.
+
+    Args:
+        image: any map of the second view. (B, C, H, W)
+        flow: first -> second, pixels (u, v). (B, 2, H, W)
+
+    Returns:
+        image: its values on the first view's pixel grid; border values outside. (B, C, H, W)
+        valid: the flow ends inside the second view. (B, 1, H, W) bool
+    """
+    size = size_of(flow)
+    check_shape("warp_by_flow: flow", flow, "B 2 H W")
+    check_shape("warp_by_flow: image", image, f"{len(flow)} C {size[0]} {size[1]}")
+    pixels = flow + pixel_grid(*size, flow)[:2].unflatten(1, size)
+    ahead = torch.ones_like(pixels[:, :1])
+    return sample(image, pixels), inside(pixels.detach(), ahead, size)
 
 
 def resize(image: Tensor, size: tuple[int, int]) -> Tensor:
