@@ -3,6 +3,7 @@
 
 import argparse
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -27,6 +28,8 @@ __all__ = ["PROFILE", "Build", "Component", "run_node", "use_profile"]
 PROFILE = Path(__file__).with_name("fastdds.xml")
 _PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 RCLError = rclpy_implementation.RCLError
+_SHARED_MEMORY = Path("/dev/shm")
+_SEGMENT = 34 << 20  # bytes: what the profile asks for, and what Fast DDS keeps beside it
 _WAKE = 0.2  # seconds: a signal is heard at the latest after this
 
 
@@ -67,6 +70,20 @@ def use_profile() -> None:
     told = (*_PROFILE_VARIABLES, "FASTDDS_BUILTIN_TRANSPORTS")
     if not any(os.environ.get(variable) for variable in told):
         os.environ.update(dict.fromkeys(_PROFILE_VARIABLES, str(PROFILE)))
+
+
+def room_warning(free: int) -> str:
+    """Say what to do where the profile's shared memory does not fit; empty where it does.
+
+    Args:
+        free: bytes left in /dev/shm.
+    """
+    if free >= _SEGMENT:
+        return ""
+    return (
+        f"/dev/shm has {free >> 20} MiB left, a node needs {_SEGMENT >> 20}: pictures go over the "
+        "network stack and some are lost; give a container more, docker run --shm-size=1g"
+    )
 
 
 def _start_ros(parser: argparse.ArgumentParser, arguments: list[str]) -> bool:
@@ -121,7 +138,11 @@ def _heard_signals() -> Iterator[threading.Event]:
 
 
 def _run(name: str, build: Build, stopping: threading.Event, lifecycle: bool) -> None:
+    # Asked before the node exists: it takes its own share.
+    warning = _shared_memory_warning()
     node = _make_node(name, build, lifecycle)
+    if warning:
+        node.get_logger().warning(warning)
     try:
         if isinstance(node, ManagedNode):
             _run_managed(node, stopping)
@@ -129,6 +150,13 @@ def _run(name: str, build: Build, stopping: threading.Event, lifecycle: bool) ->
             _run_component(node, build, stopping)
     finally:
         node.destroy_node()
+
+
+def _shared_memory_warning() -> str:
+    ours = str(PROFILE) in map(os.environ.get, _PROFILE_VARIABLES)
+    if not (ours and _SHARED_MEMORY.is_dir()):
+        return ""
+    return room_warning(shutil.disk_usage(_SHARED_MEMORY).free)
 
 
 def _make_node(name: str, build: Build, lifecycle: bool) -> Node:
@@ -151,9 +179,11 @@ def _run_component(node: Node, build: Build, stopping: threading.Event) -> None:
     component = build_component(node, build)
     try:
         component.start()
-        _spin(node, stopping)
+        try:
+            _spin(node, stopping)
+        finally:
+            component.stop()
     finally:
-        component.stop()
         component.close()
 
 

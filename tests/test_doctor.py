@@ -158,6 +158,7 @@ PARTS_OF_ROS = {
     "launch_ros",
     "depthkit's nodes",
     "Fast DDS profile",
+    "shared memory",
 }
 
 

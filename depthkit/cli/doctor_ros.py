@@ -5,6 +5,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ _MESSAGES = (
     "std_srvs.srv",
 )
 _PROFILES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
+_NODE_ROOM = 34  # MiB: the profile's segment and what Fast DDS keeps beside it
 _INSTALL = "source ROS' setup.bash, or pip install 'depthkit[ros]'"
 
 
@@ -37,6 +39,7 @@ def look_at_ros() -> dict[str, State]:
             "ros_nodes", "not installed with depthkit", lambda: str(_nodes_folder())
         ),
         "Fast DDS profile": _profile(),
+        "shared memory": _shared_memory(),
     }
 
 
@@ -107,6 +110,18 @@ def _profile() -> State:
     shipped = _nodes_folder() / "fastdds.xml"
     words = f"depthkit's nodes set it themselves; for others: export {_PROFILES[0]}={shipped}"
     return State("missing", words)
+
+
+def _shared_memory() -> State:
+    """A container has 64 MiB unless told otherwise: room for one node."""
+    folder = Path("/dev/shm")
+    if not folder.is_dir():
+        return State("missing", f"no {folder}: pictures go over the network stack")
+    free = shutil.disk_usage(folder).free >> 20
+    if free >= _NODE_ROOM:
+        return State("present", f"{free} MiB free in {folder}, {_NODE_ROOM} for each node")
+    words = f"{free} MiB free in {folder}, {_NODE_ROOM} for each node; docker run --shm-size=1g"
+    return State("broken", words)
 
 
 def _nodes_folder() -> Path:

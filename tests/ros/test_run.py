@@ -18,7 +18,7 @@ from small_node import Small, SmallConfig
 from std_msgs.msg import String
 
 from ros_nodes.lifecycle import ManagedNode
-from ros_nodes.run import PROFILE, run_node, use_profile
+from ros_nodes.run import PROFILE, room_warning, run_node, use_profile
 
 pytestmark = pytest.mark.ros
 
@@ -94,6 +94,21 @@ def test_bug_keeps_its_traceback() -> None:
     assert run_node("small", Small, ["--ros-args", "-p", "fail:=data"]) == 1
 
 
+def test_bug_in_a_callback_ends_the_node_in_order(capsys: pytest.CaptureFixture[str]) -> None:
+    """The traceback comes out after everything was stopped; ROS can be started again."""
+
+    def build(node: Any) -> Small:
+        node.create_timer(0.05, lambda: 1 / 0)
+        return Small(node)
+
+    threads = threading.active_count()
+    with pytest.raises(ZeroDivisionError):
+        run_node("small", build, [])
+    assert capsys.readouterr().out.split() == ["built", "started", "stopped", "closed"]
+    assert threading.active_count() == threads and not rclpy.ok()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
 def test_unknown_argument_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
     """Exit 2, as with every program."""
     with pytest.raises(SystemExit) as ended:
@@ -144,6 +159,13 @@ def test_profile_of_the_user_stays(monkeypatch: pytest.MonkeyPatch, told: str) -
     use_profile()
     assert os.environ[told] == "mine"
     assert [name for name in VARIABLES if name in os.environ] == [told] * (told in VARIABLES)
+
+
+def test_little_shared_memory_is_told() -> None:
+    """Docker's 64 MiB hold one node of 34; with less a line says what to do."""
+    assert room_warning(64 << 20) == ""
+    assert room_warning(30 << 20).startswith("/dev/shm has 30 MiB left, a node needs 34: ")
+    assert "--shm-size" in room_warning(0)
 
 
 # ---- lifecycle ---------------------------------------------------------------------------------
