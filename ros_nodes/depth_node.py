@@ -7,6 +7,7 @@ The interface stands at `DepthNode`; every parameter is described by `ros2 param
 """
 
 import sys
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -154,12 +155,15 @@ class DepthNode:
 
     def _open_engine(self) -> DepthEngine:
         config = self._config
-        return DepthEngine.open(
+        engine = DepthEngine.open(
             config.model,
             backend=config.backend,
             threads=config.threads,
             precision=config.precision,
         )
+        words = f"{engine.kind} network, {engine.manifest.scale}, on {engine.backend.name}"
+        self._node.get_logger().info(f"{config.model}: {words}")
+        return engine
 
     def _make_monitor(self) -> Monitor:
         monitor = Monitor(self._node)
@@ -218,10 +222,11 @@ class DepthNode:
         asked = perf_counter()
         stream, motion = self._follow(engine, frame, config)
         told = perf_counter()
+        inside = self._inside(frame)
+        began = perf_counter()
         result = stream.process(frame.rgb, stamp=frame.stamp, K=frame.K, **motion)
         answered = perf_counter()
         self._since = frame.stamp
-        inside = self._inside(frame)
         self._output.send(result, frame.header, camera=frame.camera, inside=inside, config=config)
         if result.depth is None:
             why = f"; motion: {self._motion.reason}" if motion and self._motion.reason else ""
@@ -231,7 +236,7 @@ class DepthNode:
         stages = Stages(
             age_ms=1e-6 * (now - frame.stamp_ns),
             total_ms=1e3 * (perf_counter() - started),
-            engine_ms=1e3 * (answered - told),
+            engine_ms=1e3 * (answered - began),
             wait_ms=1e3 * (told - asked),
         )
         self._figures.note_sent(result, stages)
@@ -243,9 +248,11 @@ class DepthNode:
         stream = self._stream
         if stream is None or stream.config != config.baseline:
             stream, self._since = DepthStream(engine, config.baseline), None
-        # Time was set back, as by a bag that loops, or somebody asked.
-        forget = frame.epoch != self._epochs[0] or self._reset_asked
-        self._reset_asked = False
+        asked = self._reset_asked
+        if asked:
+            self._reset_asked = False
+        # Another epoch: time was set back, as by a bag that loops.
+        forget = asked or frame.epoch != self._epochs[0]
         if forget and self._view is not None:
             self._view.reset()
         motion: dict[str, Any] = {}
@@ -270,10 +277,11 @@ class DepthNode:
             self._node.get_logger().warning(f"no depth: {reason}")
 
     def _on_bug(self, error: Exception) -> None:
-        line = " ".join(f"{type(error).__name__}: {error}".split())
-        self._figures.note_refused(f"a bug, please report it: {line}", "error")
+        line = " ".join(f"a bug, please report it: {type(error).__name__}: {error}".split())
+        self._figures.note_refused(line, "error")
         if self._throttle.ready("bug"):
-            self._node.get_logger().error(f"no depth: a bug, please report it: {line}")
+            self._node.get_logger().error(f"no depth: {line}")
+            self._node.get_logger().debug("".join(traceback.format_exception(error)))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -87,3 +87,31 @@ def processes(tmp_path: Path) -> Iterator[object]:
     made = Processes(tmp_path)
     yield made
     made.close()
+
+
+@pytest.fixture(scope="session")
+def made_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Networks that say brightness: pair.onnx (D0 = 0.3 m), mono.onnx (relative), metric.onnx."""
+    from runtime.onnx_makers import write_mono, write_pair
+
+    folder = tmp_path_factory.mktemp("models")
+    write_pair(folder / "pair.onnx")
+    write_mono(folder / "mono.onnx")
+    write_mono(folder / "metric.onnx", scale="metric", scale_source="made")
+    return folder
+
+
+@pytest.fixture
+def rigs(graph: object) -> Iterator[object]:
+    """Make depth nodes with a camera before them (`depth_rig.Rig`); they end with the test."""
+    from depth_rig import Rig
+
+    made: list[Rig] = []
+
+    def make(*topics: str, **parameters: object) -> Rig:
+        made.append(Rig(graph, *([topics] if topics else []), **parameters))
+        return made[-1]
+
+    yield make
+    for rig in made:
+        rig.close()

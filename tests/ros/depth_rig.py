@@ -3,17 +3,21 @@
 
 from typing import Any
 
+import cv2
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from ros_made import camera_info, image, nanoseconds_of, odometry
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from depthkit.rigid import matrix_to_quaternion
+from depthkit.rigid import exp_se3, matrix_to_quaternion
 from ros_nodes.depth_node import DepthNode
 from ros_nodes.lifecycle import build_component
 
 SECOND = 1_000_000_000
+STEP = SECOND // 10
 START = 1_700_000_000 * SECOND  # nanoseconds; a plausible day
+PAIR_K = np.array([[50.0, 0, 31.5], [0, 50, 23.5], [0, 0, 1]])  # of the made pair network, 48 x 64
+REAL_K = np.array([[64.0, 0, 63.5], [0, 64, 47.5], [0, 0, 1]])  # of depthnet-stillbox, 96 x 128
 KINDS = {
     "depth": Image,
     "depth_relative": Image,
@@ -22,6 +26,26 @@ KINDS = {
     "baseline": DiagnosticArray,
 }
 CAMERA = "camera"  # frame of the images and, so that no extrinsic is needed, of the odometry
+
+
+def texture(size: tuple[int, int] = (96, 128), seed: int = 0, shift: int = 0) -> np.ndarray:
+    """A smooth random picture, moved sideways. (H, W, 3) uint8"""
+    wide = np.random.default_rng(seed).integers(0, 255, (size[0], size[1] + 64, 3), dtype=np.uint8)
+    smooth = cv2.GaussianBlur(wide, (0, 0), 2)
+    smooth = cv2.normalize(smooth, None, 0, 255, cv2.NORM_MINMAX)
+    return np.ascontiguousarray(smooth[:, shift : shift + size[1]])
+
+
+def grey(level: int = 20, size: tuple[int, int] = (48, 64)) -> np.ndarray:
+    """A frame of one brightness, which the made pair network takes for its net value."""
+    return np.full((*size, 3), level, np.uint8)
+
+
+def pose(x: float, turn: float = 0.0) -> np.ndarray:
+    """A camera x metres to the right, turned about the vertical, degrees. (4, 4)"""
+    T = exp_se3(np.array([0, 0, 0, 0, np.radians(turn), 0]))
+    T[0, 3] = x
+    return T
 
 
 class Rig:
@@ -91,6 +115,13 @@ class Rig:
         depth, relative = self.got.get("depth", []), self.got.get("depth_relative", [])
         self.graph.spin_until(lambda: len(depth) + len(relative) == answers)
         return words[-1].status[0].message
+
+    def fly(self, count: int, *, first: int = 0, level: int = 20) -> list[str]:
+        """Fly 0.1 m a frame past what the made pair network knows; return what was said of each."""
+        return [
+            self.show(grey(level), START + i * STEP, T=pose(0.1 * i))
+            for i in range(first, first + count)
+        ]
 
     # --- reading
 

@@ -10,48 +10,30 @@ import time
 import cv2
 import numpy as np
 import pytest
-from depth_rig import CAMERA, SECOND, START, Rig, pixels
+from depth_rig import CAMERA, SECOND, START, STEP, grey, pixels, pose
+from depth_rig import PAIR_K as K
 from ros_made import camera_info, image, nanoseconds_of
-from runtime.onnx_makers import write_mono, write_pair
 from sensor_msgs.msg import CompressedImage
 
 pytestmark = pytest.mark.ros
 
-STEP = SECOND // 10
 SIZE = (48, 64)
-K = np.array([[50.0, 0, 31.5], [0, 50, 23.5], [0, 0, 1]])
+SMALL = (32, 48)
 FAR = pytest.approx(20.0)
-
-
-def grey(level=20, size=SIZE):
-    """A frame of one brightness, which the made pair network takes for its net value."""
-    return np.full((*size, 3), level, np.uint8)
-
-
-def pose(x):
-    """A camera x metres to the right. (4, 4)"""
-    T = np.eye(4)
-    T[0, 3] = x
-    return T
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory):
-    """A pair network that says the earlier frame's brightness, D0 = 0.3 m; a metric mono one."""
-    folder = tmp_path_factory.mktemp("models")
-    write_pair(folder / "pair.onnx")
-    write_mono(folder / "mono.onnx", scale="metric", scale_source="made")
-    return folder
 
 
 class Flight:
     """A pair network under way at 0.1 m a frame, 10 frames a second."""
 
-    def __init__(self, graph, models, **more):
+    def __init__(self, rigs, made_models, **more):
         motion = {"source": "odometry", "wait": 0.02}
         baseline = {"rule": "nearest"}
-        parameters = {"model": models / "pair.onnx", "motion": motion, "baseline": baseline} | more
-        self.rig = Rig(graph, **parameters)
+        parameters = {
+            "model": made_models / "pair.onnx",
+            "motion": motion,
+            "baseline": baseline,
+        } | more
+        self.rig = rigs(**parameters)
         self.index = 0
 
     def fly(self, count=1, rgb=None):
@@ -82,24 +64,23 @@ class Flight:
 
 
 @pytest.fixture
-def flight(graph, models):
+def flight(rigs, made_models):
     """Under way, with depth."""
-    made = Flight(graph, models)
+    made = Flight(rigs, made_models)
     made.rig.calibrate(K, SIZE)
     made.fly(5)
     assert pixels(made.rig.got["depth"][-1]) == FAR and len(made.sent()) == 4
     yield made
     assert made.sent() == sorted(set(made.sent())), "old depth was sent again"
     assert not made.rig.got["depth_relative"]
-    made.rig.close()
 
 
 # --- camera_info ----------------------------------------------------------------------------------
 
 
-def test_camera_info_missing_then_late(graph, models):
+def test_camera_info_missing_then_late(rigs, made_models):
     """Without K no metres; the topic is named, and the first camera_info ends it."""
-    flight = Flight(graph, models)
+    flight = Flight(rigs, made_models)
     reason = flight.refused(lambda: flight.rig.send(grey(), flight.stamp(), T=flight.pose()))
     assert reason.startswith("no camera_info yet, and this network needs the camera's intrinsics")
     status = flight.rig.status("input")
@@ -110,20 +91,18 @@ def test_camera_info_missing_then_late(graph, models):
     assert pixels(flight.rig.got["depth"][-1]) == FAR
     assert "camera_info" not in flight.rig.status("input").message
     assert flight.rig.status("output").level == b"\0"
-    flight.rig.close()
 
 
-def test_camera_info_of_an_uncalibrated_camera(graph, models):
+def test_camera_info_of_an_uncalibrated_camera(rigs, made_models):
     """K = 0 is no calibration: metric depth of single frames waits for one too."""
-    rig = Rig(graph, model=models / "mono.onnx")
-    rig.calibrate(np.zeros((3, 3)), (32, 48))
-    rig.send(grey(size=(32, 48)), START)
+    rig = rigs(model=made_models / "metric.onnx")
+    rig.calibrate(np.zeros((3, 3)), SMALL)
+    rig.send(grey(size=SMALL), START)
     rig.graph.spin_until(lambda: rig.value("output", "refused") == "1")
     assert "is not calibrated (K[0] is 0)" in rig.status("input").message
-    rig.calibrate(K, (32, 48))
-    rig.show(grey(size=(32, 48)), START + STEP)
+    rig.calibrate(K, SMALL)
+    rig.show(grey(size=SMALL), START + STEP)
     assert [nanoseconds_of(message) for message in rig.got["depth"]] == [START + STEP]
-    rig.close()
 
 
 def test_camera_info_of_another_size(flight):
@@ -152,17 +131,16 @@ def test_camera_info_of_the_same_shape_is_rescaled(flight):
 # --- stamps ---------------------------------------------------------------------------------------
 
 
-def test_stamp_of_zero(graph, models):
+def test_stamp_of_zero(rigs, made_models):
     """The time of receipt takes its place, which is said; depth carries that."""
-    rig = Rig(graph, model=models / "mono.onnx")
-    rig.calibrate(K, (32, 48))
+    rig = rigs(model=made_models / "metric.onnx")
+    rig.calibrate(K, SMALL)
     before = time.time_ns()
-    rig.send(grey(size=(32, 48)), 0)
+    rig.send(grey(size=SMALL), 0)
     rig.probe.wait_for(rig.got["depth"])
     assert before <= nanoseconds_of(rig.got["depth"][0]) <= time.time_ns()
     status = rig.status("input")
     assert status.level == b"\1" and "zero" in status.message
-    rig.close()
 
 
 def test_stamps_that_run_back(flight):
@@ -175,16 +153,15 @@ def test_stamps_that_run_back(flight):
     assert len(flight.sent()) == 5 and flight.rig.value("output", "resets") == "0"
 
 
-def test_stamps_of_the_future_and_the_past(graph, models):
+def test_stamps_of_the_future_and_the_past(rigs, made_models):
     """Off the clock by far is a warning; depth goes on, with the image's own stamp."""
-    rig = Rig(graph, model=models / "mono.onnx")
-    rig.calibrate(K, (32, 48))
+    rig = rigs(model=made_models / "metric.onnx")
+    rig.calibrate(K, SMALL)
     future = time.time_ns() + 100 * SECOND
-    rig.show(grey(size=(32, 48)), future)
+    rig.show(grey(size=SMALL), future)
     assert nanoseconds_of(rig.got["depth"][0]) == future
     status = rig.status("input")
     assert status.level == b"\1" and "in the future: clocks differ" in status.message
-    rig.close()
 
 
 def test_bag_that_loops(flight):
@@ -274,11 +251,11 @@ def test_black_frames(flight):
     assert len(flight.sent()) == 6
 
 
-def test_truncated_jpeg(graph, models):
+def test_truncated_jpeg(rigs, made_models):
     """Half a JPEG is refused and the next whole one has depth."""
-    rig = Rig(graph, model=models / "mono.onnx", camera={"transport": "compressed"})
-    rig.calibrate(K, (32, 48))
-    data = cv2.imencode(".jpg", grey(size=(32, 48)))[1].tobytes()
+    rig = rigs(model=made_models / "metric.onnx", camera={"transport": "compressed"})
+    rig.calibrate(K, SMALL)
+    data = cv2.imencode(".jpg", grey(size=SMALL))[1].tobytes()
     for i, part in enumerate((data[: len(data) // 2], b"", b"no picture", data)):
         message = CompressedImage(format="jpeg")
         message.header = image(grey(), START + i * STEP, frame_id=CAMERA).header
@@ -291,7 +268,6 @@ def test_truncated_jpeg(graph, models):
     rig.probe.wait_for(rig.got["depth"])
     assert [nanoseconds_of(message) for message in rig.got["depth"]] == [START + 3 * STEP]
     assert rig.value("output", "refused") == "3" == rig.value("input", "bad")
-    rig.close()
 
 
 def test_camera_that_falls_silent(flight):
@@ -324,15 +300,14 @@ def test_odometry_that_falls_silent(flight):
     assert len(flight.sent()) == 5 and flight.rig.status("output").level == b"\0"
 
 
-def test_odometry_that_never_came(graph, models):
+def test_odometry_that_never_came(rigs, made_models):
     """The status names topic and number of publishers; frames wait no longer than told."""
-    flight = Flight(graph, models)
+    flight = Flight(rigs, made_models)
     flight.rig.calibrate(K, SIZE)
     flight.rig.show(grey(), flight.stamp())
     status = flight.rig.status("motion")
     assert status.level == b"\2"
     assert status.message.startswith("no odometry has come on /odometry (no publisher)")
-    flight.rig.close()
 
 
 def test_odometry_that_jumps(flight):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from depth_rig import SECOND, START, Rig, pixels, values_of
+from depth_rig import SECOND, START, pixels, values_of
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from ros_made import camera_info, image, nanoseconds_of
@@ -106,7 +106,7 @@ def tampered(source: Path, target: Path) -> None:
 
 
 @pytest.mark.parametrize("fault", ["missing", "tampered"])
-def test_node_waits_for_its_model(graph, tmp_path, fault):
+def test_node_waits_for_its_model(rigs, graph, tmp_path, fault):
     """Why there is none is in diagnostics and in every refusal; the right file ends it."""
     file, good = tmp_path / "model.onnx", write_mono(tmp_path / "good.onnx")
     good.with_suffix(".json").unlink()
@@ -114,42 +114,33 @@ def test_node_waits_for_its_model(graph, tmp_path, fault):
     if fault == "tampered":
         tampered(good, file)
         line = f"{file}: "
-    rig = Rig(graph, model=file)
-    try:
-        status = rig.status("model")
-        assert status.level == b"\2" and status.message.startswith(line)
-        assert "\n" not in status.message
-        rig.send(GREY, START)
-        graph.spin_until(lambda: rig.value("output", "refused") == "1")
-        assert rig.value("output", "last_refusal") == status.message
-        good.rename(file)
-        graph.spin_until(lambda: rig.status("model").level == b"\0", timeout=6.0)
-        rig.show(GREY, START + SECOND)
-        assert pixels(rig.got["depth_relative"][0]) == pytest.approx(DEPTH, rel=1e-5)
-        assert not rig.got["depth"] and len(rig.got["depth_relative"]) == 1
-    finally:
-        rig.close()
+    rig = rigs(model=file)
+    status = rig.status("model")
+    assert status.level == b"\2" and status.message.startswith(line)
+    assert "\n" not in status.message
+    rig.send(GREY, START)
+    graph.spin_until(lambda: rig.value("output", "refused") == "1")
+    assert rig.value("output", "last_refusal") == status.message
+    good.rename(file)
+    graph.spin_until(lambda: rig.status("model").level == b"\0", timeout=6.0)
+    rig.show(GREY, START + SECOND)
+    assert pixels(rig.got["depth_relative"][0]) == pytest.approx(DEPTH, rel=1e-5)
+    assert not rig.got["depth"] and len(rig.got["depth_relative"]) == 1
 
 
-def test_model_of_another_kind(graph, tmp_path):
+def test_model_of_another_kind(rigs, tmp_path):
     """A pose network is for another node, and the status says for which."""
-    rig = Rig(graph, model=write_pose(tmp_path / "pose.onnx"))
-    try:
-        status = rig.status("model")
-    finally:
-        rig.close()
+    rig = rigs(model=write_pose(tmp_path / "pose.onnx"))
+    status = rig.status("model")
     assert status.level == b"\2"
     assert "got pose; a pose network is for OdometryEngine" in status.message
 
 
-def test_model_says_what_it_is(graph):
+def test_model_says_what_it_is(rigs):
     """Kind, backend, scale and hash of a shipped model."""
-    rig = Rig(graph, model="shading-colon")
-    try:
-        status = rig.status("model")
-        values = values_of(status)
-    finally:
-        rig.close()
+    rig = rigs(model="shading-colon")
+    status = rig.status("model")
+    values = values_of(status)
     assert status.level == b"\0" and (values["kind"], values["scale"]) == ("mono", "metric")
     assert values["backend"].startswith("onnxruntime") and values["size"] == "128x128"
     assert len(values["sha256"]) == 12 and values["scale_source"] == "known depth in training"
