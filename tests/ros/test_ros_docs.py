@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The pages on ROS say what the code says: messages, parameters, arguments, places of cameras."""
+
+import ast
+import functools
+import importlib.util
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from installed_package import CHECKOUT
+
+pytestmark = pytest.mark.ros
+DOCS = CHECKOUT / "docs"
+OTHERS = "## Others' words"
+LEAST = 7  # letters of a fragment that says something
+EDGES = " ();,:"
+
+
+def read(name: str) -> str:
+    """Return a page."""
+    return (DOCS / name).read_text(encoding="utf-8")
+
+
+@functools.cache
+def texts() -> str:
+    """Return all literal text of the nodes and of what they run, docstrings aside."""
+    folders = [CHECKOUT / "ros_nodes", CHECKOUT / "depthkit" / "runtime"]
+    files = [path for folder in folders for path in folder.glob("*.py")]
+    files += [CHECKOUT / "depthkit" / "ros_messages.py", *CHECKOUT.glob("depthkit/data/bag*.py")]
+    return "\n".join(text for path in files for text in literals(path))
+
+
+def literals(path: Path) -> list[str]:
+    """List the strings of a file as they are put together, each hole of an f-string as `…`."""
+    found: list[str] = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.JoinedStr):
+            parts = (one.value if isinstance(one, ast.Constant) else "…" for one in node.values)
+            found.append("".join(map(str, parts)))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            found.append(node.value)
+    return found
+
+
+def quoted_messages() -> list[str]:
+    """List the messages in the first columns of the page's tables."""
+    ours, _, _ = read("ros_errors.md").partition(OTHERS)
+    rows = [line.split("|")[1] for line in ours.splitlines() if line.startswith("| `")]
+    return [quote for cell in rows for quote in re.findall(r"`([^`]+)`", cell)]
+
+
+def is_said(fragment: str) -> bool:
+    """Whether the source has a fragment, in one piece or put together of two or three."""
+    words = fragment.split(" ")
+    cuts = range(1, len(words))
+    ends = [(), *((i,) for i in cuts), *((i, k) for i in cuts for k in cuts if i < k)]
+    for end in ends:
+        bounds = [0, *end, len(words)]
+        pieces = (" ".join(words[i:k]) for i, k in zip(bounds, bounds[1:], strict=False))
+        if all(piece.strip(EDGES) in texts() for piece in pieces):
+            return True
+    return False
+
+
+@pytest.mark.parametrize("quote", quoted_messages())
+def test_a_quoted_message_is_said(quote: str) -> None:
+    """Every message on the error page occurs in the source, hole for hole."""
+    looked_for = [part.strip(EDGES) for part in quote.split("…")]
+    assert any(len(part) >= LEAST for part in looked_for)
+    assert [part for part in looked_for if not is_said(part)] == []
+
+
+def test_the_page_quotes_enough() -> None:
+    """The table reader finds the page's messages."""
+    assert len(quoted_messages()) > 60
+
+
+def test_the_page_of_parameters_is_current() -> None:
+    """docs/ros_parameters.md is what `python scripts/ros_parameters.py` writes."""
+    place = CHECKOUT / "scripts" / "ros_parameters.py"
+    spec = importlib.util.spec_from_file_location("ros_parameters", place)
+    assert spec is not None and spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    assert read("ros_parameters.md") == script.page()
+
+
+def test_parameters_in_the_docs_are_declared() -> None:
+    """Each `motion.wait` and `-p name:=...` of the how-to is a parameter of some node."""
+    from ros_nodes.depth_node import DepthNodeConfig
+    from ros_nodes.odometry_node import OdometryNodeConfig
+    from ros_nodes.player_node import PlayerConfig
+    from ros_nodes.schema import leaves
+
+    schemas = (DepthNodeConfig, OdometryNodeConfig, PlayerConfig)
+    known = {leaf.name for schema in schemas for leaf in leaves(schema)}
+    text = read("ros.md") + read("ros_errors.md")
+    named = set(re.findall(r"`((?:baseline|camera|motion|extrinsic|scale|noise)\.[a-z_]+)", text))
+    own = [line for line in text.splitlines() if "depthkit depth_node" in line]
+    named |= {name for line in own for name in re.findall(r"-p ([\w.]+):=", line)}
+    assert len(named) > 15
+    assert sorted(named - known) == []
+
+
+def test_launch_arguments_in_the_docs_exist() -> None:
+    """Each `ros2 launch depthkit ... name:=value` is an argument; the table names all of them."""
+    path = CHECKOUT / "launch" / "nodes.launch.py"
+    offered: set[str] = set()
+    for item in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(item, ast.Assign) and isinstance(item.value, ast.Dict):
+            offered |= {str(ast.literal_eval(key)) for key in item.value.keys if key}
+    text = read("ros.md")
+    lines = [line for line in text.splitlines() if line.startswith("ros2 launch ")]
+    used = {name for line in lines for name in re.findall(r"(\w+):=", line)}
+    table = text.partition("| argument | default |")[2].partition("\n\n")[0]
+    rows = [row.split("|")[1] for row in table.splitlines() if row.startswith("| `")]
+    told = {name for cell in rows for name in re.findall(r"`(\w+)`", cell)}
+    assert len(used) > 5
+    assert used <= offered
+    assert told == offered
+
+
+@pytest.mark.parametrize(
+    ("looks", "ahead", "right"),
+    [
+        ("ahead (x", (1.0, 0.0, 0.0), (0.0, -1.0, 0.0)),
+        ("down", (0.0, 0.0, -1.0), (0.0, -1.0, 0.0)),
+        ("ahead, tilted", (np.cos(0.3), 0.0, -np.sin(0.3)), (0.0, -1.0, 0.0)),
+    ],
+)
+def test_extrinsics_in_the_docs_look_where_they_say(looks: str, ahead: tuple, right: tuple) -> None:
+    """Where z and x of the camera point in the body (x ahead, y left, z up), worked out by hand."""
+    from ros_nodes.frames import ExtrinsicConfig
+
+    [row] = [line for line in read("ros.md").splitlines() if line.startswith(f"| {looks}")]
+    rpy = tuple(float(word) for word in row.split("|")[2].split(","))
+    R = ExtrinsicConfig(rpy=rpy).matrix[:3, :3]
+    np.testing.assert_allclose(R[:, 2], ahead, atol=1e-4)
+    np.testing.assert_allclose(R[:, 0], right, atol=1e-4)
+
+
+def test_links_in_the_docs_lead_somewhere() -> None:
+    """Files and headings that the pages link to are there."""
+    for name in ("ros.md", "ros_errors.md", "ros_parameters.md"):
+        for target in re.findall(r"\]\(([^)]+)\)", read(name)):
+            path, _, heading = target.partition("#")
+            page = DOCS / path if path else DOCS / name
+            assert page.exists(), target
+            if heading:
+                assert heading in headings(page.read_text(encoding="utf-8")), target
+
+
+def headings(text: str) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub makes them."""
+    found = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", one.lower()).replace(" ", "-") for one in found}
