@@ -6,7 +6,7 @@ from threading import Condition
 from typing import Any
 
 import numpy as np
-from geometry_msgs.msg import Pose, Twist, TwistStamped
+from geometry_msgs.msg import Pose, Quaternion, Twist, TwistStamped
 from nav_msgs.msg import Odometry
 from rclpy.node import Node
 from sensor_msgs.msg import Imu
@@ -20,6 +20,11 @@ from ros_nodes.listener import Listener
 QUEUE = 200  # of small messages: an IMU at 1 kHz while the executor is busy for 0.2 s
 LOST = 9999.0  # variance with which odometry says that it is lost, as rtabmap_odom does
 NOT_MEASURED = -1.0  # first covariance of what an Imu message does not tell
+TURNING = 0.1  # rad/s at which no orientation stays the identity to the last bit
+NOT_FILLED = (
+    "its orientation stays the identity while it turns; a driver that measures none must set "
+    "orientation_covariance[0] to -1, then the gyroscope is taken"
+)
 NO_STAMP = "its stamp is zero"
 
 Told = tuple[dict[str, Any], str]
@@ -108,13 +113,16 @@ class ImuReader:
         if message.header.frame_id != self._frame and len(self.track):
             self.track.restart()
         self._frame = message.header.frame_id
+        w = message.angular_velocity
+        rate = np.array([w.x, w.y, w.z])
         if message.orientation_covariance[0] != NOT_MEASURED:
+            if message.orientation == Quaternion() and np.linalg.norm(rate) > TURNING:
+                return NOT_FILLED
             T_world_imu = read_pose(Pose(orientation=message.orientation))
             return self.track.add(seconds(stamp), T_world_imu[:3, :3])
         if message.angular_velocity_covariance[0] == NOT_MEASURED:
             return "it tells neither orientation nor angular velocity"
-        w = message.angular_velocity
-        return self.track.turn(seconds(stamp), np.array([w.x, w.y, w.z]))
+        return self.track.turn(seconds(stamp), rate)
 
     def tell(self, stamp: float, camera_frame: str, *, since: float | None) -> Told:
         """Return what is known of a frame, see `MotionSource.tell`."""

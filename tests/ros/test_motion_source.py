@@ -396,11 +396,12 @@ def test_gyroscope_is_integrated_where_there_is_no_orientation(
 
 
 def test_imu_that_tells_nothing_is_named(bench: Callable[..., Bench]) -> None:
-    """Neither orientation nor rate, a zero quaternion, a zero stamp."""
+    """Neither orientation nor rate, a zero quaternion, a zero stamp, an orientation left unset."""
     robot = bench(attitude="imu", wait=0.0)
     mute = imu(5.0)
     mute.angular_velocity_covariance[0] = -1.0
     wrong = [(mute, "neither"), (imu(5.0, q=(0, 0, 0, 0)), "norm 0"), (imu(0.0), "zero")]
+    wrong.append((imu(5.0, q=LEVEL, rate_z=0.2), "stays the identity"))  # what a driver left unset
     for message, reason in wrong:
         robot.send("imu", message)
         assert reason in robot.status().values["imu_refused_last"]
