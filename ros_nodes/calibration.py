@@ -58,6 +58,17 @@ class Calibration:
         size = f"{camera.width}x{camera.height}"
         return f"{size}, f {camera.fx:.1f} px, {self._source.distortion_model}, of {origin}"
 
+    def other_size(self, size: tuple[int, int]) -> str:
+        """Say that camera_info is for images of another size than (H, W); empty where it is not."""
+        info = self.latest
+        if info is None or not self._is_calibrated(info):
+            return ""
+        height = (info.roi.height or info.height) // max(info.binning_y, 1)
+        width = (info.roi.width or info.width) // max(info.binning_x, 1)
+        if (height, width) == size:
+            return ""
+        return f"camera_info is for {width}x{height}, images are {size[1]}x{size[0]}: rescaled"
+
     def apply(self, rgb: np.ndarray) -> Rectified:
         """Rectify a picture of the camera.
 

@@ -136,6 +136,21 @@ def test_file_stands_in_for_camera_info(bench: Callable[..., Bench], tmp_path: P
     assert frame.K is not None and frame.K[0, 0] == 120
 
 
+def test_camera_info_of_another_size_is_rescaled_with_a_word(bench: Callable[..., Bench]) -> None:
+    """Half the size is half the focal length; a sensor that says it is binned is no other size."""
+    eye = bench()
+    double = np.array([[120.0, 0, 63.5], [0, 120, 47.5], [0, 0, 1]])
+    info = ros_made.camera_info(double, (96, 128), 5.0)
+    eye.tell_info(info)
+    assert np.array_equal(eye.send(ros_made.image(picture(), 5.0)).K, K)
+    assert "camera_info is for 128x96, images are 64x48: rescaled" in eye.status().message
+    eye = bench()
+    info.binning_x = info.binning_y = 2
+    eye.tell_info(info)
+    assert np.array_equal(eye.send(ros_made.image(picture(), 5.1)).K, K)
+    assert "rescaled" not in eye.status().message
+
+
 def test_broken_calibration_file_ends_the_start(graph: Graph, tmp_path: Path) -> None:
     """One line that names the file."""
     with pytest.raises(DataError, match=r"nowhere\.yaml"):
