@@ -212,9 +212,10 @@ class AttitudeTrack:
         return len(self._poses)
 
     def clear(self) -> None:
-        """Forget all attitudes."""
+        """Forget all attitudes; integrated ones begin again in another world."""
+        if self._last is not None:
+            self.restart()
         self._poses.clear()
-        self._last = None
 
     def restart(self) -> None:
         """Forget all attitudes, and count that the next ones have another world."""

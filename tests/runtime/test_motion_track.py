@@ -216,3 +216,6 @@ def test_attitudes_told_and_integrated_are_two_worlds() -> None:
     assert (track.restarts, len(track)) == (2, 1)
     track.clear()
     assert (track.restarts, len(track), track.newest) == (2, 0, None)
+    track.turn(1.3, np.zeros(3))
+    track.clear()  # what turned until the next one is not known
+    assert (track.restarts, len(track)) == (3, 0)
