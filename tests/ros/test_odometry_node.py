@@ -104,6 +104,21 @@ def test_names_of_frames_are_parameters(rigs, folder):
     assert (only.header.frame_id, only.child_frame_id) == ("map_o", "hull")
 
 
+def test_tf_while_it_tracks(rigs, folder):
+    """odom -> base_link with the image's stamp; none while it is lost."""
+    tf2 = pytest.importorskip("tf2_msgs.msg", reason="tf2_msgs is not installed (not on PyPI)")
+    rig = rigs(model=folder / "ahead.onnx")
+    heard = rig.probe.collect("/tf", tf2.TFMessage)
+    rig.probe.wait_for_writer("/tf")
+    rig.drive(100, 100, 0, 100, 100)
+    rig.probe.wait_for(heard, 2)
+    (first,), (second,) = (message.transforms for message in heard)
+    assert (first.header.frame_id, first.child_frame_id) == ("odom", "base_link")
+    x = [one.transform.translation.x for one in (first, second)]
+    assert x == pytest.approx([0.2, 0.4], abs=1e-6)
+    assert nanoseconds_of(second) == START + 5 * STEP
+
+
 def test_without_an_extrinsic_nothing_is_sent(rigs, folder):
     """No TF, no parameters: both frames are named, and what to do."""
     rig = rigs(model=folder / "ahead.onnx", extrinsic={"source": "auto"})
