@@ -77,8 +77,9 @@ class PwcFlow(nn.Module):
             at 1/8, 1/16, ... 1/64, rounded up. (N, 2, H, W), (N, 2, h, w) ...
         """
         check_shape("PwcFlow: pairs", pairs, "N 6 H W")
-        features = [f.chunk(2) for f in self.encode(torch.cat(pairs.chunk(2, 1)))]
-        return self.decode(*map(list, zip(*features, strict=True)), size_of(pairs))
+        features = [level.chunk(2) for level in self.encode(torch.cat(pairs.chunk(2, 1)))]
+        first, second = ([level[i] for level in features] for i in (0, 1))
+        return self.decode(first, second, size_of(pairs))
 
     def encode(self, frames: Tensor) -> list[Tensor]:
         """Compute the features of frames, to be used in as many pairs as they are in.
@@ -125,7 +126,7 @@ class PwcFlow(nn.Module):
             passed = self.estimator(known)
             flow = flow + stride * _full(self.head, passed)
             flows.append(flow)
-        padded = tuple(4 * side for side in size_of(flow))
+        padded = (4 * flow.shape[-2], 4 * flow.shape[-1])
         flows[-1] = resize(flow, padded)
         return [_crop(flow, size, padded) for flow in reversed(flows)]
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Flow networks: the cost volume by hand and by gradients, sizes, units, start, weights, learning."""
+"""Flow networks: the cost volume by hand and by gradients, sizes, units, start, weights."""
 
 import pytest
 import torch
