@@ -111,10 +111,11 @@ def test_reliable_and_best_effort_readers_are_both_served(rigs):
 
 
 def test_nothing_is_computed_without_subscribers(rigs, made_models):
-    """Frames that nobody asks for are counted as idle, also those that are no pictures."""
+    """Frames that nobody asks for are counted as idle and not even read."""
     rig = rigs("depth/camera_info", model=made_models / "mono.onnx")
     for i in range(3):
-        rig.probe.publish("image", image(grey(100, (32, 48)), START + i * STEP, frame_id=CAMERA))
+        made = image(grey(100, (32, 48)), START + i * STEP, frame_id=CAMERA, encoding="cmyk8")
+        rig.probe.publish("image", made)
         rig.graph.spin_until(lambda i=i: rig.value("output", "idle") == str(i + 1))
     assert rig.status("output").message.startswith("idle: nobody subscribes")
     assert (rig.value("output", "sent"), rig.value("output", "refused")) == ("0", "0")

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the depth node says of its model and its output, case by case."""
+
+import time
+
+import numpy as np
+import pytest
+
+from depthkit.runtime import DepthEngine, DepthResult
+from depthkit.runtime.result import Timing
+from ros_nodes.depth_status import DepthFigures, Stages, model_status
+
+pytestmark = pytest.mark.ros
+
+RESULT = DepthResult(
+    depth=np.ones((2, 2), np.float32),
+    valid=np.ones((2, 2), bool),
+    confidence=None,
+    K=None,
+    scale="metric",
+    scale_source="camera poses",
+    stamp=1.0,
+    timing=Timing(1.0, 20.0, 2.0),
+)
+STAGES = Stages(age_ms=60.0, total_ms=40.0, engine_ms=24.0, wait_ms=13.0)
+
+
+def status(figures, later=0.0):
+    """Ask some seconds later."""
+    return figures.status(time.monotonic() + later, dropped=2)
+
+
+def test_before_the_first_frame():
+    """A warning without figures of time."""
+    said = status(DepthFigures())
+    assert (said.level, said.message) == ("warn", "no frame yet")
+    assert (said.values["sent"], said.values["dropped"]) == (0, 2)
+    assert not any(name.endswith("_ms") for name in said.values)
+
+
+def test_stages_add_up():
+    """Overhead is what is neither engine nor waiting: 40 - 24 - 13 ms."""
+    figures = DepthFigures()
+    for _ in range(3):
+        figures.note_sent(RESULT, STAGES)
+    said = status(figures)
+    assert (said.level, said.message) == ("ok", "metric depth; scale: camera poses")
+    names = ("age_p50_ms", "age_p99_ms", "network_p50_ms", "overhead_p50_ms", "motion_wait_p50_ms")
+    assert [said.values[name] for name in names] == [60, 60, 20, 3, 13]
+    assert (said.values["sent"], said.values["scale"]) == (3, "metric")
+
+
+def test_a_refusal_is_a_warning_until_the_next_depth():
+    """The reason is the message, and stays as the last refusal."""
+    figures = DepthFigures()
+    figures.note_refused("the frame is black")
+    assert (status(figures).level, status(figures).message) == (
+        "warn",
+        "no depth: the frame is black",
+    )
+    figures.note_sent(RESULT, STAGES)
+    said = status(figures)
+    assert said.level == "ok" and said.values["last_refusal"] == "the frame is black"
+    figures.note_refused("a bug", "error")
+    assert status(figures).level == "error" and status(figures).values["refused"] == 2
+
+
+def test_silence_ages_what_was_said():
+    """After three seconds without a frame the last word is of the past."""
+    figures = DepthFigures()
+    figures.note_sent(RESULT, STAGES)
+    assert status(figures, 2.0).level == "ok"
+    said = status(figures, 10.0)
+    assert said.level == "warn"
+    assert said.message == "no frame for 10 s; the last: metric depth; scale: camera poses"
+
+
+def test_idle_is_no_fault():
+    """Nobody listens: ok, and counted."""
+    figures = DepthFigures()
+    figures.note_idle()
+    said = status(figures)
+    assert (said.level, said.values["idle"]) == ("ok", 1) and said.message.startswith("idle")
+
+
+@pytest.mark.parametrize(
+    ("model", "motion", "confidence", "level", "words"),
+    [
+        ("mono", "none", 0.0, "ok", "a network of single frames"),
+        ("mono", "none", 0.5, "warn", "tells no confidence; set min_confidence to 0"),
+        ("pair", "odometry", 0.5, "ok", "a network of pairs of frames"),
+        ("pair", "twist", 0.0, "ok", "a network of pairs of frames"),
+        ("pair", "none", 0.0, "warn", "depth is relative and goes to depth_relative"),
+        ("sweepnet-stillbox", "odometry", 0.0, "ok", "a network of pairs of frames"),
+        ("sweepnet-stillbox", "none", 0.0, "error", "told the direction of motion"),
+        ("sweepnet-stillbox", "speed", 0.0, "error", "set motion.source to odometry, or take"),
+    ],
+)
+def test_what_a_model_lacks(made_models, model, motion, confidence, level, words):
+    """Each model with what it is fed: well, or what to do."""
+    file = made_models / f"{model}.onnx"
+    with DepthEngine.open(file if file.exists() else model) as engine:
+        said = model_status(engine, fault="", motion=motion, min_confidence=confidence)
+    assert said.level == level and words in said.message
+    assert said.values["kind"] == ("mono" if model == "mono" else "pair")
+
+
+def test_without_a_model_the_fault_is_the_message():
+    """An error, in the engine's own line."""
+    said = model_status(None, fault="gone", motion="none", min_confidence=0)
+    assert (said.level, said.message, dict(said.values)) == ("error", "gone", {})
