@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`depthkit evaluate depth|odometry|model`: score predictions against the truth, honestly."""
+"""`depthkit evaluate depth|odometry|flow|model`: score predictions against the truth, honestly."""
 
 import argparse
 from pathlib import Path
@@ -9,7 +9,7 @@ from depthkit.cli.engines import MODEL_HELP, RULES, add_engine_arguments
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the scores and their options."""
-    kinds = parser.add_subparsers(dest="kind", required=True, metavar="depth|odometry|model")
+    kinds = parser.add_subparsers(dest="kind", required=True, metavar="depth|odometry|flow|model")
     depth = kinds.add_parser(
         "depth",
         help="folders of depth maps",
@@ -27,6 +27,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     _add_odometry(odometry)
     _add_common(odometry)
+    flow = kinds.add_parser(
+        "flow",
+        help="folders of optical flow",
+        description="Score optical flow: folders of .flo (Middlebury) or 16-bit PNG (KITTI), "
+        "matched by name. The truth may be a sequence folder with flow/, a data set of them (its "
+        "test sequences), KITTI's flow folders or Middlebury's: what they know of occluded pixels "
+        "and of moving bodies is scored apart.",
+    )
+    _add_flow(flow)
+    _add_common(flow)
     model = kinds.add_parser(
         "model",
         help="a trained model, on sequence folders with depth",
@@ -46,6 +56,10 @@ def run(args: argparse.Namespace) -> None:
         from depthkit.cli.evaluate_depth import run_depth
 
         run_depth(args)
+    elif args.kind == "flow":
+        from depthkit.cli.evaluate_flow import run_flow
+
+        run_flow(args)
     elif args.kind == "model":
         from depthkit.cli.evaluate_model import run_model
 
@@ -64,6 +78,11 @@ def _add_depth(parser: argparse.ArgumentParser) -> None:
         "--crop", choices=("none", "garg"), default="none", help="region to score (default: none)"
     )
     _add_range(parser)
+
+
+def _add_flow(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--pred", required=True, metavar="DIR", help="predicted flow, pixels")
+    parser.add_argument("--gt", required=True, metavar="DIR", help="true flow")
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:

@@ -40,7 +40,7 @@ def plot_trajectory(path: str | Path, score: OdometryScore, *, title: str = "Tra
         score: of one trajectory.
         title: of the picture.
     """
-    figure, axes = _figure(6.4, 5.8)
+    figure, axes = make_figure(6.4, 5.8)
     reference = score.reference_path
     estimate = _with_holes(score.aligned.estimate[:, :3, 3], score.stamps)
     u, v = _widest_axes(reference)
@@ -56,12 +56,12 @@ def plot_trajectory(path: str | Path, score: OdometryScore, *, title: str = "Tra
         axes.invert_yaxis()  # y points down
     axes.set_title(title)
     axes.legend(frameon=False, loc="best")
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def plot_segment_errors(path: str | Path, segments: SegmentErrors) -> Path:
     """Draw t_rel and r_rel over the length of the segments, the means dashed."""
-    figure, (left, right) = _figure(9.6, 3.8, columns=2)
+    figure, (left, right) = make_figure(9.6, 3.8, columns=2)
     lengths = [n for n in SEGMENT_LENGTHS if np.any(segments.length == n)]
     values = (100 * segments.translation, 100 * np.rad2deg(segments.rotation))
     names = ("t_rel [%]", "r_rel [deg / 100 m]")
@@ -78,12 +78,12 @@ def plot_segment_errors(path: str | Path, segments: SegmentErrors) -> Path:
         if lengths:
             axes.axhline(value.mean(), color=REFERENCE_COLOUR, lw=1.0, ls="--")
             axes.set_title(f"mean {value.mean():.4g} (dashed), {len(value)} segments", fontsize=10)
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def plot_ate(path: str | Path, score: OdometryScore) -> Path:
     """Draw the distance of each scored position to its reference over time, its RMSE dashed."""
-    figure, axes = _figure(9.6, 3.2)
+    figure, axes = make_figure(9.6, 3.2)
     indices = bool(np.all(score.stamps == np.round(score.stamps)))
     time = score.stamps if indices else score.stamps - score.stamps[0]
     broken = _with_holes(np.stack([time, score.ate], axis=1), score.stamps)
@@ -97,7 +97,7 @@ def plot_ate(path: str | Path, score: OdometryScore) -> Path:
     axes.set_ylim(bottom=0)
     axes.legend(frameon=False, loc="upper left")
     axes.set_title(f"Absolute trajectory error after alignment {score.aligned.mode!r}")
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def plot_depth(
@@ -137,7 +137,7 @@ def plot_depth(
     count = len(panels) + (image is not None)
     height = 3.2 * gt.shape[0] / gt.shape[1]
     # A row of pictures and a thin row of colour bars: the pictures stay level.
-    figure, axes = _figure(3.2 * count, height + 1.1, columns=count, heights=(height, 0.1))
+    figure, axes = make_figure(3.2 * count, height + 1.1, columns=count, heights=(height, 0.1))
     for ax in axes.flat:
         ax.set_axis_off()
     if image is not None:
@@ -146,11 +146,11 @@ def plot_depth(
     for (top, bottom), (name, values, colours, (low, high)) in zip(
         axes.T[-len(panels) :], panels, strict=True
     ):
-        shown = top.imshow(values, cmap=_colours(colours), vmin=low, vmax=high)
+        shown = top.imshow(values, cmap=with_unknown_grey(colours), vmin=low, vmax=high)
         top.set_title(name, fontsize=10)
-        _colour_bar(figure, shown, bottom)
+        colour_bar(figure, shown, bottom)
     figure.suptitle(title, fontsize=11)
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def plot_sparsification(path: str | Path, curve: Sparsification) -> Path:
@@ -160,7 +160,7 @@ def plot_sparsification(path: str | Path, curve: Sparsification) -> Path:
         path: the PNG to write.
         curve: of one model.
     """
-    figure, axes = _figure(6.4, 4.2)
+    figure, axes = make_figure(6.4, 4.2)
     removed = 100 * (1 - curve.kept)
     axes.axhline(curve.random, color=UNKNOWN_COLOUR, lw=2.2, label="chance")
     axes.plot(removed, curve.error, color=ESTIMATE_COLOUR, lw=1.8, label="by confidence")
@@ -170,7 +170,7 @@ def plot_sparsification(path: str | Path, curve: Sparsification) -> Path:
     axes.set_ylabel("mean relative error of the rest")
     axes.set_title(f"AUSE {curve.ause:.3f}, AURG {curve.aurg:.3f}", fontsize=11)
     axes.legend(frameon=False, loc="best")
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def _relative_error(pred: np.ndarray, gt: np.ndarray) -> np.ndarray:
@@ -201,14 +201,14 @@ def _masked(depth: np.ndarray) -> np.ma.MaskedArray:
     return np.ma.masked_where(~(np.isfinite(depth) & (depth > 0)), depth)
 
 
-def _colours(name: str) -> Any:
+def with_unknown_grey(name: str) -> Any:
     """Return a colour map whose unknown values are grey."""
     from matplotlib import colormaps
 
     return colormaps[name].with_extremes(bad=UNKNOWN_COLOUR)
 
 
-def _colour_bar(figure: "Figure", shown: Any, axes: "Axes") -> None:
+def colour_bar(figure: "Figure", shown: Any, axes: "Axes") -> None:
     """Fill axes with the colour bar of a picture."""
     axes.set_axis_on()
     bar = figure.colorbar(shown, cax=axes, orientation="horizontal")
@@ -216,7 +216,7 @@ def _colour_bar(figure: "Figure", shown: Any, axes: "Axes") -> None:
     bar.ax.tick_params(labelsize=8, length=2)
 
 
-def _figure(
+def make_figure(
     width: float, height: float, *, columns: int = 1, heights: tuple[float, ...] = (1.0,)
 ) -> tuple["Figure", Any]:
     """Make a figure (inches) with quiet axes: a light grid, no box; one row for each height."""
@@ -233,7 +233,7 @@ def _figure(
     return figure, axes
 
 
-def _save(figure: "Figure", path: str | Path) -> Path:
+def save_figure(figure: "Figure", path: str | Path) -> Path:
     """Write the PNG under a temporary name beside it, then rename."""
     file = Path(path)
     part = file.with_name(f".{file.name}.part")
