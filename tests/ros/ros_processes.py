@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+KILLED: list[int] = []
+"""Processes that could not clean up behind themselves."""
 
 
 class Processes:
@@ -54,7 +56,8 @@ class Processes:
         for process in self._started:
             process.signal(signal.SIGINT)
         for process in self._started:
-            process.end()
+            if process.end() == -signal.SIGKILL:
+                KILLED.append(process.popen.pid)
 
 
 class Process:
