@@ -158,6 +158,38 @@ def test_what_is_not_installed_is_said(start: Start, tmp_path: Path) -> None:
     assert "rviz2 is not installed; sudo apt install" in launched.output()
 
 
+def test_cloud_and_rviz_are_told_the_topics(start: Start, tmp_path: Path) -> None:
+    """Where they are installed they start with the names in use, and room for large clouds."""
+    environment = environment_without_ros(tmp_path)
+    for variable in ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_BUILTIN_TRANSPORTS"):
+        environment.pop(variable, None)
+    names = ("depth_image_proc/point_cloud_xyzrgb_node", "rviz2/rviz2")
+    for name in names:
+        write_program(tmp_path, name, 'echo "$0 $* $FASTRTPS_DEFAULT_PROFILES_FILE"')
+    words = {"cloud": "true", "rviz": "true", "depth_node": "false", "image": "eye/image_raw"}
+    launched = start(launch_file("nodes"), environment, **words)
+    assert launched.wait() == 0
+    cloud, rviz = (line_with(name, launched.output()) for name in names)
+    for rule in (
+        "-r depth_registered/image_rect:=depth ",
+        "-r rgb/image_rect_color:=eye/image_raw ",
+        "-r eye/camera_info:=depth/camera_info ",
+    ):
+        assert rule in cloud
+    assert "-d " in rviz and "-r /image:=eye/image_raw " in rviz
+    assert cloud.endswith("ros_nodes/fastdds.xml") and rviz.endswith("ros_nodes/fastdds.xml")
+
+
+def test_the_users_profile_is_kept(start: Start, tmp_path: Path) -> None:
+    """What the user said to Fast DDS counts, under any of its names."""
+    write_program(tmp_path, "rviz2/rviz2", 'echo "profile <$FASTRTPS_DEFAULT_PROFILES_FILE>"')
+    environment = environment_without_ros(tmp_path) | {"FASTDDS_BUILTIN_TRANSPORTS": "UDPv4"}
+    environment["FASTRTPS_DEFAULT_PROFILES_FILE"] = ""
+    launched = start(launch_file("nodes"), environment, rviz="true", depth_node="false")
+    assert launched.wait() == 0
+    assert "profile <>" in launched.output()
+
+
 def test_arguments_win_over_the_file(start: Start, tmp_path: Path) -> None:
     """model:=... counts, though the file names the node more exactly than launch does."""
     launched = start(launch_file("uav"), model="nowhere", params_file=stern(tmp_path))
@@ -175,6 +207,22 @@ def test_an_installed_package_starts_its_executables(start: Start, tmp_path: Pat
     launched.wait()
     assert f"cmd '{package.prefix}/lib/depthkit/depth_node " in launched.output()
     assert "elsewhere: no such model file" in launched.output()
+
+
+def write_program(prefix: Path, name: str, line: str) -> None:
+    """Install a program "package/executable" that runs one line of shell, where launch finds it."""
+    marker = prefix / "share/ament_index/resource_index/packages" / name.partition("/")[0]
+    program = prefix / "lib" / name
+    for path in (marker, program):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    marker.touch()
+    program.write_text(f"#!/bin/sh\n{line}\n", encoding="utf-8")
+    program.chmod(0o755)
+
+
+def line_with(word: str, text: str) -> str:
+    """Return the line that a program printed."""
+    return next(line for line in text.splitlines() if f"lib/{word} " in line)
 
 
 def stern(folder: Path) -> Path:
