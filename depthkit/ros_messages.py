@@ -17,6 +17,9 @@ from depthkit.errors import DataError
 from depthkit.picture import BAYER_CODES, decode_rgb, to_8_bit
 from depthkit.rigid import inverse, make_pose, quaternion_to_matrix
 
+LOST = 9999.0
+"""Variance of a pose that odometry does not know, as of rtabmap_odom."""
+
 NORM_TOLERANCE = 0.01
 """How far from 1 the squared norm of a quaternion may lie; tf2 refuses at the same limit."""
 
@@ -237,6 +240,23 @@ def _of_image(msg: Any, K: np.ndarray, size: tuple[int, int]) -> Camera:
 def read_pose(pose: Any) -> np.ndarray:
     """Read a geometry_msgs/Pose of frame b in a as T_a_b; raises DataError if it is none. (4, 4)"""
     return _rigid("pose", pose.position, pose.orientation)
+
+
+def read_odometry(msg: Any) -> tuple[float, np.ndarray]:
+    """Read a nav_msgs/Odometry.
+
+    Returns:
+        Its stamp, seconds, and T_odom_base. (4, 4)
+
+    Raises:
+        DataError: no pose, no stamp, or odometry that says it is lost.
+    """
+    stamp, variance = nanoseconds(msg.header.stamp), msg.pose.covariance[0]
+    if stamp == 0:
+        raise DataError("odometry: the stamp is zero; the publisher does not set it")
+    if variance >= LOST:
+        raise DataError(f"odometry: it says that it is lost (covariance {variance:g})")
+    return seconds(stamp), read_pose(msg.pose.pose)
 
 
 def read_transform(transform: Any) -> np.ndarray:

@@ -12,20 +12,19 @@ from rclpy.node import Node
 from sensor_msgs.msg import Imu
 
 from depthkit.errors import DataError
-from depthkit.ros_messages import nanoseconds, read_pose, seconds
+from depthkit.ros_messages import nanoseconds, read_odometry, read_pose, seconds
 from depthkit.runtime.motion_track import AttitudeTrack, PoseTrack, SpeedTrack
 from ros_nodes.frames import Extrinsic
 from ros_nodes.listener import Listener
 
 QUEUE = 200  # of small messages: an IMU at 1 kHz while the executor is busy for 0.2 s
-LOST = 9999.0  # variance with which odometry says that it is lost, as rtabmap_odom does
 NOT_MEASURED = -1.0  # first covariance of what an Imu message does not tell
 TURNING = 0.1  # rad/s at which no orientation stays the identity to the last bit
 NOT_FILLED = (
     "its orientation stays the identity while it turns; a driver that measures none must set "
     "orientation_covariance[0] to -1, then the gyroscope is taken"
 )
-NO_STAMP = "its stamp is zero"
+NO_STAMP = "the stamp is zero; the publisher does not set it"
 
 Told = tuple[dict[str, Any], str]
 """Arguments of `DepthStream.process`, and why they are NaN; empty where they are not."""
@@ -43,17 +42,12 @@ class OdometryReader:
 
     def take(self, message: Any) -> str:
         """Take in a message; return why it is refused, empty where it is kept."""
-        stamp = nanoseconds(message.header.stamp)
-        if stamp == 0:
-            return NO_STAMP
-        if message.pose.covariance[0] >= LOST:
-            return f"it says that it is lost (covariance {message.pose.covariance[0]:g})"
-        T_odom_base = read_pose(message.pose.pose)
+        stamp, T_odom_base = read_odometry(message)
         frames = (message.header.frame_id, message.child_frame_id)
         if frames != self._frames and len(self.track):
             self.track.restart()
         self._frames = frames
-        return self.track.add(seconds(stamp), T_odom_base)
+        return self.track.add(stamp, T_odom_base)
 
     def tell(self, stamp: float, camera_frame: str, *, since: float | None) -> Told:
         """Return what is known of a frame, see `MotionSource.tell`."""

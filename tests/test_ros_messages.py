@@ -16,6 +16,7 @@ from depthkit.ros_messages import (
     read_camera,
     read_compressed,
     read_image,
+    read_odometry,
     read_pose,
     read_transform,
     seconds,
@@ -519,6 +520,28 @@ def test_pose_that_is_none_is_refused(kind, xyz, xyzw, reason):
         read_pose(pose(kind, xyz, xyzw))
     with pytest.raises(DataError, match=f"^transform: .*{reason}"):
         read_transform(transform(kind, "a", "b", xyz, xyzw).transform)
+
+
+def odometry(sec: int, covariance: float) -> SimpleNamespace:
+    """What is read of an Odometry."""
+    stamp = SimpleNamespace(sec=sec, nanosec=500_000_000 if sec else 0)
+    told = SimpleNamespace(pose=pose("rosbags", (1, 2, 3), (0, 0, 0, 1)), covariance=[covariance])
+    return SimpleNamespace(header=SimpleNamespace(stamp=stamp), pose=told)
+
+
+def test_odometry_is_a_stamp_and_a_pose():
+    """Seconds, and the body in the odometry's world."""
+    stamp, T = read_odometry(odometry(3, 0.5))
+    assert stamp == 3.5 and T[:3, 3].tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("sec", "covariance", "reason"), [(0, 0.0, "stamp is zero"), (3, 9999.0, "it is lost")]
+)
+def test_odometry_that_knows_nothing_is_refused(sec, covariance, reason):
+    """The pose beside a covariance of 9999 is a filler."""
+    with pytest.raises(DataError, match=f"^odometry: .*{reason}"):
+        read_odometry(odometry(sec, covariance))
 
 
 # --- frames --------------------------------------------------------------------------------------

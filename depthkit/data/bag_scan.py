@@ -16,11 +16,9 @@ from depthkit.data.bag import COMPRESSED_IMAGE, Recorded, header_stamp, parse, r
 from depthkit.errors import DataError
 from depthkit.ros_messages import (
     FrameTree,
-    nanoseconds,
     read_compressed,
     read_image,
-    read_pose,
-    seconds,
+    read_odometry,
 )
 
 SAME_CLOCK = 10 * 10**9
@@ -134,7 +132,7 @@ def _take_info(scan: Scan, message: Recorded) -> None:
 def _take_odometry(scan: Scan, message: Recorded) -> None:
     """Keep a pose whose stamp is later than the one before."""
     parsed = parse(message)
-    T_odom_base, time = read_pose(parsed.pose.pose), seconds(nanoseconds(parsed.header.stamp))
+    time, T_odom_base = read_odometry(parsed)
     if scan.track and time <= scan.track[-1][0]:
         raise DataError(f"stamp {time:.9f} s is not later than the one before")
     scan.base_frame = parsed.child_frame_id
