@@ -63,7 +63,7 @@ class PwcFlow(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, a=0.1)
-                nn.init.zeros_(module.bias)
+                module.bias.data.zero_()
         nn.init.zeros_(self.head.weight)
 
     def forward(self, pairs: Tensor) -> list[Tensor]:
