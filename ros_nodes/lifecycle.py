@@ -40,10 +40,12 @@ def build_component(node: Node, build: Build) -> Component:
         build: makes the component.
     """
     given = given_names(node)
-    component = build(node)
-    for line in drop_unread(node, given):
-        node.get_logger().warning(line)
-    return component
+    try:
+        return build(node)
+    finally:
+        # Also where it failed: "modle" is why "model.onnx" is not there.
+        for line in drop_unread(node, given):
+            node.get_logger().warning(line)
 
 
 def first_line(error: BaseException) -> str:

@@ -16,6 +16,7 @@ from rcl_interfaces.msg import (
     ParameterDescriptor,
     SetParametersResult,
 )
+from rclpy.exceptions import ParameterException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
@@ -110,9 +111,12 @@ def drop_unread(node: Node, given: Iterable[str]) -> list[str]:
         given: what `given_names` said before.
 
     Returns:
-        One line for each.
+        One line for each; none where nothing was declared, because a value was refused.
     """
     known = [name for name in node.list_parameters([], 0).names if _is_described(node, name)]
+    known = [name for name in known if not name.startswith(_ROS_OWN)]
+    if not known:
+        return []
     unread = [name for name in given if node.has_parameter(name) and name not in known]
     for name in unread:
         node.undeclare_parameter(name)
@@ -167,8 +171,11 @@ def _declare_one(node: Node, leaf: Leaf, value: Any) -> None:
         if node.describe_parameter(leaf.name).read_only:
             return  # declared before, by an earlier life of a lifecycle node
         node.undeclare_parameter(leaf.name)
-    # The value is given here, and not taken from ROS once more, because it may have been converted.
-    node.declare_parameter(leaf.name, _to_ros(value), _descriptor(leaf), ignore_override=True)
+    try:
+        # The value is given here, not taken from ROS once more: it may have been converted.
+        node.declare_parameter(leaf.name, _to_ros(value), _descriptor(leaf), ignore_override=True)
+    except ParameterException as error:
+        raise ConfigError(f"parameter {leaf.name}: {error}") from None
 
 
 def _descriptor(leaf: Leaf) -> ParameterDescriptor:

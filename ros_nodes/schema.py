@@ -84,9 +84,16 @@ def _docstrings(schema: type) -> dict[str, str]:
     found: dict[str, str] = {}
     for parent in reversed(schema.__mro__):
         if dataclasses.is_dataclass(parent):
-            tree = ast.parse(textwrap.dedent(inspect.getsource(parent)))
-            found |= dict(_documented(typing.cast(ast.ClassDef, tree.body[0]).body))
+            found |= dict(_documented(_body_of(parent)))
     return found
+
+
+def _body_of(schema: type) -> list[ast.stmt]:
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(schema)))
+    except OSError:  # installed without sources: a node works without descriptions
+        return []
+    return typing.cast(ast.ClassDef, tree.body[0]).body
 
 
 def _documented(body: list[ast.stmt]) -> Iterator[tuple[str, str]]:

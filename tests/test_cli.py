@@ -215,6 +215,15 @@ def test_core_is_free_of_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     }
 
 
+def test_ros_wheels_are_of_one_distribution(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without "jazzy" in their names pip takes newer ones, which do not fit the others."""
+    extras = read_setup(monkeypatch)
+    wheels = {name for name in extras["ros"] if name.startswith("ros-")}
+    assert wheels and all(name.startswith("ros-jazzy-") for name in wheels)
+    assert "rosbags" in extras["ros"] & extras["dev"] & extras["bag"]
+    assert not wheels & (extras["core"] | extras["all"] | extras["dev"])
+
+
 def read_setup(monkeypatch: pytest.MonkeyPatch) -> dict[str, set[str]]:
     """Run setup.py with a stand-in and return the package names of the core and each extra."""
     said: dict[str, object] = {}

@@ -4,6 +4,7 @@
 import dataclasses
 import importlib
 import pkgutil
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +18,7 @@ import ros_nodes
 from depthkit.errors import ConfigError, EngineError
 from depthkit.runtime.config import RuntimeConfig, check_ranges, option
 from ros_nodes.params import declare, drop_unread, follow, given_names
-from ros_nodes.schema import flatten, leaves
+from ros_nodes.schema import Leaf, build, flatten, leaves
 
 pytestmark = pytest.mark.ros
 
@@ -186,6 +187,23 @@ def test_every_parameter_of_every_node_is_described_and_declarable(
     told = {name: node.get_parameter(name).value for name in flatten(schema())}
     # What one node says, another understands: no value changes on its way through ROS.
     assert declare(graph.node("b", parameters=told), schema) == schema()
+
+
+def outside(leaf: Leaf) -> Iterator[Any]:
+    """Return values just outside of a parameter's range."""
+    steps = {"least": -1, "most": 1, "above": 0, "below": 0}
+    for name in steps.keys() & leaf.metadata.keys():
+        value = leaf.metadata[name] + steps[name]
+        yield (value,) * len(leaf.default) if isinstance(leaf.default, tuple) else value
+
+
+@pytest.mark.parametrize("schema", schemas(), ids=lambda one: one.__name__)
+def test_every_range_is_kept_by_the_configuration_itself(schema: type[Any]) -> None:
+    """What a range forbids, the dataclass refuses by name: from YAML, Python and ROS alike."""
+    for leaf in leaves(schema):
+        for value in outside(leaf):
+            with pytest.raises(ConfigError, match=leaf.name):
+                build(schema, {**flatten(schema()), leaf.name: value})
 
 
 # ---- what is refused ---------------------------------------------------------------------------

@@ -138,6 +138,19 @@ def test_slip_in_a_parameter_file_is_told(processes: Processes, tmp_path: Path) 
     assert "parameter 'gian' is not known and was ignored; did you mean 'gain'?" in node.stderr()
 
 
+def test_slip_is_told_where_it_is_why_the_build_failed(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """A misspelt `model` leaves the default, which is not there: both lines are needed."""
+    rules = ["-p", "fail:=data", "-p", "gian:=2"]
+    assert run_node("small", Small, ["--ros-args", *rules]) == 1
+    said = capfd.readouterr().err
+    assert "'gian' is not known and was ignored; did you mean 'gain'?" in said
+    assert "small: no data; bring some" in said
+    assert run_node("small", Small, ["--ros-args", "-p", "gain:=text", *rules]) == 1
+    assert "is not known" not in capfd.readouterr().err
+
+
 # ---- the profile -------------------------------------------------------------------------------
 
 
