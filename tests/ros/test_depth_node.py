@@ -19,8 +19,10 @@ from depth_rig import (
 from geometry_msgs.msg import TwistStamped
 from ros_made import nanoseconds_of
 
+from depthkit.camera import Camera, SourceCamera
 from depthkit.ros_messages import seconds
 from depthkit.runtime import DepthEngine, DepthStream
+from depthkit.undistort import build_geometry
 
 pytestmark = pytest.mark.ros
 
@@ -128,6 +130,42 @@ def test_twist_gives_metres_too(rigs, made_models):
         rig.show(grey(), stamp)
     assert pixels(rig.got["depth"][-1]) == pytest.approx(20.0)
     assert "displacements" in rig.value("output", "scale_source")
+
+
+def test_a_speed_gives_metres_and_may_change(rigs, made_models):
+    """1 m/s at 10 frames a second, then 3: the shift that is nearest to D0 follows."""
+    rig = rigs(
+        model=made_models / "pair.onnx",
+        motion={"source": "speed", "speed": 1.0},
+        baseline={"rule": "nearest"},
+    )
+    rig.calibrate(PAIR_K, (48, 64))
+    for i in range(5):
+        rig.show(grey(), START + i * STEP)
+    assert values_of(rig.got["baseline"][-1].status[0])["shifts"] == "3"
+    assert rig.probe.set_parameter("depth_node", "motion.speed", 3).successful
+    for i in range(5, 8):
+        rig.show(grey(), START + i * STEP)
+    assert values_of(rig.got["baseline"][-1].status[0])["shifts"] == "1"
+    assert pixels(rig.got["depth"][-1]) == pytest.approx(20.0, rel=1e-5)
+
+
+def test_a_distorted_camera_is_rectified(rigs):
+    """Depth is of the rectified picture, its camera_info has no distortion, its border is NaN."""
+    rig, D = rigs(model="shading-colon"), (0.5, 0.2, 0.0, 0.0, 0.0)
+    rig.calibrate(REAL_K, (96, 128), D=D)
+    rig.show(texture(), START)
+    source = SourceCamera(Camera(128, 96, 64, 64, 63.5, 47.5), "brown_conrady", D)
+    geometry = build_geometry(source)
+    with DepthEngine.open("shading-colon") as engine:
+        K = geometry.camera.K
+        result = DepthStream(engine).process(geometry.colour(texture()), stamp=seconds(START), K=K)
+    depth, info = rig.got["depth"][0], rig.got["depth/camera_info"][0]
+    assert info.k.tolist() == K.ravel().tolist() and not any(info.d)
+    assert (info.height, info.width) == (depth.height, depth.width) == geometry.camera.size
+    known = result.valid & geometry.valid
+    assert 0.8 < known.mean() < 0.9
+    assert np.array_equal(pixels(depth), np.where(known, result.depth, np.nan), equal_nan=True)
 
 
 # --- relative depth -------------------------------------------------------------------------------
