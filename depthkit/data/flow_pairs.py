@@ -90,11 +90,18 @@ def find_flow_pairs(root: Path | str) -> dict[str, FlowPair]:
 
 
 def leaves_picture(flow: np.ndarray) -> np.ndarray:
-    """Tell which pixels flow out of the picture; unknown flow does not. (H, W) bool"""
+    """Tell which pixels flow out of the picture, whose edge pixels are whole; unknown flow does not.
+
+    Args:
+        flow: pixels (u, v). (H, W, 2)
+
+    Returns:
+        (H, W) bool
+    """
     height, width = flow.shape[:2]
     v, u = np.mgrid[:height, :width]
     u, v = u + flow[..., 0], v + flow[..., 1]
-    return (u < 0) | (u > width - 1) | (v < 0) | (v > height - 1)
+    return (u <= -0.5) | (u >= width - 0.5) | (v <= -0.5) | (v >= height - 0.5)
 
 
 def _pairs_of(root: Path) -> list[FlowPair]:

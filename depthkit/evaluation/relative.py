@@ -25,7 +25,7 @@ class SegmentErrors:
     """Relative errors of the segments that have a pose at both ends."""
 
     length: np.ndarray
-    """Metres, one of `SEGMENT_LENGTHS`. (M,)"""
+    """Metres, one of those asked for. (M,)"""
     translation: np.ndarray
     """Drift over length, a fraction. (M,)"""
     rotation: np.ndarray
@@ -76,7 +76,12 @@ def relative_errors(
 
 
 def segment_errors(
-    reference: np.ndarray, estimate: np.ndarray, *, known: np.ndarray | None = None
+    reference: np.ndarray,
+    estimate: np.ndarray,
+    *,
+    known: np.ndarray | None = None,
+    lengths: tuple[float, ...] = SEGMENT_LENGTHS,
+    step: int = SEGMENT_STEP,
 ) -> SegmentErrors:
     """Compute KITTI's relative errors over 100 to 800 m of path.
 
@@ -86,13 +91,15 @@ def segment_errors(
         reference: camera to world of every frame, metres. (F, 4, 4)
         estimate: the same frames, at the reference's scale; ignored where unknown. (F, 4, 4)
         known: frames that have an estimate. (F,) bool
+        lengths: of the segments, metres; others than the published ones are no KITTI figure.
+        step: a segment starts at every step-th frame.
     """
     known = np.ones(len(reference), dtype=bool) if known is None else known
     steps = np.linalg.norm(np.diff(reference[:, :3, 3], axis=0), axis=1)
     path = np.concatenate([[0.0], np.cumsum(steps)])
-    starts = np.arange(0, len(reference), SEGMENT_STEP)
-    length = np.tile(SEGMENT_LENGTHS, len(starts))
-    start = np.repeat(starts, len(SEGMENT_LENGTHS))
+    starts = np.arange(0, len(reference), step)
+    length = np.tile(lengths, len(starts))
+    start = np.repeat(starts, len(lengths))
     end = np.searchsorted(path, path[start] + length, side="right")
     inside = end < len(reference)
     start, end, length = start[inside], end[inside], length[inside]

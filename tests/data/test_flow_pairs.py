@@ -147,9 +147,9 @@ def test_what_is_no_flow_is_one_line(tmp_path: Path) -> None:
 
 
 def test_leaving_the_picture_by_hand() -> None:
-    """The last column is 5: from 3, two to the right still lie inside, a hair more does not."""
+    """The last column's pixel ends at 5.5: from 3, 2.4 to the right lie inside, 2.5 do not."""
     flow = np.zeros((*SIZE, 2), np.float32)
-    flow[0, 3, 0], flow[1, 3, 0] = 2.0, 2.01
+    flow[0, 3, 0], flow[1, 3, 0] = 2.4, 2.5
     flow[2, 0, 0], flow[0, 1, 1], flow[3, 3, 1] = -0.5, -1, 0.5
     flow[1, 1] = np.nan
     assert np.argwhere(leaves_picture(flow)).tolist() == [[0, 1], [1, 3], [2, 0], [3, 3]]

@@ -278,3 +278,17 @@ def test_mean_motion_of_a_constant_drive_is_that_motion() -> None:
     np.testing.assert_allclose(again.T_world_cam, truth.T_world_cam, atol=1e-12)
     with pytest.raises(DataError, match="no training trajectory"):
         mean_motion([truth.take(slice(0, 1))])
+
+
+def test_segments_of_other_lengths() -> None:
+    """On 40 m with a tenth too long steps, every segment of 10 or 20 m drifts by a tenth."""
+    reference = np.tile(np.eye(4), (81, 1, 1))
+    reference[:, 2, 3] = 0.5 * np.arange(81)
+    estimate = reference.copy()
+    estimate[:, 2, 3] *= 1.1
+    assert len(segment_errors(reference, estimate).length) == 0
+    errors = segment_errors(reference, estimate, lengths=(10, 20), step=1)
+    # The end is the first frame past the length: 10.5 and 20.5 m, 21 and 41 frames on.
+    assert (errors.length == 10).sum() == 81 - 21 and (errors.length == 20).sum() == 81 - 41
+    drift = 0.1 * np.where(errors.length == 10, 10.5 / 10, 20.5 / 20)
+    np.testing.assert_allclose(errors.translation, drift)
