@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -34,8 +35,10 @@ CLOCK_STEP = 0.01  # seconds between two messages of /clock
 LATE = 10.0  # milliseconds after its time at which a message is late
 STALL = 0.5  # seconds; a source slower than that gives up the lost time instead of running after it
 SAID_EVERY = 10.0  # seconds between two log lines of one kind
-DELIVERY = Duration(seconds=2.0)  # for the last messages to arrive
+# For the last messages to arrive; Fast DDS asks for receipts every 3 s only: no need to hear them.
+DELIVERY = 0.5  # seconds
 LOOK_FOR_READERS = 0.05  # seconds between two looks at who subscribes
+SETTLE = 0.3  # seconds in which those who subscribe to images find the other topics too
 QOS = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=5, reliability=ReliabilityPolicy.RELIABLE)
 
 
@@ -118,7 +121,8 @@ class Player:
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._throttle, self._late = Throttle(SAID_EVERY), Quantiles()
-        self._sent = self._unreadable = self._loops = self._stalls = 0
+        self._sent = dict.fromkeys(self._publishers, 0)
+        self._unreadable = self._loops = self._stalls = 0
         self._position = 0.0
         self.failure = ""
         """Why it ended before its time; empty where it did not."""
@@ -153,7 +157,8 @@ class Player:
         """Say how playing goes: task "player"."""
         values: dict[str, str | float | int] = {
             "source": str(self._config.source),
-            "frames sent": self._sent,
+            "frames sent": self._sent[self._play.image_topic],
+            "messages sent": sum(self._sent.values()),
             "position s": self._position,
             "length s": 1e-9 * (self._play.last - self._play.first),
             "loops": self._loops,
@@ -167,7 +172,7 @@ class Player:
         if (late[95] or 0.0) > LATE:
             slow = "messages go out late: the source is read, or the machine works, too slowly"
             return Status("warn", f"{slow}; lower rate", values)
-        if not self._sent:
+        if not any(self._sent.values()):
             return Status("ok", "waiting for subscribers of the images", values)
         return Status("ok", "playing", values)
 
@@ -178,21 +183,23 @@ class Player:
             if self._has_readers():
                 with closing(ReadAhead(self._passes(), AHEAD)) as ahead:
                     self._send_all(iter(ahead))
-        except DepthkitError as error:
+        except (DepthkitError, OSError) as error:
             self.failure = first_line(error)
             self._node.get_logger().error(self.failure)
+        except Exception as error:  # a thread that dies in silence would leave a node that waits
+            self.failure = f"a bug, please report it: {first_line(error)}"
+            self._node.get_logger().error(traceback.format_exc())
         if not self._stopping.is_set():
-            for publisher in self._publishers.values():
-                publisher.wait_for_all_acked(DELIVERY)
+            self._deliver()
             self._on_end()
 
     def _has_readers(self) -> bool:
         """Wait for subscribers of the images; False when told to stop."""
-        images = self._publishers[self._play.image_topic]
-        while images.get_subscription_count() < self._config.wait_for_subscribers:
+        images, wanted = self._publishers[self._play.image_topic], self._config.wait_for_subscribers
+        while images.get_subscription_count() < wanted:
             if self._stopping.wait(LOOK_FOR_READERS):
                 return False
-        return True
+        return not (wanted and self._stopping.wait(SETTLE))
 
     def _passes(self) -> Iterator[tuple[int, Outgoing]]:
         """Read the source, again and again if it loops: each message with the time before it."""
@@ -215,6 +222,13 @@ class Player:
             if not self._wait(timeline, before + one.at, before):
                 return
             self._send(one, timeline, before)
+
+    def _deliver(self) -> None:
+        """Let the last messages arrive before the publishers go."""
+        end = time.monotonic() + DELIVERY
+        for publisher in self._publishers.values():
+            left = max(0.0, end - time.monotonic())
+            publisher.wait_for_all_acked(Duration(seconds=left))
 
     def _begin(self) -> Timeline:
         """Start the time of the source now: its first message is there."""
@@ -256,7 +270,7 @@ class Player:
         if one.stamp is not None and self._config.stamps == "now":
             data = with_stamp(data, timeline.stamp(before + one.stamp + self._play.shift))
         self._publishers[one.topic].publish(data)
-        self._sent += one.topic == self._play.image_topic
+        self._sent[one.topic] += 1
 
 
 def main(argv: Sequence[str] | None = None) -> int:

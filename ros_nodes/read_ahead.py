@@ -3,7 +3,7 @@
 
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -55,6 +55,8 @@ class ReadAhead(Generic[T]):
             for item in self._items:
                 if not self._put(item):
                     break
+            if isinstance(self._items, Generator):
+                self._items.close()  # what it holds open is given back by the thread that took it
         except BaseException as error:  # it belongs to whoever reads the items
             self._error = error
         with self._changed:
