@@ -137,14 +137,14 @@ def test_poses_live_equal_those_of_the_whole_recording(bench: Callable[..., Benc
 
 def test_earlier_frame_is_recalled_without_a_wait(bench: Callable[..., Bench]) -> None:
     """Asking for the past is no time that runs back: nothing is forgotten."""
-    robot = bench(source="odometry")
+    robot = bench(source="odometry", wait=2.0, stale=5.0)
     robot.send("odometry", *(odometry(i, 5.0 + 0.4 * i) for i in range(6)))
     assert robot.tell(7.0)["T_world_cam"][0, 3] == pytest.approx(5.1)
     assert robot.motion.recall(5.2, "camera")["T_world_cam"][0, 3] == pytest.approx(0.6)
     assert robot.tell(7.0)["T_world_cam"][0, 3] == pytest.approx(5.1)
     start = time.monotonic()
     assert np.isnan(robot.motion.recall(7.5, "camera")["T_world_cam"]).all()
-    assert time.monotonic() - start < 0.05 and "newest" in robot.motion.reason
+    assert time.monotonic() - start < 1.0 and "newest" in robot.motion.reason
 
 
 def test_missing_pose_is_told_as_nan(bench: Callable[..., Bench]) -> None:
@@ -237,16 +237,16 @@ def test_waiting_ends_when_the_motion_comes(bench: Callable[..., Bench]) -> None
 
 def test_waiting_never_lasts_longer_than_told(bench: Callable[..., Bench]) -> None:
     """Motion that does not come costs `wait`; a silent topic costs nothing."""
-    robot = bench(source="odometry", wait=0.2, stale=0.4)
+    robot = bench(source="odometry", wait=0.4, stale=0.9)
     robot.send("odometry", odometry(1.0, 5.0))
     start = time.monotonic()
     assert np.isnan(robot.tell(6.0)["T_world_cam"]).all()
-    assert 0.19 < time.monotonic() - start < 0.35
-    assert robot.motion.reason.endswith("older than the frame after 0.2 s of waiting (motion.wait)")
+    assert 0.39 < time.monotonic() - start < 0.8
+    assert robot.motion.reason.endswith("older than the frame after 0.4 s of waiting (motion.wait)")
     robot.graph.spin_until(lambda: "stale" in robot.status().message)
     start = time.monotonic()
     robot.tell(6.1)
-    assert time.monotonic() - start < 0.1
+    assert time.monotonic() - start < 0.3
 
 
 def test_waiting_does_not_hold_up_the_end(bench: Callable[..., Bench]) -> None:
