@@ -110,6 +110,11 @@ class MotionSource:
                 topic.reader.track.clear()
             self._changed.notify_all()
 
+    def is_ready(self, stamp: float) -> bool:
+        """Whether `tell` would not wait for the motion up to a stamp, seconds."""
+        with self._changed:
+            return self._is_settled(stamp)
+
     def tell(self, stamp: float, camera_frame: str, *, since: float | None) -> dict[str, Any]:
         """Return what is known of a frame's motion, as arguments of `DepthStream.process`.
 

@@ -39,12 +39,10 @@ class ScaleConfig:
     """Relative standard deviation of the measurements above which the scale is not known."""
     hold: float = option(10.0, above=0, live=True)
     """Longest that a scale is used after its source has fallen silent, seconds: it drifts."""
-    wait: float = option(0.1, least=0, most=5, live=True)
-    """Longest that a frame waits for the twist or odometry that brackets it, seconds."""
     max_gap: float = option(0.5, above=0)
     """Longest pause between two samples that is interpolated, seconds."""
     stale: float = option(1.0, above=0, live=True)
-    """A topic silent for longer is an error and no longer waited for, seconds."""
+    """A topic silent for longer is an error, seconds."""
 
     def __post_init__(self) -> None:
         check_ranges(self)
@@ -64,7 +62,7 @@ class ScaleConfig:
         return MotionConfig(
             source=self.source if moving else "none",  # type: ignore[arg-type]
             speed=self.speed,
-            wait=self.wait,
+            wait=0.0,
             max_gap=self.max_gap,
             stale=self.stale,
         )

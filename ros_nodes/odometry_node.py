@@ -77,7 +77,7 @@ class OdometryNode:
                            t_rel / 100 and r_rel of `depthkit evaluate odometry`; lost_speed (m/s,
                            1), lost_turn (rad/s, 0.5). Standard deviations grow with the path; see
                            depthkit.runtime.odometry_chain
-        scale.*            see ScaleConfig; speed, hold, wait, stale are live
+        scale.*            see ScaleConfig; speed, hold, stale are live
         camera.*  extrinsic.*   see CameraConfig, ExtrinsicConfig
     """
 
@@ -151,10 +151,13 @@ class OdometryNode:
     def _make_monitor(self) -> Monitor:
         monitor = Monitor(self._node)
         monitor.add("input", self._camera.status)
-        monitor.add("model", lambda _: model_status(self._keeper.engine, self._keeper.fault))
+        monitor.add("model", self._model_status)
         monitor.add("scale", self._scale.status)
         monitor.add("output", self._output_status)
         return monitor
+
+    def _model_status(self, _: float) -> Status:
+        return model_status(self._keeper.engine, self._keeper.fault, self._intrinsics)
 
     def _output_status(self, now: float) -> Status:
         return self.figures.status(

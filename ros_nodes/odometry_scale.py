@@ -5,6 +5,9 @@ A unit is never guessed: until enough measurements agree there is no scale, and 
 source has fallen silent is dropped after a while.
 """
 
+from collections import deque
+from typing import NamedTuple
+
 import numpy as np
 from rclpy.node import Node
 
@@ -22,11 +25,24 @@ NO_UNIT = (
     "the network's translations have no unit: relative motion goes to odometry_relative; for "
     "metres set scale.source to speed, twist, odometry or height"
 )
+PENDING = 100  # motions that may wait for their length in metres
 NO_CAMERA = "no camera_info yet: the height needs the camera's intrinsics; set camera.info_file"
+
+
+class _Motion(NamedTuple):
+    """A motion whose length in metres may not have come yet."""
+
+    since: float
+    stamp: float
+    length: float
+    """In the network's unit."""
+    camera_frame: str
 
 
 class OdometryScale:
     """Metres a unit of the pose network's translations.
+
+    No frame waits for it: what a topic says of a motion counts when it has come.
 
     Subscribes (best effort), as configured: `twist` (geometry_msgs/TwistStamped or Twist),
     `scale_odometry` (nav_msgs/Odometry).
@@ -42,6 +58,7 @@ class OdometryScale:
             least_motion=0.0 if config.source == "height" else config.least_motion,
             max_spread=config.max_spread,
         )
+        self._pending: deque[_Motion] = deque(maxlen=PENDING)
         self.reset()
 
     def start(self) -> None:
@@ -55,6 +72,7 @@ class OdometryScale:
     def reset(self) -> None:
         """Forget the scale."""
         self.follower.reset()
+        self._pending.clear()
         self.reason = "no motion yet"
         """Why there is no scale; empty where there is."""
         self._note, self._steps = "", 0
@@ -62,6 +80,7 @@ class OdometryScale:
 
     def restart(self) -> None:
         """Go on after time was set back: a unit is as many metres as before."""
+        self._pending.clear()
         self._told = None
 
     def apply(self, config: ScaleConfig) -> None:
@@ -89,9 +108,9 @@ class OdometryScale:
             self.reason = "" if metric else NO_UNIT
             return 1.0 if metric else None
         if self._config.source != "height":
-            self._take(result, self._displacement(frame, result), _length(result))
+            self._follow(result, frame.header.frame_id)
         elif models.depth is not None:
-            self._see_height(models.depth, frame, result, T_base_cam)
+            self._see_height(models.depth, frame, T_base_cam)
         self._told = result.stamp if self._told is None else self._told
         age = result.stamp - self._told
         if self.follower.scale is None:
@@ -126,35 +145,36 @@ class OdometryScale:
             return Status("error", motion.message, values)
         return Status("warn" if self.reason else "ok", self.reason or follower.words(), values)
 
-    def _take(self, result: OdometryResult, metric: float, relative: float) -> None:
+    def _take(self, stamp: float, *, metric: float, relative: float) -> None:
         """Take in a length, metres, and what it is in the network's unit; NaN where not known."""
         if np.isfinite(metric):
-            self._told = result.stamp
+            self._told = stamp
             self._note = self.follower.add(metric=metric, relative=relative)
 
-    def _displacement(self, frame: CameraFrame, result: OdometryResult) -> float:
+    def _follow(self, result: OdometryResult, camera_frame: str) -> None:
+        """Take in the motions whose lengths in metres have come by now."""
+        T, since = result.T_previous_current, result.since
+        if T is None or since is None:
+            return
+        length = float(np.linalg.norm(T[:3, 3]))
+        self._pending.append(_Motion(since, result.stamp, length, camera_frame))
+        while self._pending and self._motion.is_ready(self._pending[0].stamp):
+            motion = self._pending.popleft()
+            self._take(motion.stamp, metric=self._displacement(motion), relative=motion.length)
+
+    def _displacement(self, motion: _Motion) -> float:
         """Return how far the camera went, metres; NaN where nothing told."""
-        if result.since is None:
-            return float("nan")
-        camera_frame = frame.header.frame_id
-        # In the order of time: a stamp that falls is a clock that was set back.
-        before = self._motion.tell(result.since, camera_frame, since=None)
-        epoch, missing = self._motion.epoch, self._motion.reason
-        now = self._motion.tell(result.stamp, camera_frame, since=result.since)
-        self._note = missing or self._motion.reason
+        now = self._motion.tell(motion.stamp, motion.camera_frame, since=motion.since)
+        self._note, epoch = self._motion.reason, self._motion.epoch
         if "T_world_cam" not in now:
             return float(now["displacement"])
+        before = self._motion.recall(motion.since, motion.camera_frame)
+        self._note = self._note or self._motion.reason
         if self._motion.epoch != epoch:
             return float("nan")
         return float(np.linalg.norm(now["T_world_cam"][:3, 3] - before["T_world_cam"][:3, 3]))
 
-    def _see_height(
-        self,
-        engine: DepthEngine,
-        frame: CameraFrame,
-        result: OdometryResult,
-        T_base_cam: np.ndarray,
-    ) -> None:
+    def _see_height(self, engine: DepthEngine, frame: CameraFrame, T_base_cam: np.ndarray) -> None:
         """Compare the known height with the one that the depth network sees, now and then."""
         self._steps += 1
         if (self._steps - 1) % self._config.every:
@@ -172,10 +192,4 @@ class OdometryScale:
         if found.height is None:
             self._note = found.reason
             return
-        self._take(result, self._config.camera_height, found.height)
-
-
-def _length(result: OdometryResult) -> float:
-    """Return how far the camera went in the network's unit; NaN without motion."""
-    T = result.T_previous_current
-    return float("nan") if T is None else float(np.linalg.norm(T[:3, 3]))
+        self._take(frame.stamp, metric=self._config.camera_height, relative=found.height)

@@ -3,7 +3,10 @@
 
 import time
 
-from depthkit.runtime import OdometryResult
+from depthkit.runtime import Manifest, OdometryResult
+from depthkit.runtime.camera_motion import Intrinsics
+from depthkit.runtime.depth_engine import SAME_FOCAL
+from depthkit.runtime.preprocess import resize_K
 from ros_nodes.monitor import Level, Quantiles, Rate, Status
 from ros_nodes.odometry_models import Models
 from ros_nodes.odometry_tracker import OdometryTracker, State
@@ -105,12 +108,13 @@ class OdometryFigures:
         return "error" if self._refusal else "warn", f"waiting: {reason}"
 
 
-def model_status(models: Models | None, fault: str) -> Status:
+def model_status(models: Models | None, fault: str, camera: Intrinsics | None) -> Status:
     """Say which network works.
 
     Args:
         models: None while there is none.
         fault: why there is none.
+        camera: of the last frame, where it is calibrated.
     """
     if models is None:
         return Status("error", fault)
@@ -126,4 +130,20 @@ def model_status(models: Models | None, fault: str) -> Status:
         "scale source": manifest.scale_source,
         "sha256": manifest.sha256[:12],
     }
+    if unlike := _unlike(manifest, camera):
+        return Status("warn", unlike, values)
     return Status("ok", f"{manifest.network}, a network of camera motion", values)
+
+
+def _unlike(manifest: Manifest, camera: Intrinsics | None) -> str:
+    """Say how the camera differs from the one that the network has learnt; empty where alike."""
+    if camera is None or manifest.focal is None:
+        return ""
+    size, K = camera
+    focal, most = resize_K(K, size, manifest.size)[0, 0], manifest.focal_most or manifest.focal
+    if manifest.focal / SAME_FOCAL < focal < most * SAME_FOCAL:
+        return ""
+    return (
+        f"learnt at a focal length of {manifest.focal:.0f} px, this camera has {focal:.0f} at the "
+        "network's size: turns and ways are wrong by that factor; take a network of this camera"
+    )

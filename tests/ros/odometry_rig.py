@@ -10,6 +10,7 @@ from nav_msgs.msg import Odometry, Path
 from ros_made import camera_info, image
 from sensor_msgs.msg import CameraInfo, Image
 
+from depthkit.ros_messages import seconds
 from ros_nodes.lifecycle import build_component
 from ros_nodes.odometry_node import OdometryNode
 
@@ -76,6 +77,12 @@ class Rig:
         """Send camera_info and wait until the node knows it."""
         self.probe.publish("camera_info", camera_info(K, size, START, **more))
         self.graph.spin_until(lambda: "no camera_info" not in self.status("input").message)
+
+    def tell(self, topic: str, message: Any, stamp: int) -> None:
+        """Send what scales the motion up to a stamp and wait until the node knows it."""
+        self.probe.publish(topic, message)
+        (source,) = self.component._scale._motion._topics
+        self.graph.spin_until(lambda: source.covers(seconds(stamp)))
 
     def _handled(self) -> int:
         figures = self.component.figures

@@ -11,6 +11,7 @@ from nav_msgs.msg import Odometry, Path
 from odometry_rig import AHEAD, SECOND, START, STEP, Rig, flat, place, twist, variances, yaw
 from ros_made import image, nanoseconds_of
 from runtime.onnx_makers import write_pose
+from sensor_msgs.msg import Image
 from std_srvs.srv import Trigger
 
 from depthkit.errors import ConfigError
@@ -230,6 +231,16 @@ def test_reset_goes_back_to_the_origin(ahead):
     ahead.drive(100, 100)
     assert place(ahead.odometry(3)[-1]) == pytest.approx([0.2, 0, 0], abs=1e-6)
     assert ahead.value("output", "segments") == "1"
+
+
+def test_it_can_be_stopped_and_started(ahead):
+    """As a managed node is: silent in between, then on from the last pose."""
+    ahead.drive(100, 100)
+    ahead.component.stop()
+    ahead.component.start()
+    ahead.probe.wait_for_reader("image", Image)
+    ahead.drive(100)
+    assert place(ahead.odometry(2)[-1]) == pytest.approx([0.4, 0, 0], abs=1e-6)
 
 
 def test_the_path_is_bounded_and_on_request(rigs, folder):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from geometry_msgs.msg import Twist, TwistStamped
 from nav_msgs.msg import Odometry
-from odometry_rig import AHEAD, STEP, Rig, flat, place, twist, variances
+from odometry_rig import AHEAD, STEP, Rig, place, twist, variances
 from ros_made import odometry
 from runtime.onnx_makers import write_mono, write_pair, write_pose
 from std_srvs.srv import Trigger
@@ -111,13 +111,12 @@ def test_speed_is_live(rigs):
 # --- twist ----------------------------------------------------------------------------------------
 
 
-def say_speed(rig, x, stamp, kind=TwistStamped):
-    """Send the speed of the body at a stamp."""
-    message = kind()
-    if kind is TwistStamped:
-        message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp, 10**9)
-    (message.twist if kind is TwistStamped else message).linear.x = x
-    rig.probe.publish("twist", message)
+def say_speed(rig, x, stamp):
+    """Send the speed of the body at a stamp, and wait until it was heard."""
+    message = TwistStamped()
+    message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp, 10**9)
+    message.twist.linear.x = x
+    rig.tell("twist", message, stamp)
 
 
 def test_twist_by_hand(rigs):
@@ -138,13 +137,12 @@ def test_twist_by_hand(rigs):
 
 def test_a_silent_topic_is_an_error_and_the_scale_grows_old(rigs):
     """Named with its publishers; after `hold` the odometry is lost; new speeds bring it back."""
-    rig = rigs("twist", hold=0.35, wait=0.0, **NEEDED)
+    rig = rigs("twist", hold=0.35, **NEEDED)
     status = rig.status("scale")
     assert status.level == b"\2" and "no twist has come on /twist (no publisher)" in status.message
     rig.probe.wait_for_reader("twist", TwistStamped)
     for _ in range(5):
         say_speed(rig, 2.0, rig.stamp + STEP)
-        rig.graph.spin_for(0.02)
         rig.drive(100)
     known = len(rig.got["odometry"])
     rig.drive(100, 100, 100, 100, 100)
@@ -152,7 +150,6 @@ def test_a_silent_topic_is_an_error_and_the_scale_grows_old(rigs):
     assert "s old, more than 0.35 s" in rig.status("output").message
     for _ in range(3):
         say_speed(rig, 2.0, rig.stamp + STEP)
-        rig.graph.spin_for(0.02)
         rig.drive(100)
     assert not is_lost(rig.odometry(known + 8)[-1])
 
@@ -167,7 +164,7 @@ def test_odometry_by_hand(rigs):
     for i in range(5):
         stamp = rig.stamp + STEP
         said = odometry([7, 0.05 * i, 0], [0, 0, 0, 1], stamp, frame_id="w", child_frame_id="b")
-        rig.probe.publish("scale_odometry", said)
+        rig.tell("scale_odometry", said, stamp)
         rig.drive(100)
     last = rig.odometry(2)[-1]
     assert place(last) == pytest.approx([0.1, 0, 0], abs=1e-6)
@@ -245,10 +242,38 @@ def test_a_bag_that_starts_again_keeps_the_scale(rigs):
     assert rig.value("output", "segments") == "2"
 
 
+def test_a_late_topic_delays_no_frame(rigs):
+    """Speeds that come five frames late: motions are scaled when their speeds have come."""
+    rig = rigs("twist", **NEEDED)
+    rig.probe.wait_for_reader("twist", TwistStamped)
+    say_speed(rig, 2.0, rig.stamp + STEP)
+    rig.drive(*[100] * 6)
+    rig.odometry(0)
+    assert rig.value("scale", "measurements") == "0"
+    say_speed(rig, 2.0, rig.stamp - STEP // 2)  # 0.45 s after the first: less than max_gap
+    rig.drive(100)
+    assert rig.value("scale", "measurements") == "4"
+    assert place(rig.odometry(1)[0]) == pytest.approx([0.2, 0, 0], abs=1e-6)
+
+
 def test_unstamped_twists_count_when_they_come(rigs):
     """geometry_msgs/Twist, which teleoperation sends: heard, stamped by the node's clock."""
-    rig = rigs("twist", wait=0.0, **NEEDED)
+    rig = rigs("twist", **NEEDED)
     rig.probe.wait_for_reader("twist", Twist)
-    say_speed(rig, 2.0, 0, Twist)
+    message = Twist()
+    message.linear.x = 2.0
+    rig.probe.publish("twist", message)
     rig.graph.spin_until(lambda: rig.status("scale").level != b"\2")
-    rig.show(flat(), rig.stamp + STEP)
+
+
+def test_another_focal_length_is_a_warning(graph, folder):
+    """A network knows one camera: at twice its focal length turns come out twice as large."""
+    write_pose(folder / "known.onnx", scale="metric", focal=20.0)
+    rig = Rig(graph, model=folder / "known.onnx")
+    assert rig.status("model").level == b"\0"
+    rig.calibrate(K, (32, 48))
+    rig.drive(100, 100)
+    status = rig.status("model")
+    assert status.level == b"\1"
+    assert "learnt at a focal length of 20 px, this camera has 40" in status.message
+    rig.close()
