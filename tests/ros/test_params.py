@@ -4,6 +4,7 @@
 import dataclasses
 import importlib
 import pkgutil
+import py_compile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -204,6 +205,24 @@ def test_every_range_is_kept_by_the_configuration_itself(schema: type[Any]) -> N
         for value in outside(leaf):
             with pytest.raises(ConfigError, match=leaf.name):
                 build(schema, {**flatten(schema()), leaf.name: value})
+
+
+def test_configuration_without_sources_is_declared_all_the_same(
+    graph: Graph, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Descriptions are read from the source; a robot that ships byte code alone does without."""
+    source = tmp_path / "shipped.py"
+    source.write_text(
+        "from dataclasses import dataclass\n"
+        "@dataclass(frozen=True)\nclass Shipped:\n    speed: float = 2.0\n"
+    )
+    py_compile.compile(str(source), cfile=str(tmp_path / "shipped.pyc"))
+    source.unlink()
+    monkeypatch.syspath_prepend(tmp_path)
+    schema = importlib.import_module("shipped").Shipped
+    node = graph.node("a", parameters={"speed": 3})
+    assert declare(node, schema) == schema(3.0)
+    assert node.describe_parameter("speed").description == ""
 
 
 # ---- what is refused ---------------------------------------------------------------------------
