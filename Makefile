@@ -42,4 +42,4 @@ check: $(STAMP)
 
 clean:
 	rm -rf $(VENV) build dist install log *.egg-info .mypy_cache .pytest_cache .ruff_cache
-	find depthkit tests scripts -name __pycache__ -prune -exec rm -rf {} +
+	find depthkit ros_nodes launch tests scripts -name __pycache__ -prune -exec rm -rf {} +
