@@ -40,7 +40,7 @@ NO_CAMERA = (
 
 
 @dataclass(frozen=True)
-class DepthNodeConfig(RuntimeConfig, OutputConfig):
+class DepthNodeConfig(OutputConfig, RuntimeConfig):
     """A model at work on a camera."""
 
     camera: CameraConfig = field(default_factory=CameraConfig)

@@ -147,7 +147,7 @@ class EngineConfig:
     """A network at work."""
 
     model: Path = Path("model.onnx")
-    """The exported network."""
+    """The exported network: a file, or the name of a shipped one."""
     backend: Backend = "auto"
     """Auto: ONNX Runtime with the best provider that is there."""
     threads: int = option(1, least=1)
