@@ -135,6 +135,8 @@ def _take_odometry(scan: Scan, message: Recorded) -> None:
     time, T_odom_base = read_odometry(parsed)
     if scan.track and time <= scan.track[-1][0]:
         raise DataError(f"stamp {time:.9f} s is not later than the one before")
+    if scan.base_frame not in ("", parsed.child_frame_id):
+        raise DataError(f"child_frame_id is {parsed.child_frame_id!r}, before {scan.base_frame!r}")
     scan.base_frame = parsed.child_frame_id
     scan.track.append((time, T_odom_base))
 
