@@ -92,6 +92,9 @@ class OdometryNode:
         self._node = node
         self._config = config = declare(node, OdometryNodeConfig)
         self.figures, self._throttle = OdometryFigures(), Throttle(SAID_EVERY)
+        self._slot = LatestSlot[Received]()
+        self._worker = Worker(self._slot, self._handle, on_error=self._on_bug, name="odometry")
+        self._camera = CameraInput(node, config.camera, self._slot.put)
         self._keeper = ModelKeeper(
             self._open, wait=config.wait_for_model, say=node.get_logger().error
         )
@@ -102,9 +105,6 @@ class OdometryNode:
         self._relative = OdometryTracker(OdometryChain(noise, **limits))
         self._epoch, self._reset_asked = 0, False
         self._intrinsics: Intrinsics | None = None
-        self._slot = LatestSlot[Received]()
-        self._worker = Worker(self._slot, self._handle, on_error=self._on_bug, name="odometry")
-        self._camera = CameraInput(node, config.camera, self._slot.put)
         self._extrinsic = Extrinsic(node, config.extrinsic)
         self._scale = OdometryScale(node, config.scale, self._extrinsic)
         self._output = OdometryOutput(
