@@ -103,13 +103,21 @@ class ModelConfig:
     """Nearest depth the network can say, metres or its own unit."""
     max_depth: float = 100.0
     """Farthest depth the network can say, metres or its own unit."""
+    flow: Literal["pwc", "raft_small"] = "pwc"
+    """Optical flow: a small pyramid network, or torchvision's RAFT, for GPUs."""
+    flow_width: float = 1.0
+    """Channels of the pwc, as a share of its own."""
+    flow_weights: str | None = None
+    """Trained weights of the raft_small: torchvision's file."""
 
     def __post_init__(self) -> None:
         _require(
             0 < self.min_depth < self.max_depth,
             f"min_depth: 0 < min_depth < max_depth, got {self.min_depth} and {self.max_depth}",
         )
-        _require(0 < self.width <= 4, f"width: above 0, at most 4, got {self.width}")
+        for name in ("width", "flow_width"):
+            value = getattr(self, name)
+            _require(0 < value <= 4, f"{name}: above 0, at most 4, got {value}")
 
 
 _WEIGHTS = ("smoothness", "explainability", "consistency", "gauge", "baseline", "rotation")
@@ -237,6 +245,42 @@ class StabilizedConfig:
 
 
 @dataclass(frozen=True)
+class FlowConfig:
+    """How optical flow is judged without labels: by rebuilding each frame from the other."""
+
+    photometric: Literal["census", "ssim"] = "census"
+    """Census, which changes of light leave alone, or SSIM and L1 with the share in `loss`."""
+    census_radius: int = 2
+    """Of the census' square of neighbours, pixels; 3 in the papers."""
+    smoothness: Literal["first_order", "second_order"] = "first_order"
+    """Of the flow: second order leaves planes free."""
+    smoothness_weight: float = 1.0
+    """Of smoothness against the photometric error, both at each scale."""
+    edge_sharpness: float = 10.0
+    """Smoothness is divided by e where neighbouring colours, in [0, 1], differ by 1 over this."""
+    scale_weights: tuple[float, ...] = (1.0, 0.5, 0.5, 0.5, 0.25)
+    """Weight of each scale of the network, finest first; one beyond the list is not judged."""
+    occlusion: Literal["forward_backward", "splatting", "none"] = "forward_backward"
+    """How pixels that the other frame does not see are found and left out."""
+    occlusion_from: int = 300
+    """Steps before that: flow must be roughly right first."""
+    teacher: Path | None = None
+    """torchvision's file of raft_small, whose flow teaches too."""
+    teacher_weight: float = 0.1
+    """Of the distance to the teacher's flow, pixels."""
+
+    def __post_init__(self) -> None:
+        weights = self.scale_weights
+        _require(
+            len(weights) > 0 and min(weights) >= 0 and weights[0] > 0,
+            f"scale_weights: 0 or more each, the finest above 0, got {list(weights)}",
+        )
+        _require(1 <= self.census_radius <= 5, f"census_radius: 1 to 5, got {self.census_radius}")
+        for name in ("smoothness_weight", "edge_sharpness", "occlusion_from", "teacher_weight"):
+            _require(getattr(self, name) >= 0, f"{name}: 0 or more, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
 class OptimizerConfig:
     """Adam and its schedule."""
 
@@ -306,7 +350,9 @@ class RunConfig:
             _require(getattr(self, name) > 0, f"{name}: 1 or more, got {getattr(self, name)}")
 
 
-Task = Literal["view_synthesis", "supervised_pair", "stabilized_pair", "supervised_mono", "shading"]
+Task = Literal[
+    "view_synthesis", "supervised_pair", "stabilized_pair", "supervised_mono", "shading", "flow"
+]
 _OWN_NETWORKS = {
     "supervised_pair": ("depthnet", "sweepnet"),
     "stabilized_pair": ("depthnet", "sweepnet"),
@@ -322,13 +368,14 @@ class TrainConfig:
 
     task: Task = "view_synthesis"
     """What is learnt: depth and camera motion by rebuilding views, depth of a frame or of a pair of
-    frames (stabilized_pair); or depth from known depth, of a pair of frames, of one frame, or of
-    one frame lit from the camera."""
+    frames (stabilized_pair); depth from known depth, of a pair of frames, of one frame, or of one
+    frame lit from the camera; or optical flow, without labels."""
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     supervised: SupervisedConfig = field(default_factory=SupervisedConfig)
     stabilized: StabilizedConfig = field(default_factory=StabilizedConfig)
+    flow: FlowConfig = field(default_factory=FlowConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     run: RunConfig = field(default_factory=RunConfig)
     stages: tuple[tuple[str, ...], ...] = ()
@@ -370,6 +417,11 @@ class TrainConfig:
             f"optimizer.batch_size: {self.optimizer.batch_size} does not divide over "
             f"{self.run.devices} processes (run.devices); "
             f"set optimizer.batch_size to a multiple of {self.run.devices}",
+        )
+        _require(
+            self.model.flow_weights is None or self.model.flow == "raft_small",
+            "model.flow_weights: the pwc starts from random weights, or a run (model.init); "
+            "set model.flow: raft_small, or this to null",
         )
         explains = self.loss.explainability_weight > 0
         _require(
@@ -421,6 +473,8 @@ class TrainConfig:
     @property
     def is_metric(self) -> bool:
         """Whether what is learnt is in metres: from known depth, or known baselines."""
+        if self.task == "flow":
+            return False
         return self.task != "view_synthesis" or self.loss.baseline_weight > 0
 
     def networks(self) -> tuple[str, ModelConfig]:
@@ -428,6 +482,8 @@ class TrainConfig:
         return self.task, replace(self.without_encoder_weights().model, init=None)
 
     def without_encoder_weights(self) -> "TrainConfig":
-        """Return the configuration with random encoders: a checkpoint brings its own weights."""
-        model = replace(self.model, encoder_weights=None, pose_encoder_weights=None)
-        return replace(self, model=model)
+        """Return the configuration without files of weights: a checkpoint brings its own."""
+        model = replace(
+            self.model, encoder_weights=None, pose_encoder_weights=None, flow_weights=None
+        )
+        return replace(self, model=model, flow=replace(self.flow, teacher=None))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Smoothness of inverse depth."""
+"""Smoothness of inverse depth, and of flow."""
 
 import torch
 from torch import Tensor
@@ -63,6 +63,42 @@ def gradient_diffusion_smoothness(
         central = image.narrow(axis, 2, length - 2) - image.narrow(axis, 0, length - 2)
         edge = central.abs().sum(1, keepdim=True) / 2
         costs.append((bend.square() * (-(edge / kappa).square()).exp()).mean())
+    return costs[0] + costs[1]
+
+
+def flow_smoothness(
+    flow: Tensor, image: Tensor, *, order: int = 1, sharpness: float = 10.0, epsilon: float = 1e-2
+) -> Tensor:
+    """Penalise differences of flow, hardly where the image has edges [Jonschkowski 2020, eq. 4].
+
+    L = mean exp(-sharpness |dx I|) rho(dx^k w) + the same along y, with k the order,
+    rho(a) = sqrt(a^2 + epsilon^2) - epsilon and |dx I| the mean over the colours; for the second
+    order, of the two steps it spans.
+
+    Args:
+        flow: pixels of its own size, or any unit. (B, 2, H, W), order + 1 pixels a side or more
+        image: RGB in [0, 1] at the same size. (B, 3, H, W)
+        order: 1 asks for constant flow, 2 leaves planes free.
+        sharpness: 1 / colour difference that leaves 1/e of the cost.
+        epsilon: below this rho is square, above it absolute.
+
+    Returns:
+        Mean over the batch. ()
+    """
+    check_shape("flow_smoothness: flow", flow, "B 2 H W")
+    batch, _, height, width = flow.shape
+    check_shape("flow_smoothness: image", image, f"{batch} C {height} {width}")
+    if order not in (1, 2):
+        raise ValueError(f"flow_smoothness: order must be 1 or 2, got {order}")
+    costs = []
+    for axis in (-1, -2):
+        edge = image.diff(dim=axis).abs().mean(1, keepdim=True)
+        if order == 2:
+            steps = edge.shape[axis] - 1
+            edge = (edge.narrow(axis, 0, steps) + edge.narrow(axis, 1, steps)) / 2
+        bend = flow.diff(n=order, dim=axis)
+        rho = (bend.square() + epsilon**2).sqrt() - epsilon
+        costs.append((rho * (-sharpness * edge).exp()).mean())
     return costs[0] + costs[1]
 
 

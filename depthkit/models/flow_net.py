@@ -63,7 +63,8 @@ class PwcFlow(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, a=0.1)
-                module.bias.data.zero_()
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
         nn.init.zeros_(self.head.weight)
 
     def forward(self, pairs: Tensor) -> list[Tensor]:
@@ -152,6 +153,29 @@ class RaftSmall(nn.Module):
             flows = self.net(*x.float().chunk(2, 1), num_flow_updates=12)
         return [flow[..., :height, :width] for flow in reversed(flows)]
 
+    def load(self, path: Path) -> None:
+        """Load torchvision's file of this network, .pth or .safetensors.
+
+        Raises:
+            CheckpointError: the file is missing or does not fit.
+        """
+        if not path.is_file():
+            raise CheckpointError(
+                f"no flow weights at {path}; depthkit never downloads: fetch torchvision's file of "
+                "raft_small once, or set the weights to null"
+            )
+        try:
+            state = (
+                load_file(path)
+                if path.suffix == ".safetensors"
+                else torch.load(path, map_location="cpu", weights_only=True)
+            )
+        except Exception as error:  # torch and safetensors raise many kinds for a bad file
+            raise CheckpointError(f"{path}: not a weights file ({type(error).__name__})") from error
+        if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+            raise CheckpointError(f"{path}: not a weights file (no names with tensors)")
+        load_weights(self.net, state, str(path))
+
 
 def build_flow_network(
     name: str, *, width: float = 1.0, weights: str | None = None
@@ -176,28 +200,9 @@ def build_flow_network(
         case "raft_small":
             network = RaftSmall()
             if weights is not None:
-                _load_raft(network, Path(weights))
+                network.load(Path(weights))
             return network
     raise ConfigError(f"unknown flow network {name!r}; choose one of {', '.join(FLOW_NETWORKS)}")
-
-
-def _load_raft(network: RaftSmall, path: Path) -> None:
-    if not path.is_file():
-        raise CheckpointError(
-            f"no flow weights at {path}; depthkit never downloads: fetch torchvision's file of "
-            "raft_small once, or set the weights to null"
-        )
-    try:
-        state = (
-            load_file(path)
-            if path.suffix == ".safetensors"
-            else torch.load(path, map_location="cpu", weights_only=True)
-        )
-    except Exception as error:  # torch and safetensors raise many kinds for a bad file
-        raise CheckpointError(f"{path}: not a weights file ({type(error).__name__})") from error
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise CheckpointError(f"{path}: not a weights file (no names with tensors)")
-    load_weights(network.net, state, str(path))
 
 
 def _scaled(channels: int, width: float) -> int:

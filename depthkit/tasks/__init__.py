@@ -33,4 +33,8 @@ def build_task(config: TrainConfig, shifts: tuple[int, ...]) -> nn.Module:
             from depthkit.tasks.shading import build_shading
 
             return build_shading(config)
+        case "flow":
+            from depthkit.tasks.flow import build_flow
+
+            return build_flow(config, shifts)
     raise ConfigError(f"unknown task {config.task!r}")

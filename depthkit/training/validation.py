@@ -43,6 +43,8 @@ def validate(
 def _scores(output: TaskOutput, snippet: Snippet, farthest: float) -> list[dict[str, float]]:
     """Score each image that has truth; metres as they are, relative depth by its median."""
     if output.depth is None:
+        if "inverse_depth" not in output.images:
+            return []  # a task without depth
         predicted = (1 / output.images["inverse_depth"].clamp(min=1e-6)).float().cpu().numpy()
         return [
             {"abs_rel": depth_metrics(depth[0], truth[0], align="median").abs_rel}

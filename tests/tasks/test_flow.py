@@ -1,0 +1,289 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The flow task: truth costs least, hidden pixels teach nothing, it learns and resumes."""
+
+import dataclasses
+
+import pytest
+import torch
+from small_run import curve, small_config, write_world
+from street_truth import StreetPair, street_pair
+from torch import Tensor, nn
+
+from depthkit.config import TrainConfig
+from depthkit.data.snippet import Snippet
+from depthkit.errors import CheckpointError, ConfigError
+from depthkit.losses.smoothness import flow_smoothness
+from depthkit.models.checkpoint import read_checkpoint
+from depthkit.models.flow_net import PwcFlow, RaftSmall
+from depthkit.strict_yaml import load_config
+from depthkit.tasks import build_task
+from depthkit.tasks.flow import FlowTask, predict_pairs
+from depthkit.training.loop import train
+from depthkit.training.predict import load_task
+
+WORDS = ("task=flow", "model.flow_width=0.5", "data.shifts=[1]")
+
+
+class SaysFlow(nn.Module):
+    """A network that says given flows, full size first, and one coarser scale."""
+
+    def __init__(self, flow: Tensor) -> None:
+        super().__init__()
+        self.flow = nn.Parameter(flow)
+
+    def forward(self, pairs: Tensor) -> list[Tensor]:
+        """Answer, whatever the pairs."""
+        return [self.flow, nn.functional.avg_pool2d(self.flow, 8)]
+
+
+def config_of(*words: str) -> TrainConfig:
+    """Return the small configuration with differences."""
+    return load_config(TrainConfig, None, [*WORDS, *words])
+
+
+def build(*words: str, shifts: tuple[int, ...] = (1,)) -> FlowTask:
+    """Return the task with random weights."""
+    torch.manual_seed(0)
+    return build_task(config_of(*words), shifts)
+
+
+def snippet_of(street: StreetPair, sources: int = 1) -> Snippet:
+    """Return the street as a snippet: the second frame is every source."""
+    return Snippet(
+        target=street.first,
+        sources=street.second[:, None].repeat(1, sources, 1, 1, 1),
+        K=street.K,
+        shifts=torch.ones(1, sources, dtype=torch.int64),
+        T_source_target_gt=street.T_second_first[:, None].repeat(1, sources, 1, 1),
+        valid=torch.ones_like(street.known),
+        depth_gt=street.depth,
+        names=("street/000000",),
+    )
+
+
+def exact(street: StreetPair, *words: str, factor: float = 1.0) -> FlowTask:
+    """Return the task with a network that says the true flow both ways, times a factor."""
+    task = build(*words)
+    task.flow_net = SaysFlow(factor * torch.cat([street.flow, street.backward]))
+    return task.eval()
+
+
+@pytest.mark.parametrize("photometric", ["census", "ssim"])
+@pytest.mark.parametrize("occlusion", ["forward_backward", "splatting"])
+def test_the_truth_costs_least(photometric, occlusion):
+    """The exact flow costs less than none, than too much and than too little of it."""
+    street = street_pair()
+    words = (f"flow.photometric={photometric}", f"flow.occlusion={occlusion}")
+
+    def cost(factor: float) -> float:
+        output = exact(street, *words, factor=factor)(snippet_of(street))
+        return output.terms["loss/photometric"].item()
+
+    best = cost(1)
+    assert all(best < 0.9 * cost(factor) for factor in (0, 0.8, 1.2))
+
+
+def test_hidden_pixels_teach_no_colours():
+    """With occlusion on, the photometric gradient is zero where the other frame sees nothing."""
+    street = street_pair()
+    words = ("flow.photometric=ssim", "loss.ssim_weight=0")  # pixels alone, no neighbourhoods
+    task = exact(street, *words, "flow.smoothness_weight=0", "flow.scale_weights=[1]")
+    task(snippet_of(street)).loss.backward()
+    taught = task.flow_net.flow.grad.abs().sum(1, keepdim=True) > 0
+    visible = task._visible(predict_pairs(task.flow_net, snippet_of(street)))
+    assert not (taught & ~visible).any()
+    assert (taught & visible).sum() > 0.9 * visible.sum()
+    hidden = ~street.visible
+    assert (~visible[:1] & hidden).sum() > 0.9 * hidden.sum()
+
+
+def test_occlusion_begins_after_its_step():
+    """In training all pixels inside teach at first; evaluation always leaves hidden ones out."""
+    task, snippet = build("flow.occlusion_from=2").train(), snippet_of(street_pair())
+    torch.nn.init.normal_(task.flow_net.head.weight, std=0.1)
+    shares = [task(snippet).terms["health/visible"].item() for _ in range(3)]
+    assert shares[0] == shares[1] == 1 and shares[2] < 1
+    assert task.steps == 3
+    assert task.eval()(snippet).terms["health/visible"] < 1 and task.steps == 3
+
+
+def test_pixels_that_are_no_image_teach_nothing():
+    """Neither from them nor onto them: changing their colours changes no loss."""
+    street = street_pair()
+    snippet = snippet_of(street)
+    valid = snippet.valid.clone()
+    valid[..., :40] = False
+    painted = snippet.target.clone()
+    painted[..., :38] = 1.0  # the census looks 2 pixels far
+    words = ("flow.smoothness_weight=0", "flow.scale_weights=[1]")
+    whole = dataclasses.replace(snippet, valid=valid)
+    other = dataclasses.replace(whole, target=painted)
+    a, b = (exact(street, *words)(s).terms["loss/photometric"] for s in (whole, other))
+    torch.testing.assert_close(a, b)
+
+
+def test_both_directions_of_all_sources_are_one_batch():
+    """S sources of B targets: 2 S B flows, equal to those of the pairs by themselves."""
+    torch.manual_seed(0)
+    network = PwcFlow(width=0.25).eval()
+    nn.init.normal_(network.head.weight, std=0.05)
+    target, sources = torch.rand(2, 3, 64, 64), torch.rand(2, 3, 3, 64, 64)
+    snippet = dataclasses.replace(
+        snippet_of(street_pair()),
+        target=target,
+        sources=sources,
+        valid=torch.ones(2, 1, 64, 64, dtype=torch.bool),
+    )
+    with torch.no_grad():
+        pairs = predict_pairs(network, snippet)
+        alone = network(torch.cat([sources[1, 2], target[1]])[None])[0]
+    assert pairs.flows[0].shape == (12, 2, 64, 64) and pairs.valid.shape == (12, 1, 64, 64)
+    torch.testing.assert_close(pairs.flows[0][6 + 2 * 2 + 1], alone[0], atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(pairs.first[6 + 5], sources[1, 2])
+    torch.testing.assert_close(pairs.second[6 + 5], target[1])
+
+
+@pytest.mark.parametrize("size", [(64, 128), (50, 71), (96, 96)])
+def test_any_size_gives_finite_terms_and_pictures(size):
+    """Sizes that are no multiple of 64 too; pictures are in [0, 1] at the size of the frames."""
+    street = street_pair()
+    snippet = snippet_of(street, sources=2)
+    cut = dataclasses.replace(
+        snippet,
+        target=snippet.target[..., : size[0], : size[1]],
+        sources=snippet.sources[..., : size[0], : size[1]],
+        valid=snippet.valid[..., : size[0], : size[1]],
+    )
+    output = build(shifts=(1, 2))(cut)
+    assert output.loss.isfinite() and all(v.isfinite() for v in output.terms.values())
+    assert set(output.images) == {"target", "rebuilt", "flow", "visible", "error"}
+    for picture in output.images.values():
+        assert picture.shape[-2:] == size and picture.min() >= 0 and picture.max() <= 1
+    torch.testing.assert_close(
+        output.loss.detach(), output.terms["loss/photometric"] + output.terms["loss/smoothness"]
+    )
+
+
+def test_learns_flow_without_labels():
+    """Fifty steps on one slow pair of frames: the error falls below half of no flow's."""
+    street = street_pair(size=(64, 128), speed=3.0)
+    snippet, task = snippet_of(street), build()
+    optimizer = torch.optim.Adam(task.parameters(), lr=1e-3)
+    for _ in range(50):
+        loss = task(snippet).loss
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(task.parameters(), 1.0)
+        optimizer.step()
+    with torch.no_grad():
+        flow = task.eval().flow_net(torch.cat([street.first, street.second], 1))[0]
+    seen = (street.known & street.visible)[:, 0]
+    error, motion = ((flow - street.flow).norm(dim=1)[seen], street.flow.norm(dim=1)[seen])
+    assert error.mean() < 0.5 * motion.mean()
+
+
+def test_every_weight_learns():
+    """All parameters of the task get a gradient that is finite."""
+    task = build()
+    nn.init.normal_(task.flow_net.head.weight, std=0.05)
+    task(snippet_of(street_pair())).loss.backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in task.parameters())
+
+
+def test_a_teacher_pulls_and_is_no_part_of_the_checkpoint(tmp_path):
+    """Its distance is a term; its weights are neither trained nor stored, nor needed to load."""
+    torch.save(RaftSmall().net.state_dict(), tmp_path / "raft.pth")
+    task = build(f"flow.teacher={tmp_path / 'raft.pth'}", "flow.teacher_weight=2")
+    output = task(snippet_of(street_pair()))
+    assert output.terms["loss/teacher"] > 0
+    output.loss.backward()
+    assert all(name.startswith("flow_net.") for name, _ in task.named_parameters())
+    assert all(p.grad is None for p in task.teacher[0].parameters())
+    assert config_of("flow.teacher=x.pth").without_encoder_weights().flow.teacher is None
+    with pytest.raises(CheckpointError, match="never downloads"):
+        build("flow.teacher=none.pth")
+
+
+# --- smoothness of flow --------------------------------------------------------------------------
+
+
+def test_smoothness_by_hand():
+    """A step of 2 px between two halves of a flat picture: 4 of 12 horizontal differences are 2."""
+    flow = torch.zeros(1, 2, 4, 4, dtype=torch.float64)
+    flow[:, 0, :, 2:] = 2
+    flat = torch.zeros(1, 3, 4, 4, dtype=torch.float64)
+    rho = (4 + 1e-4) ** 0.5 - 0.01
+    # (1, 2, 4, 3): 24 differences along x, of which 4 are 2; none along y
+    assert flow_smoothness(flow, flat).item() == pytest.approx(4 * rho / 24)
+    edge = flat.clone()
+    edge[..., 2:] = 0.3
+    cost = flow_smoothness(flow, edge, sharpness=10).item()
+    assert cost == pytest.approx(4 * rho / 24 * 2.718281828**-3)
+
+
+def test_planes_are_free_of_second_order_only():
+    """A flow that grows linearly has a first difference and no second one."""
+    u = torch.arange(6, dtype=torch.float64).expand(1, 2, 5, 6)
+    flat = torch.zeros(1, 3, 5, 6, dtype=torch.float64)
+    assert flow_smoothness(u, flat, order=2).item() == pytest.approx(0, abs=1e-12)
+    assert flow_smoothness(u, flat, order=1).item() == pytest.approx((1 + 1e-4) ** 0.5 - 0.01)
+    with pytest.raises(ValueError, match="order"):
+        flow_smoothness(u, flat, order=3)
+
+
+def test_smoothness_gradient():
+    """gradcheck in float64, both orders."""
+    torch.manual_seed(0)
+    flow = torch.randn(1, 2, 4, 5, dtype=torch.float64, requires_grad=True)
+    image = torch.rand(1, 3, 4, 5, dtype=torch.float64)
+    for order in (1, 2):
+        assert torch.autograd.gradcheck(lambda f, k=order: flow_smoothness(f, image, order=k), flow)
+
+
+# --- as a run ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """A sequence of a room of boxes."""
+    return write_world(tmp_path_factory.mktemp("world") / "room")
+
+
+def run_config(world, *words: str) -> TrainConfig:
+    """Return the small run's configuration."""
+    return small_config(world, "task=flow", "model.flow_width=0.25", "data.shifts=[1]", *words)
+
+
+def test_a_resumed_run_is_the_uninterrupted_one(world, tmp_path):
+    """Occlusion begins in the middle: its step is kept; the checkpoint loads as a task."""
+    words = ("flow.occlusion_from=3", "optimizer.steps=5", "run.save_every=2")
+    train(run_config(world, *words), tmp_path / "whole")
+    train(run_config(world, *words, "optimizer.steps=2"), tmp_path / "parts")
+    train(run_config(world, *words), tmp_path / "parts", resume=True)
+    whole, parts = curve(tmp_path / "whole"), curve(tmp_path / "parts")
+    for key in (k for k in whole if k[0] > 2):
+        assert parts[key] == pytest.approx(whole[key], rel=1e-5, abs=1e-8), key
+    loaded = load_task(tmp_path / "whole")
+    assert isinstance(loaded.task, FlowTask) and loaded.task.steps == 5
+    assert loaded.scale == "relative"
+    names = read_checkpoint(tmp_path / "whole" / "checkpoints" / "last.safetensors")[0]
+    assert "task.steps" in names
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("flow.scale_weights=[0,1]", "scale_weights"),
+        ("flow.scale_weights=[]", "scale_weights"),
+        ("flow.census_radius=0", "census_radius"),
+        ("flow.smoothness_weight=-1", "smoothness_weight"),
+        ("flow.occlusion=guess", "occlusion"),
+        ("model.flow=flownet", "flow"),
+        ("model.flow_width=0", "flow_width"),
+        ("model.flow_weights=raft.pth", "flow_weights"),
+    ],
+)
+def test_wrong_values_are_named(word, said):
+    """Each bad value is one line that names its key."""
+    with pytest.raises(ConfigError, match=said):
+        config_of(word)
