@@ -80,13 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--camera", type=Path, help="calibration of images or video; a sequence has its own"
     )
     _add_pair_arguments(parser)
-    parser.add_argument("--topic", default="", help="of a bag: its pictures (default: the only)")
-    parser.add_argument(
-        "--odometry-topic",
-        metavar="TOPIC",
-        default="",
-        help="of a bag: whose poses count, 'none' for no poses (default: the only one)",
-    )
+    _add_bag_arguments(parser)
     parser.add_argument("--every", type=positive, default=1, help="take every n-th frame")
     add_engine_arguments(parser)
     parser.add_argument("--force", action="store_true", help="replace an earlier output")
@@ -115,6 +109,24 @@ def _add_pair_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_bag_arguments(parser: argparse.ArgumentParser) -> None:
+    bags = parser.add_argument_group("ROS 2 bags")
+    bags.add_argument("--topic", default="", help="of the pictures (default: the only one)")
+    bags.add_argument(
+        "--odometry-topic",
+        metavar="TOPIC",
+        default="",
+        help="whose poses count, 'none' for no poses (default: the only one)",
+    )
+    bags.add_argument(
+        "--bits",
+        type=int,
+        choices=(10, 12, 16),
+        default=16,
+        help="in use of a 16-bit pixel (default: 16)",
+    )
+
+
 def run(args: argparse.Namespace) -> None:
     """Read, predict, write; print what there is now."""
     check_replaceable(args.out, SUMMARY, force=args.force)
@@ -128,6 +140,7 @@ def run(args: argparse.Namespace) -> None:
         every=args.every,
         topic=args.topic,
         odometry_topic=args.odometry_topic,
+        bits=args.bits,
     )
     stream = give_poses(stream, args.poses)
     if args.cloud and stream.camera is None:

@@ -99,6 +99,13 @@ def _add_camera(parser: argparse.ArgumentParser) -> None:
         help="of a bag: whose poses count, 'none' for no poses (default: the only one)",
     )
     group.add_argument(
+        "--bits",
+        type=int,
+        choices=(10, 12, 16),
+        default=16,
+        help="of a bag: bits in use of a 16-bit pixel (default: 16)",
+    )
+    group.add_argument(
         "--bayer", choices=("rggb", "bggr", "grbg", "gbrg"), help="frames are raw mosaics"
     )
 

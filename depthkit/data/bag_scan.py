@@ -83,14 +83,21 @@ def scan_bag(bag: Path, topic: str, info: str, odometry: str | None) -> Scan:
     return scan
 
 
-def read_picture(message: Recorded) -> np.ndarray:
-    """Read the picture of a message. (H, W, 3) uint8 RGB
+def read_picture(message: Recorded, *, bits: int = 16) -> np.ndarray:
+    """Read the picture of a message.
+
+    Args:
+        message: an Image or CompressedImage.
+        bits: in use of a 16-bit pixel.
+
+    Returns:
+        (H, W, 3) uint8 RGB
 
     Raises:
         DataError: it is none.
     """
     read = read_compressed if message.type == COMPRESSED_IMAGE else read_image
-    return read(parse(message))
+    return read(parse(message), bits=bits)
 
 
 def _take_frame(scan: Scan, message: Recorded) -> None:

@@ -35,6 +35,7 @@ class PrepareOptions:
     fps: float | None = None
     poses: Path | None = None
     odometry_topic: str = ""
+    bits: int = 16
     size: tuple[int, int] | None = None
     fit: str = "stretch"
     every: int = 1
@@ -155,6 +156,7 @@ def _plan(options: PrepareOptions, format_name: str, place: Path, name: str) -> 
         max_gap=options.max_gap,
         poses=options.poses,
         odometry_topic=options.odometry_topic,
+        bits=options.bits,
         start=options.start,
         stop=options.stop,
         every=options.every,

@@ -78,6 +78,7 @@ def open_stream(
     every: int = 1,
     topic: str = "",
     odometry_topic: str = "",
+    bits: int = 16,
 ) -> FrameStream:
     """Open a source of frames.
 
@@ -87,12 +88,15 @@ def open_stream(
         every: take every n-th frame.
         topic: of a bag: the pictures to take; empty for the only ones.
         odometry_topic: of a bag: whose poses count; empty for the only one, 'none' for no poses.
+        bits: of a bag: bits in use of a 16-bit pixel.
 
     Raises:
         DataError: nothing to read there, or a camera that does not fit.
     """
     if is_bag(path):
-        return _stream_bag(path, _open_bag(path, camera, topic, odometry_topic), every)
+        given = None if camera is None else load_source_camera(camera)
+        options = ImportOptions(path, given, odometry_topic=odometry_topic, bits=bits)
+        return _stream_bag(path, _open_bag(path, topic, options), every)
     if topic or odometry_topic:
         raise DataError(f"{path}: is no ROS 2 bag; topics are for bags")
     if (path / "split.yaml").exists():
@@ -166,7 +170,7 @@ def _open_source(path: Path, camera: SourceCamera | None) -> Source:
     return load_source(format_name, place, name, options)
 
 
-def _open_bag(path: Path, camera: Path | None, topic: str, odometry_topic: str) -> Source:
+def _open_bag(path: Path, topic: str, options: ImportOptions) -> Source:
     """Let the importer of bags find the frames of one topic."""
     _, places = find_sequences(path, "bag")
     name = sequence_name(topic) if topic else next(iter(places))
@@ -175,14 +179,8 @@ def _open_bag(path: Path, camera: Path | None, topic: str, odometry_topic: str) 
             f"{path}: holds {len(places)} topics of pictures ({', '.join(places)}); pick one with "
             "--topic"
         )
-    options = ImportOptions(
-        root=path,
-        camera=None if camera is None else load_source_camera(camera),
-        max_gap=ODOMETRY_GAP,
-        odometry_topic=odometry_topic,
-        fallback=_NO_CAMERA,
-    )
-    return load_source("bag", places[name], name, options)
+    about = replace(options, max_gap=ODOMETRY_GAP, fallback=_NO_CAMERA)
+    return load_source("bag", places[name], name, about)
 
 
 def _stream_bag(path: Path, source: Source, every: int) -> FrameStream:

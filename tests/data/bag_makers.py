@@ -27,12 +27,21 @@ Entry = tuple[str, str, int, Any]
 """Topic, type, time of recording in nanoseconds, message or its bytes."""
 
 
-def write(path: Path, entries: Iterable[Entry], *, storage: str = "mcap") -> Path:
-    """Write a bag of messages in the order given."""
+def write(
+    path: Path,
+    entries: Iterable[Entry],
+    *,
+    storage: str = "mcap",
+    compression: tuple[Any, Any] | None = None,
+) -> Path:
+    """Write a bag of messages in the order given; compression is rosbags' mode and format."""
     rosbag2, types = rosbags_module("rosbag2"), standard_types()
     plugin = rosbag2.StoragePlugin[storage.upper()]
     connections: dict[str, Any] = {}
-    with rosbag2.Writer(path, version=9, storage_plugin=plugin) as writer:
+    writer = rosbag2.Writer(path, version=9, storage_plugin=plugin)
+    if compression is not None:
+        writer.set_compression(*compression)
+    with writer:
         for topic, kind, time, message in entries:
             if topic not in connections:
                 connections[topic] = writer.add_connection(topic, kind, typestore=types)

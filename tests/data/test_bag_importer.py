@@ -3,6 +3,7 @@
 
 import json
 import shutil
+import sqlite3
 import sys
 from pathlib import Path
 
@@ -441,3 +442,52 @@ def test_report_names_the_format(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert (record["name"], record["format"], record["frames"]) == ("cam_image_raw", "bag", 2)
     text = (tmp_path / "out" / "cam_image_raw" / "camera.yaml").read_text()
     assert "topic: /cam/image_raw" in text and "calibration: /cam/camera_info" in text
+
+
+# --- recorders ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+@pytest.mark.parametrize("mode", ["FILE", "MESSAGE"])
+def test_compressed_storage_is_read(tmp_path: Path, storage: str, mode: str) -> None:
+    """`ros2 bag record --compression-mode file|message --compression-format zstd`."""
+    rosbag2 = make.rosbags_module("rosbag2")
+    how = (rosbag2.CompressionMode[mode], rosbag2.CompressionFormat.ZSTD)
+    bag = make.write(tmp_path / "bag", simple(3), storage=storage, compression=how)
+    sequence = bring_in(bag, tmp_path / "out")
+    np.testing.assert_array_equal(sequence.read_frame(2), picture(2))
+
+
+def test_bag_in_several_files_is_one(tmp_path: Path) -> None:
+    """`ros2 bag record --max-bag-size` goes on in a second file."""
+    first = make.write(tmp_path / "bag", simple(3))
+    second = make.write(tmp_path / "second", simple(3, start=1300 * MS))
+    shutil.copy(second / "second.mcap", first)
+    text = (first / "metadata.yaml").read_text()
+    names = "relative_file_paths:\n  - bag.mcap\n"
+    assert names in text
+    (first / "metadata.yaml").write_text(text.replace(names, names + "  - second.mcap\n"))
+    sequence = bring_in(first, tmp_path / "out")
+    np.testing.assert_allclose(sequence.times, 1 + np.arange(6) / 10)
+    np.testing.assert_array_equal(sequence.read_frame(4), picture(1))
+
+
+def test_bag_of_an_older_distribution_is_read(tmp_path: Path) -> None:
+    """Up to Humble sqlite3 holds no definitions of its messages."""
+    bag = make.write(tmp_path / "bag", simple(3), storage="sqlite3")
+    connection = sqlite3.connect(bag / "bag.db3")
+    connection.execute("UPDATE schema SET schema_version = 3")
+    connection.execute("DROP TABLE message_definitions")
+    connection.commit()
+    connection.close()
+    assert len(bring_in(bag, tmp_path / "out")) == 3
+
+
+def test_bits_in_use_of_deep_pixels(tmp_path: Path) -> None:
+    """The largest value of 12 bits is white."""
+    entry = make.image(1000 * MS, picture(0))
+    entry[3].encoding, entry[3].step = "mono16", 64
+    entry[3].data = np.full((24, 32), 4095, "<u2").reshape(-1).view(np.uint8)
+    bag = make.write(tmp_path / "bag", [make.info(1000 * MS), entry])
+    assert bring_in(bag, tmp_path / "white", bits=12).read_frame(0).min() == 255
+    assert bring_in(bag, tmp_path / "dark").read_frame(0).max() == 16

@@ -18,7 +18,6 @@ from depthkit.data.bag import (
     COMPRESSED_IMAGE,
     IMAGE,
     ODOMETRY,
-    Recorded,
     Topic,
     choose_topic,
     is_bag,
@@ -79,19 +78,22 @@ def load(place: Path, name: str, options: ImportOptions) -> Source:
         camera=camera,
         poses=poses,
         notes=(*about_camera, *about_poses, *scan.notes()),
-        origin={"calibration": calibration, "topic": topic},
-        read=partial(read_frames, bag, topic),
+        origin={"calibration": calibration, "topic": topic, "bits": options.bits},
+        read=partial(read_frames, bag, topic, bits=options.bits),
     )
 
 
 def read_frames(
-    bag: Path, topic: str, wanted: Collection[int]
+    bag: Path, topic: str, wanted: Collection[int], *, bits: int = 16
 ) -> Iterator[tuple[int, np.ndarray | str]]:
     """Decode the wanted messages of a topic, RGB, or say why one is no picture."""
     last = max(wanted, default=-1)
     for index, message in enumerate(read_recorded(bag, (topic,))):
         if index in wanted:
-            yield index, _picture_or_word(bag, message, index)
+            try:
+                yield index, read_picture(message, bits=bits)
+            except DataError as error:
+                yield index, f"{bag}: {topic}: message {index}: {error}"
         if index >= last:
             return
 
@@ -176,13 +178,6 @@ def _poses(
     found, _ = interpolate_poses(Trajectory(np.array(stamps), np.stack(track)), times, max_gap)
     # One by one, as a node does: a product of stacked matrices may round otherwise.
     return np.stack([T @ T_base_cam for T in found]), ()
-
-
-def _picture_or_word(bag: Path, message: Recorded, index: int) -> np.ndarray | str:
-    try:
-        return read_picture(message)
-    except DataError as error:
-        return f"{bag}: {message.topic}: message {index}: {error}"
 
 
 def _is_depth(bag: Path, topic: str) -> bool:

@@ -87,6 +87,8 @@ class ImportOptions:
     every: int = 1
     odometry_topic: str = ""
     """Of a bag: whose poses count, empty for the only one, 'none' for no poses."""
+    bits: int = 16
+    """Of a bag: bits in use of a 16-bit pixel."""
     fallback: SourceCamera | None = None
     """Where no calibration is found; None: that is an error."""
 
