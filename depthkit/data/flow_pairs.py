@@ -90,7 +90,7 @@ def find_flow_pairs(root: Path | str) -> dict[str, FlowPair]:
 
 
 def leaves_picture(flow: np.ndarray) -> np.ndarray:
-    """Tell which pixels flow out of the picture, whose edge pixels are whole; unknown flow does not.
+    """Tell which pixels flow out of the picture: edge pixels are whole, unknown flow stays.
 
     Args:
         flow: pixels (u, v). (H, W, 2)

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The ablation's scripts: perfect answers get perfect figures, halves and doubles known ones."""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from small_run import CHECKOUT, small_config
+
+from depthkit.camera import Camera
+from depthkit.data.sequence import Sequence, SequenceWriter, open_sequence
+from depthkit.data.truth import FrameTruth
+from depthkit.rigid import exp_se3, inverse
+from depthkit.tasks import build_task
+
+SIZE, FRAMES = (64, 96), 7
+ARGS = argparse.Namespace(max_depth=80.0, every=1, pictures=None)
+
+
+@pytest.fixture
+def scripts(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The scripts as modules: guess, evaluate, report."""
+    monkeypatch.syspath_prepend(str(CHECKOUT / "scripts"))
+    names = {"guess": "coop_guess", "evaluate": "evaluate_coop", "report": "coop_report"}
+    modules = {key: __import__(name) for key, name in names.items()}
+    yield argparse.Namespace(**modules)
+    for name in (*names.values(), "coop_pictures"):
+        sys.modules.pop(name, None)
+
+
+@pytest.fixture(scope="module")
+def street(tmp_path_factory: pytest.TempPathFactory) -> Sequence:
+    """A textured wall at 4 to 9 m, a body before it at 2 m; the camera turns and goes ahead."""
+    root = tmp_path_factory.mktemp("coop") / "street"
+    rng = np.random.default_rng(0)
+    depth = np.tile(np.linspace(4, 9, SIZE[1], dtype=np.float32), (SIZE[0], 1))
+    moving = np.zeros(SIZE, bool)
+    moving[20:40, 30:60] = True
+    depth[moving] = 2.0
+    pose = np.eye(4)
+    with SequenceWriter(root, Camera(96, 64, 60.0, 60.0, 47.5, 31.5), ext="png") as writer:
+        for i in range(FRAMES):
+            rgb = rng.integers(0, 256, (*SIZE, 3), dtype=np.uint8)
+            flow = rng.uniform(-9, 9, (*SIZE, 2)).astype(np.float32)
+            truth = FrameTruth(flow, rng.random(SIZE) > 0.9, moving=moving)
+            last = i == FRAMES - 1
+            truth = FrameTruth(moving=moving) if last else truth
+            writer.add_frame(rgb, 0.1 * i, T_world_cam=pose, depth=depth, truth=truth)
+            pose = pose @ exp_se3(np.array([0.02 * i, 0, 1.5, 0, 0.02 * i, 0]))
+    return open_sequence(root)
+
+
+def oracle(scripts: Any, *, moving_factor: float = 1.0) -> Any:
+    """A method that knows the truth, depth and steps at a third of the scale."""
+
+    def guess(sequence: Sequence) -> Iterator[Any]:
+        for i in range(1, len(sequence) - 1):
+            truth = sequence.read_truth(i)
+            depth = sequence.read_depth(i) / 3
+            depth[truth.moving] *= moving_factor
+            motions = {}
+            for shift in (-1, 1):
+                T = inverse(sequence.poses[i + shift]) @ sequence.poses[i]
+                T[:3, 3] /= 3
+                motions[shift] = T
+            soft = truth.moving.astype(np.float32)
+            yield scripts.guess.Guess(i, depth, truth.flow, soft, truth.moving, motions)
+
+    return guess
+
+
+def test_the_truth_is_perfect(scripts: Any, street: Sequence) -> None:
+    """Up to one scale for depth and path; the first step is told by the second frame."""
+    figures = scripts.evaluate.evaluate(oracle(scripts), [street], ARGS)
+    assert figures["frames"] == FRAMES - 2
+    for key in ("abs_rel", "abs_rel_moving", "abs_rel_static", "ate_5_m", "ate_m"):
+        assert figures[key] == pytest.approx(0, abs=2e-3), key
+    assert figures["t_rel_percent"] == pytest.approx(0, abs=1e-3)
+    assert figures["t_rel_lengths_m"] == [5, 10, 20, 40]
+    assert figures["epe"] == 0 and figures["epe_occ"] == 0 and figures["epe_moving"] == 0
+    assert (figures["moving_iou"], figures["moving_ap"]) == (1, 1)
+    assert figures["moving_share"] == pytest.approx(600 / 6144)
+
+
+def test_objects_too_far_are_told_apart(scripts: Any, street: Sequence) -> None:
+    """Moving objects at twice their depth: abs_rel 1 there, the rest as it was."""
+    figures = scripts.evaluate.evaluate(oracle(scripts, moving_factor=2), [street], ARGS)
+    assert figures["abs_rel_static"] == pytest.approx(0, abs=0.01)
+    assert figures["abs_rel_moving"] == pytest.approx(1, abs=0.01)
+    assert figures["ratio_moving"] == pytest.approx(2, abs=0.02)
+    assert figures["abs_rel"] == pytest.approx(600 / 6144, abs=0.01)
+
+
+def test_flow_of_another_size_keeps_its_length(scripts: Any) -> None:
+    """From half the size to the whole, flow of (1, 2) becomes (2, 4)."""
+    flow = np.broadcast_to(np.array([1.0, 2.0], np.float32), (4, 6, 2))
+    large = scripts.evaluate.resize_flow(flow, (8, 12))
+    assert large.shape == (8, 12, 2) and np.allclose(large, [2, 4])
+    assert scripts.evaluate.resize_flow(flow, (4, 6)) is flow
+
+
+def test_a_run_answers_every_frame_with_neighbours(
+    scripts: Any, street: Sequence, tmp_path: Path
+) -> None:
+    """A run of view_synthesis has depth, motions and its auto-mask, no flow; pictures are drawn."""
+    from depthkit.models.checkpoint import save_checkpoint
+    from depthkit.strict_yaml import to_mapping
+
+    config = small_config(street.root)
+    torch.manual_seed(0)
+    task = build_task(config, (-1, 1))
+    tensors = {f"task.{name}": value for name, value in task.state_dict().items()}
+    state = {"config": to_mapping(config), "shifts": [-1, 1], "scale": "relative", "step": 0}
+    save_checkpoint(tmp_path / "run.safetensors", tensors, state)
+    loaded, method = scripts.guess.open_run(tmp_path / "run.safetensors")
+    guesses = list(method(street))
+    assert [guess.frame for guess in guesses] == list(range(1, FRAMES - 1))
+    assert all(guess.flow is None and guess.depth.shape == SIZE for guess in guesses)
+    assert all(set(guess.motions) == {-1, 1} for guess in guesses)
+    assert all(guess.mask.any() and not guess.mask[guess.moving < 0].any() for guess in guesses)
+    args = argparse.Namespace(**vars(ARGS) | {"pictures": tmp_path / "pictures"})
+    figures = scripts.evaluate.evaluate(method, [street], args)
+    assert figures["abs_rel"] > 0 and "epe" not in figures and 0 < figures["moving_ap"] < 1
+    assert len(list((tmp_path / "pictures").glob("*.png"))) == 1
+
+
+def test_report_by_hand(scripts: Any, tmp_path: Path) -> None:
+    """Seeds 0.10 and 0.14 are 0.12 ± 0.028; a half of it is -50 %; the best is bold."""
+    records = [
+        {"name": f"{name}_s{seed}", "seed": seed, "abs_rel": value, "moving_ap": ap}
+        for name, ap, values in (("plain", 0.2, (0.10, 0.14)), ("full", 0.7, (0.05, 0.07)))
+        for seed, value in enumerate(values)
+    ]
+    (tmp_path / "a.json").write_text(json.dumps(records))
+    runs = scripts.report.group(scripts.report.read_records([tmp_path / "a.json"]))
+    table = scripts.report.absolute_table(runs).splitlines()
+    assert table[0] == "| variant | seeds | abs_rel | mask AP |"
+    assert table[2] == "| plain | 2 | 0.1200 ± 0.0283 | 0.200 ± 0.000 |"
+    assert table[3] == "| full | 2 | **0.0600** ± 0.0141 | **0.700** ± 0.000 |"
+    change = scripts.report.relative_table(runs, "plain").splitlines()
+    assert change[2] == "| full | -50.0 ± 0.0 % | +250.0 ± 0.0 % |"
