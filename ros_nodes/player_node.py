@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from rclpy.duration import Duration
 from rclpy.node import Node
-from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
 
 from depthkit.data.bag import with_stamp
@@ -26,7 +26,8 @@ from ros_nodes.convert import stamp_message
 from ros_nodes.lifecycle import first_line
 from ros_nodes.monitor import Monitor, Quantiles, Status, Throttle
 from ros_nodes.params import declare
-from ros_nodes.player_source import Outgoing, PlayerConfig, open_play
+from ros_nodes.player_config import PlayerConfig
+from ros_nodes.player_source import STATIC, Outgoing, open_play
 from ros_nodes.read_ahead import ReadAhead
 from ros_nodes.run import run_node
 
@@ -40,6 +41,12 @@ DELIVERY = 0.5  # seconds
 LOOK_FOR_READERS = 0.05  # seconds between two looks at who subscribes
 SETTLE = 0.3  # seconds in which those who subscribe to images find the other topics too
 QOS = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=5, reliability=ReliabilityPolicy.RELIABLE)
+LATCHED = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST,
+    depth=100,
+    reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.TRANSIENT_LOCAL,
+)
 
 
 @dataclass
@@ -87,6 +94,7 @@ class Player:
                       with the velocity in frame_id; or that of a bag
         imu           sensor_msgs/Imu of a bag
         twist         geometry_msgs/TwistStamped or Twist of a bag
+        /tf_static    tf2_msgs/TFMessage of a bag, latched, where tf2_msgs imports
         /clock        rosgraph_msgs/Clock, 100 Hz, with `clock`
         /diagnostics  diagnostic_msgs/DiagnosticArray, 1 Hz: player (frames sent, how late, where)
     Parameters (unit, default):
@@ -115,7 +123,8 @@ class Player:
         self._config = declare(node, PlayerConfig)
         self._play = open_play(self._config)
         self._publishers = {
-            name: node.create_publisher(kind, name, QOS) for name, kind in self._play.topics.items()
+            name: node.create_publisher(kind, name, LATCHED if name == STATIC else QOS)
+            for name, kind in self._play.topics.items()
         }
         self._clock = node.create_publisher(Clock, "/clock", QOS) if self._config.clock else None
         self._stopping = threading.Event()

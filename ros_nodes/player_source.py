@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import cv2
 import numpy as np
@@ -24,6 +24,7 @@ from depthkit.data.bag import (
     COMPRESSED_IMAGE,
     IMAGE,
     ODOMETRY,
+    TRANSFORMS,
     Contents,
     Recorded,
     choose_topic,
@@ -36,9 +37,15 @@ from depthkit.data.bag_writer import stamp_of, twists
 from depthkit.data.importers.bag import camera_info_topic, picture_topics
 from depthkit.data.stream import FrameStream, StreamFrame, open_stream
 from depthkit.errors import ConfigError, DataError
-from depthkit.runtime.config import check_ranges, option
 from ros_nodes.convert import camera_info_message, image_message, pose_message, stamp_message
+from ros_nodes.player_config import PlayerConfig
 
+try:
+    from tf2_msgs.msg import TFMessage
+except ImportError:  # not on PyPI
+    TFMessage = None
+
+STATIC = "/tf_static"
 IMU = "sensor_msgs/msg/Imu"
 TWISTS = ("geometry_msgs/msg/TwistStamped", "geometry_msgs/msg/Twist")
 SAME_CLOCK = 5 * 10**9
@@ -54,45 +61,8 @@ _KINDS: dict[str, Any] = {
     IMU: Imu,
     TWISTS[0]: TwistStamped,
     TWISTS[1]: Twist,
+    TRANSFORMS: TFMessage,
 }
-
-
-@dataclass(frozen=True)
-class PlayerConfig:
-    """What is played, and how."""
-
-    source: Path = Path()
-    """Sequence folder, folder of images, video, or ROS 2 bag (folder, .mcap, .db3)."""
-    rate: float = option(1.0, least=0.01, most=100)
-    """Speed, multiples of the source's own."""
-    fps: float = option(0.0, least=0, most=1000)
-    """Frames a second of a source at rate 1, 0 = its own; a bag is played faster or slower."""
-    loop: bool = False
-    """Start again at the end; else the node ends there."""
-    start: float = option(0.0, least=0)
-    """Where to begin, seconds into the source; every loop begins there."""
-    stamps: Literal["now", "source"] = "now"
-    """Now: the time of sending, rising over loops, spaced as in the source. Source: as recorded;
-    they jump back with a loop, as those of any bag."""
-    clock: bool = False
-    """Publish /clock in the time of the stamps, for nodes with use_sim_time."""
-    frame_id: str = "camera_optical"
-    """Of images; a bag keeps its own."""
-    odom_frame: str = "odom"
-    """Of the poses of a sequence; a bag keeps its own."""
-    wait_for_subscribers: int = option(0, least=0)
-    """Begin when so many subscribe to the images."""
-    topic: str = ""
-    """Of a bag: its images; empty for the only ones."""
-    odometry_topic: str = ""
-    """Of a bag: its nav_msgs/Odometry; empty for the only one, none for none."""
-    imu_topic: str = ""
-    """Of a bag: its sensor_msgs/Imu; empty for the only one, none for none."""
-    twist_topic: str = ""
-    """Of a bag: its Twist or TwistStamped; empty for the only one, none for none."""
-
-    def __post_init__(self) -> None:
-        check_ranges(self)
 
 
 @dataclass(frozen=True)
@@ -177,7 +147,7 @@ def _open_bag(config: PlayerConfig) -> Play:
         period=period,
         speed=config.fps * period * 1e-9 if config.fps else 1.0,
         shift=lag if not 0 <= lag < SAME_CLOCK else 0,
-        messages=partial(_recorded, bag, names, first),
+        messages=partial(recorded, bag, names, first),
     )
 
 
@@ -203,12 +173,16 @@ def _bag_topics(config: PlayerConfig, contents: Contents) -> dict[str, str]:
         raise DataError(f"{bag}: holds no images to play")
     if any(topic.name == camera_info_topic(image) for topic in topics):
         names[camera_info_topic(image)] = "camera_info"
+    if TFMessage is not None and any(topic.name == STATIC for topic in topics):
+        names[STATIC] = STATIC
     return names
 
 
-def _recorded(bag: Path, names: dict[str, str], first: int) -> Iterator[Outgoing]:
-    """Read the messages of a bag as they are."""
-    for message in read_recorded(bag, names.keys(), start=first):
+def recorded(bag: Path, names: dict[str, str], first: int) -> Iterator[Outgoing]:
+    """Read the messages of a bag as they are; what is latched comes first, wherever it begins."""
+    for message in read_recorded(bag, names.keys() & {STATIC}):
+        yield Outgoing(first, None, STATIC, message.data)
+    for message in read_recorded(bag, names.keys() - {STATIC}, start=first):
         yield _as_recorded(message, names[message.topic])
 
 

@@ -31,6 +31,7 @@ from depthkit.data.stream import open_stream
 from depthkit.errors import ConfigError, DataError, DepthkitError
 from depthkit.rigid import make_pose
 from depthkit.ros_messages import FrameTree, nanoseconds, read_image, read_pose
+from ros_nodes import player_source
 from ros_nodes.camera_input import CameraConfig, CameraInput, Received
 from ros_nodes.frames import Extrinsic, ExtrinsicConfig
 from ros_nodes.motion_source import MotionConfig, MotionSource
@@ -348,6 +349,17 @@ def test_topics_of_a_bag_are_chosen(graph: Graph, tmp_path: Path) -> None:
     heard = play_all(graph, bag, topic="/right/image_raw", odometry_topic="none", stamps="source")
     np.testing.assert_array_equal(read_image(heard.of("image")[0]), picture(1))
     assert not heard.of("odometry")
+
+
+def test_latched_transforms_come_first_wherever_it_begins(tmp_path: Path) -> None:
+    """Read as they would be sent: tf2_msgs, which it takes to send them, is not on PyPI."""
+    static = make.static(make_pose(AHEAD, [0.3, 0.0, 0.1]))
+    bag = make.write(tmp_path / "bag", [(*static[:2], 3000 * MS, static[3]), *bag_entries()])
+    first = 3000 * MS + 3 * STEP
+    names = {"/cam/image_raw": "image", "/tf_static": "/tf_static"}
+    messages = list(player_source.recorded(bag, names, first))
+    assert [one.topic for one in messages] == ["/tf_static", *["image"] * 3]
+    assert (messages[0].at, messages[0].stamp) == (first, None)
 
 
 # --- the node hears what infer reads --------------------------------------------------------------
