@@ -144,7 +144,7 @@ def _array(values: Tensor) -> np.ndarray:
 
 
 def baselines(sequences: list[Sequence]) -> dict[str, Method]:
-    """Return what needs no learning, by name."""
+    """Return what needs no learning, by name; on the frames that runs of shifts -1 and 1 see."""
     mean = _mean_depth(sequences)
     return {
         "constant depth, no flow, straight on": lambda sequence: _still(sequence, None),
@@ -158,11 +158,11 @@ def _still(sequence: Sequence, depth: np.ndarray | None) -> Iterator[Guess]:
     ahead = np.eye(4)
     ahead[2, 3] = -1.0  # points come one unit nearer
     size = sequence.camera.size
-    for i in range(len(sequence)):
+    for i in range(1, len(sequence) - 1):
         still = np.zeros((*size, 2), np.float32)
         flat = np.ones(size, np.float32) if depth is None else depth
         nothing = np.zeros(size, np.float32)
-        yield Guess(i, flat, still, nothing, nothing > 0, {1: ahead})
+        yield Guess(i, flat, still, nothing, nothing > 0, {-1: np.linalg.inv(ahead), 1: ahead})
 
 
 def _mean_depth(sequences: list[Sequence]) -> np.ndarray:
@@ -181,5 +181,5 @@ def _classical(sequence: Sequence) -> Iterator[Guess]:
     """Match each frame with the next one, at the frames' own size."""
     search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     grey = [cv2.cvtColor(sequence.read_frame(i), cv2.COLOR_RGB2GRAY) for i in range(len(sequence))]
-    for i in range(len(sequence) - 1):
+    for i in range(1, len(sequence) - 1):
         yield Guess(i, flow=search.calc(grey[i], grey[i + 1], None))
