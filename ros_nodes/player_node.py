@@ -212,20 +212,21 @@ class Player:
 
     def _passes(self) -> Iterator[tuple[int, Outgoing]]:
         """Read the source, again and again if it loops: each message with the time before it."""
-        span = self._play.last - self._play.first + self._play.period
         before = 0
         while True:
+            times: list[int] = []
             for one in self._play.messages():
+                times = [*times[:1], one.at]
                 yield before, one
-            if not self._config.loop:
+            if not self._config.loop or not times:
                 return
-            before += span
+            before += times[-1] - times[0] + self._play.period
 
     def _send_all(self, messages: Iterator[tuple[int, Outgoing]]) -> None:
         timeline, before = None, 0
         for before_now, one in messages:
             if timeline is None:
-                timeline = self._begin()
+                timeline = self._begin(one.at)
             self._loops += before_now > before
             before = before_now
             if not self._wait(timeline, before + one.at, before):
@@ -239,10 +240,10 @@ class Player:
             left = max(0.0, end - time.monotonic())
             publisher.wait_for_all_acked(Duration(seconds=left))
 
-    def _begin(self) -> Timeline:
-        """Start the time of the source now: its first message is there."""
+    def _begin(self, first: int) -> Timeline:
+        """Start the time of the source now, at that of its first message, nanoseconds."""
         speed = self._config.rate * self._play.speed
-        return Timeline(self._play.first, speed, time.monotonic(), time.time_ns())
+        return Timeline(first, speed, time.monotonic(), time.time_ns())
 
     def _wait(self, timeline: Timeline, at: int, before: int) -> bool:
         """Wait until a message is due, with /clock meanwhile; False when told to stop."""

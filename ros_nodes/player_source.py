@@ -8,6 +8,7 @@ here, on the thread that reads ahead, so that the thread that keeps time has not
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,10 @@ IMU = "sensor_msgs/msg/Imu"
 TWISTS = ("geometry_msgs/msg/TwistStamped", "geometry_msgs/msg/Twist")
 SAME_CLOCK = 5 * 10**9
 """Nanoseconds that an image may be old when it is recorded; more is another clock."""
+OPENING = 8
+"""Images from which the usual time between two is taken."""
+LEAD = 5 * 10**8
+"""Nanoseconds before the first image of a bag at which it begins: motion that leads up to it."""
 USUAL_PERIOD = 1 / 30
 """Seconds that a source of one frame lasts."""
 
@@ -88,9 +93,9 @@ class Play:
     topics: dict[str, Any]
     """Relative name -> message class."""
     first: int
-    """Time of the source at which it begins, nanoseconds."""
+    """Time of the source before which nothing is played, nanoseconds."""
     last: int
-    """And of its last message."""
+    """And at which it ends at the latest."""
     period: int
     """Between the last frame and the first of the next loop, nanoseconds."""
     speed: float
@@ -129,26 +134,34 @@ def _open_bag(config: PlayerConfig) -> Play:
     bag = config.source
     contents = read_contents(bag)
     names = _bag_topics(config, contents)
-    image, count = next(
-        (topic.name, topic.count) for topic in contents.topics if names.get(topic.name) == "image"
-    )
+    image = next(name for name, relative in names.items() if relative == "image")
     kinds = {topic.name: _KINDS[topic.type] for topic in contents.topics if topic.name in names}
     if kinds[image] is CompressedImage:
         names[image] = "image/compressed"
-    opening = next(read_recorded(bag, (image,)))
-    stamp = header_stamp(opening.data) or opening.received
-    lag = opening.received - stamp
-    first = contents.start + round(config.start * 1e9)
-    period = (contents.end - contents.start) // max(1, count - 1) or round(USUAL_PERIOD * 1e9)
+    opening = [
+        (one.received, header_stamp(one.data) or one.received)
+        for one in islice(read_recorded(bag, (image,)), OPENING)
+    ]
+    begin, stamp = opening[0]
+    lag = begin - stamp
+    # What else was recorded may begin long before the camera, and what is latched at any time.
+    first = max(contents.start, begin - LEAD) + round(config.start * 1e9)
+    period = _period([stamp for _, stamp in opening])
     return Play(
         topics={relative: kinds[name] for name, relative in names.items()},
         first=first,
         last=contents.end,
-        period=period,
-        speed=config.fps * period * 1e-9 if config.fps else 1.0,
+        period=round(1e9 * period),
+        speed=config.fps * period if config.fps else 1.0,
         shift=lag if not 0 <= lag < SAME_CLOCK else 0,
         messages=partial(recorded, bag, names, first),
     )
+
+
+def _period(stamps: list[int]) -> float:
+    """Return the usual time between two images, seconds."""
+    steps = [later - earlier for earlier, later in pairwise(stamps) if later > earlier]
+    return 1e-9 * float(np.median(steps)) if steps else USUAL_PERIOD
 
 
 def _bag_topics(config: PlayerConfig, contents: Contents) -> dict[str, str]:
@@ -180,9 +193,10 @@ def _bag_topics(config: PlayerConfig, contents: Contents) -> dict[str, str]:
 
 def recorded(bag: Path, names: dict[str, str], first: int) -> Iterator[Outgoing]:
     """Read the messages of a bag as they are; what is latched comes first, wherever it begins."""
-    for message in read_recorded(bag, names.keys() & {STATIC}):
-        yield Outgoing(first, None, STATIC, message.data)
+    latched = [message.data for message in read_recorded(bag, names.keys() & {STATIC})]
     for message in read_recorded(bag, names.keys() - {STATIC}, start=first):
+        yield from (Outgoing(message.received, None, STATIC, data) for data in latched)
+        latched = []
         yield _as_recorded(message, names[message.topic])
 
 

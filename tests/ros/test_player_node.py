@@ -331,6 +331,19 @@ def test_bag_from_its_middle_at_another_rate(graph: Graph, tmp_path: Path) -> No
     assert np.diff(heard.stamps()).tolist() == [STEP // 2] * 2
 
 
+def test_bag_begins_and_loops_with_its_images(graph: Graph, tmp_path: Path) -> None:
+    """What else was recorded an hour before and after the camera is not waited for."""
+    text = make.new("std_msgs/msg/String", "hello")
+    log = [("/log", "std_msgs/msg/String", t * 1000 * MS, text) for t in (1, 7200)]
+    early = make.odometry(100 * MS, np.eye(4))
+    entries = sorted([*log, early, *bag_entries(3, start=3600000 * MS)], key=lambda one: one[2])
+    listener = Listener(graph)
+    with playing(graph, make.write(tmp_path / "bag", entries), rate=5.0, loop=True):
+        listener.wait(7)
+    assert set(np.diff(listener.stamps()).tolist()) == {STEP // 5}
+    assert len(listener.of("odometry")) <= len(listener.of("image")) + 1
+
+
 def test_topics_of_a_bag_are_chosen(graph: Graph, tmp_path: Path) -> None:
     """Several ask which parameter; a wrong name says what is there."""
     entries = [
@@ -359,7 +372,7 @@ def test_latched_transforms_come_first_wherever_it_begins(tmp_path: Path) -> Non
     names = {"/cam/image_raw": "image", "/tf_static": "/tf_static"}
     messages = list(player_source.recorded(bag, names, first))
     assert [one.topic for one in messages] == ["/tf_static", *["image"] * 3]
-    assert (messages[0].at, messages[0].stamp) == (first, None)
+    assert (messages[0].at, messages[0].stamp) == (first + 4 * MS, None)
 
 
 # --- the node hears what infer reads --------------------------------------------------------------
@@ -428,11 +441,11 @@ def test_unreadable_frames_are_left_out_and_counted(
 
 def test_bag_that_breaks_off_is_an_error_and_the_end(graph: Graph, tmp_path: Path) -> None:
     """One line in the log and the diagnostics; what was good has been sent."""
-    size = (240, 320)  # 12 of these are three chunks
-    entries = [make.image(1000 * MS + i * STEP, picture(i, size)) for i in range(12)]
+    size = (240, 320)  # 24 of these are six chunks
+    entries = [make.image(1000 * MS + i * STEP, picture(i, size)) for i in range(24)]
     bag = make.write(tmp_path / "bag", entries)
     data = bytearray((bag / "bag.mcap").read_bytes())
-    at = len(data) * 3 // 5
+    at = len(data) * 3 // 4
     data[at : at + 400_000] = b"\xff" * 400_000
     (bag / "bag.mcap").write_bytes(data)
     heard = Listener(graph)
