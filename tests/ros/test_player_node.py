@@ -402,13 +402,15 @@ def test_node_sees_the_very_numbers_of_infer(graph: Graph, tmp_path: Path) -> No
     motion = MotionSource(node, MotionConfig(source="odometry", wait=0.0), extrinsic)
     camera.start()
     motion.start()
-    with playing(graph, bag, stamps="source", rate=0.5) as (_, ended):
-        graph.spin_until(lambda: ended and len(received) >= 8)
-    for message, wanted in zip(received, offline, strict=True):
+    with playing(graph, bag, stamps="source", rate=0.3) as (_, ended):
+        graph.spin_until(lambda: ended)
+    by_stamp = {frame.time: frame for frame in offline}
+    assert len(received) >= 6  # the newest counts: a busy machine drops one or two
+    for message in received:
         frame = camera.read(message)
+        wanted = by_stamp[frame.stamp]
         np.testing.assert_array_equal(frame.rgb, wanted.rgb)
         np.testing.assert_array_equal(frame.K, stream.camera.K)
-        assert frame.stamp == wanted.time
         told = motion.tell(frame.stamp, frame.header.frame_id, since=None)
         np.testing.assert_array_equal(told["T_world_cam"], wanted.T_world_cam)
     assert np.isfinite(stream.poses[:-1]).all() and np.isnan(stream.poses[-1]).all()
