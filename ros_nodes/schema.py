@@ -9,6 +9,7 @@ import textwrap
 import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from os.path import expanduser  # that of Path raises where a user has no home
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -151,7 +152,7 @@ def convert(leaf: Leaf, value: Any) -> Any:
     if kind is float and type(value) is int:
         return float(value)
     if kind is Path and isinstance(value, str):
-        return Path(value).expanduser()
+        return Path(expanduser(value))
     if type(value) is not kind or value != value:  # NaN is no number
         raise _mismatch(leaf, value)
     allowed = choices(leaf)

@@ -5,6 +5,7 @@ The frame around the picture never gets bright, dark tissue does as the scope mo
 the brightest that each pixel has been. No clock and no chance: the same frames, the same mask.
 """
 
+from os.path import expanduser  # that of Path raises where a user has no home
 from pathlib import Path
 
 import cv2
@@ -94,7 +95,10 @@ class DrawnView:
         Raises:
             DataError: missing, or not a picture.
         """
-        drawn = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) if path.is_file() else None
+        try:
+            drawn = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) if path.is_file() else None
+        except (OSError, cv2.error):  # a folder that is closed to us, more pixels than OpenCV takes
+            drawn = None
         if drawn is None:
             raise DataError(f"{path}: no mask that can be read; give a PNG, 0 outside the picture")
         self._path, self._drawn = path, np.asarray(drawn) > 0
@@ -133,7 +137,7 @@ def open_view(mask: str) -> FieldOfView | DrawnView | None:
     """
     if not mask:
         return None
-    return FieldOfView() if mask == "auto" else DrawnView(Path(mask).expanduser())
+    return FieldOfView() if mask == "auto" else DrawnView(Path(expanduser(mask)))
 
 
 def picture_of(lit: np.ndarray) -> np.ndarray:

@@ -118,9 +118,10 @@ def find_model(name: Path | str) -> Path:
     """
     path = Path(name)
     shipped = SHIPPED / f"{path.name}.onnx"
-    if not path.exists() and path.parent == Path() and shipped.is_file():
+    # os.path, because pathlib raises where a folder is closed to us.
+    if not os.path.exists(path) and path.parent == Path() and shipped.is_file():
         return shipped
-    if path.is_file():
+    if os.path.isfile(path):
         return path
     names = ", ".join(sorted(file.stem for file in SHIPPED.glob("*.onnx")))
     raise EngineError(f"{path}: no such model file; export one, or take one of: {names or 'none'}")

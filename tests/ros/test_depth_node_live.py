@@ -88,8 +88,9 @@ def test_dark_frame_of_an_endoscope_is_unknown(rigs):
     assert rig.probe.set_parameter("depth_node", "mask", "").successful
     rig.show(rgb, START + STEP)
     assert np.isfinite(pixels(rig.got["depth"][-1])).all()
-    answer = rig.probe.set_parameter("depth_node", "mask", "/nowhere.png")
-    assert not answer.successful and "no mask that can be read" in answer.reason
+    for name in ("/nowhere.png", "~nobody-here/mask.png", "n" * 5000):  # none ends the node
+        answer = rig.probe.set_parameter("depth_node", "mask", name)
+        assert not answer.successful and "no mask that can be read" in answer.reason
 
 
 def test_reliable_and_best_effort_readers_are_both_served(rigs):

@@ -117,6 +117,12 @@ def test_values_given_arrive_in_their_types(graph: Graph) -> None:
     assert type(config.high) is float and all(type(x) is float for x in config.xyz)
 
 
+def test_home_of_nobody_stays_as_it_was_written(graph: Graph) -> None:
+    """No traceback: that there is no such file says who opens it."""
+    node = graph.node("a", parameters={"file": "~nobody-here/a.onnx"})
+    assert declare(node, CameraConfig).file == Path("~nobody-here/a.onnx")
+
+
 def test_node_that_declares_what_it_is_given_reads_the_same(graph: Graph) -> None:
     """`run_node` makes its nodes so, in order to find slips of the pen."""
     given = {"high": 7, "lens": {"zoom": 2}}

@@ -158,9 +158,11 @@ def test_mask_is_chosen_by_its_word(tmp_path):
     """Nothing, auto, or a file, which must be a picture."""
     assert open_view("") is None and isinstance(open_view("auto"), FieldOfView)
     (tmp_path / "text.png").write_text("no picture")
-    for name in ("text.png", "missing.png"):
+    for name in ("text.png", "missing.png", "n" * 5000):
         with pytest.raises(DataError, match=f"{name}: no mask that can be read; give a PNG"):
             open_view(str(tmp_path / name))
+    with pytest.raises(DataError, match="~nobody-here/mask.png: no mask that can be read"):
+        open_view("~nobody-here/mask.png")
 
 
 def test_smallest_pictures():

@@ -178,3 +178,5 @@ def test_find_model_names_what_there_is(path, tmp_path):
         find_model(tmp_path / "none.onnx")
     with pytest.raises(EngineError, match="no such model file"):
         find_model("no-such-name")
+    with pytest.raises(EngineError, match="no such model file"):
+        find_model(tmp_path / f"{'n' * 5000}.onnx")
