@@ -81,7 +81,7 @@ def main() -> None:
     else:
         loaded, method = open_run(Path(args.run), args.device)
         about = {
-            "name": args.name or Path(args.run).name,
+            "name": args.name or run_name(loaded.file),
             "run": str(loaded.file),
             "task": loaded.config.task,
             "step": loaded.state.get("step"),
@@ -109,6 +109,12 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, help="write the JSON here too")
     parser.add_argument("--pictures", type=Path, help="draw the middle frame of each sequence here")
     return parser.parse_args()
+
+
+def run_name(checkpoint: Path) -> str:
+    """Return the name of the run folder around a checkpoint, or of the file itself."""
+    folder = checkpoint.resolve().parent
+    return folder.parent.name if folder.name == "checkpoints" else checkpoint.stem
 
 
 def open_all(places: Iterable[Path]) -> list[Sequence]:
