@@ -281,6 +281,50 @@ class FlowConfig:
 
 
 @dataclass(frozen=True)
+class CoopConfig:
+    """How depth, camera motion and flow learn together [Hariat 2023]; their errors and smoothness
+    are those of `loss` and `flow`."""
+
+    mask: Literal["none", "cc", "posterior", "hard"] = "posterior"
+    """Which pixels teach depth and motion: all, those of Competitive Collaboration's rule, each by
+    its static probability, or those above one half of it."""
+    warmup_steps: int = 300
+    """Steps in which each network learns by itself, and all pixels teach."""
+    window: int = 5
+    """Side of the square that the difference of the two errors is averaged over, odd, pixels."""
+    momentum: float = 0.99
+    """Share of the law of that difference that each step keeps."""
+    cc_rigid_weight: float = 1.0
+    """Of the error by depth and motion in the CC rule; above 1 more is said to move."""
+    cc_agreement: float = 0.01
+    """CC: rigid flow this near to flow is static whatever the errors, pixels."""
+    flow_weight: float = 1.0
+    """Of the terms of flow against those of depth and motion."""
+    static_flow_weight: float = 1.0
+    """Of static pixels in the photometric error of flow; moving ones weigh 1."""
+    rigid_teaches_flow: float = 0.0
+    """Of the distance of flow from rigid flow where static, pixels; flow learns from it."""
+    flow_teaches_rigid: float = 0.0
+    """Of the same distance; depth and motion learn from it."""
+    balance: Literal["none", "gradient"] = "gradient"
+    """Whether gradients are scaled so that each network gets its share; measured they always are.
+    Adam undoes constant factors: it acts through optimizer.gradient_clip."""
+    shares: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    """Of the gradient norms of depth, motion and flow, in any unit."""
+
+    def __post_init__(self) -> None:
+        _require(self.window > 0 and self.window % 2 == 1, f"window: odd, got {self.window}")
+        _require(0 <= self.momentum < 1, f"momentum: 0 or more, below 1; got {self.momentum}")
+        _require(self.warmup_steps >= 0, f"warmup_steps: 0 or more, got {self.warmup_steps}")
+        _require(self.cc_rigid_weight > 0, f"cc_rigid_weight: above 0, got {self.cc_rigid_weight}")
+        _require(self.flow_weight > 0, f"flow_weight: above 0, got {self.flow_weight}")
+        _require(min(self.shares) > 0, f"shares: above 0 each, got {list(self.shares)}")
+        names = ("cc_agreement", "static_flow_weight", "rigid_teaches_flow", "flow_teaches_rigid")
+        for name in names:
+            _require(getattr(self, name) >= 0, f"{name}: 0 or more, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
 class OptimizerConfig:
     """Adam and its schedule."""
 
@@ -351,7 +395,13 @@ class RunConfig:
 
 
 Task = Literal[
-    "view_synthesis", "supervised_pair", "stabilized_pair", "supervised_mono", "shading", "flow"
+    "view_synthesis",
+    "supervised_pair",
+    "stabilized_pair",
+    "supervised_mono",
+    "shading",
+    "flow",
+    "coop",
 ]
 _OWN_NETWORKS = {
     "supervised_pair": ("depthnet", "sweepnet"),
@@ -369,13 +419,15 @@ class TrainConfig:
     task: Task = "view_synthesis"
     """What is learnt: depth and camera motion by rebuilding views, depth of a frame or of a pair of
     frames (stabilized_pair); depth from known depth, of a pair of frames, of one frame, or of one
-    frame lit from the camera; or optical flow, without labels."""
+    frame lit from the camera; optical flow, without labels; or depth, camera motion and flow that
+    tell each other what moves (coop)."""
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     supervised: SupervisedConfig = field(default_factory=SupervisedConfig)
     stabilized: StabilizedConfig = field(default_factory=StabilizedConfig)
     flow: FlowConfig = field(default_factory=FlowConfig)
+    coop: CoopConfig = field(default_factory=CoopConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     run: RunConfig = field(default_factory=RunConfig)
     stages: tuple[tuple[str, ...], ...] = ()
@@ -475,7 +527,8 @@ class TrainConfig:
         """Whether what is learnt is in metres: from known depth, or known baselines."""
         if self.task == "flow":
             return False
-        return self.task != "view_synthesis" or self.loss.baseline_weight > 0
+        rebuilds = self.task in ("view_synthesis", "coop")
+        return not rebuilds or self.loss.baseline_weight > 0
 
     def networks(self) -> tuple[str, ModelConfig]:
         """Return what a checkpoint's weights must fit: wherever the first ones came from."""

@@ -37,4 +37,8 @@ def build_task(config: TrainConfig, shifts: tuple[int, ...]) -> nn.Module:
             from depthkit.tasks.flow import build_flow
 
             return build_flow(config, shifts)
+        case "coop":
+            from depthkit.tasks.coop import build_coop
+
+            return build_coop(config, shifts)
     raise ConfigError(f"unknown task {config.task!r}")

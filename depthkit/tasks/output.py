@@ -20,3 +20,5 @@ class TaskOutput(NamedTuple):
     to be scored without scaling. (B, 1, H, W)"""
     truth: Tensor | None = None
     """What `depth` is to be, 0 where unknown; None for the snippet's own depth. (B, 1, H, W)"""
+    values: dict[str, Tensor] = {}
+    """Values whose histogram is logged with the pictures, without gradient. Any shape"""

@@ -67,7 +67,9 @@ class ViewSynthesis(nn.Module):
         T_source_target: Tensor,
         explainability: list[Tensor] | None,
         source_depths: Tensor | None,
+        static: Tensor | None = None,
     ) -> TaskOutput:
+        """Judge every scale; `static` (B, 1, H, W) in [0, 1] weighs what each pixel teaches."""
         views = self._views(snippet, size_of(snippet.target), source_depths)
         totals: dict[str, Tensor] = {}
         for scale in reversed(range(len(inverse_depths))):  # finest last: its pictures are kept
@@ -75,7 +77,9 @@ class ViewSynthesis(nn.Module):
             if not self.loss.full_resolution:
                 views = self._views(snippet, size_of(inverse_depth), source_depths)
             weights = explainability[scale] if explainability else None
-            terms, reduced, warped = self._judge(inverse_depth, views, T_source_target, weights)
+            terms, reduced, warped = self._judge(
+                inverse_depth, views, T_source_target, weights, static
+            )
             terms["smoothness"] = self._smoothness(inverse_depth, snippet.target) / 2**scale
             for name, value in terms.items():
                 totals[name] = totals.get(name, 0) + value / len(inverse_depths)
@@ -152,6 +156,7 @@ class ViewSynthesis(nn.Module):
         views: "_Views",
         T_source_target: Tensor,
         weights: Tensor | None,
+        static: Tensor | None,
     ) -> tuple[dict[str, Tensor], Reduced, Warped]:
         """Return one scale's loss terms, its error over the sources, and the warped sources."""
         count = len(self.shifts)
@@ -173,6 +178,8 @@ class ViewSynthesis(nn.Module):
             terms["explainability"] = self.loss.explainability_weight * explainability_loss(weights)
             weights = resize(weights.flatten(0, 1), size_of(error))  # (S*B, 1, h, w)
         reduced = self._reduce(error, valid, views.identity, weights)
+        if static is not None:
+            reduced = reduced._replace(error=reduced.error * resize(static, size_of(error)))
         terms["photometric"] = self._average(reduced)
         return terms, reduced, warped
 

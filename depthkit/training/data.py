@@ -77,7 +77,7 @@ def check_truth(data: RunData, config: TrainConfig) -> None:
     Raises:
         DataError: known motions, depths or one focal length are asked for and not there.
     """
-    if config.task == "view_synthesis":
+    if config.task in ("view_synthesis", "coop"):
         return check_poses(data, config.loss)
     if config.task == "flow":
         return None

@@ -73,7 +73,9 @@ def describe_run(config: TrainConfig, *, tries: bool = True) -> DryRun:
         train_snippets=len(data.train),
         val_snippets=len(data.val),
         parameters={
-            name: sum(p.numel() for p in net.parameters()) for name, net in task.named_children()
+            name: sum(p.numel() for p in net.parameters())
+            for name, net in task.named_children()
+            if any(True for _ in net.parameters())
         },
         device=device,
         precision=precision,

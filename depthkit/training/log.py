@@ -106,6 +106,15 @@ class RunLog:
             row = torch.cat(batch[:_PICTURES].float().clamp(0, 1).unbind(0), -1)  # (C, H, n*W)
             self.board.add_image(name, row.expand(3, -1, -1).cpu(), step)
 
+    def histograms(self, step: int, values: Mapping[str, Tensor]) -> None:
+        """Write histograms to TensorBoard; what holds no number is left out."""
+        if not self.writes:
+            return
+        for name, each in values.items():
+            finite = each[each.isfinite()]
+            if finite.numel():
+                self.board.add_histogram(name, finite.float().cpu(), step)
+
     def say(self, message: str) -> None:
         """Print a line above the progress bar."""
         if self.writes:

@@ -113,7 +113,7 @@ def train(config: TrainConfig, run: Path, *, resume: bool = False) -> TrainResul
             fabric.backward(output.loss)
             norm = _clip(fabric, module, optimizer, config.optimizer.gradient_clip)
             if not math.isfinite(norm) and not _scales_gradients(fabric):
-                what = f"gradient norm {norm}"
+                what = f"gradient norm {norm} ({_bad_terms(output)})"
                 raise _not_finite(what, step=step, names=snippet.names, last=last)
             optimizer.step()
             log.advance(step)
@@ -130,6 +130,7 @@ def train(config: TrainConfig, run: Path, *, resume: bool = False) -> TrainResul
                 counted, clock = step, time.perf_counter()
             if step % config.run.image_every == 0:
                 log.pictures(step, output.images)
+                log.histograms(step, output.values)
             if step % config.run.validate_every == 0 or step == steps.stop:
                 scores = validate(module, data.val, config, fabric)
                 log.scalars(step, scores)
@@ -163,7 +164,7 @@ def _judges_all_scales(config: TrainConfig) -> bool:
     """Tell whether every weight gets a gradient in every step."""
     if config.task == "supervised_pair":
         return len(config.supervised.scale_weights) >= 5
-    return config.task == "view_synthesis" and config.loss.scales == 4
+    return config.task in ("view_synthesis", "coop") and config.loss.scales == 4
 
 
 def _batches(
@@ -220,7 +221,8 @@ def _mean_loss(fabric: Fabric, output: TaskOutput) -> float:
 
 
 def _bad_terms(output: TaskOutput) -> str:
-    bad = [n for n, v in output.terms.items() if n.startswith("loss/") and not v.isfinite().all()]
+    kinds = ("loss/", "gradient/")
+    bad = [n for n, v in output.terms.items() if n.startswith(kinds) and not v.isfinite().all()]
     return ", ".join(bad) or "of another process"
 
 
@@ -245,7 +247,7 @@ def _mean_over_processes(fabric: Fabric, output: TaskOutput) -> dict[str, float]
 
 def _describe(task: torch.nn.Module, data: RunData, fabric: Fabric) -> str:
     counts = {name: count_parameters(net) for name, net in task.named_children()}
-    nets = ", ".join(f"{name} {count / 1e6:.2f} M" for name, count in counts.items())
+    nets = ", ".join(f"{name} {count / 1e6:.2f} M" for name, count in counts.items() if count)
     return (
         f"{nets}; {len(data.train)} snippets at shifts {list(data.shifts)}, {len(data.val)} held "
         f"out; {fabric.world_size} x {fabric.device.type}, {fabric.strategy.precision.precision} "

@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What moves by itself, told from two reconstructions: by depth and camera motion, and by flow.
+
+The paper's [Hariat 2023, CoopNet, abstract]: Delta = L_photo(depth, odometry) - L_photo(flow) of
+each pixel, a model of its distribution, and that pixels where the two disagree strongly move and
+teach depth and odometry nothing. Its law, threshold and code are not public. Ours is the model:
+
+    p(Delta) = (1 - share) Laplace(Delta; location, scale)                     static
+             + share [Delta > location] exp(-(Delta - location) / tail) / tail    moving
+
+Flow can follow what moves and rigid motion cannot, never the other way round: so moving pixels
+stand to the right, and the scale is taken from what lies left of the location, which they do not
+touch. The rule of Competitive Collaboration [Ranjan 2019] is here as the alternative.
+"""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from depthkit.errors import check_shape
+
+_LEAST_SCALE = 1e-4
+_LEAST_TAIL = 4.0  # scales: a tail as steep as the static law would not be told from it
+_SHARES = (0.002, 0.5)  # least and most that may move
+_FIRST_FIT = 30  # steps of expectation and maximisation before the first law is used
+
+
+class DeltaLaw(NamedTuple):
+    """The distribution of Delta, in units of photometric error. () each"""
+
+    location: Tensor
+    """Median of static pixels."""
+    scale: Tensor
+    """Mean distance of static pixels from it."""
+    tail: Tensor
+    """Mean distance of moving pixels from it."""
+    share: Tensor
+    """Of pixels that move."""
+
+
+class Difference(NamedTuple):
+    """How much worse depth and motion rebuild a target than flow does."""
+
+    delta: Tensor
+    """0 where it is not known. (B, 1, H, W)"""
+    known: Tensor
+    """Both find the pixel in the same source. (B, 1, H, W) bool"""
+    rigid: Tensor
+    """Error by depth and motion, of the best source. (B, 1, H, W)"""
+    flow: Tensor
+    """Error by flow, of the best source. (B, 1, H, W)"""
+
+
+class DeltaModel(nn.Module):
+    """Keeps the running law of Delta; all of it is in its buffers, so checkpoints hold it."""
+
+    law: Tensor
+    """location, scale, tail, share. (4,)"""
+    fitted: Tensor
+    """Whether there was any Delta yet. () bool"""
+
+    def __init__(self, *, momentum: float = 0.99) -> None:
+        """Make a model that knows nothing yet.
+
+        Args:
+            momentum: share of the old law that each step keeps.
+        """
+        super().__init__()
+        self.momentum = momentum
+        self.register_buffer("law", torch.tensor([0.0, 0.02, 0.1, 0.05]))
+        self.register_buffer("fitted", torch.tensor(False))
+
+    def current(self) -> DeltaLaw:
+        """Return the law as it is now."""
+        return DeltaLaw(*self.law.unbind())
+
+    @torch.no_grad()
+    def update(self, samples: Tensor) -> None:
+        """Move the law towards new samples of Delta. (N,), NaN where unknown"""
+        samples = samples[samples.isfinite()]
+        if len(samples) == 0:
+            return
+        if not self.fitted:
+            law = first_law(samples)
+            for _ in range(_FIRST_FIT):
+                law = refit_law(samples, law)
+            self.law.copy_(torch.stack(law))
+            self.fitted.fill_(True)
+            return
+        law = refit_law(samples, self.current())
+        self.law.lerp_(torch.stack(law), 1 - self.momentum)
+
+    def posterior(self, delta: Tensor) -> Tensor:
+        """Return the probability that pixels are static. Any shape, the same back"""
+        return static_posterior(delta, self.current())
+
+
+def static_posterior(delta: Tensor, law: DeltaLaw) -> Tensor:
+    """Return the probability of static, given Delta: 1 left of the location, falling to the right.
+
+    log odds = log((1 - share) tail / (2 scale share)) - x (1 / scale - 1 / tail), x = Delta -
+    location >= 0.
+
+    Args:
+        delta: any shape.
+        law: with tail > scale.
+
+    Returns:
+        In [0, 1]; the shape of delta.
+    """
+    x = delta - law.location
+    at_location = ((1 - law.share) * law.tail / (2 * law.scale * law.share)).log()
+    odds = at_location - x * (1 / law.scale - 1 / law.tail)
+    return torch.where(x < 0, 1.0, odds.sigmoid())
+
+
+def first_law(samples: Tensor) -> DeltaLaw:
+    """Return a law to begin with: the median of all, the left side's scale, little that moves."""
+    location = samples.median()
+    scale = _left_scale(samples, location)
+    return DeltaLaw(location, scale, 8 * scale, samples.new_tensor(0.05))
+
+
+def refit_law(samples: Tensor, law: DeltaLaw) -> DeltaLaw:
+    """Take one step of expectation and maximisation; the scale looks left of the location only.
+
+    Args:
+        samples: finite. (N,), N > 0
+        law: the one before.
+    """
+    static = static_posterior(samples, law)
+    location = _weighted_median(samples, static)
+    scale = _left_scale(samples, location)
+    moving = 1 - static
+    tail = (moving * (samples - location)).sum() / moving.sum().clamp(min=1e-6)
+    return DeltaLaw(
+        location, scale, tail.maximum(_LEAST_TAIL * scale), moving.mean().clamp(*_SHARES)
+    )
+
+
+def _left_scale(samples: Tensor, location: Tensor) -> Tensor:
+    """Mean distance of what lies left: the scale of a Laplace law, whatever stands to the right."""
+    gap = location - samples
+    left = gap > 0
+    return ((gap * left).sum() / left.sum().clamp(min=1)).clamp(min=_LEAST_SCALE)
+
+
+def _weighted_median(samples: Tensor, weights: Tensor) -> Tensor:
+    """Return the first sample, from the left, with half of the weight at or before it. ()"""
+    order = samples.argsort()
+    total = weights[order].cumsum(0)
+    return samples[order][torch.searchsorted(total, total[-1] / 2)]
+
+
+def compare_errors(rigid: Tensor, flow: Tensor, seen: Tensor, *, window: int = 5) -> Difference:
+    """Subtract the errors of both reconstructions, each of its best source, without gradient.
+
+    What one source hides the other one shows: the minimum drops it [Godard 2019] for both alike.
+
+    Args:
+        rigid: photometric error of each source, warped by depth and motion. (S, B, 1, H, W)
+        flow: the same, warped by flow. (S, B, 1, H, W)
+        seen: both lie inside that source, on image. (S, B, 1, H, W) bool
+        window: side of the square that Delta is averaged over, odd, pixels.
+    """
+    check_shape("compare_errors: rigid", rigid, "S B 1 H W")
+    shape = " ".join(map(str, rigid.shape))
+    check_shape("compare_errors: flow", flow, shape)
+    check_shape("compare_errors: seen", seen, shape)
+    with torch.no_grad():
+        seen = seen & rigid.isfinite() & flow.isfinite()  # a diverged net tells nothing
+        known = seen.any(0)
+        rigid, flow = (e.masked_fill(~seen, torch.inf).amin(0) for e in (rigid, flow))
+        rigid, flow = (torch.where(known, e, 0) for e in (rigid, flow))
+        delta = torch.where(known, _average(rigid - flow, known.float(), window), 0)
+    return Difference(delta, known, rigid, flow)
+
+
+def _average(values: Tensor, weights: Tensor, window: int) -> Tensor:
+    """Average over a square of what has a weight; values are 0 where it is 0."""
+    if window == 1:
+        return values
+    total, count = (F.avg_pool2d(x, window, 1, window // 2) for x in (values, weights))
+    return total / count.clamp(min=1e-6)
+
+
+def spread_samples(delta: Tensor, known: Tensor, *, most: int = 4096) -> Tensor:
+    """Pick about `most` pixels of each image on a regular grid; NaN where unknown. (B*n,)"""
+    height, width = delta.shape[-2:]
+    step = max(1, round((height * width / most) ** 0.5))
+    return torch.where(known, delta, torch.nan)[..., ::step, ::step].flatten()
+
+
+def cc_static(
+    rigid: Tensor, flow: Tensor, gap: Tensor, *, rigid_weight: float = 1.0, agreement: float = 0.01
+) -> Tensor:
+    """Return Competitive Collaboration's label, made graded: above 1/2 is its static.
+
+    m = [rigid_weight rigid <= flow] or [|rigid flow - flow| < agreement, u and v]; the share
+    flow / (flow + rigid_weight rigid) is at least 1/2 just where the first holds. There a network
+    learns m as its mask; here m is the mask.
+
+    Args:
+        rigid: photometric error by depth and motion. (B, 1, H, W)
+        flow: photometric error by flow. (B, 1, H, W)
+        gap: rigid flow minus flow, of the source where they agree best, pixels. (B, 2, H, W)
+        rigid_weight: above 1 makes more of the picture move.
+        agreement: pixels.
+    """
+    check_shape("cc_static: rigid", rigid, "B 1 H W")
+    share = (flow + 1e-6) / (flow + rigid_weight * rigid + 2e-6)
+    agrees = (gap.abs() < agreement).all(1, keepdim=True)
+    return torch.where(agrees, share.clamp(min=0.5), share)

@@ -1,0 +1,303 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Depth, camera motion and optical flow trained together; what moves by itself is told from them.
+
+The paper's [Hariat 2023, CoopNet; its abstract is all that is public]: three networks that rebuild
+the target, depth and odometry together and flow alone; a model of the distribution of the two
+photometric errors, from which pixels where they disagree strongly are taken for moving and teach
+depth and odometry nothing; and gradient shared out so that no network starves.
+
+Ours: the law of Delta and its posterior (losses/coop.py), the posterior as a weight, a warm-up in
+which each network learns by itself, rigid flow and flow pulled together where the scene is static
+[Zou 2018, DF-Net], how norms are measured and balanced (tasks/balance.py), and Competitive
+Collaboration's rule [Ranjan 2019] in its place for comparison.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, distributed
+from torchvision.utils import flow_to_image
+
+from depthkit.config import CoopConfig, FlowConfig, LossConfig, TrainConfig
+from depthkit.data.snippet import Snippet
+from depthkit.geometry.projection import size_of
+from depthkit.geometry.rigid_flow import RigidFlow, rigid_flow
+from depthkit.geometry.warp import resize, stack_views, warp_by_flow
+from depthkit.losses.coop import DeltaModel, Difference, cc_static, compare_errors, spread_samples
+from depthkit.losses.photometric import photometric_error
+from depthkit.models.flow_net import PwcFlow, RaftSmall, build_flow_network
+from depthkit.tasks.balance import GradientBalance
+from depthkit.tasks.flow import FlowPairs, find_visible, judge_pairs, predict_pairs
+from depthkit.tasks.output import TaskOutput
+from depthkit.tasks.precision import full_precision
+from depthkit.tasks.view_synthesis import ViewSynthesis, build_view_synthesis
+
+NETWORKS = ("depth_net", "pose_net", "flow_net")
+
+
+class Answers(NamedTuple):
+    """What the three networks say of a snippet."""
+
+    inverse_depths: list[Tensor]
+    """Finest first. (B, 1, h, w) each"""
+    T_source_target: Tensor
+    """Source by source. (S*B, 4, 4)"""
+    explainability: list[Tensor] | None
+    pairs: FlowPairs
+    """Its first half is target -> source, source by source."""
+
+
+class Evidence(NamedTuple):
+    """Both reconstructions of the target side by side, without gradient."""
+
+    difference: Difference
+    gap: Tensor
+    """Rigid flow minus flow, of the source where they agree best, pixels. (B, 2, H, W)"""
+    rigid: RigidFlow
+    """Target -> source, source by source. (S*B, ...)"""
+    by_flow: Tensor
+    """The target rebuilt by flow. (S*B, 3, H, W)"""
+
+
+class Coop(ViewSynthesis):
+    """The task; its networks are `depth_net`, `pose_net` and `flow_net`."""
+
+    steps: Tensor
+    """Training steps done; warm-up and occlusion end by it. () int64"""
+
+    def __init__(
+        self,
+        rigid: ViewSynthesis,
+        flow_net: PwcFlow | RaftSmall,
+        *,
+        loss: LossConfig,
+        flow: FlowConfig,
+        coop: CoopConfig,
+    ) -> None:
+        super().__init__(
+            rigid.depth_net, rigid.pose_net, loss=loss, shifts=rigid.shifts, pairwise=rigid.pairwise
+        )
+        self.flow_net, self.flow, self.coop = flow_net, flow, coop
+        self.delta = DeltaModel(momentum=coop.momentum)
+        self.balance = GradientBalance(
+            {name: getattr(self, name) for name in NETWORKS},
+            shares=coop.shares if coop.balance == "gradient" else None,
+        )
+        self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
+
+    def forward(self, snippet: Snippet) -> TaskOutput:
+        """Rebuild the target by depth and motion, and by flow, and let each teach its networks."""
+        if self.training:
+            self.balance.begin_step()
+        answers = self._answer(snippet)
+        source_depths = self._source_depths(snippet)
+        with full_precision(snippet.target.device):
+            evidence = self._compare(snippet, answers)
+            if self.training:
+                self._learn_law(evidence)
+            static = self._static(evidence)
+            taught = self._mask(static)
+            rigid = self._judge_scales(
+                snippet,
+                answers.inverse_depths,
+                answers.T_source_target,
+                answers.explainability,
+                source_depths,
+                taught,
+            )
+            visible = self._visible(answers.pairs)
+            terms = self._judge_flow(answers.pairs, visible, taught)
+            terms |= self._agree(snippet, answers, evidence, taught)
+            loss = rigid.loss + torch.stack(list(terms.values())).sum()
+            figures = self._figures(answers, evidence, static, visible)
+            pictures = _pictures(answers.pairs, evidence, static, visible)
+            if self.training:
+                self.steps += 1
+        logged = {f"loss/{name}": value.detach() for name, value in terms.items()}
+        return TaskOutput(
+            loss,
+            rigid.terms | logged | figures | self._diverged(answers),
+            rigid.images | pictures,
+            values={"delta": evidence.difference.delta[evidence.difference.known]},
+        )
+
+    def static_probability(self, snippet: Snippet) -> Tensor:
+        """Tell how likely each pixel of the targets belongs to the static scene.
+
+        Returns:
+            In [0, 1]; with the CC mask, its label made graded. (B, 1, H, W)
+        """
+        with torch.no_grad():
+            answers = self._answer(snippet)
+            with full_precision(snippet.target.device):
+                return self._static(self._compare(snippet, answers))
+
+    # --- what the networks say --------------------------------------------------------------------
+
+    def _answer(self, snippet: Snippet) -> Answers:
+        scale = self.balance.scale
+        inverse_depths = self.depth_net(snippet.target)[: self.loss.scales]
+        T_source_target, explainability = self.predict_motions(snippet.target, snippet.sources)
+        pairs = predict_pairs(self.flow_net, snippet)
+        return Answers(
+            [scale("depth_net", each) for each in inverse_depths],
+            scale("pose_net", T_source_target),
+            explainability and [scale("pose_net", each) for each in explainability],
+            pairs._replace(flows=[scale("flow_net", each) for each in pairs.flows]),
+        )
+
+    def _source_depths(self, snippet: Snippet) -> Tensor | None:
+        depths = super()._source_depths(snippet)
+        return depths if depths is None else self.balance.scale("depth_net", depths)
+
+    @torch.no_grad()
+    def _compare(self, snippet: Snippet, answers: Answers) -> Evidence:
+        """Rebuild the target both ways at full size, and compare."""
+        size, count = size_of(snippet.target), len(self.shifts)
+        rigid = self._rigid_flow(snippet, answers)
+        flow = answers.pairs.flows[0].chunk(2)[0]
+        sources, target = stack_views(snippet.sources), snippet.target.repeat(2 * count, 1, 1, 1)
+        image, inside = warp_by_flow(sources.repeat(2, 1, 1, 1), torch.cat([rigid.flow, flow]))
+        errors = photometric_error(image, target, ssim_weight=self.loss.ssim_weight)
+        by_rigid, by_flow = errors.unflatten(0, (2, count, -1))
+        seen = rigid.valid & inside.chunk(2)[1] & snippet.valid.repeat(count, 1, 1, 1)
+        difference = compare_errors(
+            by_rigid, by_flow, seen.unflatten(0, (count, -1)), window=self.coop.window
+        )
+        gaps = (rigid.flow - flow).unflatten(0, (count, -1))  # (S, B, 2, H, W)
+        best = gaps.norm(dim=2, keepdim=True).argmin(0, keepdim=True).expand(1, -1, 2, *size)
+        return Evidence(difference, gaps.gather(0, best)[0], rigid, image.chunk(2)[1])
+
+    def _rigid_flow(self, snippet: Snippet, answers: Answers) -> RigidFlow:
+        count = len(self.shifts)
+        depth = 1 / resize(answers.inverse_depths[0], size_of(snippet.target))
+        return rigid_flow(
+            depth.repeat(count, 1, 1, 1),
+            T_source_target=answers.T_source_target,
+            K=snippet.K.repeat(count, 1, 1),
+        )
+
+    # --- what moves -------------------------------------------------------------------------------
+
+    def _learn_law(self, evidence: Evidence) -> None:
+        """Move the law of Delta on, by the pixels of all processes."""
+        samples = spread_samples(evidence.difference.delta, evidence.difference.known)
+        if distributed.is_available() and distributed.is_initialized():
+            parts = [torch.empty_like(samples) for _ in range(distributed.get_world_size())]
+            distributed.all_gather(parts, samples)
+            samples = torch.cat(parts)
+        self.delta.update(samples)
+
+    def _static(self, evidence: Evidence) -> Tensor:
+        """Return the static probability by the configured rule. (B, 1, H, W)"""
+        if self.coop.mask == "cc":
+            return cc_static(
+                evidence.difference.rigid,
+                evidence.difference.flow,
+                evidence.gap,
+                rigid_weight=self.coop.cc_rigid_weight,
+                agreement=self.coop.cc_agreement,
+            )
+        return self.delta.posterior(evidence.difference.delta)
+
+    def _mask(self, static: Tensor) -> Tensor:
+        """Return the weight of each pixel for depth and motion. (B, 1, H, W)"""
+        warming = self.training and bool(self.steps < self.coop.warmup_steps)
+        if self.coop.mask == "none" or warming:
+            return torch.ones_like(static)
+        return static if self.coop.mask == "posterior" else static.ge(0.5).float()
+
+    # --- what the networks learn from -------------------------------------------------------------
+
+    def _visible(self, pairs: FlowPairs) -> Tensor:
+        """Find the pixels that teach flow colours: all, until flow is good enough to tell."""
+        if self.training and self.steps < self.flow.occlusion_from:
+            return pairs.valid
+        return pairs.valid & find_visible(pairs.flows[0], self.flow.occlusion)
+
+    def _judge_flow(self, pairs: FlowPairs, visible: Tensor, static: Tensor) -> dict[str, Tensor]:
+        """Return flow's own terms; it sees all that is not hidden, static pixels as weighted."""
+        weights = visible.float()
+        if self.coop.static_flow_weight != 1:
+            moving = 1 - static + self.coop.static_flow_weight * static
+            targets = weights.chunk(2)[0] * moving.repeat(len(self.shifts), 1, 1, 1)
+            weights = torch.cat([targets, weights.chunk(2)[1]])
+        terms = judge_pairs(pairs, weights, flow=self.flow, ssim_weight=self.loss.ssim_weight)
+        return {f"flow_{name}": self.coop.flow_weight * value for name, value in terms.items()}
+
+    def _agree(
+        self, snippet: Snippet, answers: Answers, evidence: Evidence, static: Tensor
+    ) -> dict[str, Tensor]:
+        """Pull flow to rigid flow where the scene is static, and the other way, as weighted."""
+        to_flow, to_rigid = self.coop.rigid_teaches_flow, self.coop.flow_teaches_rigid
+        warming = self.training and self.steps < self.coop.warmup_steps
+        if warming or to_flow == to_rigid == 0:
+            return {}
+        weight = evidence.rigid.valid * static.repeat(len(self.shifts), 1, 1, 1)
+        flow = answers.pairs.flows[0].chunk(2)[0]
+        terms = {}
+        if to_flow > 0:
+            terms["rigid_teaches_flow"] = to_flow * _distance(flow, evidence.rigid.flow, weight)
+        if to_rigid > 0:
+            rigid = self._rigid_flow(snippet, answers).flow
+            terms["flow_teaches_rigid"] = to_rigid * _distance(rigid, flow.detach(), weight)
+        return terms
+
+    # --- what is logged ---------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def _figures(
+        self, answers: Answers, evidence: Evidence, static: Tensor, visible: Tensor
+    ) -> dict[str, Tensor]:
+        law = {f"delta/{name}": value for name, value in self.delta.current()._asdict().items()}
+        law = {name: value.clone() for name, value in law.items()}
+        known = evidence.difference.known
+        return {
+            **law,
+            "health/static": static[known].mean(),
+            "health/visible": visible.float().mean(),
+            "health/flow": answers.pairs.flows[0].norm(dim=1).mean(),
+            "health/gap": evidence.gap.norm(dim=1, keepdim=True)[known].median(),
+            **(self.balance.terms() if self.training else {}),
+        }
+
+    @torch.no_grad()
+    def _diverged(self, answers: Answers) -> dict[str, Tensor]:
+        """Name the networks whose answers are no numbers; nothing where all are well."""
+        sums = {
+            "depth_net": answers.inverse_depths[0].sum(),
+            "pose_net": answers.T_source_target.sum(),
+            "flow_net": answers.pairs.flows[0].sum(),
+        }
+        return {f"loss/{name}": value for name, value in sums.items() if not value.isfinite()}
+
+
+def _distance(flow: Tensor, wanted: Tensor, weight: Tensor) -> Tensor:
+    """Return the weighted mean length of a flow's error, pixels; square below 0.1. ()"""
+    length = ((flow - wanted).square().sum(1, keepdim=True) + 0.01).sqrt() - 0.1
+    return (length * weight).sum() / weight.sum().clamp(min=1)
+
+
+@torch.no_grad()
+def _pictures(
+    pairs: FlowPairs, evidence: Evidence, static: Tensor, visible: Tensor
+) -> dict[str, Tensor]:
+    """Show the first source's flow, both ways to it, and what is taken for static."""
+    batch = len(static)
+    most = evidence.difference.delta.abs().amax().clamp(min=1e-6)
+    return {
+        "flow": flow_to_image(pairs.flows[0][:batch]).float() / 255,
+        "rigid_flow": flow_to_image(evidence.rigid.flow[:batch]).float() / 255,
+        "rebuilt_by_flow": evidence.by_flow[:batch],
+        "visible": visible[:batch].float(),
+        "delta": 0.5 + 0.5 * evidence.difference.delta / most,  # grey: no difference
+        "static": static,
+    }
+
+
+def build_coop(config: TrainConfig, shifts: tuple[int, ...]) -> Coop:
+    """Make the task; depth and motion begin with the weights view_synthesis has of that seed."""
+    model = config.model
+    rigid = build_view_synthesis(model, config.loss, shifts)
+    flow_net = build_flow_network(model.flow, width=model.flow_width, weights=model.flow_weights)
+    return Coop(rigid, flow_net, loss=config.loss, flow=config.flow, coop=config.coop)
