@@ -35,7 +35,7 @@ from ros_nodes import player_source
 from ros_nodes.camera_input import CameraConfig, CameraInput, Received
 from ros_nodes.frames import Extrinsic, ExtrinsicConfig
 from ros_nodes.motion_source import MotionConfig, MotionSource
-from ros_nodes.player_node import Player
+from ros_nodes.player_node import Player, Timeline
 
 pytestmark = pytest.mark.ros
 
@@ -476,6 +476,30 @@ def test_wrong_parameters_are_one_line(
     node = graph.node("player", parameters={"source": walk, **parameters})
     with pytest.raises(DepthkitError, match=words):
         Player(node)
+
+
+def test_timeline_by_hand() -> None:
+    """At twice the speed, 3 s of the source are 1.5 s of the day; a delay moves all of the rest."""
+    timeline = Timeline(first=10**9, speed=2.0, begun=100.0, wall=5 * 10**9)
+    assert timeline.due(4 * 10**9) == 101.5
+    assert timeline.stamp(4 * 10**9) == 6_500_000_000
+    assert timeline.position(101.5) == 4 * 10**9
+    timeline.delay(0.25)
+    assert timeline.due(4 * 10**9) == 101.75
+    assert timeline.stamp(4 * 10**9) == 6_750_000_000
+
+
+def test_source_that_is_too_slow_gives_up_lost_time(graph: Graph, walk: Path) -> None:
+    """After half a second the rest is played later, in its rhythm, instead of all at once."""
+    with playing(graph, walk) as (player, _):  # nobody listens: the thread waits
+        now = monotonic()
+        timeline = Timeline(first=0, speed=1.0, begun=now - 3.0, wall=0)
+        assert player._wait(timeline, 10**9, 0)  # due two seconds ago
+        assert timeline.due(10**9) == pytest.approx(now, abs=0.2)
+        assert timeline.stamp(10**9) == pytest.approx(3e9, abs=2e8)
+        status = player.status(0.0)
+        assert status.values["stalls"] == 1 and status.level == "warn"
+        assert "lower rate" in status.message
 
 
 # --- processes ------------------------------------------------------------------------------------
