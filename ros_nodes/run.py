@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import sys
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -53,10 +52,10 @@ def run_node(
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     use_profile()
-    with _heard_signals() as stopping:
+    with _heard_signals() as heard:
         try:
             lifecycle = _start_ros(_parser(name, schema), arguments)
-            _run(name, build, stopping, lifecycle)
+            _run(name, build, heard, lifecycle)
         except DepthkitError as error:
             print(f"{name}: {first_line(error)}", file=sys.stderr)
             return 1
@@ -125,19 +124,20 @@ def _argument_text(error: Exception) -> str:
 
 
 @contextmanager
-def _heard_signals() -> Iterator[threading.Event]:
-    """Note SIGINT and SIGTERM instead of dying of them: a second one must not cut the end short."""
-    stopping = threading.Event()
+def _heard_signals() -> Iterator[list[int]]:
+    """List SIGINT and SIGTERM instead of dying of them: a second one must not cut the end short."""
+    # No Event: its lock is taken while it is set, and a second signal there would wait for ever.
+    heard: list[int] = []
     signals = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(one, lambda *_: stopping.set()) for one in signals]
+    before = [signal.signal(one, lambda number, _: heard.append(number)) for one in signals]
     try:
-        yield stopping
+        yield heard
     finally:
         for one, handler in zip(signals, before, strict=True):
             signal.signal(one, handler)
 
 
-def _run(name: str, build: Build, stopping: threading.Event, lifecycle: bool) -> None:
+def _run(name: str, build: Build, heard: list[int], lifecycle: bool) -> None:
     # Asked before the node exists: it takes its own share.
     warning = _shared_memory_warning()
     node = _make_node(name, build, lifecycle)
@@ -145,9 +145,9 @@ def _run(name: str, build: Build, stopping: threading.Event, lifecycle: bool) ->
         node.get_logger().warning(warning)
     try:
         if isinstance(node, ManagedNode):
-            _run_managed(node, stopping)
+            _run_managed(node, heard)
         else:
-            _run_component(node, build, stopping)
+            _run_component(node, build, heard)
     finally:
         node.destroy_node()
 
@@ -168,31 +168,31 @@ def _make_node(name: str, build: Build, lifecycle: bool) -> Node:
         raise ConfigError(f"a parameter was given without a value: {first_line(error)}") from None
 
 
-def _run_managed(node: ManagedNode, stopping: threading.Event) -> None:
+def _run_managed(node: ManagedNode, heard: list[int]) -> None:
     try:
-        _spin(node, stopping)
+        _spin(node, heard)
     finally:
         node.end()
 
 
-def _run_component(node: Node, build: Build, stopping: threading.Event) -> None:
+def _run_component(node: Node, build: Build, heard: list[int]) -> None:
     component = build_component(node, build)
     try:
         component.start()
         try:
-            _spin(node, stopping)
+            _spin(node, heard)
         finally:
             component.stop()
     finally:
         component.close()
 
 
-def _spin(node: Node, stopping: threading.Event) -> None:
+def _spin(node: Node, heard: list[int]) -> None:
     """Serve callbacks until a signal comes or somebody shuts the context down."""
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     try:
-        while rclpy.ok() and not stopping.is_set():
+        while rclpy.ok() and not heard:
             _spin_once(executor, node)
     except ExternalShutdownException:
         pass

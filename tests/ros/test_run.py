@@ -28,11 +28,12 @@ VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signal_ends_a_node_with_exit_0(processes: Processes, number: int) -> None:
-    """All is stopped in order, a second signal changes nothing, and no traceback is left."""
+    """All is stopped in order, more of them change nothing, and no traceback is left."""
     node = processes.start(NODE, parameters={"gain": 3})
     node.wait_for_text("started")
-    node.signal(number)
-    node.signal(number)
+    for _ in range(50):  # one that comes while another is heard must not wait for it
+        node.signal(number)
+        node.signal(signal.SIGINT)
     assert node.wait() == 0
     assert node.stdout().split() == ["built", "started", "stopped", "closed"]
     assert node.stderr() == ""
