@@ -107,13 +107,13 @@ def train(config: TrainConfig, run: Path, *, resume: bool = False) -> TrainResul
             output = module(snippet.to(fabric.device))
             loss = _mean_loss(fabric, output)
             if not math.isfinite(loss):  # checked here: NaN crashes grid_sample's backward on a CPU
-                what = f"loss {loss} ({_bad_terms(output)})"
+                what = f"loss {loss}{_bad_terms(output, 'loss/') or ' (of another process)'}"
                 raise _not_finite(what, step=step, names=snippet.names, last=last)
             optimizer.zero_grad()
             fabric.backward(output.loss)
             norm = _clip(fabric, module, optimizer, config.optimizer.gradient_clip)
             if not math.isfinite(norm) and not _scales_gradients(fabric):
-                what = f"gradient norm {norm} ({_bad_terms(output)})"
+                what = f"gradient norm {norm}{_bad_terms(output, 'gradient/')}"
                 raise _not_finite(what, step=step, names=snippet.names, last=last)
             optimizer.step()
             log.advance(step)
@@ -220,10 +220,10 @@ def _mean_loss(fabric: Fabric, output: TaskOutput) -> float:
     return float(torch.as_tensor(fabric.all_reduce(loss, reduce_op="mean")))
 
 
-def _bad_terms(output: TaskOutput) -> str:
-    kinds = ("loss/", "gradient/")
-    bad = [n for n, v in output.terms.items() if n.startswith(kinds) and not v.isfinite().all()]
-    return ", ".join(bad) or "of another process"
+def _bad_terms(output: TaskOutput, kind: str) -> str:
+    """Name the terms of a kind that are no numbers; a task may measure gradients by network."""
+    bad = [n for n, v in output.terms.items() if n.startswith(kind) and not v.isfinite().all()]
+    return f" ({', '.join(bad)})" if bad else ""
 
 
 def _not_finite(what: str, *, step: int, names: tuple[str, ...], last: Path) -> TrainingError:
