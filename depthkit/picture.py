@@ -20,6 +20,10 @@ BAYER_CODES = {
 }
 
 
+MOST_PIXELS = 1 << 26
+"""8192 x 8192; one damaged byte of a header can ask for gigabytes."""
+
+
 class UnreadableImageError(DataError):
     """A picture that is missing, truncated or no picture: `prepare` skips and counts these."""
 
@@ -59,6 +63,12 @@ def decode(data: bytes, name: Path | str, flags: int) -> np.ndarray:
     """Decode with OpenCV's flags; raises UnreadableImageError for what is not a whole picture."""
     if _is_truncated(data):
         raise UnreadableImageError(f"{name}: truncated image ({len(data)} bytes)")
+    height, width = declared_size(data)
+    if height * width > MOST_PIXELS:
+        raise UnreadableImageError(
+            f"{name}: {len(data)} bytes say {width}x{height} pixels, at most {MOST_PIXELS}; its "
+            "header is damaged"
+        )
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
     except cv2.error as error:
@@ -75,3 +85,18 @@ def _is_truncated(data: bytes) -> bool:
     if data[:4] == b"\x89PNG":
         return b"IEND" not in data[-64:]
     return False
+
+
+def declared_size(data: bytes) -> tuple[int, int]:
+    """Return the (H, W) that the header of a JPEG or PNG says; (0, 0) where it says none."""
+    if data[:4] == b"\x89PNG" and len(data) >= 24:
+        return int.from_bytes(data[20:24], "big"), int.from_bytes(data[16:20], "big")
+    at = 2 if data[:2] == b"\xff\xd8" else len(data)
+    while 0 <= (at := data.find(b"\xff", at)) < len(data) - 8:
+        marker = data[at + 1]
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # start of a frame
+            height, width = data[at + 5 : at + 7], data[at + 7 : at + 9]
+            return int.from_bytes(height, "big"), int.from_bytes(width, "big")
+        alone = marker in (0x00, 0x01, 0xFF) or 0xD0 <= marker <= 0xD9  # has no length
+        at += 1 if alone else 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return 0, 0

@@ -5,7 +5,13 @@ import cv2
 import numpy as np
 import pytest
 
-from depthkit.picture import BAYER_CODES, UnreadableImageError, decode_rgb, to_8_bit
+from depthkit.picture import (
+    BAYER_CODES,
+    UnreadableImageError,
+    declared_size,
+    decode_rgb,
+    to_8_bit,
+)
 
 
 @pytest.mark.parametrize("bits", [9, 10, 12, 14, 16])
@@ -36,3 +42,29 @@ def test_jpeg_cut_anywhere_is_refused():
         for end in range(0, len(whole) - 1, 7):
             with pytest.raises(UnreadableImageError, match=r"^a\.jpg: .*\d+ bytes"):
                 decode_rgb(whole[:end], "a.jpg")
+
+
+@pytest.mark.parametrize("kind", [".jpg", ".png"])
+def test_damaged_header_does_not_ask_for_gigabytes(kind):
+    """Three hundred bytes that say 60000 x 30000 are refused before anything is decoded."""
+    data = bytearray(cv2.imencode(kind, np.zeros((21, 34, 3), np.uint8))[1].tobytes())
+    assert declared_size(bytes(data)) == (21, 34)
+    if kind == ".png":
+        data[16:24] = (60000).to_bytes(4, "big") + (30000).to_bytes(4, "big")
+    else:
+        at = data.index(b"\xff\xc0") + 5
+        data[at : at + 4] = (30000).to_bytes(2, "big") + (60000).to_bytes(2, "big")
+    assert declared_size(bytes(data)) == (30000, 60000)
+    with pytest.raises(UnreadableImageError, match="say 60000x30000 pixels, at most 67108864"):
+        decode_rgb(bytes(data), "a")
+
+
+def test_size_is_found_behind_a_thumbnail_and_in_a_progressive_file():
+    """The thumbnail's own size is inside a segment that is skipped; rubbish says none."""
+    rgb = np.zeros((21, 34, 3), np.uint8)
+    small = cv2.imencode(".jpg", rgb[:8, :8])[1].tobytes()
+    data = cv2.imencode(".jpg", rgb, [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes()
+    segment = b"\xff\xe1" + (len(small) + 2).to_bytes(2, "big") + small
+    assert declared_size(data[:2] + segment + b"\xff" + data[2:]) == (21, 34)
+    for rubbish in (b"", b"\xff\xd8", b"\x89PNG", data[:2] + b"\xff" * 50, data[:2] + b"\0" * 50):
+        assert declared_size(rubbish) == (0, 0)
