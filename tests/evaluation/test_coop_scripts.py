@@ -16,7 +16,10 @@ from small_run import CHECKOUT, small_config
 from depthkit.camera import Camera
 from depthkit.data.sequence import Sequence, SequenceWriter, open_sequence
 from depthkit.data.truth import FrameTruth
+from depthkit.errors import DataError
+from depthkit.models.checkpoint import read_checkpoint, save_checkpoint
 from depthkit.rigid import exp_se3, inverse
+from depthkit.strict_yaml import to_mapping
 from depthkit.tasks import build_task
 
 SIZE, FRAMES = (64, 96), 7
@@ -105,20 +108,22 @@ def test_flow_of_another_size_keeps_its_length(scripts: Any) -> None:
     assert scripts.evaluate.resize_flow(flow, (4, 6)) is flow
 
 
+def write_run(path: Path, data: Path, *words: str) -> Path:
+    """Write the checkpoint of a task that has learnt nothing."""
+    config = small_config(data, *words)
+    torch.manual_seed(0)
+    tensors = build_task(config, (-1, 1)).state_dict()
+    state = {"config": to_mapping(config), "shifts": [-1, 1], "scale": "relative", "step": 0}
+    save_checkpoint(path, {f"task.{name}": value for name, value in tensors.items()}, state)
+    return path
+
+
 def test_a_run_answers_every_frame_with_neighbours(
     scripts: Any, street: Sequence, tmp_path: Path
 ) -> None:
     """A run of view_synthesis has depth, motions and its auto-mask, no flow; pictures are drawn."""
-    from depthkit.models.checkpoint import save_checkpoint
-    from depthkit.strict_yaml import to_mapping
-
-    config = small_config(street.root)
-    torch.manual_seed(0)
-    task = build_task(config, (-1, 1))
-    tensors = {f"task.{name}": value for name, value in task.state_dict().items()}
-    state = {"config": to_mapping(config), "shifts": [-1, 1], "scale": "relative", "step": 0}
-    save_checkpoint(tmp_path / "run.safetensors", tensors, state)
-    loaded, method = scripts.guess.open_run(tmp_path / "run.safetensors")
+    run = write_run(tmp_path / "run.safetensors", street.root)
+    _, method = scripts.guess.open_run(run)
     guesses = list(method(street))
     assert [guess.frame for guess in guesses] == list(range(1, FRAMES - 1))
     assert all(guess.flow is None and guess.depth.shape == SIZE for guess in guesses)
@@ -128,6 +133,31 @@ def test_a_run_answers_every_frame_with_neighbours(
     figures = scripts.evaluate.evaluate(method, [street], args)
     assert figures["abs_rel"] > 0 and "epe" not in figures and 0 < figures["moving_ap"] < 1
     assert len(list((tmp_path / "pictures").glob("*.png"))) == 1
+
+
+@pytest.mark.parametrize("mask", ["posterior", "cc"])
+def test_coop_has_every_column(scripts: Any, street: Sequence, tmp_path: Path, mask: str) -> None:
+    """A run of coop that has learnt nothing fills the whole table; its flow is none."""
+    run = write_run(tmp_path / "run.safetensors", street.root, "task=coop", f"coop.mask={mask}")
+    _, method = scripts.guess.open_run(run)
+    figures = scripts.evaluate.evaluate(method, [street], ARGS)
+    assert all(np.isfinite(figures[column.key]) for column in scripts.report.COLUMNS)
+    truths = [street.read_truth(i).flow for i in range(1, FRAMES - 1)]
+    still = np.mean([np.linalg.norm(flow, axis=-1) for flow in truths])
+    assert figures["epe"] == pytest.approx(still, rel=1e-3)
+
+
+def test_flow_alone_and_other_shifts(scripts: Any, street: Sequence, tmp_path: Path) -> None:
+    """A run of task flow has its columns and no other; a run without shift 1 is refused."""
+    run = write_run(tmp_path / "run.safetensors", street.root, "task=flow")
+    _, method = scripts.guess.open_run(run)
+    figures = scripts.evaluate.evaluate(method, [street], ARGS)
+    assert "epe_moving_noc" in figures and "abs_rel" not in figures and "ate_5_m" not in figures
+    far = write_run(tmp_path / "far.safetensors", street.root)
+    tensors, state = read_checkpoint(far)
+    save_checkpoint(far, tensors, state | {"shifts": [-2, 2]})
+    with pytest.raises(DataError, match=r"trained at shifts \(-2, 2\)"):
+        scripts.guess.open_run(far)
 
 
 def test_report_by_hand(scripts: Any, tmp_path: Path) -> None:
