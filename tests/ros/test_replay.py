@@ -25,6 +25,7 @@ from ros_nodes.player_node import Player
 pytestmark = pytest.mark.ros
 
 FRAMES, SIZE = 8, (36, 48)
+RATES = (0.5, 0.2, 0.05)  # a busy machine drops frames, which no decision after them would survive
 
 
 @pytest.mark.parametrize(("storage", "is_compressed"), [("sqlite3", False), ("mcap", True)])
@@ -43,7 +44,8 @@ def test_replayed_bag_equals_infer(
     said = json.loads((tmp_path / "offline" / "summary.json").read_text())
     assert said["scale"] == "metric" and said["frames"] == FRAMES
 
-    received = replay(graph, bag, model, "compressed" if is_compressed else "raw")
+    transport = "compressed" if is_compressed else "raw"
+    received = next(filter(None, (replay(graph, bag, model, transport, rate) for rate in RATES)))
     live = DepthFolder(tmp_path / "live", scale="metric", scale_source="")
     names = {stamp_of(time): f"{i:06d}" for i, time in enumerate(room.times)}
     for message in received:
@@ -62,24 +64,28 @@ def frames_done(node: DepthNode) -> int:
     return node._figures.sent + node._figures.refused
 
 
-def replay(graph: Graph, bag: Path, model: Path, transport: str) -> list[Image]:
-    """Play a bag slowly to a depth node; return what it sent."""
+def replay(graph: Graph, bag: Path, model: Path, transport: str, rate: float) -> list[Image]:
+    """Play a bag slowly to a depth node; return what it sent, nothing where a frame was lost."""
     parameters = {
         "model": model,
         "camera": {"transport": transport},
         "motion": {"source": "odometry", "wait": 1.0},
     }
-    node = DepthNode(graph.node("depth_node", parameters=parameters))
+    node = DepthNode(graph.node(f"depth_node_{rate * 100:.0f}", parameters=parameters))
     received = graph.probe().collect("depth", Image)
     ended: list[str] = []
-    given = {"source": bag, "rate": 0.3, "stamps": "source", "wait_for_subscribers": 1}
-    player = Player(graph.node("player", parameters=given), lambda: ended.append("end"))
+    given = {"source": bag, "rate": rate, "stamps": "source", "wait_for_subscribers": 1}
+    player = Player(
+        graph.node(f"player_{rate * 100:.0f}", parameters=given), lambda: ended.append("end")
+    )
     node.start()
     player.start()
     try:
-        graph.spin_until(lambda: ended, timeout=20.0)
-        graph.spin_until(lambda: frames_done(node) == FRAMES)
+        graph.spin_until(lambda: ended, timeout=60.0)
+        graph.spin_until(lambda: frames_done(node) == FRAMES, timeout=3.0)
         graph.spin_until(lambda: len(received) == node._figures.sent)
+    except TimeoutError:
+        return []
     finally:
         player.stop()
         node.stop()
