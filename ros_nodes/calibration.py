@@ -58,9 +58,8 @@ class Calibration:
         size = f"{camera.width}x{camera.height}"
         return f"{size}, f {camera.fx:.1f} px, {self._source.distortion_model}, of {origin}"
 
-    def other_size(self, size: tuple[int, int]) -> str:
+    def other_size(self, info: CameraInfo | None, size: tuple[int, int]) -> str:
         """Say that camera_info is for images of another size than (H, W); empty where it is not."""
-        info = self.latest
         if info is None or not self._is_calibrated(info):
             return ""
         height = (info.roi.height or info.height) // max(info.binning_y, 1)
@@ -69,13 +68,16 @@ class Calibration:
             return ""
         return f"camera_info is for {width}x{height}, images are {size[1]}x{size[0]}: rescaled"
 
-    def apply(self, rgb: np.ndarray) -> Rectified:
+    def apply(self, rgb: np.ndarray, info: CameraInfo | None) -> Rectified:
         """Rectify a picture of the camera.
+
+        Args:
+            rgb: (H, W, 3) uint8
+            info: `latest`, asked once a picture; another one may come meanwhile.
 
         Raises:
             DataError: the calibration is for another picture, or impossible.
         """
-        info = self.latest
         if not self._is_calibrated(info):
             info = self._file
         if info is None:

@@ -167,8 +167,9 @@ class CameraInput:
             self._note("stamp", fault)
         stamp_ns, frame_id = told or received_ns, message.header.frame_id
         self._order.check(stamp_ns)
-        picture = self._calibration.apply(rgb)
-        self._compare_info(frame_id, (rgb.shape[0], rgb.shape[1]))
+        info = self._calibration.latest
+        picture = self._calibration.apply(rgb, info)
+        self._compare_info(info, frame_id, (rgb.shape[0], rgb.shape[1]))
         return CameraFrame(
             rgb=picture.rgb,
             K=None if picture.camera is None else picture.camera.K,
@@ -180,9 +181,8 @@ class CameraInput:
             epoch=self._order.epoch,
         )
 
-    def _compare_info(self, frame_id: str, size: tuple[int, int]) -> None:
-        info = self._calibration.latest
-        if fault := self._calibration.other_size(size):
+    def _compare_info(self, info: CameraInfo | None, frame_id: str, size: tuple[int, int]) -> None:
+        if fault := self._calibration.other_size(info, size):
             self._note("size", fault)
         if info is not None and info.header.frame_id != frame_id:
             self._note(

@@ -110,7 +110,9 @@ class Listener:
         self.lost = 0
         """Messages that the middleware dropped."""
         self.period = 0.0
-        """Seconds between the last two messages."""
+        """Seconds from message to message: the shorter of the last two times, as one long one is a
+        pause."""
+        self._gap = 0.0
         self.unfit = ""
         """The QoS policy in which a publisher does not fit; empty where all do."""
 
@@ -163,8 +165,8 @@ class Listener:
 
     def _hear(self, message: Any) -> None:
         now = time.monotonic()
-        self.period = 0.0 if self._last is None else now - self._last
-        self._last = now
+        before, self._gap = self._gap, 0.0 if self._last is None else now - self._last
+        self.period, self._last = min(before, self._gap), now
         self.rate.tick(now)
         self._take(message)
 

@@ -7,6 +7,7 @@ out: a stream must not take metric motion for none at all.
 """
 
 import threading
+import time
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,6 +19,7 @@ from ros_nodes.frames import Extrinsic
 from ros_nodes.monitor import Status
 from ros_nodes.motion_topics import ImuReader, MotionTopic, OdometryReader, Reader, TwistReader
 
+RECENT = 5.0  # seconds that what the last frame lacked stays in the status
 STEP_BACK = 1.0  # seconds by which frames run back where a clock or a bag started anew
 
 
@@ -47,6 +49,11 @@ class MotionConfig:
             raise ConfigError("attitude: the poses of odometry tell the turns; set it to none")
         if self.source == "speed" and self.speed == 0:
             raise ConfigError("speed: above 0 for source speed, got 0.0")
+
+    @property
+    def needs_place(self) -> bool:
+        """Whether it is the motion of a body, of which the camera's place on it must be known."""
+        return self.source == "odometry" or self.attitude != "none"
 
 
 class MotionSource:
@@ -80,6 +87,7 @@ class MotionSource:
         self._changed = threading.Condition()
         self._running = False
         self._last_stamp: float | None = None
+        self._told = -RECENT
         readers: list[Reader] = []
         if config.source == "odometry":
             readers.append(OdometryReader(odometry_topic, config.max_gap, extrinsic))
@@ -130,7 +138,7 @@ class MotionSource:
             self._follow_time(stamp)
             wait = self.config.wait
             came = self._changed.wait_for(lambda: self._is_settled(stamp), wait)
-            told = self._ask(stamp, camera_frame, since)
+            told, self._told = self._ask(stamp, camera_frame, since), time.monotonic()
             if self.reason and not came:
                 self.reason += f" after {wait:g} s of waiting (motion.wait)"
             return told
@@ -157,7 +165,7 @@ class MotionSource:
             values |= topic.figures(now)
         if any(faults):
             return Status("error", "; ".join(fault for fault in faults if fault), values)
-        if self.reason:
+        if self.reason and now - self._told < RECENT:
             return Status("warn", f"the last frame has no motion: {self.reason}", values)
         known = f"motion from {source}" if source != "none" else "no motion: pairs are relative"
         return Status("ok", known, values)
@@ -168,7 +176,10 @@ class MotionSource:
         for topic in self._topics:
             known, reason = topic.reader.tell(stamp, camera_frame, since=since)
             told |= known
-            reasons += [f"{topic.reader.name}: {reason}"] if reason else []
+            if reason:
+                # Where all is refused, that is why there is nothing new enough.
+                why = f"; what comes is refused: {topic.refusal}" if topic.refusal else ""
+                reasons.append(f"{topic.reader.name}: {reason}{why}")
         if self.config.source == "speed":
             told["displacement"] = self.config.speed * (0.0 if since is None else stamp - since)
         self.epoch = sum(topic.reader.track.restarts for topic in self._topics)

@@ -145,6 +145,8 @@ class MotionTopic:
         self.listener = Listener(node, reader.name, reader.kinds, self._hear, depth=QUEUE)
         self._changed = changed
         self._refused, self._reason = 0, ""
+        self.refusal = ""
+        """Why the newest message is not taken; empty where it is."""
 
     def covers(self, stamp: float) -> bool:
         """Whether motion as new as a frame's stamp has come."""
@@ -187,4 +189,5 @@ class MotionTopic:
                 reason = str(error)
             if reason:
                 self._refused, self._reason = self._refused + 1, reason
+            self.refusal = reason
             self._changed.notify_all()

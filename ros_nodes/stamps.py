@@ -44,6 +44,8 @@ def stamp_fault(stamp: int, received: int) -> str:
         stamp: of the image, nanoseconds; 0 is none.
         received: the node's clock when it came, nanoseconds.
     """
+    if received == 0:
+        return "the clock stands at 0: use_sim_time is set and no /clock has come"
     if stamp == 0:
         return "stamps are zero; the time of arrival is taken"
     age = seconds(received - stamp)

@@ -320,6 +320,25 @@ def test_slow_camera_is_not_silent(bench: Callable[..., Bench]) -> None:
     assert eye.status(9.0).level == "warn" and eye.status(11.0).level == "error"
 
 
+def test_pause_does_not_make_a_camera_slow(bench: Callable[..., Bench]) -> None:
+    """One picture after half a minute, then none: an error in a second, not in five pauses."""
+    eye = bench()
+    for stamp in (5.0, 5.1, 5.2):
+        eye.send(ros_made.image(picture(), stamp))
+    eye.input._image._last -= 30.0
+    eye.send(ros_made.image(picture(), 35.2))
+    assert eye.status(0.9).level == "warn" and eye.status(1.5).level == "error"
+
+
+def test_clock_that_stands_is_named(graph: Graph) -> None:
+    """With use_sim_time and no /clock the stamps are not to blame."""
+    slot = LatestSlot[Received]()
+    eye = CameraInput(graph.node("eye"), CameraConfig(), slot.put)
+    message = ros_made.image(picture(), time.time_ns())
+    eye.read(Received(message, received_ns=0))
+    assert "use_sim_time is set and no /clock has come" in eye.status(time.monotonic()).message
+
+
 def test_publisher_of_another_quality_is_named(graph: Graph) -> None:
     """A subscription made reliable by parameters hears no best-effort camera, and says so."""
     probe = graph.probe()

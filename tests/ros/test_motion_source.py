@@ -5,6 +5,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
@@ -191,6 +192,22 @@ def test_what_cannot_be_a_pose_is_refused(bench: Callable[..., Bench]) -> None:
     robot.send("odometry", odometry(1, 5.1))
     assert robot.tell(5.05)["T_world_cam"][0, 3] == pytest.approx(0.6)
     assert robot.status().values["odometry_refused"] == len(refused)
+
+
+def test_refused_odometry_is_why_there_is_none(bench: Callable[..., Bench]) -> None:
+    """It comes and is refused: that is the reason, not its age; forgotten with the next good one
+    and where no frame asks for a while."""
+    robot = bench(source="odometry", wait=0.0)
+    robot.send("odometry", odometry(0, 5.0), ros_made.odometry((np.nan, 0, 0), LEVEL, 5.1))
+    robot.tell(5.1)
+    assert "the newest is 0.100 s older" in robot.status().message
+    assert "; what comes is refused: pose: holds NaN" in robot.status().message
+    assert robot.status(after=0.5).level == "warn"
+    robot.motion.config = replace(robot.motion.config, stale=60.0)
+    assert robot.status(after=6.0).level == "ok"
+    robot.send("odometry", odometry(0, 5.2))
+    robot.tell(5.3)
+    assert "refused" not in robot.status().message
 
 
 def test_another_world_is_another_epoch(bench: Callable[..., Bench]) -> None:
