@@ -72,7 +72,8 @@ class DepthNode:
         odometry         nav_msgs/Odometry, with motion.source odometry
         twist            geometry_msgs/TwistStamped or Twist, with motion.source twist
         imu              sensor_msgs/Imu, with motion.attitude imu
-        /tf, /tf_static  tf2_msgs/TFMessage, body to camera, with extrinsic.source auto or tf
+        /tf, /tf_static  tf2_msgs/TFMessage, body to camera, with extrinsic.source auto or tf,
+                         where motion.source odometry or motion.attitude imu needs it
     Publishes (reliable, newest only), stamp and frame of the image:
         depth              sensor_msgs/Image 32FC1, metres along the optical axis, NaN unknown
                            (16UC1: millimetres, 0 unknown)
@@ -119,7 +120,8 @@ class DepthNode:
         self._keeper = ModelKeeper(
             self._open_engine, wait=config.wait_for_model, say=node.get_logger().error
         )
-        self._extrinsic = Extrinsic(node, config.extrinsic)
+        # /tf of a robot costs a Python node more than a small network does.
+        self._extrinsic = Extrinsic(node, config.extrinsic, listen=config.motion.needs_place)
         self._motion = MotionSource(node, config.motion, self._extrinsic)
         self._output = DepthOutput(node)
         self.monitor = self._make_monitor()
@@ -253,8 +255,8 @@ class DepthNode:
             self._reset_asked = False
         # Another epoch: time was set back, as by a bag that loops.
         forget = asked or frame.epoch != self._epochs[0]
-        if forget and self._view is not None:
-            self._view.reset()
+        if forget and (view := self._view) is not None:
+            view.reset()
         motion: dict[str, Any] = {}
         if engine.kind == "pair":
             since = None if forget else self._since
@@ -267,7 +269,8 @@ class DepthNode:
 
     def _inside(self, frame: CameraFrame) -> np.ndarray | None:
         """Return which pixels are picture; None where all are. (H, W) bool"""
-        masks = [] if self._view is None else [self._view.look(frame.rgb)]
+        view = self._view  # asked once: a parameter may take it away meanwhile
+        masks = [] if view is None else [view.look(frame.rgb)]
         masks += [] if frame.covered is None else [frame.covered]
         return np.logical_and.reduce(masks) if masks else None
 

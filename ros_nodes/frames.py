@@ -68,12 +68,19 @@ class Extrinsic:
     joint that moves, the newest transform counts.
     """
 
-    def __init__(self, node: Node, config: ExtrinsicConfig) -> None:
+    def __init__(self, node: Node, config: ExtrinsicConfig, *, listen: bool = True) -> None:
+        """Begin to listen to TF, unless nobody will ask.
+
+        Args:
+            node: whose subscriptions they are.
+            config: fixed.
+            listen: false for a node that needs no T_base_cam.
+        """
         self._node, self._config = node, config
         self._tree, self._lock = FrameTree(), threading.Lock()
         self._warned = False
         self._subscriptions: list[Any] = []
-        if config.source in ("auto", "tf"):
+        if listen and config.source in ("auto", "tf"):
             self._listen()
 
     def T_base_cam(self, base_frame: str, camera_frame: str) -> np.ndarray | None:

@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 import ros_made
 from ros_graph import Graph
+from std_msgs.msg import String
 
 from depthkit.errors import ConfigError
+from ros_nodes import frames
+from ros_nodes.depth_node import DepthNode
 from ros_nodes.frames import Extrinsic, ExtrinsicConfig, TFMessage, TfPublisher
 from ros_nodes.params import declare
 
@@ -132,6 +135,20 @@ def test_without_tf2_messages_nodes_go_on(graph: Graph) -> None:
     sender.close()
     text = Extrinsic(node, ExtrinsicConfig(source="tf")).missing("a", "b")
     assert "tf2_msgs does not import" in text
+
+
+@pytest.mark.parametrize("motion", ["none", "speed", "twist", "odometry"])
+def test_tf_is_heard_where_it_is_needed(
+    graph: Graph, monkeypatch: pytest.MonkeyPatch, motion: str
+) -> None:
+    """A node to which no transform matters does not wake for each message of /tf."""
+    monkeypatch.setattr(frames, "TFMessage", String)  # any message: tf2_msgs may not be there
+    told = {"motion": {"source": motion, "speed": 1.0}, "model": "shading-colon"}
+    node = graph.node("eye", parameters=told)
+    component = DepthNode(node)
+    heard = {one.topic_name for one in node.subscriptions}
+    assert ({"/tf", "/tf_static"} <= heard) == (motion == "odometry")
+    component.close()
 
 
 @pytest.mark.skipif(TFMessage is None, reason="needs tf2_msgs, which is not on PyPI")
