@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 
 from depthkit.runtime import DepthEngine, DepthResult
+from depthkit.runtime.depth_engine import OTHER_FOCAL
 from ros_nodes.monitor import Level, Quantiles, Rate, Status
 
 SILENT = 3.0  # seconds without a frame, after which what was last said is of the past
@@ -68,7 +69,8 @@ class DepthFigures:
         ):
             self._times[name].add(figure)
         self._scale = {"scale": result.scale, "scale_source": result.scale_source}
-        self._tell("ok", f"{result.scale} depth; scale: {result.scale_source}")
+        level: Level = "warn" if OTHER_FOCAL in result.scale_source else "ok"
+        self._tell(level, f"{result.scale} depth; scale: {result.scale_source}")
 
     def status(self, now: float, *, dropped: int) -> Status:
         """Say how the output is doing.

@@ -79,6 +79,7 @@ class Worker(Generic[T]):
         self._slot, self._handle, self._on_error, self._name = slot, handle, on_error, name
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
+        self._one_at_a_time = threading.Lock()
 
     def start(self) -> None:
         """Open the slot and start the thread; nothing happens when it runs already."""
@@ -114,6 +115,7 @@ class Worker(Generic[T]):
 
     def _handle_one(self, item: T) -> None:
         try:
-            self._handle(item)
+            with self._one_at_a_time:  # a thread that stop gave up on may still be in it
+                self._handle(item)
         except Exception as error:  # whatever one frame does, the next one gets its chance
             self._on_error(error)

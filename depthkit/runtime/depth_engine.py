@@ -38,6 +38,8 @@ LEAST_DEPTH = 1e-3
 """Metres at the nominal baseline: the least that a pair network says, if it tells no other."""
 ROUNDING = 2**-8
 """Of bf16, relative: so near to an end of the range an answer counts as that end."""
+OTHER_FOCAL = "learnt at a focal length"
+"""In the scale's source, where a network's metres do not hold for the camera."""
 SAME_FOCAL = 1.1  # a metric network of single frames has learnt one focal length
 
 
@@ -266,7 +268,7 @@ class DepthEngine:
         focal = resize_K(K, size, self.manifest.size)[0, 0]
         if 1 / SAME_FOCAL < focal / learnt < SAME_FOCAL:
             return source
-        return f"{source}; learnt at a focal length of {learnt:.0f} px, this camera has {focal:.0f}"
+        return f"{source}; {OTHER_FOCAL} of {learnt:.0f} px, this camera has {focal:.0f}"
 
     def _require(self, kind: str, remedy: str) -> None:
         if self.kind != kind:

@@ -2,6 +2,7 @@
 """What the depth node says of its model and its output, case by case."""
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -63,6 +64,17 @@ def test_a_refusal_is_a_warning_until_the_next_depth():
     assert said.level == "ok" and said.values["last_refusal"] == "the frame is black"
     figures.note_refused("a bug", "error")
     assert status(figures).level == "error" and status(figures).values["refused"] == 2
+
+
+def test_metres_of_another_camera_are_a_warning():
+    """The depth goes out, its scale is off by the ratio of the focal lengths, and this is said."""
+    figures, source = (
+        DepthFigures(),
+        "trained; learnt at a focal length of 45 px, this camera has 80",
+    )
+    figures.note_sent(replace(RESULT, scale_source=source), STAGES)
+    said = status(figures)
+    assert said.level == "warn" and said.message.endswith("this camera has 80")
 
 
 def test_silence_ages_what_was_said():
