@@ -19,6 +19,7 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.subscription import Subscription
 from rclpy.timer import Timer
 
+from depthkit.errors import ConfigError
 from ros_nodes.monitor import Rate
 
 NAMED = 3  # topics, where messages of the type are on others
@@ -142,21 +143,29 @@ class Listener:
 
     def _subscribe(self, kind: type) -> None:
         self._kind = kind
-        self._subscription = self._node.create_subscription(
-            kind,
-            self._relative,
-            self._hear,
-            QoSProfile(
-                history=HistoryPolicy.KEEP_LAST,
-                depth=self._depth,
-                reliability=ReliabilityPolicy.BEST_EFFORT,
-                durability=DurabilityPolicy.VOLATILE,
-            ),
-            event_callbacks=SubscriptionEventCallbacks(
-                incompatible_qos=self._note_unfit, message_lost=self._note_lost
-            ),
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
-        )
+        overrides = f"qos_overrides.{self.topic}.subscription"
+        try:
+            self._subscription = self._node.create_subscription(
+                kind,
+                self._relative,
+                self._hear,
+                QoSProfile(
+                    history=HistoryPolicy.KEEP_LAST,
+                    depth=self._depth,
+                    reliability=ReliabilityPolicy.BEST_EFFORT,
+                    durability=DurabilityPolicy.VOLATILE,
+                ),
+                event_callbacks=SubscriptionEventCallbacks(
+                    incompatible_qos=self._note_unfit, message_lost=self._note_lost
+                ),
+                qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+            )
+        except (RuntimeError, AssertionError, AttributeError) as error:
+            # So rclpy refuses an override, by its value or by its type.
+            given = {
+                k: one.value for k, one in self._node.get_parameters_by_prefix(overrides).items()
+            }
+            raise ConfigError(f"parameter {overrides}.*: {given} will not do; {error}") from error
 
     def _unsubscribe(self) -> None:
         if self._subscription is not None:

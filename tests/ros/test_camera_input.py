@@ -352,6 +352,18 @@ def test_publisher_of_another_quality_is_named(graph: Graph) -> None:
     assert eye.status(time.monotonic()).level == "error"
 
 
+@pytest.mark.parametrize(
+    ("policy", "value"), [("reliability", "banana"), ("depth", -5), ("depth", "many")]
+)
+def test_impossible_override_is_one_line(graph: Graph, policy: str, value: Any) -> None:
+    """A known error that names the parameter and what was given: no traceback of rclpy's."""
+    given = {f"qos_overrides./image.subscription.{policy}": value}
+    node = graph.node("eye", parameters=given, automatically_declare_parameters_from_overrides=True)
+    eye = CameraInput(node, CameraConfig(), LatestSlot[Received]().put)
+    with pytest.raises(ConfigError, match=rf"qos_overrides./image.subscription.*{policy}.*{value}"):
+        eye.start()
+
+
 def test_overwritten_images_are_counted(bench: Callable[..., Bench]) -> None:
     """What the worker did not take in time was dropped."""
     eye = bench()
