@@ -254,7 +254,9 @@ def read_odometry(msg: Any) -> tuple[float, np.ndarray]:
     stamp, variance = nanoseconds(msg.header.stamp), msg.pose.covariance[0]
     if stamp == 0:
         raise DataError("odometry: the stamp is zero; the publisher does not set it")
-    if variance >= LOST:
+    # Drift alone makes a place so unsure after a long way: a velocity that is known says that it
+    # tracks (rtabmap looks at both too); one that is 0 is not filled in.
+    if variance >= LOST and not 0 < msg.twist.covariance[0] < LOST:
         raise DataError(f"odometry: it says that it is lost (covariance {variance:g})")
     return seconds(stamp), read_pose(msg.pose.pose)
 

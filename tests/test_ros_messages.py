@@ -522,11 +522,12 @@ def test_pose_that_is_none_is_refused(kind, xyz, xyzw, reason):
         read_transform(transform(kind, "a", "b", xyz, xyzw).transform)
 
 
-def odometry(sec: int, covariance: float) -> SimpleNamespace:
-    """What is read of an Odometry."""
+def odometry(sec: int, covariance: float, speed: float = 0.0) -> SimpleNamespace:
+    """What is read of an Odometry; the variances are those of the place and of the speed."""
     stamp = SimpleNamespace(sec=sec, nanosec=500_000_000 if sec else 0)
     told = SimpleNamespace(pose=pose("rosbags", (1, 2, 3), (0, 0, 0, 1)), covariance=[covariance])
-    return SimpleNamespace(header=SimpleNamespace(stamp=stamp), pose=told)
+    twist = SimpleNamespace(covariance=[speed])
+    return SimpleNamespace(header=SimpleNamespace(stamp=stamp), pose=told, twist=twist)
 
 
 def test_odometry_is_a_stamp_and_a_pose():
@@ -536,12 +537,22 @@ def test_odometry_is_a_stamp_and_a_pose():
 
 
 @pytest.mark.parametrize(
-    ("sec", "covariance", "reason"), [(0, 0.0, "stamp is zero"), (3, 9999.0, "it is lost")]
+    ("sec", "covariance", "speed", "reason"),
+    [
+        (0, 0.0, 0.0, "stamp is zero"),
+        (3, 9999.0, 0.0, "it is lost"),
+        (3, 9999.0, 9999.0, "it is lost"),
+    ],
 )
-def test_odometry_that_knows_nothing_is_refused(sec, covariance, reason):
+def test_odometry_that_knows_nothing_is_refused(sec, covariance, speed, reason):
     """The pose beside a covariance of 9999 is a filler."""
     with pytest.raises(DataError, match=f"^odometry: .*{reason}"):
-        read_odometry(odometry(sec, covariance))
+        read_odometry(odometry(sec, covariance, speed))
+
+
+def test_odometry_that_has_drifted_is_not_lost():
+    """After a kilometre at 10 % the place is 100 m unsure, 10 000 m^2; the motion is as before."""
+    assert read_odometry(odometry(3, 1e4, 0.01))[0] == 3.5
 
 
 # --- frames --------------------------------------------------------------------------------------
