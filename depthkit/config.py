@@ -264,10 +264,20 @@ class FlowConfig:
     """How pixels that the other frame does not see are found and left out."""
     occlusion_from: int = 300
     """Steps before that: flow must be roughly right first."""
-    teacher: Path | None = None
-    """torchvision's file of raft_small, whose flow teaches too."""
+    window: tuple[int, int] | None = None
+    """Height and width of the random part of a frame that the network sees in training, pixels;
+    flow that leaves it is judged by the rest of the frame, which teaches what lies beyond the
+    border [Luo 2021, UPFlow]. None for whole frames."""
+    window_zoom: float = 1.0
+    """Largest random enlargement of the frames before."""
+    teacher: Literal["none", "dis", "raft_small"] = "none"
+    """Flow to begin by, where it comes back: OpenCV's dense inverse search, or RAFT's."""
+    teacher_file: Path | None = None
+    """Trained weights of the teaching raft_small: torchvision's file."""
     teacher_weight: float = 0.1
     """Of the distance to the teacher's flow, pixels."""
+    teacher_steps: int = 1000
+    """Steps that it teaches for."""
 
     def __post_init__(self) -> None:
         weights = self.scale_weights
@@ -276,8 +286,22 @@ class FlowConfig:
             f"scale_weights: 0 or more each, the finest above 0, got {list(weights)}",
         )
         _require(1 <= self.census_radius <= 5, f"census_radius: 1 to 5, got {self.census_radius}")
-        for name in ("smoothness_weight", "edge_sharpness", "occlusion_from", "teacher_weight"):
+        least = ("smoothness_weight", "edge_sharpness", "occlusion_from")
+        for name in (*least, "teacher_weight", "teacher_steps"):
             _require(getattr(self, name) >= 0, f"{name}: 0 or more, got {getattr(self, name)}")
+        _require(
+            self.window is None or min(self.window) > 32,
+            f"window: more than 32 pixels a side, got {self.window}",
+        )
+        _require(1 <= self.window_zoom <= 4, f"window_zoom: 1 to 4, got {self.window_zoom}")
+        _require(
+            self.window is not None or self.window_zoom == 1,
+            f"window_zoom: enlarges what a window is cut from; set window, got {self.window_zoom}",
+        )
+        _require(
+            (self.teacher == "raft_small") == (self.teacher_file is not None),
+            "teacher_file: the weights of teacher raft_small, and of no other; set both or neither",
+        )
 
 
 @dataclass(frozen=True)
@@ -475,6 +499,11 @@ class TrainConfig:
             "model.flow_weights: the pwc starts from random weights, or a run (model.init); "
             "set model.flow: raft_small, or this to null",
         )
+        window = self.flow.window
+        _require(
+            window is None or (window[0] <= self.data.size[0] and window[1] <= self.data.size[1]),
+            f"flow.window: at most data.size, {self.data.size}; got {window}",
+        )
         explains = self.loss.explainability_weight > 0
         _require(
             not explains or (self.model.pose == "posenet" and self.model.pose_input == "snippet"),
@@ -539,4 +568,7 @@ class TrainConfig:
         model = replace(
             self.model, encoder_weights=None, pose_encoder_weights=None, flow_weights=None
         )
-        return replace(self, model=model, flow=replace(self.flow, teacher=None))
+        flow = self.flow
+        if flow.teacher == "raft_small":
+            flow = replace(flow, teacher="none", teacher_file=None)
+        return replace(self, model=model, flow=flow)

@@ -83,19 +83,19 @@ def warp_by_flow(image: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
     """Rebuild the first view by sampling the second where the flow leads.
 
     Args:
-        image: any map of the second view. (B, C, H, W)
-        flow: first -> second, pixels (u, v). (B, 2, H, W)
+        image: any map of the second view; of another size where the two share their first pixel.
+            (B, C, H, W)
+        flow: first -> second, pixels (u, v). (B, 2, h, w)
 
     Returns:
-        image: its values on the first view's pixel grid; border values outside. (B, C, H, W)
-        valid: the flow ends inside the second view. (B, 1, H, W) bool
+        image: its values on the first view's pixel grid; border values outside. (B, C, h, w)
+        valid: the flow ends inside the second view. (B, 1, h, w) bool
     """
-    size = size_of(flow)
-    check_shape("warp_by_flow: flow", flow, "B 2 H W")
-    check_shape("warp_by_flow: image", image, f"{len(flow)} C {size[0]} {size[1]}")
-    pixels = flow + pixel_grid(*size, flow)[:2].unflatten(1, size)
+    check_shape("warp_by_flow: flow", flow, "B 2 h w")
+    check_shape("warp_by_flow: image", image, f"{len(flow)} C H W")
+    pixels = flow + pixel_grid(*size_of(flow), flow)[:2].unflatten(1, size_of(flow))
     ahead = torch.ones_like(pixels[:, :1])
-    return sample(image, pixels), inside(pixels.detach(), ahead, size)
+    return sample(image, pixels), inside(pixels.detach(), ahead, size_of(image))
 
 
 def resize(image: Tensor, size: tuple[int, int]) -> Tensor:
@@ -105,6 +105,26 @@ def resize(image: Tensor, size: tuple[int, int]) -> Tensor:
     if size[0] < image.shape[-2]:
         return F.interpolate(image, size, mode="area")
     return F.interpolate(image, size, mode="bilinear", align_corners=False)
+
+
+def shrink(image: Tensor, step: int) -> Tensor:
+    """Average blocks of step x step pixels; the last ones are filled up by the border.
+
+    Unlike `resize` a pixel covers the same square of the image whatever the image's size.
+
+    Args:
+        image: (B, C, H, W)
+        step: pixels.
+
+    Returns:
+        (B, C, h, w), h = ceil(H / step), w = ceil(W / step).
+    """
+    if step == 1:
+        return image
+    height, width = size_of(image)
+    if height % step or width % step:
+        image = F.pad(image, (0, -width % step, 0, -height % step), mode="replicate")
+    return F.avg_pool2d(image, step)
 
 
 def stack_views(views: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ Networks answer with flow from the first frame to the second, finest first, in p
 picture whatever the size of the map.
 """
 
+import math
 from pathlib import Path
 
 import torch
@@ -17,12 +18,12 @@ from depthkit.errors import CheckpointError, ConfigError, check_shape
 from depthkit.geometry.projection import size_of
 from depthkit.geometry.warp import resize, warp_by_flow
 from depthkit.models.checkpoint import load_weights
-from depthkit.models.cost_volume import SHIFTS, correlate
+from depthkit.models.cost_volume import RADIUS, SHIFTS, correlate
 
 FLOW_NETWORKS = ("pwc", "raft_small")
 STRIDE = 64  # of the coarsest features
 _PYRAMID = (16, 32, 48, 64, 96, 128)  # channels at 1/2 .. 1/64
-_COARSEST, _FINEST = 5, 1  # levels of the pyramid where flow is estimated: 1/64 .. 1/4
+_FINEST = 1  # level of the pyramid, 1/4, up to which flow is estimated
 _MATCHED = 32  # channels that are correlated, the same at all levels
 _ESTIMATOR = (96, 64, 48, 32)
 _PASSED = 32  # channels handed to the next finer level
@@ -33,8 +34,13 @@ class PwcFlow(nn.Module):
 
     As in IRR-PWC [Hur 2019] all levels share their estimator: fewer weights, and what is learnt of
     small motions serves the large ones. Features are normalised before they are correlated
-    [Jonschkowski 2020, UFlow]. Heads begin at zero, so that training starts from no motion.
+    [Jonschkowski 2020, UFlow]. Heads begin at zero, so that training starts from no motion. Ours:
+    the estimator is told where the correlations expect the match, which it would take a long
+    training to read off the volume by itself.
     """
+
+    shifts: Tensor
+    """(u, v) of each plane of the cost volume, pixels of its level. (2, 81)"""
 
     def __init__(self, *, width: float = 1.0) -> None:
         """Make the network with random weights.
@@ -55,11 +61,15 @@ class PwcFlow(nn.Module):
         )
         self.match = nn.ModuleList(nn.Conv2d(c, _MATCHED, 1) for c in down[_FINEST:])
         widths = [_scaled(channels, width) for channels in _ESTIMATOR]
-        before = (SHIFTS + _MATCHED + _PASSED + 2, *widths)
+        before = (SHIFTS + 3 + _MATCHED + _PASSED + 2, *widths)
         self.estimator = nn.Sequential(
             *(_conv(b, a, 1) for b, a in zip(before, (*widths, _PASSED), strict=True))
         )
         self.head = nn.Conv2d(_PASSED, 2, 3, padding=1)
+        self.log_sharpness = nn.Parameter(torch.tensor(math.log(10.0)))
+        reach = torch.arange(-RADIUS, RADIUS + 1.0)
+        v, u = torch.meshgrid(reach, reach, indexing="ij")
+        self.register_buffer("shifts", torch.stack([u, v]).flatten(1), persistent=False)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, a=0.1)
@@ -122,14 +132,24 @@ class PwcFlow(nn.Module):
             flow = resize(flow, size_of(first[level]))  # in pixels of the full picture: no factor
             passed = F.interpolate(passed, size_of(flow), mode="nearest")
             warped = _warp(second[level], flow / stride)
-            volume = F.leaky_relu(correlate(first[level], warped), 0.1)
-            known = torch.cat([volume, first[level], passed, flow * (0.1 / stride)], 1)
-            passed = self.estimator(known)
+            volume = correlate(first[level], warped)
+            match = self._expect(volume)
+            evidence = (volume, match, first[level], passed, flow * (0.1 / stride))
+            passed = self.estimator(torch.cat([e.to(volume.dtype) for e in evidence], 1))
             flow = flow + stride * _full(self.head, passed)
             flows.append(flow)
         padded = (4 * flow.shape[-2], 4 * flow.shape[-1])
         flows[-1] = resize(flow, padded)
         return [_crop(flow, size, padded) for flow in reversed(flows)]
+
+    def _expect(self, volume: Tensor) -> Tensor:
+        """Return the shift expected of a softmax over the volume, and its peak. (N, 3, h, w)
+
+        The peak, the sum of squares, is 1 where one shift answers and 1/81 where all do.
+        """
+        share = (volume.float() * self.log_sharpness.exp()).softmax(1)
+        shift = torch.einsum("nkhw,dk->ndhw", share, self.shifts)
+        return torch.cat([shift, share.square().sum(1, keepdim=True)], 1)
 
 
 class RaftSmall(nn.Module):
@@ -203,6 +223,11 @@ def build_flow_network(
                 network.load(Path(weights))
             return network
     raise ConfigError(f"unknown flow network {name!r}; choose one of {', '.join(FLOW_NETWORKS)}")
+
+
+def stride_of(flow: Tensor, size: tuple[int, int]) -> int:
+    """Return how many pixels of a picture of (H, W) a pixel of a network's flow covers."""
+    return 2 ** math.ceil(math.log2(size[1] / flow.shape[-1]))
 
 
 def _scaled(channels: int, width: float) -> int:

@@ -2,26 +2,29 @@
 """Optical flow without labels: each frame rebuilt from the other, by flow both ways.
 
 The recipe of UnFlow [Meister 2018] and UFlow [Jonschkowski 2020]: a census distance on pixels that
-the other frame sees, and smoothness that gives way at edges. What is hidden learns from smoothness
-alone, and from a teacher where one is given.
+the other frame sees, and smoothness that gives way at edges. Two things make short trainings
+enough. The network may see a window of the frames only, and is judged by the rest where its flow
+leaves the window [Luo 2021, UPFlow], which teaches what lies beyond a border. And a teacher without
+labels, classical flow by default where one is asked for, may show it the first matches (ours).
 """
 
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.utils import flow_to_image
 
 from depthkit.config import FlowConfig, TrainConfig
 from depthkit.data.snippet import Snippet
 from depthkit.geometry.projection import size_of
-from depthkit.geometry.warp import resize, stack_views, warp_by_flow
+from depthkit.geometry.warp import resize, shrink, stack_views, warp_by_flow
 from depthkit.losses.census import census_distance
 from depthkit.losses.occlusion import forward_backward, seen_by_splatting
 from depthkit.losses.photometric import photometric_error
 from depthkit.losses.smoothness import flow_smoothness
-from depthkit.models.flow_net import PwcFlow, RaftSmall, build_flow_network
+from depthkit.models.flow_net import PwcFlow, RaftSmall, build_flow_network, stride_of
+from depthkit.tasks.flow_teacher import Teacher, build_teacher, teacher_distance
 from depthkit.tasks.output import TaskOutput
 from depthkit.tasks.precision import full_precision
 
@@ -32,20 +35,31 @@ class FlowPairs(NamedTuple):
     """Both directions of every pair of target and source, in one batch of N = 2 * S * B."""
 
     first: Tensor
-    """The target for each source, then the sources. RGB in [0, 1]. (N, 3, H, W)"""
+    """The target for each source, then the sources, as the network saw them. (N, 3, H, W)"""
     second: Tensor
-    """The sources, then the target for each. (N, 3, H, W)"""
+    """The sources, then the target for each. RGB in [0, 1]. (N, 3, H, W)"""
     flows: list[Tensor]
     """First -> second at each scale, pixels of the full picture. (N, 2, h, w) each"""
     valid: Tensor
-    """Pixels of both frames that are image at all. (N, 1, H, W) bool"""
+    """Pixels of the first that are image at all. (N, 1, H, W) bool"""
+    scene: Tensor
+    """The whole second frames where `second` is a window of them. (N, 3, H', W')"""
+    scene_valid: Tensor
+    """Pixels of the scene that are image at all. (N, 1, H', W') bool"""
+    corner: Tensor
+    """First pixel (u, v) of the window in the scene. (2, 1, 1)"""
+
+    def turned(self, x: Tensor) -> Tensor:
+        """Bring what is known of each pair to the pair that goes the other way. (N, ...)"""
+        there, back = x.chunk(2)
+        return torch.cat([back, there])
 
 
 class FlowTask(nn.Module):
     """The task; its network is `flow_net`."""
 
     steps: Tensor
-    """Training steps done; occlusion begins by it. () int64"""
+    """Training steps done: occlusion begins, and the teacher ends, by it. () int64"""
 
     def __init__(
         self,
@@ -53,24 +67,22 @@ class FlowTask(nn.Module):
         *,
         flow: FlowConfig,
         ssim_weight: float,
-        teacher: RaftSmall | None = None,
+        teacher: Teacher | None = None,
     ) -> None:
         super().__init__()
         self.flow_net, self.flow, self.ssim_weight = flow_net, flow, ssim_weight
-        self.teacher = [] if teacher is None else [teacher]  # in a list: no part of a checkpoint
+        self.teacher = teacher  # no module: its weights are no part of a checkpoint
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
     def forward(self, snippet: Snippet) -> TaskOutput:
         """Rebuild the target from each source and each source from the target, and judge it."""
-        pairs = predict_pairs(self.flow_net, snippet)
-        taught = self._teach(pairs)
+        window = self.flow.window if self.training else None
+        pairs = predict_pairs(self.flow_net, snippet, window=window, zoom=self.flow.window_zoom)
         with full_precision(snippet.target.device):
             visible = self._visible(pairs)
             terms = judge_pairs(pairs, visible, flow=self.flow, ssim_weight=self.ssim_weight)
-            if taught is not None:
-                distance = (pairs.flows[0] - taught).abs().mean()
-                terms["teacher"] = self.flow.teacher_weight * distance
             if self.training:
+                terms |= self._taught(pairs)
                 self.steps += 1
             logged = {f"loss/{name}": value.detach() for name, value in terms.items()}
             loss = torch.stack(list(terms.values())).sum()
@@ -78,40 +90,88 @@ class FlowTask(nn.Module):
                 return TaskOutput(loss, logged | _health(pairs, visible), _pictures(pairs, visible))
 
     def _visible(self, pairs: FlowPairs) -> Tensor:
-        """Find the pixels that may teach: all, until the flow is good enough to tell."""
+        """Find the pixels that may teach: all, until the flow is good enough to tell.
+
+        Where flow leaves the window there is none to come back by: those pixels count as seen.
+        """
         if self.training and self.steps < self.flow.occlusion_from:
             return pairs.valid
-        return pairs.valid & find_visible(pairs.flows[0], self.flow.occlusion)
+        visible = find_visible(pairs.flows[0], self.flow.occlusion)
+        if self.training and self.flow.window is not None:
+            visible = visible | ~find_visible(pairs.flows[0], "none")
+        return pairs.valid & visible
 
-    def _teach(self, pairs: FlowPairs) -> Tensor | None:
-        """Ask the teacher for its flow. (N, 2, H, W)"""
-        if not self.teacher:
-            return None
-        teacher = self.teacher[0].to(pairs.first.device)
-        with torch.no_grad():
-            return teacher(torch.cat([pairs.first, pairs.second], 1))[0]
+    def _taught(self, pairs: FlowPairs) -> dict[str, Tensor]:
+        """Return the term of the teacher, who says less and less."""
+        left = 1 - float(self.steps) / max(self.flow.teacher_steps, 1)
+        if self.teacher is None or left <= 0:
+            return {}
+        taught = self.teacher(pairs.turned(pairs.scene), pairs.scene)
+        comes_back = forward_backward(taught, pairs.turned(taught))
+        left_edge, top = (int(x) for x in pairs.corner.flatten())
+        height, width = size_of(pairs.first)
+        rows, columns = slice(top, top + height), slice(left_edge, left_edge + width)
+        distance = teacher_distance(
+            pairs.flows,
+            taught[..., rows, columns],
+            comes_back[..., rows, columns] & pairs.valid,
+            weights=self.flow.scale_weights,
+        )
+        return {"teacher": self.flow.teacher_weight * left * distance}
 
 
-def predict_pairs(flow_net: PwcFlow | RaftSmall, snippet: Snippet) -> FlowPairs:
+def predict_pairs(
+    flow_net: PwcFlow | RaftSmall,
+    snippet: Snippet,
+    *,
+    window: tuple[int, int] | None = None,
+    zoom: float = 1.0,
+) -> FlowPairs:
     """Estimate flow from the target to every source and back, in one batch.
 
     A frame's features are computed once for all of its pairs, where the network lets us.
+
+    Args:
+        flow_net: the network.
+        snippet: the frames.
+        window: (H, W) of a random part that the network is shown; None for whole frames.
+        zoom: largest random enlargement of the frames before the window is cut.
     """
-    count, size = snippet.sources.shape[1], size_of(snippet.target)
-    target, sources = snippet.target, stack_views(snippet.sources)
-    first = torch.cat([target.repeat(count, 1, 1, 1), sources])
-    second = torch.cat([sources, first[: len(sources)]])
+    count, batch = snippet.sources.shape[1], len(snippet.target)
+    whole, valid = torch.cat([snippet.target, stack_views(snippet.sources)]), snippet.valid
+    top = left = 0
+    size = size_of(whole)
+    if window is not None:
+        scale = 1 + (zoom - 1) * float(torch.rand(()))
+        large = (round(size[0] * scale), round(size[1] * scale))
+        whole, valid, size = resize(whole, large), resize(valid.float(), large).ge(1), window
+        top, left = (int(torch.randint(b - s + 1, ())) for b, s in zip(large, size, strict=True))
+    frames = whole[..., top : top + size[0], left : left + size[1]]
+
+    def ordered(x: Tensor, *, second: bool) -> Tensor:
+        target, sources = x[:batch].repeat(count, 1, 1, 1), x[batch:]
+        return torch.cat([sources, target] if second else [target, sources])
+
+    here, there = (ordered(frames, second=second) for second in (False, True))
     if isinstance(flow_net, PwcFlow):
-        features = [
-            (level[: len(target)].repeat(count, 1, 1, 1), level[len(target) :])
-            for level in flow_net.encode(torch.cat([target, sources]))
-        ]
-        here = [torch.cat([t, s]) for t, s in features]
-        there = [torch.cat([s, t]) for t, s in features]
-        flows = flow_net.decode(here, there, size)
+        features = flow_net.encode(frames)
+        flows = flow_net.decode(
+            [ordered(level, second=False) for level in features],
+            [ordered(level, second=True) for level in features],
+            size,
+        )
     else:
-        flows = flow_net(torch.cat([first, second], 1))
-    return FlowPairs(first, second, flows, snippet.valid.repeat(2 * count, 1, 1, 1))
+        flows = flow_net(torch.cat([here, there], 1))
+    valid = valid.repeat(2 * count, 1, 1, 1)
+    return FlowPairs(
+        here,
+        there,
+        flows,
+        valid=valid[..., top : top + size[0], left : left + size[1]],
+        scene=ordered(whole, second=True),
+        scene_valid=valid,
+        corner=whole.new_tensor([left, top]).view(2, 1, 1),
+    )
 
 
 def find_visible(flow: Tensor, how: str) -> Tensor:
@@ -134,41 +194,6 @@ def find_visible(flow: Tensor, how: str) -> Tensor:
     return warp_by_flow(flow[:, :1], flow)[1]
 
 
-def flow_error(
-    pairs: FlowPairs, flow: Tensor, *, judge: FlowConfig, ssim_weight: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Rebuild the first frames from the second ones at a flow's own size, and compare.
-
-    Args:
-        pairs: the frames.
-        flow: first -> second, pixels of the full picture. (N, 2, h, w)
-        judge: how.
-        ssim_weight: share of SSIM where it is not the census.
-
-    Returns:
-        error: (N, 1, h, w)
-        seen: the flow ends inside and on image. (N, 1, h, w) bool
-        rebuilt: (N, 3, h, w)
-    """
-    size = size_of(flow)
-    first, second = resize(pairs.first, size), resize(pairs.second, size)
-    usable = resize(pairs.valid.float(), size)
-    image, inside = warp_by_flow(torch.cat([second, usable], 1), own_pixels(flow, pairs))
-    rebuilt, on_image = image[:, :3], image[:, 3:].detach() > 0.99
-    if judge.photometric == "census":
-        radius = min(judge.census_radius, min(size) - 1)
-        error = census_distance(rebuilt, first, radius=radius)
-    else:
-        error = photometric_error(rebuilt, first, ssim_weight=ssim_weight)
-    return error, inside & on_image, rebuilt
-
-
-def own_pixels(flow: Tensor, pairs: FlowPairs) -> Tensor:
-    """Turn pixels of the full picture into those of a map's own size. (N, 2, h, w)"""
-    (height, width), (h, w) = size_of(pairs.first), size_of(flow)
-    return flow * flow.new_tensor([w / width, h / height])[:, None, None]
-
-
 def judge_pairs(
     pairs: FlowPairs, visible: Tensor, *, flow: FlowConfig, ssim_weight: float
 ) -> dict[str, Tensor]:
@@ -183,37 +208,43 @@ def judge_pairs(
     Returns:
         photometric and smoothness, () each. A map under 4 pixels a side is not judged.
     """
-    photometric, smoothness = [], []
+    total = pairs.flows[0].new_zeros(2)
     order = 1 if flow.smoothness == "first_order" else 2
     for scale, weight in zip(pairs.flows, flow.scale_weights, strict=False):
         if weight == 0 or min(size_of(scale)) < _LEAST_SIDE:
             continue
-        error, seen, _ = flow_error(pairs, scale, judge=flow, ssim_weight=ssim_weight)
-        kept = resize(visible.float(), size_of(scale)) * seen
-        photometric.append(weight * (error * kept).sum() / kept.sum().clamp(min=1))
-        small = _at_a_quarter(scale, pairs)
-        smoothness.append(
-            weight
-            * flow_smoothness(
-                own_pixels(small, pairs),
-                resize(pairs.first, size_of(small)),
-                order=order,
-                sharpness=flow.edge_sharpness,
-            )
+        error, seen = _rebuilding_error(pairs, scale, judge=flow, ssim_weight=ssim_weight)
+        stride = stride_of(scale, size_of(pairs.first))
+        kept = shrink(visible.float(), stride) * seen
+        # The full-size flow is enlarged from a quarter: between those pixels it is smooth anyway.
+        small, step = (F.avg_pool2d(scale, 4), 4) if stride == 1 else (scale, stride)
+        image = shrink(pairs.first, step)[..., : small.shape[-2], : small.shape[-1]]
+        smoothness = flow_smoothness(
+            small / step, image, order=order, sharpness=flow.edge_sharpness
         )
-    total = torch.stack(smoothness).sum()
-    return {
-        "photometric": torch.stack(photometric).sum(),
-        "smoothness": flow.smoothness_weight * total,
-    }
+        photometric = (error * kept).sum() / kept.sum().clamp(min=1)
+        total = total + weight * torch.stack([photometric, smoothness])
+    photometric, smoothness = total
+    return {"photometric": photometric, "smoothness": flow.smoothness_weight * smoothness}
 
 
-def _at_a_quarter(flow: Tensor, pairs: FlowPairs) -> Tensor:
-    """Bring the full-size flow back to the size it was estimated at; between, it is smooth."""
-    height, width = size_of(flow)
-    if (height, width) != size_of(pairs.first):
-        return flow
-    return resize(flow, (max(height // 4, 1), max(width // 4, 1)))
+def _rebuilding_error(
+    pairs: FlowPairs, flow: Tensor, *, judge: FlowConfig, ssim_weight: float
+) -> tuple[Tensor, Tensor]:
+    """Compare the first frames with what the second ones show, at a flow's own size.
+
+    Returns:
+        The error, (N, 1, h, w), and whether the flow ends on image, (N, 1, h, w) bool.
+    """
+    stride = stride_of(flow, size_of(pairs.first))
+    first, scene = shrink(pairs.first, stride), shrink(pairs.scene, stride)
+    usable = shrink(pairs.scene_valid.float(), stride)
+    image, inside = warp_by_flow(torch.cat([scene, usable], 1), (flow + pairs.corner) / stride)
+    rebuilt, on_image = image[:, :3], image[:, 3:].detach() > 0.99
+    if judge.photometric == "census":
+        radius = min(judge.census_radius, min(size_of(flow)) - 1)
+        return census_distance(rebuilt, first, radius=radius), inside & on_image
+    return photometric_error(rebuilt, first, ssim_weight=ssim_weight), inside & on_image
 
 
 def _health(pairs: FlowPairs, visible: Tensor) -> dict[str, Tensor]:
@@ -221,15 +252,15 @@ def _health(pairs: FlowPairs, visible: Tensor) -> dict[str, Tensor]:
     return {
         "health/displacement": pairs.flows[0].norm(dim=1).mean(),
         "health/visible": visible.float().mean(),
-        "health/in_view": warp_by_flow(pairs.first[:, :1], pairs.flows[0])[1].float().mean(),
+        "health/in_view": find_visible(pairs.flows[0], "none").float().mean(),
         "health/identity_error": (pairs.first - pairs.second).abs().mean(),
     }
 
 
 def _pictures(pairs: FlowPairs, visible: Tensor) -> dict[str, Tensor]:
     few = slice(0, 4)
-    first, second, flow = pairs.first[few], pairs.second[few], pairs.flows[0][few]
-    rebuilt = warp_by_flow(second, flow)[0]
+    first, flow = pairs.first[few], pairs.flows[0][few]
+    rebuilt = warp_by_flow(pairs.scene[few], flow + pairs.corner)[0]
     return {
         "target": first,
         "rebuilt": rebuilt,
@@ -241,21 +272,10 @@ def _pictures(pairs: FlowPairs, visible: Tensor) -> dict[str, Tensor]:
 
 def build_flow(config: TrainConfig, shifts: tuple[int, ...]) -> FlowTask:
     """Make the task from its configuration, the network with random weights or a file's."""
-    model, teacher = config.model, config.flow.teacher
+    model, flow = config.model, config.flow
     return FlowTask(
         build_flow_network(model.flow, width=model.flow_width, weights=model.flow_weights),
-        flow=config.flow,
+        flow=flow,
         ssim_weight=config.loss.ssim_weight,
-        teacher=None if teacher is None else load_teacher(teacher),
+        teacher=build_teacher(flow.teacher, file=flow.teacher_file),
     )
-
-
-def load_teacher(path: Path) -> RaftSmall:
-    """Load a teacher that learns nothing itself.
-
-    Raises:
-        CheckpointError: the file is missing or does not fit.
-    """
-    teacher = RaftSmall()
-    teacher.load(path)
-    return teacher.requires_grad_(False).eval()

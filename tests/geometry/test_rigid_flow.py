@@ -10,7 +10,7 @@ from depthkit.errors import ShapeError
 from depthkit.geometry.projection import backproject, pixel_grid, project
 from depthkit.geometry.rigid_flow import rigid_flow
 from depthkit.geometry.se3 import exp_se3
-from depthkit.geometry.warp import sample, warp_by_flow, warp_to_target
+from depthkit.geometry.warp import warp_by_flow, warp_to_target
 
 K = torch.tensor([[[20.0, 0, 5.5], [0, 20, 4], [0, 0, 1]]])
 
@@ -152,10 +152,18 @@ def test_exact_flow_rebuilds_the_street():
     assert valid[street.visible & street.known].all()
 
 
-def test_mismatched_sizes_are_the_callers_bug():
-    """Flow and image are of one size."""
+def test_a_larger_second_view_is_read_beyond_the_first():
+    """Flow of a 2 x 2 corner into a picture of 5 x 6: inside is the large picture."""
+    image = torch.arange(30.0).view(1, 1, 5, 6)
+    flow = torch.tensor([3.0, 2.0]).view(1, 2, 1, 1).expand(1, 2, 2, 2)
+    rebuilt, valid = warp_by_flow(image, flow)
+    assert rebuilt.flatten().tolist() == [15, 16, 21, 22] and valid.all()
+    assert warp_by_flow(image, flow + 1)[1].all() and not warp_by_flow(image, flow + 2)[1].all()
+
+
+def test_wrong_shapes_are_the_callers_bug():
+    """Flow has two channels, and as many pictures as there are."""
     with pytest.raises(ShapeError, match="warp_by_flow: image"):
-        warp_by_flow(torch.rand(1, 3, 5, 6), torch.zeros(1, 2, 5, 7))
+        warp_by_flow(torch.rand(2, 3, 5, 6), torch.zeros(1, 2, 5, 6))
     with pytest.raises(ShapeError, match="warp_by_flow: flow"):
         warp_by_flow(torch.rand(1, 3, 5, 6), torch.zeros(1, 3, 5, 6))
-    assert sample(torch.rand(1, 3, 5, 6), torch.zeros(1, 2, 2, 2)).shape == (1, 3, 2, 2)

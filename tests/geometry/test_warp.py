@@ -9,7 +9,14 @@ from torch.autograd import gradcheck
 from depthkit.errors import ShapeError
 from depthkit.geometry.projection import pixel_grid
 from depthkit.geometry.se3 import exp_se3
-from depthkit.geometry.warp import inside, resize, sample, stack_views, warp_to_target
+from depthkit.geometry.warp import (
+    inside,
+    resize,
+    sample,
+    shrink,
+    stack_views,
+    warp_to_target,
+)
 from depthkit.rigid import inverse
 from depthkit.synth.boxes import box_camera, make_box_scene, render
 from depthkit.synth.path import camera_path
@@ -169,6 +176,13 @@ def test_resize_keeps_the_pixel_convention():
 def test_resize_shrinks_by_the_mean():
     """Shrinking averages, so that fine texture does not alias."""
     assert resize(torch.tensor([[0.0, 4], [8, 4]]).view(1, 1, 2, 2), (1, 1)).item() == 4
+
+
+def test_blocks_are_averaged_whatever_the_size():
+    """Blocks of 2 from the first pixel on; the last, half outside, is filled up by its border."""
+    image = torch.tensor([[0.0, 2, 4], [2, 4, 6], [1, 3, 9]]).view(1, 1, 3, 3)
+    assert shrink(image, 2).flatten().tolist() == [2, 5, 2, 9]
+    assert shrink(image, 1) is image
 
 
 def test_stacking_goes_source_by_source():

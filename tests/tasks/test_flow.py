@@ -17,7 +17,8 @@ from depthkit.models.checkpoint import read_checkpoint
 from depthkit.models.flow_net import PwcFlow, RaftSmall
 from depthkit.strict_yaml import load_config
 from depthkit.tasks import build_task
-from depthkit.tasks.flow import FlowTask, predict_pairs
+from depthkit.tasks.flow import FlowTask, find_visible, predict_pairs
+from depthkit.tasks.flow_teacher import teacher_distance
 from depthkit.training.loop import train
 from depthkit.training.predict import load_task
 
@@ -190,18 +191,83 @@ def test_every_weight_learns():
     assert all(p.grad is not None and p.grad.isfinite().all() for p in task.parameters())
 
 
-def test_a_teacher_pulls_and_is_no_part_of_the_checkpoint(tmp_path):
-    """Its distance is a term; its weights are neither trained nor stored, nor needed to load."""
+def test_a_trained_teacher_is_no_part_of_the_checkpoint(tmp_path):
+    """RAFT's distance is a term; its weights are neither trained nor stored, nor needed to load."""
     torch.save(RaftSmall().net.state_dict(), tmp_path / "raft.pth")
-    task = build(f"flow.teacher={tmp_path / 'raft.pth'}", "flow.teacher_weight=2")
-    output = task(snippet_of(street_pair()))
-    assert output.terms["loss/teacher"] > 0
-    output.loss.backward()
-    assert all(name.startswith("flow_net.") for name, _ in task.named_parameters())
-    assert all(p.grad is None for p in task.teacher[0].parameters())
-    assert config_of("flow.teacher=x.pth").without_encoder_weights().flow.teacher is None
+    words = ("flow.teacher=raft_small", f"flow.teacher_file={tmp_path / 'raft.pth'}")
+    output = build(*words)(snippet_of(street_pair()))
+    assert output.terms["loss/teacher"] >= 0  # random RAFT hardly ever comes back
+    assert all(name.startswith("flow_net.") for name, _ in build(*words).named_parameters())
+    resolved = config_of(*words).without_encoder_weights().flow
+    assert resolved.teacher == "none" and resolved.teacher_file is None
     with pytest.raises(CheckpointError, match="never downloads"):
-        build("flow.teacher=none.pth")
+        build("flow.teacher=raft_small", "flow.teacher_file=none.pth")
+
+
+def test_classical_flow_teaches_less_and_less():
+    """DIS pulls from afar, half as much halfway, not at the end nor when judged."""
+    snippet, task = snippet_of(street_pair()), build("flow.teacher=dis", "flow.teacher_steps=4")
+    first = task(snippet)
+    first.loss.backward()
+    assert task.flow_net.head.weight.grad.any()
+    terms = [first.terms, *(task(snippet).terms for _ in range(4))]
+    values = [t["loss/teacher"].item() for t in terms[:4]]
+    assert values == pytest.approx([values[0] * left for left in (1, 0.75, 0.5, 0.25)], rel=1e-4)
+    assert "loss/teacher" not in terms[4]
+    task.steps.zero_()
+    assert "loss/teacher" not in task.eval()(snippet).terms
+
+
+def test_teachers_distance_by_hand():
+    """3 px by 4 px off is 5; unknown pixels do not count; a coarse map meets the known's mean."""
+    taught = torch.tensor([3.0, 4.0]).view(1, 2, 1, 1).repeat(1, 1, 8, 16)
+    taught[..., 8:] = 99
+    known = torch.ones(1, 1, 8, 16, dtype=torch.bool)
+    known[..., 8:] = False
+    flows = [torch.zeros(1, 2, 8, 16), torch.zeros(1, 2, 2, 4)]
+    distance = teacher_distance(flows, taught, known, weights=(1.0, 0.5, 9.0))
+    assert distance.item() == pytest.approx(1.5 * 5, rel=1e-4)
+
+
+# --- windows -------------------------------------------------------------------------------------
+
+
+def test_flow_that_leaves_the_window_is_judged_by_the_rest():
+    """The exact flow costs as little in a window as in the whole frame, and all that ends in the
+    frame teaches, be it outside the window."""
+    street = street_pair(speed=10.0)
+    words = ("flow.window=[64,128]", "flow.scale_weights=[1]", "flow.occlusion_from=0")
+    task, snippet = exact(street, *words).train(), snippet_of(street)
+    torch.manual_seed(2)
+    pairs = predict_pairs(task.flow_net, snippet, window=(64, 128))
+    left, top = (int(x) for x in pairs.corner.flatten())
+    assert (left, top) != (0, 0) and pairs.first.shape == (2, 3, 64, 128)
+    assert torch.equal(pairs.second[:1], street.second[..., top : top + 64, left : left + 128])
+    flow = task.flow_net.flow.detach()[..., top : top + 64, left : left + 128]
+    task.flow_net.flow = nn.Parameter(flow)
+    torch.manual_seed(2)
+    inside = task(snippet)
+    shown = find_visible(flow, "none")
+    assert not shown.all() and inside.terms["health/visible"] > shown.float().mean()
+    whole = exact(street, "flow.scale_weights=[1]")(snippet)
+    cost = inside.terms["loss/photometric"] / whole.terms["loss/photometric"]
+    assert 0.6 < cost < 1.5
+    task.flow_net.flow = nn.Parameter(torch.zeros_like(flow))
+    torch.manual_seed(2)
+    assert task(snippet).terms["loss/photometric"] > 1.5 * inside.terms["loss/photometric"]
+
+
+def test_windows_are_drawn_and_only_for_training():
+    """Another corner and another zoom each time, the frame itself when judged."""
+    task = build("flow.window=[64,96]", "flow.window_zoom=1.5")
+    snippet = snippet_of(street_pair())
+    torch.manual_seed(0)
+    drawn = [predict_pairs(task.flow_net, snippet, window=(64, 96), zoom=1.5) for _ in range(8)]
+    assert len({tuple(pairs.corner.flatten().tolist()) for pairs in drawn}) > 4
+    heights = {pairs.scene.shape[-2] for pairs in drawn}
+    assert min(heights) >= 96 and max(heights) <= 144 and len(heights) > 4
+    assert task(snippet).images["target"].shape[-2:] == (64, 96)
+    assert task.eval()(snippet).images["target"].shape[-2:] == (96, 192)
 
 
 # --- smoothness of flow --------------------------------------------------------------------------
@@ -278,6 +344,11 @@ def test_a_resumed_run_is_the_uninterrupted_one(world, tmp_path):
         ("flow.census_radius=0", "census_radius"),
         ("flow.smoothness_weight=-1", "smoothness_weight"),
         ("flow.occlusion=guess", "occlusion"),
+        ("flow.teacher=raft_small", "teacher_file"),
+        ("flow.teacher_file=raft.pth", "teacher_file"),
+        ("flow.window=[32,64]", "window"),
+        ("flow.window=[256,256]", "at most data.size"),
+        ("flow.window_zoom=1.5", "window_zoom"),
         ("model.flow=flownet", "flow"),
         ("model.flow_width=0", "flow_width"),
         ("model.flow_weights=raft.pth", "flow_weights"),
