@@ -121,15 +121,19 @@ class Listener:
         return [one.topic_type for one in self._node.get_publishers_info_by_topic(self.topic)]
 
     def _elsewhere(self) -> list[str]:
-        """List the first topics on which other nodes publish what is wanted here."""
+        """List the first topics on which other nodes publish what is wanted here.
+
+        Where some have its name, only those: a depth map is an Image too.
+        """
         wanted, own = set(map(_type_name, self._kinds)), self._node.get_fully_qualified_name()
         found: list[str] = []
         for topic, kinds in self._node.get_topic_names_and_types():
-            if wanted & set(kinds) and len(found) < NAMED:
+            if wanted & set(kinds):
                 ends = self._node.get_publishers_info_by_topic(topic)
                 nodes = {f"{end.node_namespace.rstrip('/')}/{end.node_name}" for end in ends}
                 found += [topic] if nodes - {own} else []
-        return found
+        name = self.topic.rpartition("/")[2].partition("_")[0]  # "image" of image_raw
+        return ([topic for topic in found if name in topic] or found)[:NAMED]
 
     def _look(self) -> None:
         """Take the type that is published; stay with the one there is while it has a publisher."""

@@ -300,6 +300,15 @@ def test_topic_without_publisher_is_an_error(bench: Callable[..., Bench]) -> Non
     assert eye.status().message.endswith("; remap it to /front/image_raw")
 
 
+def test_other_maps_are_not_proposed_for_images(bench: Callable[..., Bench]) -> None:
+    """Depth maps are of the images' type and come earlier in the alphabet."""
+    eye = bench()
+    for topic in ("a", "b/depth", "c", "depth", "rear/image_raw"):
+        eye.probe.publisher(topic, Image)
+        eye.probe.wait_for_writer(topic)
+    assert eye.status().message.endswith("; remap it to /rear/image_raw")
+
+
 def test_silent_topic_is_an_error_and_recovers(bench: Callable[..., Bench]) -> None:
     """After a second without images, with the age and the publishers; the next image ends it."""
     eye = bench()
