@@ -12,6 +12,7 @@ Usage: python scripts/coop_report.py FILE.json... [--against VARIANT] [--out FIL
 import argparse
 import json
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -68,7 +69,10 @@ def main() -> None:
 def read_records(files: list[Path]) -> Iterator[dict[str, Any]]:
     """Read one record or a list of them from each file."""
     for file in files:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        try:
+            content = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            sys.exit(f"coop_report: error: {file}: {error}")
         yield from content if isinstance(content, list) else [content]
 
 
