@@ -50,6 +50,11 @@ class Calibration:
         """Whether the latest camera_info says a calibration: without one K is 0."""
         return self._is_calibrated(self.latest)
 
+    @property
+    def rectifies(self) -> bool:
+        """Whether the last picture was rectified."""
+        return self._geometry is not None
+
     def words(self) -> str:
         """Say which camera the last picture had."""
         if self._source is None:
@@ -81,7 +86,7 @@ class Calibration:
         if not self._is_calibrated(info):
             info = self._file
         if info is None:
-            self._source = None
+            self._source = self._geometry = None
             return Rectified(rgb, None, None)
         size = (rgb.shape[0], rgb.shape[1])
         source = read_camera(info, size, rectified=self._rectified(info))

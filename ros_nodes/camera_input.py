@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Images and camera_info in: the callback passes a message on, the worker turns it into a frame."""
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ RECENT = 5.0  # seconds that a fault stays in the status
 SILENT = 1.0  # seconds without a frame that are an error; or PERIODS, where those are longer
 PERIODS = 5
 SAID_EVERY = 60.0  # seconds between two log lines of one kind
+RECTIFIED = re.compile(r"[/_]rect(?=[/_]|$)|rectified")  # as image_proc names its pictures
 LARGE = (
     "images larger than the publisher's shared memory get lost: start it with "
     f"FASTRTPS_DEFAULT_PROFILES_FILE={PROFILE} (segment_size)"
@@ -184,6 +186,12 @@ class CameraInput:
     def _compare_info(self, info: CameraInfo | None, frame_id: str, size: tuple[int, int]) -> None:
         if fault := self._calibration.other_size(info, size):
             self._note("size", fault)
+        if self._calibration.rectifies and RECTIFIED.search(self._image.topic):
+            self._note(
+                "rectified",
+                f"images of {self._image.topic} seem to be rectified and are rectified once more; "
+                "set camera.rectify to false",
+            )
         if info is not None and info.header.frame_id != frame_id:
             self._note(
                 "frame_id",

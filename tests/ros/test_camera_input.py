@@ -195,6 +195,27 @@ def test_rectified_image_takes_P(bench: Callable[..., Bench]) -> None:
     assert np.array_equal(eye.send(ros_made.image(picture(), 5.1)).K, K)
 
 
+@pytest.mark.parametrize(
+    ("topic", "D", "rectify", "is_told"),
+    [
+        ("/cam/image_rect_color", D, True, True),
+        ("/cam/rect/image", D, True, True),
+        ("/cam/image_rect", D, False, False),
+        ("/cam/image_rect", (), True, False),
+        ("/direct/image_raw", D, True, False),
+    ],
+)
+def test_rectifying_twice_is_told(
+    graph: Graph, topic: str, D: tuple[float, ...], rectify: bool, is_told: bool
+) -> None:
+    """camera_info beside image_rect still holds the lens: bent once more, the depth is wrong."""
+    eye = Bench(graph, {"image": topic}, rectify=rectify)
+    info = f"{topic.rpartition('/')[0]}/camera_info"
+    eye.tell_info(ros_made.camera_info(K, SIZE, 5.0, D=D), info)
+    eye.send(ros_made.image(picture(), 5.0), topic)
+    assert ("set camera.rectify to false" in eye.status().message) == is_told
+
+
 def test_maps_are_built_once_a_camera(
     bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
 ) -> None:
