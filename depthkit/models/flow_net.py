@@ -125,7 +125,7 @@ class PwcFlow(nn.Module):
             As `forward`.
         """
         flow = torch.zeros_like(first[-1][:, :2], dtype=torch.float32)
-        passed = first[-1].new_zeros(len(flow), _PASSED, *size_of(flow))
+        passed = first[-1].new_zeros(flow.shape[0], _PASSED, *size_of(flow))
         flows = []
         for level in reversed(range(len(first))):
             stride = 4 * 2**level
