@@ -45,13 +45,14 @@ def decode_rgb(
     Raises:
         UnreadableImageError: truncated, not a picture, or neither 8 nor 16 bit.
     """
-    flags = cv2.IMREAD_ANYDEPTH | (cv2.IMREAD_GRAYSCALE if bayer else cv2.IMREAD_COLOR_RGB)
+    # IMREAD_COLOR_RGB came with OpenCV 4.11; a robot has that of its Ubuntu, 4.6.
+    flags = cv2.IMREAD_ANYDEPTH | (cv2.IMREAD_GRAYSCALE if bayer else cv2.IMREAD_COLOR)
     image = decode(data, name, flags)
     if image.dtype == np.uint16:
         image = to_8_bit(image, bits)
     if image.dtype != np.uint8:
         raise UnreadableImageError(f"{name}: expected 8 or 16 bit an image, got {image.dtype}")
-    return cv2.cvtColor(image, BAYER_CODES[bayer]) if bayer else image
+    return cv2.cvtColor(image, BAYER_CODES[bayer] if bayer else cv2.COLOR_BGR2RGB)
 
 
 def to_8_bit(image: np.ndarray, bits: int) -> np.ndarray:

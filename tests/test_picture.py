@@ -32,6 +32,15 @@ def test_mosaic_file_gives_back_its_colour(pattern):
         assert (decode_rgb(data, "a.png", pattern) == (200, 100, 50)).all()
 
 
+@pytest.mark.parametrize("kind", [".jpg", ".png"])
+def test_older_opencv_decodes_the_same(kind, monkeypatch):
+    """That of Ubuntu 24.04 has no IMREAD_COLOR_RGB."""
+    data = cv2.imencode(kind, np.random.default_rng(0).integers(0, 256, (32, 40, 3), np.uint8))[1]
+    newest = cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    monkeypatch.delattr(cv2, "IMREAD_COLOR_RGB", raising=False)
+    np.testing.assert_array_equal(decode_rgb(data.tobytes(), "a"), newest)
+
+
 def test_jpeg_cut_anywhere_is_refused():
     """Whatever is missing at the end, no grey is filled in, also behind a thumbnail's own end."""
     rgb = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
