@@ -148,5 +148,5 @@ def _on_plane(points: np.ndarray, planes: np.ndarray) -> tuple[np.ndarray, np.nd
         if on.sum() < LEAST_PIXELS:
             return np.empty((0, 3)), np.zeros(3)
         kept = rays[on].astype(np.float64)
-        m = np.linalg.lstsq(kept.T @ kept, kept.T @ inverse[on])[0]
+        m = np.linalg.lstsq(kept.T @ kept, kept.T @ inverse[on], rcond=None)[0]
     return kept / inverse[on, None], m
