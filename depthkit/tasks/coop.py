@@ -20,7 +20,7 @@ from torchvision.utils import flow_to_image
 
 from depthkit.config import CoopConfig, FlowConfig, LossConfig, TrainConfig
 from depthkit.data.snippet import Snippet
-from depthkit.geometry.projection import size_of
+from depthkit.geometry.projection import resize_intrinsics, size_of
 from depthkit.geometry.rigid_flow import RigidFlow, rigid_flow
 from depthkit.geometry.warp import resize, stack_views, warp_by_flow
 from depthkit.losses.coop import DeltaModel, Difference, cc_static, compare_errors, spread_samples
@@ -109,7 +109,7 @@ class Coop(ViewSynthesis):
             terms = self._judge_flow(answers.pairs, visible, taught)
             terms |= self._agree(snippet, answers, evidence, taught)
             loss = rigid.loss + torch.stack(list(terms.values())).sum()
-            figures = self._figures(answers, evidence, static, visible)
+            figures = self._figures(snippet, answers, evidence, static, visible)
             pictures = _pictures(answers.pairs, evidence, static, visible)
             if self.training:
                 self.steps += 1
@@ -168,14 +168,35 @@ class Coop(ViewSynthesis):
         best = gaps.norm(dim=2, keepdim=True).argmin(0, keepdim=True).expand(1, -1, 2, *size)
         return Evidence(difference, gaps.gather(0, best)[0], rigid, image.chunk(2)[1])
 
-    def _rigid_flow(self, snippet: Snippet, answers: Answers) -> RigidFlow:
-        count = len(self.shifts)
-        depth = 1 / resize(answers.inverse_depths[0], size_of(snippet.target))
-        return rigid_flow(
-            depth.repeat(count, 1, 1, 1),
-            T_source_target=answers.T_source_target,
-            K=snippet.K.repeat(count, 1, 1),
+    def _rigid_flow(
+        self, snippet: Snippet, answers: Answers, *, shrink: int = 1, turns: bool = False
+    ) -> RigidFlow:
+        """Return the flow of a static scene, at a share of the size; as if the camera only turned.
+
+        Returns:
+            Target -> source, source by source. (S*B, 2, H/shrink, W/shrink)
+        """
+        count, full = len(self.shifts), size_of(snippet.target)
+        size = (full[0] // shrink, full[1] // shrink)
+        depth = 1 / resize(answers.inverse_depths[0], size)
+        T = answers.T_source_target
+        if turns:
+            T = T * T.new_tensor([1.0, 1.0, 1.0, 0.0])  # T[3, 3] is not used
+        K = resize_intrinsics(snippet.K, full, size).repeat(count, 1, 1)
+        return rigid_flow(depth.repeat(count, 1, 1, 1), T_source_target=T, K=K)
+
+    @torch.no_grad()
+    def _parallax_share(self, snippet: Snippet, answers: Answers) -> Tensor:
+        """Return the share of rigid flow that goes when the camera only turns: 0 of rotation. ()"""
+        whole, turned = (
+            self._rigid_flow(snippet, answers, shrink=4, turns=turns) for turns in (False, True)
         )
+        seen = (whole.valid & turned.valid).float()
+        lengths = [
+            (flow.norm(dim=1, keepdim=True) * seen).sum()
+            for flow in (whole.flow - turned.flow, whole.flow)
+        ]
+        return lengths[0] / lengths[1].clamp(min=1e-3)
 
     # --- what moves -------------------------------------------------------------------------------
 
@@ -247,7 +268,12 @@ class Coop(ViewSynthesis):
 
     @torch.no_grad()
     def _figures(
-        self, answers: Answers, evidence: Evidence, static: Tensor, visible: Tensor
+        self,
+        snippet: Snippet,
+        answers: Answers,
+        evidence: Evidence,
+        static: Tensor,
+        visible: Tensor,
     ) -> dict[str, Tensor]:
         law = {f"delta/{name}": value for name, value in self.delta.current()._asdict().items()}
         law = {name: value.clone() for name, value in law.items()}
@@ -255,6 +281,7 @@ class Coop(ViewSynthesis):
         return {
             **law,
             "health/static": static[known].mean(),
+            "health/parallax": self._parallax_share(snippet, answers),
             "health/visible": visible.float().mean(),
             "health/flow": answers.pairs.flows[0].norm(dim=1).mean(),
             "health/gap": evidence.gap.norm(dim=1, keepdim=True)[known].median(),
@@ -278,6 +305,11 @@ def _distance(flow: Tensor, wanted: Tensor, weight: Tensor) -> Tensor:
     return (length * weight).sum() / weight.sum().clamp(min=1)
 
 
+def _colour_wheel(flow: Tensor) -> Tensor:
+    """Colour a flow by direction; a diverged one is black, for the wheel knows no NaN."""
+    return flow_to_image(flow.nan_to_num(posinf=0, neginf=0)).float() / 255
+
+
 @torch.no_grad()
 def _pictures(
     pairs: FlowPairs, evidence: Evidence, static: Tensor, visible: Tensor
@@ -286,8 +318,8 @@ def _pictures(
     batch = len(static)
     most = evidence.difference.delta.abs().amax().clamp(min=1e-6)
     return {
-        "flow": flow_to_image(pairs.flows[0][:batch]).float() / 255,
-        "rigid_flow": flow_to_image(evidence.rigid.flow[:batch]).float() / 255,
+        "flow": _colour_wheel(pairs.flows[0][:batch]),
+        "rigid_flow": _colour_wheel(evidence.rigid.flow[:batch]),
         "rebuilt_by_flow": evidence.by_flow[:batch],
         "visible": visible[:batch].float(),
         "delta": 0.5 + 0.5 * evidence.difference.delta / most,  # grey: no difference

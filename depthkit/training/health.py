@@ -45,6 +45,20 @@ _SYMPTOMS = (
         "most target pixels land outside the sources; shifts too large or a diverged pose network: "
         "set smaller data.shifts or a lower optimizer.learning_rate",
     ),
+    (
+        "no parallax",
+        "health/parallax",
+        lambda x: x < 0.05,
+        "of what moves in the picture, the camera's translation makes next to nothing; a camera "
+        "that only turns teaches no depth: run 'depthkit inspect', use clips that travel",
+    ),
+    (
+        "nothing static",
+        "health/static",
+        lambda x: x < 0.4,
+        "most pixels are taken for moving and teach depth nothing; depth and motion have not "
+        "learnt yet, or diverged: set a longer coop.warmup_steps",
+    ),
 )
 
 

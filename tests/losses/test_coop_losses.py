@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The law of Delta: its posterior by hand, what moves does not move it, and CC's rule."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from depthkit.errors import ShapeError
+from depthkit.losses.coop import (
+    DeltaLaw,
+    DeltaModel,
+    cc_static,
+    compare_errors,
+    first_law,
+    refit_law,
+    spread_samples,
+    static_posterior,
+)
+
+
+def law_of(location: float, scale: float, tail: float, share: float) -> DeltaLaw:
+    """Return a law in float64."""
+    return DeltaLaw(*torch.tensor([location, scale, tail, share], dtype=torch.float64))
+
+
+def laplace(count: int, scale: float, seed: int = 0) -> Tensor:
+    """Draw static Deltas around 0. (count,)"""
+    generator = torch.Generator().manual_seed(seed)
+    u = torch.rand(count, generator=generator, dtype=torch.float64) - 0.5
+    return -scale * u.sign() * (1 - 2 * u.abs()).log()
+
+
+def with_outliers(share: float, *, count: int = 20_000, scale: float = 0.01) -> Tensor:
+    """Mix static Deltas with moving ones that are evenly spread from 10 to 30 scales."""
+    moving = round(count * share)
+    far = torch.linspace(10 * scale, 30 * scale, moving, dtype=torch.float64)
+    return torch.cat([laplace(count - moving, scale), far])
+
+
+# --- posterior -----------------------------------------------------------------------------------
+
+
+def test_posterior_by_hand():
+    """Scale 0.01, tail 0.1, share 0.1: odds 0.9 * 0.1 / (2 * 0.01 * 0.1) = 45 at the location.
+
+    They fall by exp(-90 x): even at x = ln 45 / 90, 45 e^-9 at a tenth; left of it nothing moves.
+    """
+    law = law_of(0.002, 0.01, 0.1, 0.1)
+    x = torch.tensor([-0.05, 0, math.log(45) / 90, 0.1], dtype=torch.float64)
+    expected = torch.tensor([1, 45 / 46, 0.5, 45 * math.exp(-9) / (1 + 45 * math.exp(-9))])
+    torch.testing.assert_close(static_posterior(x + 0.002, law), expected.double())
+
+
+def test_posterior_is_the_two_densities():
+    """Anywhere right of the location it is Bayes' rule of Laplace and exponential density."""
+    law = law_of(0.0, 0.02, 0.15, 0.07)
+    x = torch.linspace(0, 0.5, 20, dtype=torch.float64)
+    static = 0.93 * (-x / 0.02).exp() / 0.04
+    moving = 0.07 * (-x / 0.15).exp() / 0.15
+    torch.testing.assert_close(static_posterior(x, law), static / (static + moving))
+
+
+def test_posterior_falls_with_delta():
+    """A larger Delta never makes a pixel more static."""
+    p = static_posterior(torch.linspace(-1, 1, 200), law_of(0.01, 0.02, 0.1, 0.2))
+    assert (p.diff() <= 0).all() and p[0] == 1 and p[-1] < 1e-6
+
+
+# --- fitting -------------------------------------------------------------------------------------
+
+
+def fit(samples: Tensor) -> DeltaLaw:
+    """Return the first law of a model that is shown these samples."""
+    model = DeltaModel().double()
+    model.update(samples)
+    return model.current()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.3])
+def test_outliers_do_not_move_the_static_law(share):
+    """Up to 30 % that move: the scale stays within 4 %, the location within a tenth of it."""
+    law = fit(with_outliers(share))
+    assert law.scale.item() == pytest.approx(0.01, rel=0.04)
+    assert abs(law.location.item()) < 0.001
+    assert share <= law.share.item() < 1.3 * share + 0.02
+
+
+def test_a_mixture_of_the_model_is_found_again():
+    """Drawn from the law itself, a fifth moving with a mean of 15 scales: all four come back."""
+    generator = torch.Generator().manual_seed(1)
+    far = -0.15 * (1 - torch.rand(4000, generator=generator, dtype=torch.float64)).log()
+    law = fit(torch.cat([laplace(16_000, 0.01), far]))
+    assert law.scale.item() == pytest.approx(0.01, rel=0.04)
+    assert abs(law.location.item()) < 5e-4
+    assert law.share.item() == pytest.approx(0.2, rel=0.05)
+    assert law.tail.item() == pytest.approx(0.15, rel=0.05)
+
+
+def test_farther_outliers_change_nothing_static():
+    """The same static pixels, what moves ten times as far: location and scale stay the same."""
+    near = with_outliers(0.2)
+    far = torch.where(near > 0.0999, 10 * near, near)
+    one, other = fit(near), fit(far)
+    assert other.scale.item() == pytest.approx(one.scale.item(), rel=0.01)
+    assert other.location.item() == pytest.approx(one.location.item(), abs=1e-3)
+
+
+def test_one_refit_by_hand():
+    """Five samples, all static to the law: median 0; scale of the left (0.02 + 0.01) / 2."""
+    samples = torch.tensor([-0.02, -0.01, 0.0, 0.01, 0.02], dtype=torch.float64)
+    law = refit_law(samples, law_of(0.5, 0.01, 0.1, 0.1))
+    assert law.location.item() == 0 and law.scale.item() == pytest.approx(0.015)
+    assert law.share.item() == pytest.approx(0.002)  # the least
+    assert law.tail.item() == pytest.approx(0.06)  # four scales, the least
+    first = first_law(samples)
+    assert first.scale.item() == pytest.approx(0.015) and first.share.item() == pytest.approx(0.05)
+
+
+def test_the_law_runs():
+    """After the first fit each step moves the law by 1 - momentum of the way to the new one."""
+    model = DeltaModel(momentum=0.75).double()
+    model.update(laplace(5000, 0.01))
+    before, samples = model.law.clone(), laplace(5000, 0.02, seed=1) + 0.005
+    goal = torch.stack(refit_law(samples, model.current()))
+    model.update(samples)
+    torch.testing.assert_close(model.law, 0.75 * before + 0.25 * goal)
+
+
+def test_what_is_not_known_is_left_out():
+    """NaN samples count for nothing; none at all leaves the law as it was."""
+    samples = laplace(1000, 0.01)
+    holes = torch.full((500,), torch.nan, dtype=torch.float64)
+    assert fit(samples) == fit(torch.cat([holes, samples]))
+    model = DeltaModel()
+    model.update(holes)
+    assert not model.fitted and model.law.isfinite().all()
+
+
+def test_equal_pictures_keep_a_law():
+    """A camera that stands still: all Deltas 0, the scale stops at its least, nothing moves."""
+    law = fit(torch.zeros(100, dtype=torch.float64))
+    assert law.scale.item() == pytest.approx(1e-4) and static_posterior(law.location, law) > 0.99
+
+
+def test_all_of_the_law_is_in_the_checkpoint():
+    """A model with the buffers of another one says the same."""
+    model, other = DeltaModel(), DeltaModel()
+    model.update(laplace(1000, 0.03).float())
+    other.load_state_dict(model.state_dict())
+    more = laplace(1000, 0.01, seed=2).float()
+    model.update(more), other.update(more)
+    assert torch.equal(model.law, other.law) and set(model.state_dict()) == {"law", "fitted"}
+
+
+# --- Delta ---------------------------------------------------------------------------------------
+
+
+def maps(*values: list[float]) -> Tensor:
+    """Write sources of one row of pixels. (S, 1, 1, 1, W)"""
+    return torch.tensor(values)[:, None, None, None]
+
+
+def test_delta_by_hand():
+    """Each error of its best source, of those that both reconstructions see; 0 where none does."""
+    rigid, flow = maps([0.3, 0.9, 0.5], [0.4, 0.2, 0.5]), maps([0.1, 0.1, 0.5], [0.3, 0.3, 0.5])
+    seen = torch.tensor([[True, False, False], [True, True, False]])[:, None, None, None]
+    difference = compare_errors(rigid, flow, seen, window=1)
+    # pixel 0: 0.3 - 0.1; pixel 1: of the second source alone, 0.2 - 0.3
+    torch.testing.assert_close(difference.delta.flatten(), torch.tensor([0.2, -0.1, 0.0]))
+    assert difference.known.flatten().tolist() == [True, True, False]
+    # a window of 3 averages over the known ones
+    wide = compare_errors(rigid, flow, seen, window=3).delta.flatten()
+    torch.testing.assert_close(wide, torch.tensor([0.05, 0.05, 0.0]))
+
+
+def test_what_is_no_number_is_not_known():
+    """One network that says NaN makes pixels unknown, never Delta NaN."""
+    rigid = torch.full((1, 1, 1, 4, 4), torch.nan)
+    flow = torch.zeros(1, 1, 1, 4, 4)
+    difference = compare_errors(rigid, flow, torch.ones_like(flow, dtype=torch.bool))
+    assert not difference.known.any() and (difference.delta == 0).all()
+    samples = spread_samples(difference.delta, difference.known)
+    assert samples.isnan().all()
+
+
+def test_shapes_are_checked():
+    """Errors of another shape are the caller's bug."""
+    with pytest.raises(ShapeError, match="flow"):
+        compare_errors(torch.zeros(2, 1, 1, 4, 4), torch.zeros(1, 1, 1, 4, 4), torch.zeros(1))
+
+
+def test_samples_are_spread():
+    """About as many as asked for, from all over the picture, image by image."""
+    delta = torch.arange(2 * 120 * 200.0).view(2, 1, 120, 200)
+    samples = spread_samples(delta, torch.ones_like(delta, dtype=torch.bool), most=600)
+    assert 500 <= len(samples) / 2 <= 700
+    first, second = samples.chunk(2)
+    assert first.max() > 0.9 * 120 * 200 and second.min() == 120 * 200
+
+
+# --- Competitive Collaboration -------------------------------------------------------------------
+
+
+def test_cc_rule_by_hand():
+    """Static where the rigid error is not the larger, or the flows agree to 0.01 px, u and v."""
+    rigid = torch.tensor([0.1, 0.3, 0.3, 0.3]).view(1, 1, 1, 4)
+    flow = torch.tensor([0.2, 0.1, 0.1, 0.1]).view(1, 1, 1, 4)
+    gap = torch.tensor([[5.0, 5.0, 0.005, 0.005], [5.0, 5.0, -0.005, 0.02]]).view(1, 2, 1, 4)
+    graded = cc_static(rigid, flow, gap).flatten()
+    assert (graded >= 0.5).tolist() == [True, False, True, False]
+    assert graded[0].item() == pytest.approx(0.2 / 0.3, abs=1e-4)
+    strict = cc_static(rigid, flow, gap, rigid_weight=3.0).flatten()
+    assert (strict >= 0.5).tolist() == [False, False, True, False]
