@@ -17,6 +17,8 @@ from depthkit.runtime.config import check_ranges, option
 
 UNKNOWN = 9999.0
 """Variance that says nothing is known: BAD_COVARIANCE of rtabmap."""
+MOST = 0.99 * UNKNOWN
+"""Largest variance of a pose that is known, however far the body went: more would say "lost"."""
 LEAST_STEP = 1e-4  # metres and radians that no step is surer than: 0 would mean perfect
 
 
@@ -111,7 +113,7 @@ class OdometryChain:
         """Return where the body is, as far as is known."""
         return BodyPose(
             self._T_odom_base.copy(),
-            self._covariance + LEAST_STEP**2 * np.eye(6),
+            _bounded(self._covariance + LEAST_STEP**2 * np.eye(6)),
             self._twist.copy(),
             self._twist_covariance.copy(),
         )
@@ -181,6 +183,12 @@ class OdometryChain:
         speed = max(speed, self.noise.lost_speed, float(np.linalg.norm(self._twist[:3])))
         turn = max(turn, self.noise.lost_turn, float(np.linalg.norm(self._twist[3:])))
         self._covariance = self._covariance + _diagonal(speed * seconds, turn * seconds)
+
+
+def _bounded(covariance: np.ndarray) -> np.ndarray:
+    """Shrink the axes whose variance is over MOST; correlations stay as they are. (6, 6)"""
+    shrink = np.sqrt(np.minimum(1.0, MOST / np.diag(covariance)))
+    return covariance * np.outer(shrink, shrink)
 
 
 def _diagonal(translation: float, rotation: float) -> np.ndarray:

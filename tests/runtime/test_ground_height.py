@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Height over the ground: exact planes with tilt, objects, walls, noise; refusals; a road."""
 
-from time import perf_counter
+from time import thread_time
 
 import cv2
 import numpy as np
@@ -160,12 +160,12 @@ def test_wrong_shapes_raise():
 
 
 def test_it_is_fast():
-    """Under 10 ms at 128x416 on one thread, the best of a few tries."""
+    """Under 10 ms of a core at 128x416, the best of a few tries, however busy the machine is."""
     depth, times = ground(), []
     for _ in range(5):
-        started = perf_counter()
+        started = thread_time()
         ground_height(depth, K=K, up=UP)
-        times.append(perf_counter() - started)
+        times.append(thread_time() - started)
     assert min(times) < 10e-3
 
 
