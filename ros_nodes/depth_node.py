@@ -7,7 +7,6 @@ The interface stands at `DepthNode`; every parameter is described by `ros2 param
 """
 
 import sys
-import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -22,17 +21,17 @@ from depthkit.runtime import DepthEngine, DepthStream, RuntimeConfig
 from depthkit.runtime.config import option
 from depthkit.runtime.field_of_view import open_view
 from ros_nodes.camera_input import CameraConfig, CameraFrame, CameraInput, Received
+from ros_nodes.complaints import Complaints
 from ros_nodes.depth_output import DepthOutput, OutputConfig
 from ros_nodes.depth_status import DepthFigures, Stages, model_status
 from ros_nodes.frames import Extrinsic, ExtrinsicConfig
 from ros_nodes.model_keeper import ModelKeeper
-from ros_nodes.monitor import Monitor, Status, Throttle
+from ros_nodes.monitor import Monitor, Status
 from ros_nodes.motion_source import MotionConfig, MotionSource
 from ros_nodes.params import declare, follow
 from ros_nodes.run import run_node
 from ros_nodes.slot import LatestSlot, Worker
 
-SAID_EVERY = 10.0  # seconds between two log lines of one kind
 NO_CAMERA = (
     "no camera_info yet, and this network needs the camera's intrinsics; publish it beside the "
     "image, or set camera.info_file"
@@ -109,13 +108,14 @@ class DepthNode:
         self._node = node
         self._config = config = declare(node, DepthNodeConfig)
         self._view = open_view(config.mask)
-        self._figures, self._throttle = DepthFigures(), Throttle(SAID_EVERY)
+        self._figures = DepthFigures()
+        self._complaints = Complaints(node, "depth", self._figures.note_refused)
         self._stream: DepthStream | None = None
         self._since: float | None = None
         self._epochs = (0, 0)
         self._reset_asked = False
         self._slot = LatestSlot[Received]()
-        self._worker = Worker(self._slot, self._handle, on_error=self._on_bug, name="depth")
+        self._worker = Worker(self._slot, self._handle, on_error=self._complaints.bug, name="depth")
         self._camera = CameraInput(node, config.camera, self._slot.put)
         self._keeper = ModelKeeper(
             self._open_engine, wait=config.wait_for_model, say=node.get_logger().error
@@ -205,12 +205,12 @@ class DepthNode:
             self._figures.note_idle()
             return
         if engine is None:
-            self._refuse(self._keeper.fault)
+            self._complaints.refuse(self._keeper.fault)
             return
         try:
             self._process(engine, self._camera.read(received), started)
         except DepthkitError as error:
-            self._refuse(str(error))
+            self._complaints.refuse(str(error))
 
     def _process(self, engine: DepthEngine, frame: CameraFrame, started: float) -> None:
         """Compute and send.
@@ -232,7 +232,7 @@ class DepthNode:
         self._output.send(result, frame.header, camera=frame.camera, inside=inside, config=config)
         if result.depth is None:
             why = f"; motion: {self._motion.reason}" if motion and self._motion.reason else ""
-            self._refuse(result.reason + why)
+            self._complaints.refuse(result.reason + why)
             return
         now = self._node.get_clock().now().nanoseconds
         stages = Stages(
@@ -273,18 +273,6 @@ class DepthNode:
         masks = [] if view is None else [view.look(frame.rgb)]
         masks += [] if frame.covered is None else [frame.covered]
         return np.logical_and.reduce(masks) if masks else None
-
-    def _refuse(self, reason: str) -> None:
-        self._figures.note_refused(reason)
-        if self._throttle.ready("refused"):
-            self._node.get_logger().warning(f"no depth: {reason}")
-
-    def _on_bug(self, error: Exception) -> None:
-        line = " ".join(f"a bug, please report it: {type(error).__name__}: {error}".split())
-        self._figures.note_refused(line, "error")
-        if self._throttle.ready("bug"):
-            self._node.get_logger().error(f"no depth: {line}")
-            self._node.get_logger().debug("".join(traceback.format_exception(error)))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

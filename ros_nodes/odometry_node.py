@@ -21,9 +21,10 @@ from depthkit.runtime import OdometryResult
 from depthkit.runtime.camera_motion import Intrinsics, steady_intrinsics
 from depthkit.runtime.odometry_chain import OdometryChain
 from ros_nodes.camera_input import CameraFrame, CameraInput, Received
+from ros_nodes.complaints import Complaints
 from ros_nodes.frames import Extrinsic
 from ros_nodes.model_keeper import ModelKeeper
-from ros_nodes.monitor import Monitor, Status, Throttle
+from ros_nodes.monitor import Monitor, Status
 from ros_nodes.odometry_config import OdometryNodeConfig
 from ros_nodes.odometry_models import Models, open_models
 from ros_nodes.odometry_output import OdometryOutput
@@ -33,8 +34,6 @@ from ros_nodes.odometry_tracker import OdometryTracker
 from ros_nodes.params import declare, follow
 from ros_nodes.run import run_node
 from ros_nodes.slot import LatestSlot, Worker
-
-SAID_EVERY = 10.0  # seconds between two log lines of one kind
 
 
 class OdometryNode:
@@ -91,9 +90,14 @@ class OdometryNode:
         """
         self._node = node
         self._config = config = declare(node, OdometryNodeConfig)
-        self.figures, self._throttle = OdometryFigures(), Throttle(SAID_EVERY)
+        self.figures = OdometryFigures()
+        self._complaints = Complaints(
+            node, "odometry", lambda reason, _: self.figures.note_refused(reason)
+        )
         self._slot = LatestSlot[Received]()
-        self._worker = Worker(self._slot, self._handle, on_error=self._on_bug, name="odometry")
+        self._worker = Worker(
+            self._slot, self._handle, on_error=self._complaints.bug, name="odometry"
+        )
         self._camera = CameraInput(node, config.camera, self._slot.put)
         self._keeper = ModelKeeper(
             self._open, wait=config.wait_for_model, say=node.get_logger().error
@@ -189,19 +193,19 @@ class OdometryNode:
             self.figures.note_idle()
             return
         if models is None:
-            self._refuse(self._keeper.fault)
+            self._complaints.refuse(self._keeper.fault)
             return
         try:
             self._process(models, self._camera.read(received), started)
         except DepthkitError as error:
-            self._refuse(str(error))
+            self._complaints.refuse(str(error))
 
     def _process(self, models: Models, frame: CameraFrame, started: float) -> None:
         self._prepare(models, frame)
         base_frame, camera_frame = self._config.base_frame, frame.header.frame_id
         T_base_cam = self._extrinsic.T_base_cam(base_frame, camera_frame)
         if T_base_cam is None:
-            self._refuse(self._extrinsic.missing(base_frame, camera_frame))
+            self._complaints.refuse(self._extrinsic.missing(base_frame, camera_frame))
             return
         result = models.odometry.process(frame.rgb, stamp=frame.stamp)
         if result.left_out:
@@ -255,19 +259,8 @@ class OdometryNode:
             age_ms=1e-6 * (now - frame.stamp_ns),
             total_ms=1e3 * (perf_counter() - started),
         )
-        if tracker.state == "lost" and self._throttle.ready("lost"):
-            self._node.get_logger().warning(f"odometry is lost: {tracker.reason}")
-
-    def _refuse(self, reason: str) -> None:
-        self.figures.note_refused(reason)
-        if self._throttle.ready("refused"):
-            self._node.get_logger().warning(f"no odometry: {reason}")
-
-    def _on_bug(self, error: Exception) -> None:
-        line = " ".join(f"{type(error).__name__}: {error}".split())
-        self.figures.note_refused(f"a bug, please report it: {line}")
-        if self._throttle.ready("bug"):
-            self._node.get_logger().error(f"no odometry: a bug, please report it: {line}")
+        if tracker.state == "lost":
+            self._complaints.warn("lost", f"odometry is lost: {tracker.reason}")
 
 
 def _is_calibrated_anew(before: Intrinsics | None, now: Intrinsics | None) -> bool:
