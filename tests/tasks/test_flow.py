@@ -191,6 +191,24 @@ def test_every_weight_learns():
     assert all(p.grad is not None and p.grad.isfinite().all() for p in task.parameters())
 
 
+@pytest.mark.parametrize("occlusion", ["forward_backward", "splatting", "none"])
+def test_a_diverged_network_shows(occlusion):
+    """A flow without numbers makes no pixel visible, and the loss not finite: the loop stops."""
+    task = build(f"flow.occlusion={occlusion}", "flow.occlusion_from=0", "flow.teacher=dis")
+    nn.init.constant_(task.flow_net.head.bias, torch.nan)
+    output = task(snippet_of(street_pair()))
+    assert not output.loss.isfinite() and output.terms["loss/photometric"].isnan()
+
+
+def test_two_equal_frames_stay_still():
+    """Without motion the least loss is no flow: it costs nothing, and all pixels are visible."""
+    snippet = snippet_of(street_pair())
+    still = dataclasses.replace(snippet, sources=snippet.target[:, None])
+    output = build().eval()(still)
+    assert output.loss.item() == pytest.approx(0, abs=1e-6)
+    assert output.terms["health/visible"] == 1 and output.terms["health/identity_error"] == 0
+
+
 def test_a_trained_teacher_is_no_part_of_the_checkpoint(tmp_path):
     """RAFT's distance is a term; its weights are neither trained nor stored, nor needed to load."""
     torch.save(RaftSmall().net.state_dict(), tmp_path / "raft.pth")
