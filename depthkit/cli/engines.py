@@ -29,7 +29,7 @@ PRECISIONS = ("default", "fp32", "bf16", "fp16")
 RULES = ("fixed", "best_of_n", "nearest", "feedback", "multi_range")
 MODEL_HELP = "exported .onnx, run folder, checkpoint, or a shipped model's name"
 
-Part = Literal["depth", "pose"]
+Part = Literal["depth", "pose", "flow"]
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ def as_onnx(model: Path, *, part: Part = "depth") -> Iterator[Path]:
 
     Args:
         model: see MODEL_HELP.
-        part: which network of a run that has two.
+        part: which network of a run that has several.
 
     Raises:
         CheckpointError: there is no such model, or its checkpoint does not load.

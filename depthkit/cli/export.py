@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", type=Path, required=True, help="file to write, model.onnx")
     parser.add_argument(
-        "--part", default="depth", choices=("depth", "pose"), help="which of its networks"
+        "--part", default="depth", choices=("depth", "pose", "flow"), help="which of its networks"
     )
     parser.add_argument(
         "--precision", default="fp32", choices=("fp32", "fp16", "int8"), help="to compute in"

@@ -40,7 +40,7 @@ def read_calibration(path: Path, manifest: Manifest) -> list[dict[str, np.ndarra
             inputs = ({"frame": to_size(sequence.read_frame(i), manifest.size)} for i in chosen)
         case "pair":
             inputs = (_pair(sequence, i - gap, i, manifest) for i in chosen)
-        case "pose":
+        case "pose" | "flow":
             inputs = (_motion(sequence, i - gap, i, manifest) for i in chosen)
     return list(_batched(inputs))
 

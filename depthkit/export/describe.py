@@ -9,7 +9,7 @@ import numpy as np
 import depthkit
 from depthkit.config import TrainConfig
 from depthkit.export.graphs import LEAST_DEPTH, Graph
-from depthkit.runtime.manifest import Check, Manifest, Precision
+from depthkit.runtime.manifest import Check, Manifest, Precision, StaticLaw
 from depthkit.runtime.parity import (
     TOLERANCES,
     encode_floats,
@@ -38,13 +38,13 @@ def describe(
         loaded: the trained task.
         graph: what of it is exported.
         inputs: to be stored, one of each.
-        answer: torch's to them. (1, H, W) depth or (1, 6) motion
+        answer: torch's to them. (1, H, W) depth, (1, 6) motion or (1, 2, H, W) flow
         precision: of the file.
         opset: of the file.
     """
     config, state = loaded.config, loaded.state
     is_pair = graph.kind == "pair"
-    limits = depth_range(config) if graph.kind != "pose" else (None, None)
+    limits = depth_range(config) if graph.output == "depth" else (None, None)
     scale, source = name_scale(loaded, graph)
     return Manifest(
         kind=graph.kind,
@@ -65,6 +65,7 @@ def describe(
         nominal_baseline=config.supervised.nominal_baseline if is_pair else None,
         shifts=loaded.shifts,
         flow=graph.flow,
+        static_law=static_law(loaded) if graph.kind == "flow" else None,
         opset=opset,
         config=dict(state["config"]),
         commit=str(state.get("commit", "unknown")),
@@ -77,7 +78,7 @@ def make_check(inputs: dict[str, np.ndarray], output: str, answer: np.ndarray) -
     """Store inputs as pictures, and the answer on a coarse grid."""
     height, width = next(iter(inputs.values())).shape[1:3]
     step = max(1, max(height, width) // _GRID)
-    kept = on_grid(answer[0], step) if answer[0].ndim == 2 else answer[0]
+    kept = on_grid(answer[0], step) if answer[0].ndim >= 2 else answer[0]
     encode = {"flow": encode_flow, "volume": encode_volume}
     pictures = {name: encode.get(name, encode_image)(array[0]) for name, array in inputs.items()}
     return Check(pictures, step, {output: encode_floats(kept)})
@@ -93,6 +94,8 @@ def depth_range(config: TrainConfig) -> tuple[float, float]:
 def name_scale(loaded: LoadedTask, graph: Graph) -> tuple[Literal["metric", "relative"], str]:
     """Return whether what is said is metres, and where the scale comes from, in words."""
     task = loaded.config.task
+    if graph.kind == "flow":
+        return "relative", "none: flow is pixels of the picture"
     if graph.kind == "pair":
         baseline = loaded.config.supervised.nominal_baseline
         return "metric", f"displacement given at run time (metres at {baseline:g} m of it)"
@@ -100,8 +103,18 @@ def name_scale(loaded: LoadedTask, graph: Graph) -> tuple[Literal["metric", "rel
         return "relative", "none: translations have the pose network's own unit"
     if loaded.scale == "relative":
         return "relative", "none: depth and motion share one unknown factor"
-    known = "baselines" if task == "view_synthesis" else "depth"
+    known = "baselines" if task in ("view_synthesis", "coop") else "depth"
     return "metric", f"known {known} in training"
+
+
+def static_law(loaded: LoadedTask) -> StaticLaw | None:
+    """Return the law of Delta of a coop run; None of a run that has learnt none."""
+    model = getattr(loaded.task, "delta", None)
+    if model is None or not bool(model.fitted):
+        return None
+    law = {name: float(value) for name, value in model.current()._asdict().items()}
+    config = loaded.config
+    return StaticLaw(**law, ssim_weight=config.loss.ssim_weight, window=config.coop.window)
 
 
 def training_camera(loaded: LoadedTask) -> tuple[tuple[float, ...], ...] | None:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from depthkit.errors import EngineError
 from depthkit.geometry.warp import resize
 from depthkit.models.depth_net import FINEST, STRIDE
+from depthkit.models.flow_net import STRIDE as FLOW_STRIDE
 from depthkit.models.pose_net import FlowPose
 from depthkit.models.shading_net import ShadingNet
 from depthkit.models.sweep_net import SweepNet
@@ -22,9 +23,14 @@ from depthkit.runtime.manifest import Kind
 from depthkit.training.predict import PAIR_TASKS, LoadedTask
 
 LEAST_DEPTH = 1e-2  # metres at D0; ELU + 1 rounds to 0, and 1 / depth must stay finite
-LEAST_SIDE = {"pair": 32, "mono": 33, "pose": 33}  # pixels; the coarsest maps need this much
+LEAST_SIDE = {
+    "pair": 32,
+    "mono": 33,
+    "pose": 33,
+    "flow": 33,
+}  # pixels; the coarsest maps need this much
 
-Part = Literal["depth", "pose"]
+Part = Literal["depth", "pose", "flow"]
 
 
 @dataclass(frozen=True)
@@ -112,6 +118,20 @@ class FlowPoseGraph(nn.Module):
         return self.net(frames, flow).motions[:, 0]
 
 
+class FlowGraph(nn.Module):
+    """Optical flow from one frame to another, at their own size."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, earlier: Tensor, later: Tensor) -> Tensor:
+        """Return pixels (u, v) of the picture. (N, H, W, 3) uint8 -> (N, 2, H, W)"""
+        height, width = earlier.shape[1], earlier.shape[2]
+        frames = (to_image(frame, FLOW_STRIDE) for frame in (earlier, later))
+        return self.net(torch.cat([*frames], 1))[0][..., :height, :width]
+
+
 def to_image(frames: Tensor, stride: int = 1) -> Tensor:
     """Turn frames into what networks take, sides filled up with border pixels to a multiple.
 
@@ -142,7 +162,7 @@ def build_graph(loaded: LoadedTask, part: Part, *, dynamic: bool) -> Graph:
 
     Args:
         loaded: the task.
-        part: its depth or its pose network.
+        part: its depth, its pose or its flow network.
         dynamic: whether H and W shall be free; those of pairs always are.
 
     Raises:
@@ -150,6 +170,9 @@ def build_graph(loaded: LoadedTask, part: Part, *, dynamic: bool) -> Graph:
     """
     if part == "pose":
         return _pose_graph(loaded, dynamic=dynamic)
+    if part == "flow":
+        return _flow_graph(loaded, dynamic=dynamic)
+    _require(loaded, "depth_net", "flow")
     net, name = loaded.task.get_submodule("depth_net"), loaded.config.model.depth
     if loaded.config.task in PAIR_TASKS:
         module = PairGraph(net, max_depth=loaded.config.supervised.max_depth)
@@ -163,11 +186,9 @@ def build_graph(loaded: LoadedTask, part: Part, *, dynamic: bool) -> Graph:
 
 
 def _pose_graph(loaded: LoadedTask, *, dynamic: bool) -> Graph:
-    net = getattr(loaded.task, "pose_net", None)
-    if net is None:
-        raise EngineError(
-            f"{loaded.file}: task {loaded.config.task} learnt depth alone; export --part depth"
-        )
+    has_depth = hasattr(loaded.task, "depth_net")
+    _require(loaded, "pose_net", "depth" if has_depth else "flow")
+    net = loaded.task.get_submodule("pose_net")
     if not loaded.task.pairwise:
         raise EngineError(
             f"{loaded.file}: its pose network takes whole snippets of {len(loaded.shifts) + 1} "
@@ -188,6 +209,21 @@ def _pose_graph(loaded: LoadedTask, *, dynamic: bool) -> Graph:
         names = ("earlier", "later", "flow")
         return Graph(FlowPoseGraph(net), "pose", name, names, "motion", False, "dis_medium")
     return Graph(PoseGraph(net), "pose", name, ("earlier", "later"), "motion", False)
+
+
+def _flow_graph(loaded: LoadedTask, *, dynamic: bool) -> Graph:
+    _require(loaded, "flow_net", "depth")
+    module, name = FlowGraph(loaded.task.get_submodule("flow_net")), loaded.config.model.flow
+    return Graph(module, "flow", name, ("earlier", "later"), "flow", dynamic)
+
+
+def _require(loaded: LoadedTask, net: str, learnt: Part) -> None:
+    """Refuse a part that a task has not, naming one that it has."""
+    if not hasattr(loaded.task, net):
+        alone = "depth and motion" if hasattr(loaded.task, "pose_net") else f"{learnt} alone"
+        raise EngineError(
+            f"{loaded.file}: task {loaded.config.task} learnt {alone}; export --part {learnt}"
+        )
 
 
 def fold_normalisation(module: nn.Module) -> None:

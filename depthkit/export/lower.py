@@ -2,7 +2,8 @@
 """Sixteen bits: fp16 graphs, and weights that are only stored so.
 
 Depth is what suffers from rounding: 16 bits hold 100 m to 6 cm. So the pixels on their way in,
-every head, and all that follows the last convolution stay in 32 bits.
+every head, and all that follows the last convolution stay in 32 bits. So do positions at which a
+graph samples: 16 bits place them by a tenth of a pixel.
 """
 
 import numpy as np
@@ -106,21 +107,36 @@ def _inner_nodes(model: onnx.ModelProto) -> set[str]:
     after = _reached(model, forward=True)
     before = _reached(model, forward=False)
     casts = {node.name for node in model.graph.node if node.op_type == "Cast"}
-    return (after & before) - ends - casts
+    return (after & before) - ends - casts - _positions(model)
+
+
+def _positions(model: onnx.ModelProto) -> set[str]:
+    """Return the nodes that sample, and those between convolutions and the positions they take."""
+    tensors, found = set[str](), set[str]()
+    for node in reversed(model.graph.node):
+        if node.op_type == "GridSample":
+            found.add(node.name)
+            tensors.add(node.input[1])
+        elif node.op_type not in _CONVOLUTIONS and not tensors.isdisjoint(node.output):
+            found.add(node.name)
+            tensors.update(node.input)
+    return found
 
 
 def heads(model: onnx.ModelProto) -> set[str]:
-    """Return the convolutions that make one channel (a depth), and those that no other follows."""
+    """Return the convolutions that make one channel (a depth) or two (a flow), and those that no
+    other follows.
+    """
     shapes = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
     last = {n.name for n in model.graph.node if n.op_type in _CONVOLUTIONS}
     last -= _reached(model, forward=False, itself=False)
     made = {"Conv": 0, "ConvTranspose": 1}  # axis of a weight that counts the channels made
-    one = {
+    few = {
         node.name
         for node in model.graph.node
-        if node.op_type in made and shapes.get(node.input[1], (0, 0))[made[node.op_type]] == 1
+        if node.op_type in made and shapes.get(node.input[1], (0, 0))[made[node.op_type]] in (1, 2)
     }
-    return last | {name for name in one if name not in _depthwise(model)}
+    return last | {name for name in few if name not in _depthwise(model)}
 
 
 def _depthwise(model: onnx.ModelProto) -> set[str]:

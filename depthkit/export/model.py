@@ -20,13 +20,14 @@ from depthkit.plane_sweep import plane_sweep
 from depthkit.runtime import backend_onnxruntime
 from depthkit.runtime.backend import Backend, check_parity, open_backend, runnable
 from depthkit.runtime.manifest import Manifest, Precision, publish_model, write_model
-from depthkit.runtime.parity import TOLERANCES, Parity
+from depthkit.runtime.parity import TOLERANCES, Parity, relative_difference
 from depthkit.training.predict import LoadedTask
 
 Inputs = dict[str, np.ndarray]
 
 SMALL = (64, 64)
 """Of the stored input where it has many planes, pixels: it lies in every file."""
+_OUTPUTS = {2: "motion", 3: "depth", 4: "flow"}  # by the axes of a batch
 _CALIBRATED = 0.75  # of the int8 tolerance is used up here; other runtimes round otherwise
 _JUDGES = 3  # calibration inputs on which int8 is judged, beside the stored one
 
@@ -161,12 +162,14 @@ def _round_weights(graph: Graph, inputs: Inputs) -> tuple[float, float]:
 
 
 def difference(now: np.ndarray, then: np.ndarray) -> tuple[float, float]:
-    """Return the worst and the median relative difference: of depths, or of a motion's vectors."""
-    if now.shape[-1] == 6 and now.ndim == 2:
-        now, then = now.reshape(-1, 3), then.reshape(-1, 3)
-        ratio = np.linalg.norm(now - then, axis=1) / np.linalg.norm(then, axis=1)
-    else:
-        ratio = np.abs(now - then) / np.abs(then)
+    """Return the worst and the median relative difference; see `relative_difference`.
+
+    Args:
+        now: motions (N, 6), depths (N, H, W) or flows (N, 2, H, W).
+        then: the same.
+    """
+    output, pairs = _OUTPUTS[now.ndim], zip(now, then, strict=True)
+    ratio = np.stack([relative_difference(output, a.ravel(), b.ravel()) for a, b in pairs])
     return float(ratio.max()), float(np.median(ratio))
 
 

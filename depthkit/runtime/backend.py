@@ -51,7 +51,8 @@ class Backend:
                 manifest names one.
 
         Returns:
-            Outputs by name, new arrays: depth (N, H, W), or motion (N, 6). float32
+            Outputs by name, new arrays: depth (N, H, W), motion (N, 6) or flow (N, 2, H, W).
+            float32
 
         Raises:
             EngineError: closed before, or the runtime failed, for want of memory for instance.
@@ -75,7 +76,8 @@ class Backend:
 
 def input_names(manifest: Manifest) -> tuple[str, ...]:
     """Return the names of a model's inputs, in order."""
-    names = {"mono": ("frame",), "pair": ("previous", "current"), "pose": ("earlier", "later")}
+    in_time = ("earlier", "later")
+    names = {"mono": ("frame",), "pair": ("previous", "current"), "pose": in_time, "flow": in_time}
     further = ("flow",) if manifest.flow else ("volume",) if manifest.planes else ()
     return names[manifest.kind] + further
 

@@ -21,7 +21,7 @@ PIXELS = (
     "c to s (c + 0.5) - 0.5"
 )
 SHIPPED = Path(depthkit.__file__).parent / "weights"
-Kind = Literal["mono", "pair", "pose"]
+Kind = Literal["mono", "pair", "pose", "flow"]
 Precision = Literal["fp32", "fp16", "int8"]
 
 
@@ -38,17 +38,40 @@ class Check:
 
 
 @dataclass(frozen=True)
+class StaticLaw:
+    """The law by which a run told what moves by itself; see `runtime/moving.py`.
+
+    Delta, the photometric error by depth and motion less that by flow, is Laplace distributed where
+    the scene is static, and lies exponentially to the right of that where something moves.
+    """
+
+    location: float
+    """Median of Delta on static pixels."""
+    scale: float
+    """Mean distance of static pixels from it."""
+    tail: float
+    """Mean distance of moving pixels from it."""
+    share: float
+    """Of pixels that move."""
+    ssim_weight: float
+    """Share of SSIM in the photometric error; the rest is L1."""
+    window: int
+    """Side of the square that Delta is averaged over, pixels at the network's size."""
+
+
+@dataclass(frozen=True)
 class Manifest:
     """All that a runtime has to know of a model."""
 
     kind: Kind
-    """mono: frame -> depth. pair: previous, current -> depth. pose: earlier, later -> motion."""
+    """mono: frame -> depth. pair: previous, current -> depth. pose: earlier, later -> motion.
+    flow: earlier, later -> flow."""
     network: str
     """Name of the network in the training's configuration."""
     size: tuple[int, int]
     """(H, W) it was trained at, pixels."""
     scale: Literal["metric", "relative"]
-    """Metric: metres."""
+    """Metric: metres. Flow is pixels, and has neither: relative."""
     scale_source: str
     """Where the scale comes from, in words."""
     check: Check
@@ -81,6 +104,8 @@ class Manifest:
     """Source offsets of the training, frames."""
     flow: Literal["dis_medium"] | None = None
     """A pose network's further input, computed by OpenCV from earlier to later, pixels."""
+    static_law: StaticLaw | None = None
+    """Flow: how what moves is told from the scene; None where no such law was learnt."""
     opset: int = 18
     """ONNX operator set."""
     colour: str = "RGB"
@@ -210,6 +235,8 @@ def manifest_from_json(record: Mapping[str, Any], path: Path) -> Manifest:
     plain = dict(record) | {"check": Check(**record["check"])}
     for name in ("size", "shifts", "data", "planes"):
         plain[name] = tuple(plain.get(name, ()))
+    if plain.get("static_law") is not None:
+        plain["static_law"] = StaticLaw(**plain["static_law"])
     if plain.get("K") is not None:
         plain["K"] = tuple(tuple(row) for row in plain["K"])
     return Manifest(**plain)

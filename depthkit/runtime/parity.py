@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 TOLERANCES = {"fp32": 1e-4, "fp16": 2e-2, "bf16": 2e-2, "int8": 2e-2}
 """Allowed relative difference by precision: of the worst value in 32 bits, else of the median."""
+LEAST_FLOW = 1.0
+"""Pixels: a shorter flow is judged as if it had this length, for it may be 0."""
 FLOW_ZERO, FLOW_STEPS = 32768, 64.0  # a stored flow is (value - zero) / steps pixels
 
 
@@ -28,7 +30,8 @@ class Parity:
     """How far one backend is from the stored output."""
 
     worst: float
-    """Largest |a - b| / |b|: of depths, or of a motion's two vectors (rotation, translation)."""
+    """Largest |a - b| / |b|: of depths, of a motion's two vectors (rotation, translation), or of
+    flow, where a vector below a pixel counts as a pixel."""
     median: float
     """Median of the same."""
     tolerance: float
@@ -91,21 +94,30 @@ def relative_differences(check: "Check", outputs: Mapping[str, np.ndarray]) -> n
         if name not in outputs:
             raise EngineError(f"the model returns {', '.join(outputs)}, and {name!r} is stored")
         now = outputs[name][0].astype(np.float64)
-        now = (on_grid(now, check.step) if now.ndim == 2 else now).ravel()
+        now = (on_grid(now, check.step) if now.ndim >= 2 else now).ravel()
         if now.shape != stored.shape:
             raise EngineError(f"{name}: {stored.size} values stored, the model gives {now.size}")
-        if name == "motion":  # its numbers may be 0: each vector is judged by its length
-            now, stored = now.reshape(2, 3), stored.reshape(2, 3)
-        found.append(_relative(now, stored))
+        found.append(relative_difference(name, now, stored))
     return np.nan_to_num(np.concatenate(found), nan=np.inf)
 
 
-def _relative(now: np.ndarray, stored: np.ndarray) -> np.ndarray:
-    """|a - b| / |b| of numbers, or of vectors along the last axis."""
-    gap, size = now - stored, stored
-    if stored.ndim == 2:
-        gap, size = np.linalg.norm(gap, axis=1), np.linalg.norm(size, axis=1)
-    return np.abs(gap) / np.maximum(np.abs(size), np.finfo(np.float32).tiny)
+def relative_difference(name: str, now: np.ndarray, then: np.ndarray) -> np.ndarray:
+    """Return |a - b| / |b| of one answer: of its numbers, or where they may be 0 of its vectors.
+
+    Args:
+        name: depth, motion (two vectors of three) or flow (all u, then all v).
+        now: (N,)
+        then: (N,)
+    """
+    least = LEAST_FLOW if name == "flow" else float(np.finfo(np.float32).tiny)
+    if name == "motion":
+        now, then = now.reshape(-1, 3), then.reshape(-1, 3)
+    elif name == "flow":
+        now, then = now.reshape(2, -1).T, then.reshape(2, -1).T
+    else:
+        now, then = now[:, None], then[:, None]
+    gap, size = np.linalg.norm(now - then, axis=1), np.linalg.norm(then, axis=1)
+    return gap / np.maximum(size, least)
 
 
 # --- the stored bytes ----------------------------------------------------------------------------
@@ -150,8 +162,8 @@ def decode_floats(text: str) -> np.ndarray:
 
 
 def on_grid(values: np.ndarray, step: int) -> np.ndarray:
-    """Take the coarse grid of a map. (H, W) -> (h, w)"""
-    return values[step // 2 :: step, step // 2 :: step]
+    """Take the coarse grid of a map. (..., H, W) -> (..., h, w)"""
+    return values[..., step // 2 :: step, step // 2 :: step]
 
 
 def _encode(picture: np.ndarray) -> str:
