@@ -82,10 +82,11 @@ class FlowTask(nn.Module):
             visible = self._visible(pairs)
             terms = judge_pairs(pairs, visible, flow=self.flow, ssim_weight=self.ssim_weight)
             if self.training:
-                terms |= self._taught(pairs)
+                terms |= taught_terms(pairs, self.teacher, flow=self.flow, steps=int(self.steps))
                 self.steps += 1
             logged = {f"loss/{name}": value.detach() for name, value in terms.items()}
-            loss = torch.stack(list(terms.values())).sum()
+            # Flow without numbers makes no pixel visible and so no error: it must show all the same.
+            loss = torch.stack(list(terms.values())).sum() + 0 * pairs.flows[0].sum()
             with torch.no_grad():
                 return TaskOutput(loss, logged | _health(pairs, visible), _pictures(pairs, visible))
 
@@ -101,23 +102,26 @@ class FlowTask(nn.Module):
             visible = visible | ~find_visible(pairs.flows[0], "none")
         return pairs.valid & visible
 
-    def _taught(self, pairs: FlowPairs) -> dict[str, Tensor]:
-        """Return the term of the teacher, who says less and less."""
-        left = 1 - float(self.steps) / max(self.flow.teacher_steps, 1)
-        if self.teacher is None or left <= 0:
-            return {}
-        taught = self.teacher(pairs.turned(pairs.scene), pairs.scene)
-        comes_back = forward_backward(taught, pairs.turned(taught))
-        left_edge, top = (int(x) for x in pairs.corner.flatten())
-        height, width = size_of(pairs.first)
-        rows, columns = slice(top, top + height), slice(left_edge, left_edge + width)
-        distance = teacher_distance(
-            pairs.flows,
-            taught[..., rows, columns],
-            comes_back[..., rows, columns] & pairs.valid,
-            weights=self.flow.scale_weights,
-        )
-        return {"teacher": self.flow.teacher_weight * left * distance}
+
+def taught_terms(
+    pairs: FlowPairs, teacher: Teacher | None, *, flow: FlowConfig, steps: int
+) -> dict[str, Tensor]:
+    """Return the term of the teacher, who says less and less; nothing after its steps."""
+    left = 1 - steps / max(flow.teacher_steps, 1)
+    if teacher is None or left <= 0:
+        return {}
+    taught = teacher(pairs.turned(pairs.scene), pairs.scene)
+    comes_back = forward_backward(taught, pairs.turned(taught))
+    left_edge, top = (int(x) for x in pairs.corner.flatten())
+    height, width = size_of(pairs.first)
+    rows, columns = slice(top, top + height), slice(left_edge, left_edge + width)
+    distance = teacher_distance(
+        pairs.flows,
+        taught[..., rows, columns],
+        comes_back[..., rows, columns] & pairs.valid,
+        weights=flow.scale_weights,
+    )
+    return {"teacher": flow.teacher_weight * left * distance}
 
 
 def predict_pairs(
@@ -264,10 +268,18 @@ def _pictures(pairs: FlowPairs, visible: Tensor) -> dict[str, Tensor]:
     return {
         "target": first,
         "rebuilt": rebuilt,
-        "flow": flow_to_image(flow).float() / 255,
+        "flow": flow_picture(flow),
         "visible": visible[few].float(),
         "error": (rebuilt - first).abs().mean(1, keepdim=True),
     }
+
+
+def flow_picture(flow: Tensor) -> Tensor:
+    """Paint flow: the hue is its direction, the colour's strength its length. (N, 3, H, W)
+
+    What is no number is painted as still: the loss says it, the painter would crash.
+    """
+    return flow_to_image(flow.nan_to_num(0, 0, 0)).float() / 255
 
 
 def build_flow(config: TrainConfig, shifts: tuple[int, ...]) -> FlowTask:
