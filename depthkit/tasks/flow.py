@@ -85,7 +85,7 @@ class FlowTask(nn.Module):
                 terms |= taught_terms(pairs, self.teacher, flow=self.flow, steps=int(self.steps))
                 self.steps += 1
             logged = {f"loss/{name}": value.detach() for name, value in terms.items()}
-            # Flow without numbers makes no pixel visible and so no error: it must show all the same.
+            # Flow without numbers makes no pixel visible and so no error; it must show.
             loss = torch.stack(list(terms.values())).sum() + 0 * pairs.flows[0].sum()
             with torch.no_grad():
                 return TaskOutput(loss, logged | _health(pairs, visible), _pictures(pairs, visible))
