@@ -312,12 +312,15 @@ class CoopConfig:
     mask: Literal["none", "cc", "posterior", "hard"] = "posterior"
     """Which pixels teach depth and motion: all, those of Competitive Collaboration's rule, each by
     its static probability, or those above one half of it."""
+    evidence: Literal["photometric", "gap", "both"] = "photometric"
+    """What the probability is of: the difference of the two photometric errors (the paper's), the
+    distance between rigid flow and flow, or both as if independent."""
     warmup_steps: int = 300
     """Steps in which each network learns by itself, and all pixels teach."""
     window: int = 5
-    """Side of the square that the difference of the two errors is averaged over, odd, pixels."""
+    """Side of the square that this is averaged over, odd, pixels."""
     momentum: float = 0.99
-    """Share of the law of that difference that each step keeps."""
+    """Share of the law of static pixels that each step keeps."""
     cc_rigid_weight: float = 1.0
     """Of the error by depth and motion in the CC rule; above 1 more is said to move."""
     cc_agreement: float = 0.01
@@ -503,6 +506,10 @@ class TrainConfig:
         _require(
             window is None or (window[0] <= self.data.size[0] and window[1] <= self.data.size[1]),
             f"flow.window: at most data.size, {self.data.size}; got {window}",
+        )
+        _require(
+            window is None or self.task != "coop",
+            "flow.window: task coop compares flow of whole frames; set it to null",
         )
         explains = self.loss.explainability_weight > 0
         _require(

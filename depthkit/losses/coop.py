@@ -10,9 +10,12 @@ teach depth and odometry nothing. Its law, threshold and code are not public. Ou
 
 Flow can follow what moves and rigid motion cannot, never the other way round: so moving pixels
 stand to the right, and the scale is taken from what lies left of the location, which they do not
-touch. The rule of Competitive Collaboration [Ranjan 2019] is here as the alternative.
+touch. The same law, one-sided, serves the gap between rigid flow and flow, pixels, which the
+authors' later work masks by [Hariat 2026, VLRC]. The rule of Competitive Collaboration
+[Ranjan 2019] is here as the alternative.
 """
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -28,10 +31,10 @@ _FIRST_FIT = 30  # steps of expectation and maximisation before the first law is
 
 
 class DeltaLaw(NamedTuple):
-    """The distribution of Delta, in units of photometric error. () each"""
+    """The distribution of Delta, in units of photometric error, or of the gap, pixels. () each"""
 
     location: Tensor
-    """Median of static pixels."""
+    """Median of static pixels; 0 of a gap, which has one side."""
     scale: Tensor
     """Mean distance of static pixels from it."""
     tail: Tensor
@@ -61,14 +64,15 @@ class DeltaModel(nn.Module):
     fitted: Tensor
     """Whether there was any Delta yet. () bool"""
 
-    def __init__(self, *, momentum: float = 0.99) -> None:
+    def __init__(self, *, momentum: float = 0.99, sides: int = 2) -> None:
         """Make a model that knows nothing yet.
 
         Args:
             momentum: share of the old law that each step keeps.
+            sides: of the static law: 2 for Delta, 1 for what is never negative.
         """
         super().__init__()
-        self.momentum = momentum
+        self.momentum, self.sides = momentum, sides
         self.register_buffer("law", torch.tensor([0.0, 0.02, 0.1, 0.05]))
         self.register_buffer("fitted", torch.tensor(False))
 
@@ -83,61 +87,80 @@ class DeltaModel(nn.Module):
         if len(samples) == 0:
             return
         if not self.fitted:
-            law = first_law(samples)
+            law = first_law(samples, sides=self.sides)
             for _ in range(_FIRST_FIT):
-                law = refit_law(samples, law)
+                law = refit_law(samples, law, sides=self.sides)
             self.law.copy_(torch.stack(law))
             self.fitted.fill_(True)
             return
-        law = refit_law(samples, self.current())
+        law = refit_law(samples, self.current(), sides=self.sides)
         self.law.lerp_(torch.stack(law), 1 - self.momentum)
 
     def posterior(self, delta: Tensor) -> Tensor:
         """Return the probability that pixels are static. Any shape, the same back"""
-        return static_posterior(delta, self.current())
+        return static_posterior(delta, self.current(), sides=self.sides)
+
+    def evidence(self, delta: Tensor) -> Tensor:
+        """Return the log likelihood ratio of static against moving, without the shares."""
+        law = self.current()
+        return _log_odds(delta, law, sides=self.sides) - ((1 - law.share) / law.share).log()
 
 
-def static_posterior(delta: Tensor, law: DeltaLaw) -> Tensor:
+def static_posterior(delta: Tensor, law: DeltaLaw, *, sides: int = 2) -> Tensor:
     """Return the probability of static, given Delta: 1 left of the location, falling to the right.
 
-    log odds = log((1 - share) tail / (2 scale share)) - x (1 / scale - 1 / tail), x = Delta -
+    log odds = log((1 - share) tail / (sides scale share)) - x (1 / scale - 1 / tail), x = Delta -
     location >= 0.
 
     Args:
         delta: any shape.
         law: with tail > scale.
+        sides: of the static law.
 
     Returns:
         In [0, 1]; the shape of delta.
     """
-    x = delta - law.location
-    at_location = ((1 - law.share) * law.tail / (2 * law.scale * law.share)).log()
-    odds = at_location - x * (1 / law.scale - 1 / law.tail)
-    return torch.where(x < 0, 1.0, odds.sigmoid())
+    odds = _log_odds(delta, law, sides=sides)
+    return torch.where(delta < law.location, 1.0, odds.sigmoid())
 
 
-def first_law(samples: Tensor) -> DeltaLaw:
+def _log_odds(delta: Tensor, law: DeltaLaw, *, sides: int) -> Tensor:
+    """Return the log odds right of the location; left of it those at it."""
+    x = (delta - law.location).clamp(min=0)
+    at_location = ((1 - law.share) * law.tail / (sides * law.scale * law.share)).log()
+    return at_location - x * (1 / law.scale - 1 / law.tail)
+
+
+def first_law(samples: Tensor, *, sides: int = 2) -> DeltaLaw:
     """Return a law to begin with: the median of all, the left side's scale, little that moves."""
-    location = samples.median()
-    scale = _left_scale(samples, location)
+    location, scale = _static_law(samples, torch.ones_like(samples), sides=sides)
     return DeltaLaw(location, scale, 8 * scale, samples.new_tensor(0.05))
 
 
-def refit_law(samples: Tensor, law: DeltaLaw) -> DeltaLaw:
-    """Take one step of expectation and maximisation; the scale looks left of the location only.
+def refit_law(samples: Tensor, law: DeltaLaw, *, sides: int = 2) -> DeltaLaw:
+    """Take one step of expectation and maximisation.
 
     Args:
         samples: finite. (N,), N > 0
         law: the one before.
+        sides: of the static law. Of two, the scale looks left of the location only; of one it is
+            the static pixels' median over ln 2.
     """
-    static = static_posterior(samples, law)
-    location = _weighted_median(samples, static)
-    scale = _left_scale(samples, location)
+    static = static_posterior(samples, law, sides=sides)
+    location, scale = _static_law(samples, static, sides=sides)
     moving = 1 - static
     tail = (moving * (samples - location)).sum() / moving.sum().clamp(min=1e-6)
     return DeltaLaw(
         location, scale, tail.maximum(_LEAST_TAIL * scale), moving.mean().clamp(*_SHARES)
     )
+
+
+def _static_law(samples: Tensor, static: Tensor, *, sides: int) -> tuple[Tensor, Tensor]:
+    """Return location and scale of samples, each as static as its weight."""
+    middle = _weighted_median(samples, static)
+    if sides == 2:
+        return middle, _left_scale(samples, middle)
+    return torch.zeros_like(middle), (middle / math.log(2)).clamp(min=_LEAST_SCALE)
 
 
 def _left_scale(samples: Tensor, location: Tensor) -> Tensor:
@@ -174,16 +197,15 @@ def compare_errors(rigid: Tensor, flow: Tensor, seen: Tensor, *, window: int = 5
         known = seen.any(0)
         rigid, flow = (e.masked_fill(~seen, torch.inf).amin(0) for e in (rigid, flow))
         rigid, flow = (torch.where(known, e, 0) for e in (rigid, flow))
-        delta = torch.where(known, _average(rigid - flow, known.float(), window), 0)
+        delta = average(rigid - flow, known, window=window)
     return Difference(delta, known, rigid, flow)
 
 
-def _average(values: Tensor, weights: Tensor, window: int) -> Tensor:
-    """Average over a square of what has a weight; values are 0 where it is 0."""
-    if window == 1:
-        return values
-    total, count = (F.avg_pool2d(x, window, 1, window // 2) for x in (values, weights))
-    return total / count.clamp(min=1e-6)
+def average(values: Tensor, known: Tensor, *, window: int) -> Tensor:
+    """Average what is known over a square around each known pixel; 0 elsewhere. (B, 1, H, W)"""
+    parts = torch.where(known, values, 0), known.float()
+    total, count = (F.avg_pool2d(x, window, 1, window // 2) for x in parts)
+    return torch.where(known, total / count.clamp(min=1e-6), 0)
 
 
 def spread_samples(delta: Tensor, known: Tensor, *, most: int = 4096) -> Tensor:

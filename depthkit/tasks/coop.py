@@ -23,11 +23,25 @@ from depthkit.data.snippet import Snippet
 from depthkit.geometry.projection import resize_intrinsics, size_of
 from depthkit.geometry.rigid_flow import RigidFlow, rigid_flow
 from depthkit.geometry.warp import resize, stack_views, warp_by_flow
-from depthkit.losses.coop import DeltaModel, Difference, cc_static, compare_errors, spread_samples
+from depthkit.losses.coop import (
+    DeltaModel,
+    Difference,
+    average,
+    cc_static,
+    compare_errors,
+    spread_samples,
+)
 from depthkit.losses.photometric import photometric_error
 from depthkit.models.flow_net import PwcFlow, RaftSmall, build_flow_network
 from depthkit.tasks.balance import GradientBalance
-from depthkit.tasks.flow import FlowPairs, find_visible, judge_pairs, predict_pairs
+from depthkit.tasks.flow import (
+    FlowPairs,
+    find_visible,
+    judge_pairs,
+    predict_pairs,
+    taught_terms,
+)
+from depthkit.tasks.flow_teacher import Teacher, build_teacher
 from depthkit.tasks.output import TaskOutput
 from depthkit.tasks.precision import full_precision
 from depthkit.tasks.view_synthesis import ViewSynthesis, build_view_synthesis
@@ -51,6 +65,8 @@ class Evidence(NamedTuple):
     """Both reconstructions of the target side by side, without gradient."""
 
     difference: Difference
+    distance: Tensor
+    """Between rigid flow and flow, of that source, averaged; 0 where unknown. (B, 1, H, W)"""
     gap: Tensor
     """Rigid flow minus flow, of the source where they agree best, pixels. (B, 2, H, W)"""
     rigid: RigidFlow
@@ -73,12 +89,15 @@ class Coop(ViewSynthesis):
         loss: LossConfig,
         flow: FlowConfig,
         coop: CoopConfig,
+        teacher: Teacher | None = None,
     ) -> None:
         super().__init__(
             rigid.depth_net, rigid.pose_net, loss=loss, shifts=rigid.shifts, pairwise=rigid.pairwise
         )
         self.flow_net, self.flow, self.coop = flow_net, flow, coop
+        self.teacher = teacher  # no module: its weights are no part of a checkpoint
         self.delta = DeltaModel(momentum=coop.momentum)
+        self.gap = DeltaModel(momentum=coop.momentum, sides=1)
         self.balance = GradientBalance(
             {name: getattr(self, name) for name in NETWORKS},
             shares=coop.shares if coop.balance == "gradient" else None,
@@ -118,7 +137,10 @@ class Coop(ViewSynthesis):
             loss,
             rigid.terms | logged | figures | self._diverged(answers),
             rigid.images | pictures,
-            values={"delta": evidence.difference.delta[evidence.difference.known]},
+            values={
+                "delta": evidence.difference.delta[evidence.difference.known],
+                "gap": evidence.distance[evidence.difference.known],
+            },
         )
 
     def static_probability(self, snippet: Snippet) -> Tensor:
@@ -166,7 +188,10 @@ class Coop(ViewSynthesis):
         )
         gaps = (rigid.flow - flow).unflatten(0, (count, -1))  # (S, B, 2, H, W)
         best = gaps.norm(dim=2, keepdim=True).argmin(0, keepdim=True).expand(1, -1, 2, *size)
-        return Evidence(difference, gaps.gather(0, best)[0], rigid, image.chunk(2)[1])
+        gap = gaps.gather(0, best)[0]
+        known = difference.known
+        distance = average(gap.norm(dim=1, keepdim=True), known, window=self.coop.window)
+        return Evidence(difference, distance, gap, rigid, image.chunk(2)[1])
 
     def _rigid_flow(
         self, snippet: Snippet, answers: Answers, *, shrink: int = 1, turns: bool = False
@@ -201,13 +226,16 @@ class Coop(ViewSynthesis):
     # --- what moves -------------------------------------------------------------------------------
 
     def _learn_law(self, evidence: Evidence) -> None:
-        """Move the law of Delta on, by the pixels of all processes."""
-        samples = spread_samples(evidence.difference.delta, evidence.difference.known)
+        """Move the laws of Delta and of the gap on, by the pixels of all processes."""
+        known = evidence.difference.known
+        maps = (evidence.difference.delta, evidence.distance)
+        samples = torch.stack([spread_samples(each, known) for each in maps], 1)  # (N, 2)
         if distributed.is_available() and distributed.is_initialized():
             parts = [torch.empty_like(samples) for _ in range(distributed.get_world_size())]
             distributed.all_gather(parts, samples)
             samples = torch.cat(parts)
-        self.delta.update(samples)
+        self.delta.update(samples[:, 0])
+        self.gap.update(samples[:, 1])
 
     def _static(self, evidence: Evidence) -> Tensor:
         """Return the static probability by the configured rule. (B, 1, H, W)"""
@@ -219,7 +247,15 @@ class Coop(ViewSynthesis):
                 rigid_weight=self.coop.cc_rigid_weight,
                 agreement=self.coop.cc_agreement,
             )
-        return self.delta.posterior(evidence.difference.delta)
+        delta, distance = evidence.difference.delta, evidence.distance
+        match self.coop.evidence:
+            case "gap":
+                return self.gap.posterior(distance)
+            case "both":
+                share = self.gap.current().share
+                ratio = self.delta.evidence(delta) + self.gap.evidence(distance)
+                return (ratio + ((1 - share) / share).log()).sigmoid()
+        return self.delta.posterior(delta)
 
     def _mask(self, static: Tensor) -> Tensor:
         """Return the weight of each pixel for depth and motion. (B, 1, H, W)"""
@@ -244,6 +280,8 @@ class Coop(ViewSynthesis):
             targets = weights.chunk(2)[0] * moving.repeat(len(self.shifts), 1, 1, 1)
             weights = torch.cat([targets, weights.chunk(2)[1]])
         terms = judge_pairs(pairs, weights, flow=self.flow, ssim_weight=self.loss.ssim_weight)
+        if self.training:
+            terms |= taught_terms(pairs, self.teacher, flow=self.flow, steps=int(self.steps))
         return {f"flow_{name}": self.coop.flow_weight * value for name, value in terms.items()}
 
     def _agree(
@@ -275,16 +313,18 @@ class Coop(ViewSynthesis):
         static: Tensor,
         visible: Tensor,
     ) -> dict[str, Tensor]:
-        law = {f"delta/{name}": value for name, value in self.delta.current()._asdict().items()}
-        law = {name: value.clone() for name, value in law.items()}
+        laws = {"delta": self.delta.current(), "gap": self.gap.current()}
         known = evidence.difference.known
         return {
-            **law,
+            **{
+                f"{kind}/{name}": value.clone()
+                for kind, law in laws.items()
+                for name, value in law._asdict().items()
+            },
             "health/static": static[known].mean(),
             "health/parallax": self._parallax_share(snippet, answers),
             "health/visible": visible.float().mean(),
             "health/flow": answers.pairs.flows[0].norm(dim=1).mean(),
-            "health/gap": evidence.gap.norm(dim=1, keepdim=True)[known].median(),
             **(self.balance.terms() if self.training else {}),
         }
 
@@ -332,4 +372,11 @@ def build_coop(config: TrainConfig, shifts: tuple[int, ...]) -> Coop:
     model = config.model
     rigid = build_view_synthesis(model, config.loss, shifts)
     flow_net = build_flow_network(model.flow, width=model.flow_width, weights=model.flow_weights)
-    return Coop(rigid, flow_net, loss=config.loss, flow=config.flow, coop=config.coop)
+    return Coop(
+        rigid,
+        flow_net,
+        loss=config.loss,
+        flow=config.flow,
+        coop=config.coop,
+        teacher=build_teacher(config.flow.teacher, file=config.flow.teacher_file),
+    )

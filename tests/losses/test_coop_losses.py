@@ -213,3 +213,37 @@ def test_cc_rule_by_hand():
     assert graded[0].item() == pytest.approx(0.2 / 0.3, abs=1e-4)
     strict = cc_static(rigid, flow, gap, rigid_weight=3.0).flatten()
     assert (strict >= 0.5).tolist() == [False, False, True, False]
+
+
+# --- the gap, which has one side -----------------------------------------------------------------
+
+
+def test_one_sided_posterior_by_hand():
+    """Scale 1 px, tail 5 px, share 1/6: odds 5 * 5 = 25 at no gap, even at ln 25 / 0.8 px."""
+    law = law_of(0.0, 1.0, 5.0, 1 / 6)
+    x = torch.tensor([0.0, math.log(25) / 0.8], dtype=torch.float64)
+    expected = torch.tensor([25 / 26, 0.5], dtype=torch.float64)
+    torch.testing.assert_close(static_posterior(x, law, sides=1), expected)
+
+
+def test_a_one_sided_mixture_is_found_again():
+    """Gaps of a mean of 0.5 px, a fifth of them of 8 px: scale, share and tail come back."""
+    generator = torch.Generator().manual_seed(0)
+    draw = -(1 - torch.rand(20_000, generator=generator, dtype=torch.float64)).log()
+    model = DeltaModel(sides=1).double()
+    model.update(torch.cat([0.5 * draw[:16_000], 8 * draw[16_000:]]))
+    law = model.current()
+    assert law.location.item() == 0
+    assert law.scale.item() == pytest.approx(0.5, rel=0.08)
+    assert law.share.item() == pytest.approx(0.2, rel=0.1)
+    assert law.tail.item() == pytest.approx(8, rel=0.1)
+
+
+def test_evidence_is_the_likelihood_ratio():
+    """Posterior log odds are evidence plus log odds of the shares."""
+    model = DeltaModel(sides=1).double()
+    model.update(laplace(1000, 1.0).abs())
+    share = model.current().share
+    x = torch.tensor([0.1, 3.0], dtype=torch.float64)
+    odds = model.evidence(x) + ((1 - share) / share).log()
+    torch.testing.assert_close(odds.sigmoid(), model.posterior(x))
