@@ -26,7 +26,7 @@ class Flight:
     """A pair network under way at 0.1 m a frame, 10 frames a second."""
 
     def __init__(self, rigs, made_models, **more):
-        motion = {"source": "odometry", "wait": 0.02}
+        motion = {"source": "odometry", "wait": 0.3}  # a busy machine pauses between two messages
         baseline = {"rule": "nearest"}
         parameters = {
             "model": made_models / "pair.onnx",
