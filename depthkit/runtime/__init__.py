@@ -16,11 +16,19 @@ if TYPE_CHECKING:
     from depthkit.runtime.config import BaselineConfig, RuntimeConfig
     from depthkit.runtime.depth_engine import DepthEngine, PairMaps
     from depthkit.runtime.depth_stream import DepthStream
+    from depthkit.runtime.flow_engine import FlowEngine
     from depthkit.runtime.known_motion import depth_of_pair
     from depthkit.runtime.manifest import Manifest, read_manifest
+    from depthkit.runtime.moving_stream import MovingStream
     from depthkit.runtime.odometry_engine import OdometryEngine
     from depthkit.runtime.preprocess import NetworkFrame
-    from depthkit.runtime.result import DepthResult, OdometryResult, Timing
+    from depthkit.runtime.result import (
+        DepthResult,
+        FlowResult,
+        OdometryResult,
+        StaticResult,
+        Timing,
+    )
 
 __all__ = [
     "BaselineConfig",
@@ -28,12 +36,16 @@ __all__ = [
     "DepthEngine",
     "DepthResult",
     "DepthStream",
+    "FlowEngine",
+    "FlowResult",
     "Manifest",
+    "MovingStream",
     "NetworkFrame",
     "OdometryEngine",
     "OdometryResult",
     "PairMaps",
     "RuntimeConfig",
+    "StaticResult",
     "Timing",
     "available_backends",
     "check_parity",
@@ -48,12 +60,16 @@ _HOMES = {
     "DepthEngine": "depth_engine",
     "DepthResult": "result",
     "DepthStream": "depth_stream",
+    "FlowEngine": "flow_engine",
+    "FlowResult": "result",
     "Manifest": "manifest",
+    "MovingStream": "moving_stream",
     "NetworkFrame": "preprocess",
     "OdometryEngine": "odometry_engine",
     "OdometryResult": "result",
     "PairMaps": "depth_engine",
     "RuntimeConfig": "config",
+    "StaticResult": "result",
     "Timing": "result",
     "available_backends": "backend",
     "check_parity": "backend",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the engines answer: depth or motion with its scale, its time, and why there is none."""
+"""What the engines answer: depth, motion or flow, its scale, its time, and why there is none."""
 
 from dataclasses import dataclass
 from time import perf_counter
@@ -59,6 +59,34 @@ class DepthResult:
     timing: Timing = Timing()
     reason: str = ""
     """Why there is no depth; empty where there is."""
+
+
+@dataclass(frozen=True, eq=False)
+class FlowResult:
+    """The flow from one frame to another. The array belongs to the caller."""
+
+    flow: np.ndarray
+    """Pixels (u, v) at the camera's size. (H, W, 2) float32"""
+    timing: Timing = Timing()
+
+
+@dataclass(frozen=True, eq=False)
+class StaticResult:
+    """Which pixels of one frame belong to the static scene, or the reason why that is not known."""
+
+    probability: np.ndarray | None
+    """0 to 1 at the camera's size, NaN where it cannot be told. (H, W) float32"""
+    rule: Literal["errors", "residual"]
+    """By the errors of two reconstructions, whose law the network's run has learnt; or by the
+    distance of flow from what depth and motion say it should be."""
+    stamp: float
+    """Of the frame, seconds."""
+    unit: float | None = None
+    """What the motion's translation was multiplied with, to be in the unit of depth; 1 where both
+    have one anyway."""
+    timing: Timing = Timing()
+    reason: str = ""
+    """Why it is not known; empty where it is."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,7 +2,7 @@
 """Small real ONNX files, manifest and all, whose answers can be worked out by hand.
 
 Every network looks at brightness (mean of the channels, 0 to 255) alone, and answers NaN where
-that is above `BLINDING`: of a pixel for depth, of the later frame's mean for motion.
+that is above `BLINDING`: of a pixel for depth and flow, of the later frame's mean for motion.
 """
 
 from pathlib import Path
@@ -147,6 +147,30 @@ def write_pose(
     return _write(path, text, kind="pose", size=size, **named, **given)
 
 
+def write_flow(path: Path, *, size: tuple[int, int] = (32, 48), **record: Any) -> Path:
+    """Write a flow network: u = brightness of the earlier frame's pixel / 10, v of the later's."""
+    height, width = size
+    text = f"""
+    flow (uint8[N,{height},{width},3] earlier, uint8[N,{height},{width},3] later)
+        => (float[N,2,{height},{width}] flow) {{
+        axes = Constant<value_ints = [3]>()
+        e = Cast<to=1>(earlier)
+        l = Cast<to=1>(later)
+        seen = ReduceMean<keepdims=0>(e, axes)
+        there = ReduceMean<keepdims=0>(l, axes)
+        {_BLIND}
+        known = Add(seen, zero)
+        one = Constant<value_ints = [1]>()
+        u = Unsqueeze(known, one)
+        v = Unsqueeze(there, one)
+        both = Concat<axis = 1>(u, v)
+        ten = Constant<value = float {{10}}>()
+        flow = Div(both, ten)
+    }}"""
+    given = {"scale": "relative", "scale_source": "none: flow is pixels"} | record
+    return _write(path, text, kind="flow", size=size, **given)
+
+
 def _write(path: Path, text: str, *, kind: str, size: tuple[int, int], **record: Any) -> Path:
     model = onnx.parser.parse_model(f'<ir_version: 9, opset_import: ["" : 18]>{text}')
     onnx.checker.check_model(model)
@@ -166,7 +190,8 @@ def _write(path: Path, text: str, *, kind: str, size: tuple[int, int], **record:
 def _stored(model: bytes, kind: str, size: tuple[int, int], has_flow: bool) -> Check:
     """Answer a random input with ONNX Runtime itself."""
     rng = np.random.default_rng(0)
-    names = {"mono": ("frame",), "pair": ("previous", "current"), "pose": ("earlier", "later")}
+    in_time = ("earlier", "later")
+    names = {"mono": ("frame",), "pair": ("previous", "current"), "pose": in_time, "flow": in_time}
     images = {n: rng.integers(0, 200, (*size, 3), dtype=np.uint8) for n in names[kind]}
     inputs = {name: image[None] for name, image in images.items()}
     texts = {name: encode_image(image) for name, image in images.items()}
@@ -176,5 +201,5 @@ def _stored(model: bytes, kind: str, size: tuple[int, int], has_flow: bool) -> C
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     (output,) = session.get_outputs()
     answer = session.run(None, inputs)[0][0]
-    answer = on_grid(answer, STEP) if answer.ndim == 2 else answer
+    answer = on_grid(answer, STEP) if answer.ndim >= 2 else answer
     return Check(texts, STEP, {output.name: encode_floats(answer)})
