@@ -15,6 +15,7 @@ from rclpy.qos import QoSProfile
 from ros_processes import flat
 
 T = TypeVar("T")
+WAIT = 30.0  # seconds, reached by a failing test alone: a busy machine starts a process in 10
 
 
 class Graph:
@@ -73,7 +74,7 @@ class Graph:
         """Serve what is ready; wait for it at most `timeout` seconds."""
         self._executor.spin_once(timeout_sec=timeout)
 
-    def spin_until(self, condition: Callable[[], T], timeout: float = 10.0) -> T:
+    def spin_until(self, condition: Callable[[], T], timeout: float = WAIT) -> T:
         """Serve the nodes until a condition holds; return what it said.
 
         Raises:
@@ -139,14 +140,14 @@ class Probe:
         self.node.create_subscription(kind, topic, messages.append, qos)
         return messages
 
-    def wait_for(self, messages: list[Any], count: int = 1, timeout: float = 10.0) -> list[Any]:
+    def wait_for(self, messages: list[Any], count: int = 1, timeout: float = WAIT) -> list[Any]:
         """Wait until a list of `collect` holds that many messages."""
         self.graph.spin_until(lambda: len(messages) >= count, timeout)
         return messages
 
     # ---- services and parameters
 
-    def call(self, service: str, kind: Any, request: Any = None, timeout: float = 10.0) -> Any:
+    def call(self, service: str, kind: Any, request: Any = None, timeout: float = WAIT) -> Any:
         """Call a service and return its answer."""
         client = self.node.create_client(kind, service)
         self.graph.spin_until(client.service_is_ready, timeout)

@@ -2,6 +2,7 @@
 """The odometry node as a process, with a network that `depthkit export --part pose` wrote."""
 
 import math
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -122,12 +123,15 @@ def warm_up(probe: Probe, got: list[Odometry], picture: np.ndarray) -> int:
 
     That its readers are there does not mean that its writers have found their readers.
     """
-    stamp = START
-    while not got:
-        stamp += STEP
+    stamps = count(START + STEP, STEP)
+
+    def answers() -> int:
+        stamp = next(stamps)
         probe.publish("image", image(picture, stamp))
         probe.graph.spin_for(0.05)
-    return stamp
+        return stamp if got else 0
+
+    return probe.graph.spin_until(answers)
 
 
 def handled(said: list[DiagnosticArray], graph: Graph) -> int:
