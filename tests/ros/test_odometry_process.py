@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="the network is made by training's own code")
+pytest.importorskip("torch", reason="the network is made by training's own code")
 
+import torch
 from diagnostic_msgs.msg import DiagnosticArray
 from nav_msgs.msg import Odometry
 from odometry_rig import AHEAD, START, STEP, place, variances
