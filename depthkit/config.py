@@ -318,7 +318,7 @@ class CoopConfig:
     warmup_steps: int = 300
     """Steps in which each network learns by itself, and all pixels teach."""
     window: int = 5
-    """Side of the square that this is averaged over, odd, pixels."""
+    """Side of the square that the difference of the errors is averaged over, odd, pixels."""
     momentum: float = 0.99
     """Share of the law of static pixels that each step keeps."""
     cc_rigid_weight: float = 1.0

@@ -197,11 +197,11 @@ def compare_errors(rigid: Tensor, flow: Tensor, seen: Tensor, *, window: int = 5
         known = seen.any(0)
         rigid, flow = (e.masked_fill(~seen, torch.inf).amin(0) for e in (rigid, flow))
         rigid, flow = (torch.where(known, e, 0) for e in (rigid, flow))
-        delta = average(rigid - flow, known, window=window)
+        delta = _average(rigid - flow, known, window=window)
     return Difference(delta, known, rigid, flow)
 
 
-def average(values: Tensor, known: Tensor, *, window: int) -> Tensor:
+def _average(values: Tensor, known: Tensor, *, window: int) -> Tensor:
     """Average what is known over a square around each known pixel; 0 elsewhere. (B, 1, H, W)"""
     parts = torch.where(known, values, 0), known.float()
     total, count = (F.avg_pool2d(x, window, 1, window // 2) for x in parts)

@@ -26,7 +26,6 @@ from depthkit.geometry.warp import resize, stack_views, warp_by_flow
 from depthkit.losses.coop import (
     DeltaModel,
     Difference,
-    average,
     cc_static,
     compare_errors,
     spread_samples,
@@ -66,9 +65,9 @@ class Evidence(NamedTuple):
 
     difference: Difference
     distance: Tensor
-    """Between rigid flow and flow, of that source, averaged; 0 where unknown. (B, 1, H, W)"""
+    """Between rigid flow and flow where they agree best, pixels; 0 where unknown. (B, 1, H, W)"""
     gap: Tensor
-    """Rigid flow minus flow, of the source where they agree best, pixels. (B, 2, H, W)"""
+    """Rigid flow minus flow, of that source, pixels. (B, 2, H, W)"""
     rigid: RigidFlow
     """Target -> source, source by source. (S*B, ...)"""
     by_flow: Tensor
@@ -189,8 +188,7 @@ class Coop(ViewSynthesis):
         gaps = (rigid.flow - flow).unflatten(0, (count, -1))  # (S, B, 2, H, W)
         best = gaps.norm(dim=2, keepdim=True).argmin(0, keepdim=True).expand(1, -1, 2, *size)
         gap = gaps.gather(0, best)[0]
-        known = difference.known
-        distance = average(gap.norm(dim=1, keepdim=True), known, window=self.coop.window)
+        distance = torch.where(difference.known, gap.norm(dim=1, keepdim=True), 0)
         return Evidence(difference, distance, gap, rigid, image.chunk(2)[1])
 
     def _rigid_flow(
