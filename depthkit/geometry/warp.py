@@ -93,9 +93,18 @@ def warp_by_flow(image: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
     """
     check_shape("warp_by_flow: flow", flow, "B 2 h w")
     check_shape("warp_by_flow: image", image, f"{len(flow)} C H W")
-    pixels = flow + pixel_grid(*size_of(flow), flow)[:2].unflatten(1, size_of(flow))
-    ahead = torch.ones_like(pixels[:, :1])
-    return sample(image, pixels), inside(pixels.detach(), ahead, size_of(image))
+    return sample(image, _follow(flow)), ends_inside(flow, size_of(image))
+
+
+def ends_inside(flow: Tensor, size: tuple[int, int]) -> Tensor:
+    """Tell which flow ends inside a view of (H, W). (B, 2, h, w) -> (B, 1, h, w) bool"""
+    pixels = _follow(flow.detach())
+    return inside(pixels, torch.ones_like(pixels[:, :1]), size)
+
+
+def _follow(flow: Tensor) -> Tensor:
+    """Return where flow leads, pixels (u, v). (B, 2, h, w)"""
+    return flow + pixel_grid(*size_of(flow), flow)[:2].unflatten(1, size_of(flow))
 
 
 def resize(image: Tensor, size: tuple[int, int]) -> Tensor:

@@ -18,7 +18,7 @@ from torchvision.utils import flow_to_image
 from depthkit.config import FlowConfig, TrainConfig
 from depthkit.data.snippet import Snippet
 from depthkit.geometry.projection import size_of
-from depthkit.geometry.warp import resize, shrink, stack_views, warp_by_flow
+from depthkit.geometry.warp import ends_inside, resize, shrink, stack_views, warp_by_flow
 from depthkit.losses.census import census_distance
 from depthkit.losses.occlusion import forward_backward, seen_by_splatting
 from depthkit.losses.photometric import photometric_error
@@ -195,7 +195,7 @@ def find_visible(flow: Tensor, how: str) -> Tensor:
             return forward_backward(flow, torch.cat([back, there]))
         case "splatting":
             return seen_by_splatting(torch.cat([back, there]))
-    return warp_by_flow(flow[:, :1], flow)[1]
+    return ends_inside(flow, size_of(flow))
 
 
 def judge_pairs(
