@@ -156,8 +156,10 @@ def check_sequences(paths: list[Path], manifest: Manifest) -> None:
     from depthkit.data.sequence import open_sequence
 
     for path in paths:
-        if manifest.kind == "pose":
-            raise DataError(f"{path}: --sequence scores depth, and this is a pose network")
+        if manifest.kind in ("pose", "flow"):
+            raise DataError(
+                f"{path}: --sequence scores depth, and this is a {manifest.kind} network"
+            )
         if not open_sequence(path).has_depth:
             raise DataError(f"{path}: holds no depth to score against")
 

@@ -56,7 +56,7 @@ class Measurement:
     precision: str
     threads: int
     median_ms: float
-    """Of a whole call: frames in, depth at their size out."""
+    """Of a whole call: frames in, depth or flow at their size out."""
     p99_ms: float
     network_ms: float
     """Median of the network alone."""
@@ -137,6 +137,8 @@ def make_call(backend: Backend, task: Task) -> Callable[[], Timing]:
             return _mono_call(backend, draw)
         case "pair":
             return _pair_call(backend, draw, task)
+        case "flow":
+            return _flow_call(backend, draw)
         case _:
             return _pose_call(backend, draw)
 
@@ -167,6 +169,13 @@ def _pair_call(
             engine.network_frame(draw(), K), past, rotations, translations=sideways
         ).timing
     )
+
+
+def _flow_call(backend: Backend, draw: Callable[[], np.ndarray]) -> Callable[[], Timing]:
+    from depthkit.runtime.flow_engine import FlowEngine
+
+    engine = FlowEngine(backend)
+    return lambda: engine.flow(draw(), draw()).timing
 
 
 def _pose_call(backend: Backend, draw: Callable[[], np.ndarray]) -> Callable[[], Timing]:

@@ -21,6 +21,7 @@ from depthkit.errors import CheckpointError, EngineError
 
 if TYPE_CHECKING:
     from depthkit.runtime.depth_engine import DepthEngine
+    from depthkit.runtime.flow_engine import FlowEngine
     from depthkit.runtime.odometry_engine import OdometryEngine
     from depthkit.training.predict import LoadedTask
 
@@ -120,6 +121,14 @@ def open_odometry(
 
     with as_onnx(model, part="pose") as file:
         return OdometryEngine.open(file, **vars(options), max_gap=max_gap)
+
+
+def open_flow(model: Path, options: EngineOptions = EngineOptions()) -> FlowEngine:  # noqa: B008
+    """Open the flow network of a model; see `as_onnx`."""
+    from depthkit.runtime.flow_engine import FlowEngine
+
+    with as_onnx(model, part="flow") as file:
+        return FlowEngine.open(file, **vars(options))
 
 
 @contextmanager

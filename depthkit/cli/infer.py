@@ -52,6 +52,10 @@ class Summary:
     """metric | relative"""
     segments: int | None
     """Parts of the trajectory between which the motion is not known."""
+    static_rule: str | None
+    """By what the static scene was told; null without --flow."""
+    without_static: tuple[str, ...]
+    """Frames of which it is not known, each with its reason."""
     backend: str
     precision: str
     threads: int
@@ -72,6 +76,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--trajectory", choices=("tum", "kitti"), help="also chain the pose network's motions"
+    )
+    parser.add_argument(
+        "--flow",
+        type=Path,
+        metavar="MODEL",
+        help="flow network or run: also flow to the next frame, and with the camera's motion known "
+        "(poses, a pose network) how likely each pixel is static",
     )
     parser.add_argument("--video", action="store_true", help="also an mp4, frame beside depth")
     parser.add_argument("--cloud", action="store_true", help="also a PLY a frame (needs K)")
@@ -203,6 +214,9 @@ def as_text(summary: Summary) -> str:
         unit = "m" if summary.path_scale == "metric" else "in a unit of its own"
         parts = f", in {summary.segments} segments" if (summary.segments or 0) > 1 else ""
         lines.append(f"path length: {summary.path_length:.3g} {unit}{parts}")
+    if summary.static_rule is not None:
+        known = summary.frames - len(summary.without_static)
+        lines.append(f"static scene: {known} of {summary.frames} frames, by {summary.static_rule}")
     lines += [f"{what:11} {Path(summary.out) / where}" for what, where in summary.files.items()]
     return "\n".join(lines)
 

@@ -107,10 +107,10 @@ class Outputs:
         if self.recording is not None:
             self.recording.add(frame.time, rgb, depth, T_world_cam)
 
-    def close(self) -> dict[str, str]:
-        """Finish the files; return what lies where."""
+    def close(self, **notes: str) -> dict[str, str]:
+        """Finish the files; return what lies where. notes: on what lies beside depth."""
         files = {"depth": "depth", "colours": "colour"}
-        self.depth.close(**(_confidence_note() if self.pairs else {}))
+        self.depth.close(**(_confidence_note() if self.pairs else {}), **notes)
         if self.pairs:
             (self.folder / DECISIONS).write_text("\n".join(self.decisions) + "\n")
             files |= {"confidence": "confidence", "decisions": DECISIONS}

@@ -19,9 +19,11 @@ from depthkit.cli.engines import (
     has_own_pose,
     needs_export,
     open_depth,
+    open_flow,
     open_odometry,
 )
 from depthkit.cli.infer import Summary
+from depthkit.cli.infer_flow import FlowOutputs, open_outputs, pose_of
 from depthkit.cli.infer_motion import KnownMotion, MotionChain, usual_gap
 from depthkit.cli.infer_output import Outputs, check_scale
 from depthkit.data.frame_conversion import MAX_UNREADABLE
@@ -30,6 +32,7 @@ from depthkit.errors import DataError, EngineError
 from depthkit.runtime.config import BaselineConfig
 from depthkit.runtime.depth_engine import DepthEngine
 from depthkit.runtime.depth_stream import DepthStream
+from depthkit.runtime.flow_engine import FlowEngine
 from depthkit.runtime.odometry_engine import OdometryEngine
 
 if TYPE_CHECKING:
@@ -45,6 +48,7 @@ class Job:
 
     engine: DepthEngine
     odometry: OdometryEngine | None
+    flow: FlowEngine | None
     stream: FrameStream
     args: argparse.Namespace
     config: BaselineConfig
@@ -108,12 +112,14 @@ def open_job(stream: FrameStream, args: argparse.Namespace) -> Iterator[Job]:
         odometry = None
         if args.trajectory and not args.pose and not needs_export(args.model):
             raise EngineError(f"{args.model}: has no pose network beside; give --pose MODEL")
-        if args.pose or args.trajectory or (args.rerun and has_own_pose(args.model)):
+        wanted = args.rerun or args.flow
+        if args.pose or args.trajectory or (wanted and has_own_pose(args.model)):
             gap = usual_gap(stream.times)
             odometry = stack.enter_context(
                 open_odometry(args.pose or args.model, options, max_gap=gap)
             )
-        yield Job(engine, odometry, stream, args, config)
+        flow = stack.enter_context(open_flow(args.flow, options)) if args.flow else None
+        yield Job(engine, odometry, flow, stream, args, config)
 
 
 def pair_config(
@@ -121,7 +127,8 @@ def pair_config(
 ) -> BaselineConfig:
     """Return how pairs are chosen; refuse what does not go with the network."""
     if engine.kind == "mono":
-        words = [name for name in ("rule", "shift", "poses", "speed") if getattr(args, name)]
+        pairs = ("rule", "shift", "speed") + (() if args.flow else ("poses",))
+        words = [name for name in pairs if getattr(args, name)]
         if words:
             raise DataError(f"{args.model}: sees single frames; --{words[0]} is for pair networks")
         return BaselineConfig()
@@ -155,17 +162,20 @@ def write_all(job: Job, folder: Path) -> Summary:
         cloud=args.cloud,
         rerun=args.rerun,
     )
+    flows = open_outputs(job, folder)
     chain = None if job.odometry is None else MotionChain(job.odometry)
     for frame, rgb, result, moved in results(job, chain):
         check_scale(result, job.scale, frame.name)
         outputs.add(frame, rgb, result, _pose(job, frame, moved))
+        if flows is not None:
+            flows.add(frame, rgb, result, pose_of(job, frame, moved))
     if job.without_depth and not outputs.depth.paths:
         raise DataError(f"{job.stream.path}: no frame has depth; {job.without_depth[-1]}")
-    files = outputs.close()
+    files = outputs.close() if flows is None else flows.close() | outputs.close(**flows.note())
     if chain is not None and args.trajectory:
         chain.close()
         files |= chain.save(folder, args.trajectory)
-    return _sum_up(job, outputs, chain, files, round(time.perf_counter() - start, 3))
+    return _sum_up(job, outputs, chain, flows, files, round(time.perf_counter() - start, 3))
 
 
 def results(
@@ -254,7 +264,12 @@ def _say_aspect(job: Job, rgb: np.ndarray) -> None:
 
 
 def _sum_up(
-    job: Job, outputs: Outputs, chain: MotionChain | None, files: dict[str, str], seconds: float
+    job: Job,
+    outputs: Outputs,
+    chain: MotionChain | None,
+    flows: FlowOutputs | None,
+    files: dict[str, str],
+    seconds: float,
 ) -> Summary:
     args, backend = job.args, job.engine.backend
     frames = len(job.stream) - len(job.skipped)
@@ -274,6 +289,8 @@ def _sum_up(
         path_length=path.length() if path else None,
         path_scale=path.engine.manifest.scale if path else None,
         segments=len(set(path.segments)) if path else None,
+        static_rule=None if flows is None else flows.rule,
+        without_static=() if flows is None else tuple(flows.without),
         backend=backend.name,
         precision=backend.precision,
         threads=backend.threads,

@@ -6,7 +6,7 @@ training needs is not, so nothing can be forgotten or done twice on the robot.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -172,8 +172,7 @@ def build_graph(loaded: LoadedTask, part: Part, *, dynamic: bool) -> Graph:
         return _pose_graph(loaded, dynamic=dynamic)
     if part == "flow":
         return _flow_graph(loaded, dynamic=dynamic)
-    _require(loaded, "depth_net", "flow")
-    net, name = loaded.task.get_submodule("depth_net"), loaded.config.model.depth
+    net, name = _network(loaded, "depth"), loaded.config.model.depth
     if loaded.config.task in PAIR_TASKS:
         module = PairGraph(net, max_depth=loaded.config.supervised.max_depth)
         if not isinstance(net, SweepNet):
@@ -186,9 +185,7 @@ def build_graph(loaded: LoadedTask, part: Part, *, dynamic: bool) -> Graph:
 
 
 def _pose_graph(loaded: LoadedTask, *, dynamic: bool) -> Graph:
-    has_depth = hasattr(loaded.task, "depth_net")
-    _require(loaded, "pose_net", "depth" if has_depth else "flow")
-    net = loaded.task.get_submodule("pose_net")
+    net = _network(loaded, "pose")
     if not loaded.task.pairwise:
         raise EngineError(
             f"{loaded.file}: its pose network takes whole snippets of {len(loaded.shifts) + 1} "
@@ -212,18 +209,25 @@ def _pose_graph(loaded: LoadedTask, *, dynamic: bool) -> Graph:
 
 
 def _flow_graph(loaded: LoadedTask, *, dynamic: bool) -> Graph:
-    _require(loaded, "flow_net", "depth")
-    module, name = FlowGraph(loaded.task.get_submodule("flow_net")), loaded.config.model.flow
-    return Graph(module, "flow", name, ("earlier", "later"), "flow", dynamic)
+    if dynamic:  # and the tracer takes the size at which features are warped for a constant
+        raise EngineError("a flow network is run at one size; export it without --dynamic")
+    module, name = FlowGraph(_network(loaded, "flow")), loaded.config.model.flow
+    return Graph(module, "flow", name, ("earlier", "later"), "flow", False)
 
 
-def _require(loaded: LoadedTask, net: str, learnt: Part) -> None:
-    """Refuse a part that a task has not, naming one that it has."""
-    if not hasattr(loaded.task, net):
-        alone = "depth and motion" if hasattr(loaded.task, "pose_net") else f"{learnt} alone"
-        raise EngineError(
-            f"{loaded.file}: task {loaded.config.task} learnt {alone}; export --part {learnt}"
-        )
+def _network(loaded: LoadedTask, part: Part) -> nn.Module:
+    """Return a network of a task; where it has none, name one that it has.
+
+    Raises:
+        EngineError: the task has no such part.
+    """
+    if (net := getattr(loaded.task, f"{part}_net", None)) is not None:
+        return net
+    learnt = next(one for one in get_args(Part) if hasattr(loaded.task, f"{one}_net"))
+    alone = "depth and motion" if hasattr(loaded.task, "pose_net") else f"{learnt} alone"
+    raise EngineError(
+        f"{loaded.file}: task {loaded.config.task} learnt {alone}; export --part {learnt}"
+    )
 
 
 def fold_normalisation(module: nn.Module) -> None:

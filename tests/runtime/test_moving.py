@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What moves by itself: the numbers of training's own formula, and motions known by hand."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from street_truth import street_pair
+
+from depthkit.config import TrainConfig
+from depthkit.data.snippet import Snippet
+from depthkit.evaluation.moving import average_precision
+from depthkit.export.describe import static_law
+from depthkit.geometry.rigid_flow import rigid_flow as torch_rigid_flow
+from depthkit.losses.coop import static_posterior as torch_posterior
+from depthkit.losses.photometric import photometric_error as torch_error
+from depthkit.rigid import exp_se3
+from depthkit.runtime.manifest import StaticLaw
+from depthkit.runtime.moving import (
+    RigidFlow,
+    fit_unit,
+    photometric_error,
+    rigid_flow,
+    static_by_errors,
+    static_by_residual,
+    static_posterior,
+    warp_by_flow,
+)
+from depthkit.strict_yaml import load_config
+from depthkit.tasks import build_task
+
+LAW = StaticLaw(location=0.004, scale=0.02, tail=0.2, share=0.07, ssim_weight=0.85, window=5)
+K = np.array([[40.0, 0, 31.5], [0, 40, 15.5], [0, 0, 1]])
+
+
+def to_numpy(maps: torch.Tensor) -> np.ndarray:
+    """(1, C, H, W) -> (H, W, C), or (H, W) of one channel"""
+    return maps[0].movedim(0, -1).squeeze(-1).numpy()
+
+
+def shifted(x: float, y: float = 0.0, z: float = 0.0) -> np.ndarray:
+    """A motion without rotation."""
+    T = np.eye(4)
+    T[:3, 3] = x, y, z
+    return T
+
+
+@pytest.fixture(scope="module")
+def street():
+    """A frame with traffic, the next one, and all that is known of them."""
+    return street_pair()
+
+
+def test_static_probability_is_the_task_s_own(street):
+    """Networks with random weights on a real pair: the task's posterior, pixel by pixel."""
+    torch.manual_seed(0)
+    config = load_config(TrainConfig, None, ["task=coop", "model.depth=light", "model.pose=light",
+                                             "model.flow_width=0.25", "coop.window=3"])  # fmt: skip
+    task = build_task(config, (1,)).eval()
+    torch.nn.init.normal_(task.flow_net.head.weight, std=0.005)
+    task.delta.law.copy_(torch.tensor([0.01, 0.03, 0.3, 0.1]))
+    task.delta.fitted.fill_(True)
+    snippet = Snippet(
+        target=street.first,
+        sources=street.second[:, None],
+        K=street.K,
+        shifts=torch.ones(1, 1, dtype=torch.int64),
+        T_source_target_gt=street.T_second_first[:, None],
+        valid=torch.ones_like(street.known),
+        depth_gt=street.depth,
+        names=("street/000000",),
+    )
+    with torch.no_grad():
+        answers, wanted = task._answer(snippet), to_numpy(task.static_probability(snippet))
+    T = answers.T_source_target[0].double().numpy()
+    depth = to_numpy(1 / answers.inverse_depths[0])
+    found = static_by_errors(
+        *(np.rint(255 * to_numpy(x)).astype(np.uint8) for x in (street.first, street.second)),
+        rigid=rigid_flow(depth, T_source_target=T, K=street.K[0].double().numpy()),
+        flow=to_numpy(answers.pairs.flows[0][:1]),
+        law=static_law(SimpleNamespace(task=task, config=config)),
+    )
+    known = np.isfinite(found)
+    assert known.mean() > 0.7 and 0.1 < wanted[known].mean() < 0.999 and wanted[known].std() > 0.05
+    assert np.abs(found - wanted)[known].max() < 2e-3
+
+
+def test_rigid_flow_is_training_s(street):
+    """Flow and validity of the real pair, behind the camera and unknown depth included."""
+    T = street.T_second_first.clone()
+    T[0, 2, 3] -= 8  # some points end behind the camera
+    wanted = torch_rigid_flow(street.depth, T_source_target=T, K=street.K)
+    matrices = {"T_source_target": T[0].double().numpy(), "K": street.K[0].double().numpy()}
+    found = rigid_flow(to_numpy(street.depth), **matrices)
+    valid = to_numpy(wanted.valid)
+    assert np.mean(found.valid != valid) < 1e-3 and 0.05 < valid.mean() < 0.95
+    assert found.flow[valid] == pytest.approx(to_numpy(wanted.flow)[valid], abs=2e-2)
+    depth = np.full((8, 12), np.nan)
+    none = rigid_flow(depth, **matrices)
+    assert not none.valid.any() and (none.flow == 0).all()
+
+
+def test_rigid_flow_by_hand():
+    """A camera 0.1 m to the right at 2 m of depth and f = 40: everything 2 px to the left."""
+    found = rigid_flow(np.full((32, 64), 2.0), T_source_target=shifted(-0.1), K=K)
+    assert found.flow[..., 0] == pytest.approx(-2) and found.flow[..., 1] == pytest.approx(0)
+    assert not found.valid[:, :2].any() and found.valid[:, 2:].all()
+
+
+def test_errors_and_posterior_are_training_s(street):
+    """SSIM and L1, and the curve over Delta, number by number."""
+    a, b = street.first, street.second
+    for weight in (0.85, 0.0):
+        found = photometric_error(to_numpy(a), to_numpy(b), ssim_weight=weight)
+        assert found == pytest.approx(
+            to_numpy(torch_error(a, b, ssim_weight=weight)), abs=2e-4
+        )  # flat: rounding
+    delta = torch.linspace(-1, 1, 101)[None]
+    law = SimpleNamespace(**{k: torch.tensor(v) for k, v in vars(LAW).items()})
+    found = static_posterior(delta.numpy(), LAW)
+    assert found == pytest.approx(torch_posterior(delta, law).numpy(), abs=1e-6)
+    assert found[0, 0] == 1 and found[0, -1] < 1e-3
+
+
+def test_warping_reads_between_pixels_and_stops_at_the_border():
+    """A ramp is read exactly at any place; beyond the border stands the border."""
+    v, u = np.mgrid[:6, :9].astype(np.float32)
+    ramp, flow = np.stack([u, v], axis=-1), np.full((6, 9, 2), 0.37, np.float32)
+    found = warp_by_flow(ramp, flow)
+    assert found[:5, :8] == pytest.approx(ramp[:5, :8] + 0.37, abs=2e-4)  # flat: rounding
+    assert found[-1, -1] == pytest.approx([8, 5])
+    assert warp_by_flow(ramp[:1, :1], flow[:1, :1]) == pytest.approx(ramp[:1, :1])
+
+
+@pytest.mark.parametrize("rule", ["errors", "residual"])
+def test_the_truth_ranks_what_moves_last(street, rule):
+    """With the exact depth, motion and flow both rules find the traffic."""
+    T, camera = street.T_second_first[0].double().numpy(), street.K[0].double().numpy()
+    depth = np.where(to_numpy(street.known), to_numpy(street.depth), np.nan)
+    rigid, flow = rigid_flow(depth, T_source_target=T, K=camera), to_numpy(street.flow)
+    pictures = [np.rint(255 * to_numpy(x)).astype(np.uint8) for x in (street.first, street.second)]
+    static = (
+        static_by_residual(rigid, flow)
+        if rule == "residual"
+        else static_by_errors(*pictures, rigid=rigid, flow=flow, law=LAW)
+    )
+    judged = to_numpy(street.visible) & np.isfinite(static)
+    moving = to_numpy(street.moving)[judged]
+    assert 0.005 < moving.mean() < 0.5
+    precision = average_precision(1 - static[judged], moving)
+    assert precision > (0.95 if rule == "residual" else 0.6)
+
+
+def test_residual_by_hand():
+    """The usual residual is static, four times it is one half, and unknown stays unknown."""
+    rigid = RigidFlow(np.zeros((20, 30, 2), np.float32), np.ones((20, 30), bool))
+    flow = np.zeros((20, 30, 2), np.float32)
+    flow[..., 0] = 0.5
+    flow[5, 5] = [2.2222223, 0]  # 2.222 / (1 + 0.111) = 2 = 4 x 0.5 / 1.025 x 1.025
+    flow[6, 6] = np.nan
+    rigid.valid[7, 7] = False
+    static = static_by_residual(rigid, flow)
+    assert static[0, 0] == pytest.approx(1 / (1 + 0.25**4)) and static[5, 5] == pytest.approx(
+        0.5, abs=0.05
+    )
+    assert np.isnan(static[6, 6]) and np.isnan(static[7, 7])
+    assert np.isnan(static_by_residual(RigidFlow(flow, np.zeros((20, 30), bool)), flow)).all()
+
+
+@pytest.mark.parametrize("unit", [0.05, 1.0, 30.0])
+def test_the_unit_of_motion_is_found(unit):
+    """Half as far, thirty times as far: flow says how long the steps were, whatever a third of
+    the picture does by itself; a turn changes nothing."""
+    rng = np.random.default_rng(0)
+    depth = rng.uniform(2, 20, (32, 64))
+    T = exp_se3(np.array([0.3, -0.1, 0.2, 0.01, 0.02, -0.03]))
+    flow = rigid_flow(depth, T_source_target=T, K=K).flow
+    flow[:, 40:] += rng.normal(0, 5, flow[:, 40:].shape)
+    depth[3, 3] = np.nan
+    said = T.copy()
+    said[:3, 3] /= unit
+    assert fit_unit(depth, flow, T_source_target=said, K=K) == pytest.approx(unit, rel=0.02)
+
+
+def test_no_unit_without_motion_or_against_it():
+    """A camera that stands has none, and flow the other way is none either."""
+    depth, flow = np.full((32, 64), 5.0), np.full((32, 64, 2), 1.0)
+    assert fit_unit(depth, flow, T_source_target=np.eye(4), K=K) is None
+    assert fit_unit(depth, flow, T_source_target=shifted(-1.0, -1.0), K=K) is None
+    nothing = np.full((32, 64), np.nan)
+    assert fit_unit(nothing, flow, T_source_target=shifted(1.0), K=K) is None
