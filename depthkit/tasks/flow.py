@@ -48,6 +48,8 @@ class FlowPairs(NamedTuple):
     """Pixels of the scene that are image at all. (N, 1, H', W') bool"""
     corner: Tensor
     """First pixel (u, v) of the window in the scene. (2, 1, 1)"""
+    size: tuple[int, int]
+    """(H, W) of the frames before they were enlarged to the scene."""
 
     def turned(self, x: Tensor) -> Tensor:
         """Bring what is known of each pair to the pair that goes the other way. (N, ...)"""
@@ -110,8 +112,11 @@ def taught_terms(
     left = 1 - steps / max(flow.teacher_steps, 1)
     if teacher is None or left <= 0:
         return {}
-    taught = teacher(pairs.turned(pairs.scene), pairs.scene)
-    comes_back = forward_backward(taught, pairs.turned(taught))
+    second, size = resize(pairs.scene, pairs.size), size_of(pairs.scene)
+    taught = teacher(pairs.turned(second), second)
+    comes_back = resize(forward_backward(taught, pairs.turned(taught)).float(), size) > 0.99
+    growth = [now / before for now, before in zip(size, pairs.size, strict=True)]
+    taught = resize(taught, size) * taught.new_tensor(growth[::-1])[:, None, None]
     left_edge, top = (int(x) for x in pairs.corner.flatten())
     height, width = size_of(pairs.first)
     rows, columns = slice(top, top + height), slice(left_edge, left_edge + width)
@@ -175,6 +180,7 @@ def predict_pairs(
         scene=ordered(whole, second=True),
         scene_valid=valid,
         corner=whole.new_tensor([left, top]).view(2, 1, 1),
+        size=size_of(snippet.target),
     )
 
 

@@ -237,6 +237,24 @@ def test_classical_flow_teaches_less_and_less():
     assert "loss/teacher" not in task.eval()(snippet).terms
 
 
+def test_teachers_flow_follows_the_zoom(monkeypatch):
+    """A teacher who says (2, 1) of the frames says (3, 1.5) of frames enlarged by 1.5."""
+    words = ("flow.teacher=dis", "flow.window=[64,96]", "flow.window_zoom=1.5")
+    task = build(*words, "flow.scale_weights=[1]", "flow.teacher_weight=1")
+    seen = []
+
+    def says(first: Tensor, second: Tensor) -> Tensor:
+        seen.append(first.shape)
+        sign = torch.tensor([1.0, -1.0]).view(2, 1, 1, 1)  # there and back again
+        return sign * torch.tensor([2.0, 1.0]).view(1, 2, 1, 1).expand(2, 2, *first.shape[-2:])
+
+    task.teacher = says
+    monkeypatch.setattr(torch, "rand", lambda *_: torch.ones(()))  # the largest zoom
+    output = task(snippet_of(street_pair()))
+    assert seen == [(2, 3, 96, 192)]
+    assert output.terms["loss/teacher"].item() == pytest.approx((3**2 + 1.5**2) ** 0.5, rel=1e-3)
+
+
 def test_teachers_distance_by_hand():
     """3 px by 4 px off is 5; unknown pixels do not count; a coarse map meets the known's mean."""
     taught = torch.tensor([3.0, 4.0]).view(1, 2, 1, 1).repeat(1, 1, 8, 16)
