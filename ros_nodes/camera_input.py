@@ -20,7 +20,7 @@ from depthkit.runtime.config import check_ranges, option
 from ros_nodes.calibration import Calibration
 from ros_nodes.convert import stamp_message
 from ros_nodes.listener import Listener
-from ros_nodes.monitor import Level, Status, Throttle
+from ros_nodes.monitor import Level, Status
 from ros_nodes.run import PROFILE
 from ros_nodes.stamps import StampOrder, stamp_fault
 
@@ -28,7 +28,6 @@ BITS = (10, 12, 16)
 RECENT = 5.0  # seconds that a fault stays in the status
 SILENT = 1.0  # seconds without a frame that are an error; or PERIODS, where those are longer
 PERIODS = 5
-SAID_EVERY = 60.0  # seconds between two log lines of one kind
 RECTIFIED = re.compile(r"[/_]rect(?=[/_]|$)|rectified")  # as image_proc names its pictures
 LARGE = (
     "images larger than the publisher's shared memory get lost: start it with "
@@ -116,7 +115,7 @@ class CameraInput:
         image, info = topics(node, config.transport)
         self._image = Listener(node, image, (kind,), self._hear, depth=1)
         self._info = Listener(node, info, (CameraInfo,), self._hear_info, depth=1)
-        self._order, self._throttle = StampOrder(config.max_step_back), Throttle(SAID_EVERY)
+        self._order = StampOrder(config.max_step_back)
         self._faults: dict[str, tuple[float, str]] = {}
         self._dropped = self._refused = self._lost = 0
         self._last_good = -np.inf
@@ -200,10 +199,8 @@ class CameraInput:
             )
 
     def _note(self, kind: str, fault: str) -> None:
-        """Keep the newest fault of a kind for the status; say it in the log now and then."""
+        """Keep the newest fault of a kind for the status."""
         self._faults[kind] = time.monotonic(), fault
-        if self._throttle.ready(kind):
-            self._node.get_logger().warning(fault)
 
     # --- the executor's thread again --------------------------------------------------------------
 

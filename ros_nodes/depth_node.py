@@ -109,7 +109,10 @@ class DepthNode:
         self._config = config = declare(node, DepthNodeConfig)
         self._view = open_view(config.mask)
         self._figures = DepthFigures()
-        self._complaints = Complaints(node, "depth", self._figures.note_refused)
+        self.monitor = Monitor(node)
+        self._complaints = Complaints(
+            node, "depth", self._figures.note_refused, monitor=self.monitor
+        )
         self._stream: DepthStream | None = None
         self._since: float | None = None
         self._epochs = (0, 0)
@@ -118,13 +121,15 @@ class DepthNode:
         self._worker = Worker(self._slot, self._handle, on_error=self._complaints.bug, name="depth")
         self._camera = CameraInput(node, config.camera, self._slot.put)
         self._keeper = ModelKeeper(
-            self._open_engine, wait=config.wait_for_model, say=node.get_logger().error
+            self._open_engine,
+            wait=config.wait_for_model,
+            say=lambda line: self.monitor.announce("model", Status("error", line)),
         )
         # /tf of a robot costs a Python node more than a small network does.
         self._extrinsic = Extrinsic(node, config.extrinsic, listen=config.motion.needs_place)
         self._motion = MotionSource(node, config.motion, self._extrinsic)
         self._output = DepthOutput(node)
-        self.monitor = self._make_monitor()
+        self._watch()
         self._reset_service = node.create_service(Trigger, "~/reset", self._on_reset)
         self._unfollow = follow(node, DepthNodeConfig, config, self._apply)
 
@@ -163,17 +168,19 @@ class DepthNode:
             threads=config.threads,
             precision=config.precision,
         )
-        words = f"{engine.kind} network, {engine.manifest.scale}, on {engine.backend.name}"
+        # The scale of pairs is that of their motion: the output says it.
+        scale = f", {engine.manifest.scale} depth" if engine.kind == "mono" else ""
+        words = f"{engine.kind} network{scale}, on {engine.backend.name}"
         self._node.get_logger().info(f"{config.model}: {words}")
         return engine
 
-    def _make_monitor(self) -> Monitor:
-        monitor = Monitor(self._node)
-        monitor.add("input", self._camera.status)
-        monitor.add("motion", self._motion.status)
-        monitor.add("model", self._model_status)
-        monitor.add("output", lambda now: self._figures.status(now, dropped=self._slot.dropped))
-        return monitor
+    def _watch(self) -> None:
+        """Let the monitor ask every part."""
+        watch, figures, slot = self.monitor.add, self._figures, self._slot
+        watch("input", self._camera.status)
+        watch("motion", self._motion.status)
+        watch("model", self._model_status)
+        watch("output", lambda now: figures.status(now, dropped=slot.dropped), begins=True)
 
     def _model_status(self, _: float) -> Status:
         return model_status(

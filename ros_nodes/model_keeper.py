@@ -27,7 +27,7 @@ class ModelKeeper(Generic[T]):
         open_engine: Callable[[], T],
         *,
         wait: bool,
-        say: Callable[[str], None],
+        say: Callable[[str], object],
         period: float = PERIOD,
     ) -> None:
         """Try once.

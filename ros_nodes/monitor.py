@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a node says of itself: `/diagnostics` at 1 Hz, and the counters behind it."""
+"""What a node says of itself: `/diagnostics` at 1 Hz, the log, and the counters behind it."""
 
 import math
 import threading
@@ -7,7 +7,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.clock import Clock, ClockType
@@ -15,7 +14,9 @@ from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.timer import Timer
 
-Level = Literal["ok", "warn", "error"]
+from ros_nodes.notices import Level as Level  # every status needs it
+from ros_nodes.notices import Notices
+
 _LEVELS: dict[Level, bytes] = {
     "ok": DiagnosticStatus.OK,
     "warn": DiagnosticStatus.WARN,
@@ -43,22 +44,37 @@ class Monitor:
 
     Publishes: `/diagnostics` (diagnostic_msgs/DiagnosticArray), one status a task, named
     "<node>: <task>", every `period` seconds of the steady clock: also while simulated time stands.
+    Of the same statuses the log gets what is new.
     """
 
     def __init__(self, node: Node, *, period: float = 1.0) -> None:
         self._node, self._period = node, period
         self._providers: dict[str, Provider] = {}
+        self._begins: set[str] = set()
+        self._notices = Notices(node.get_logger())
         self._publisher: Publisher | None = None
         self._timer: Timer | None = None
 
-    def add(self, task: str, provider: Provider) -> None:
-        """Ask `provider` for the status of a task; its argument is steady time, seconds."""
+    def add(self, task: str, provider: Provider, *, begins: bool = False) -> None:
+        """Ask `provider` for the status of a task.
+
+        Args:
+            task: its name.
+            provider: its argument is steady time, seconds.
+            begins: the log says also what is well, when it is new.
+        """
         self._providers[task] = provider
+        self._begins |= {task} if begins else set()
+
+    def announce(self, task: str, status: Status) -> bool:
+        """Write a trouble to the log now, whoever asks; False where that was done a moment ago."""
+        return self._notices.say(task, status.level, status.message)
 
     def start(self) -> None:
         """Begin to publish; nothing happens when it runs already."""
         if self._timer is not None:
             return
+        self._notices.begin()
         self._publisher = self._node.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._timer = self._node.create_timer(
             self._period, self.publish, clock=Clock(clock_type=ClockType.STEADY_TIME)
@@ -79,11 +95,12 @@ class Monitor:
         now = time.monotonic()
         message = DiagnosticArray()
         message.header.stamp = self._node.get_clock().now().to_msg()
-        message.status = [
-            self._message_of(task, _ask(provider, now))
-            for task, provider in self._providers.items()
-        ]
+        said = {task: _ask(provider, now) for task, provider in self._providers.items()}
+        message.status = [self._message_of(task, status) for task, status in said.items()]
         self._publisher.publish(message)
+        for task, status in said.items():
+            begins = task in self._begins
+            self._notices.look(task, status.level, status.message, begins=begins)
 
     def _message_of(self, task: str, status: Status) -> DiagnosticStatus:
         node = self._node.get_fully_qualified_name().lstrip("/")

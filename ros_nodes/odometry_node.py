@@ -91,8 +91,12 @@ class OdometryNode:
         self._node = node
         self._config = config = declare(node, OdometryNodeConfig)
         self.figures = OdometryFigures()
+        self.monitor = Monitor(node)
         self._complaints = Complaints(
-            node, "odometry", lambda reason, _: self.figures.note_refused(reason)
+            node,
+            "odometry",
+            lambda reason, _: self.figures.note_refused(reason),
+            monitor=self.monitor,
         )
         self._slot = LatestSlot[Received]()
         self._worker = Worker(
@@ -100,7 +104,9 @@ class OdometryNode:
         )
         self._camera = CameraInput(node, config.camera, self._slot.put)
         self._keeper = ModelKeeper(
-            self._open, wait=config.wait_for_model, say=node.get_logger().error
+            self._open,
+            wait=config.wait_for_model,
+            say=lambda line: self.monitor.announce("model", Status("error", line)),
         )
         limits = {"max_speed": config.max_speed, "max_turn": config.max_turn}
         self._tracker = OdometryTracker(OdometryChain(config.noise, **limits))
@@ -118,7 +124,7 @@ class OdometryNode:
             publish_tf=config.publish_tf,
             max_path=config.max_path,
         )
-        self.monitor = self._make_monitor()
+        self._watch()
         self._reset_service = node.create_service(Trigger, "~/reset", self._on_reset)
         self._unfollow = follow(node, OdometryNodeConfig, config, self._apply)
 
@@ -152,13 +158,12 @@ class OdometryNode:
         config = self._config
         return open_models(config, config.scale, max_gap=config.max_gap, stride=config.stride)
 
-    def _make_monitor(self) -> Monitor:
-        monitor = Monitor(self._node)
-        monitor.add("input", self._camera.status)
-        monitor.add("model", self._model_status)
-        monitor.add("scale", self._scale.status)
-        monitor.add("output", self._output_status)
-        return monitor
+    def _watch(self) -> None:
+        """Let the monitor ask every part."""
+        self.monitor.add("input", self._camera.status)
+        self.monitor.add("model", self._model_status)
+        self.monitor.add("scale", self._scale.status)
+        self.monitor.add("output", self._output_status, begins=True)
 
     def _model_status(self, _: float) -> Status:
         return model_status(self._keeper.engine, self._keeper.fault, self._intrinsics)
@@ -259,8 +264,6 @@ class OdometryNode:
             age_ms=1e-6 * (now - frame.stamp_ns),
             total_ms=1e3 * (perf_counter() - started),
         )
-        if tracker.state == "lost":
-            self._complaints.warn("lost", f"odometry is lost: {tracker.reason}")
 
 
 def _is_calibrated_anew(before: Intrinsics | None, now: Intrinsics | None) -> bool:

@@ -6,20 +6,20 @@ from rclpy.logging import LoggingSeverity
 from ros_graph import Graph
 
 from ros_nodes.complaints import Complaints
+from ros_nodes.monitor import Monitor
 
 pytestmark = pytest.mark.ros
 
 
-def test_every_reason_is_counted_and_few_are_written(
+def test_every_reason_is_counted_and_a_bug_is_written_once(
     graph: Graph, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """The log has the first of each kind; the figures have them all, with how bad they are."""
+    """The figures have them all, with how bad they are; a bug is said at once, and once."""
     told: list[tuple[str, str]] = []
     node = graph.node("eye")
-    complaints = Complaints(node, "depth", lambda *words: told.append(words))
+    complaints = Complaints(node, "depth", lambda *words: told.append(words), monitor=Monitor(node))
     for reason in ("too dark", "too bright"):
         complaints.refuse(reason)
-    complaints.warn("lost", "the way is lost")
     for number in (1, 2):
         complaints.bug(ZeroDivisionError(f"number\n{number}"))
     bug = "a bug, please report it: ZeroDivisionError: number"
@@ -30,7 +30,7 @@ def test_every_reason_is_counted_and_few_are_written(
         (f"{bug} 2", "error"),
     ]
     lines = [line.partition("[eye]: ")[2] for line in capfd.readouterr().err.splitlines()]
-    assert lines == ["no depth: too dark", "the way is lost", f"no depth: {bug} 1"]
+    assert lines == [f"output: no depth: {bug} 1"]
 
 
 def test_traceback_of_a_bug_is_for_debugging(
@@ -42,6 +42,6 @@ def test_traceback_of_a_bug_is_for_debugging(
     try:
         raise KeyError("gone")
     except KeyError as error:
-        Complaints(node, "depth", lambda *_: None).bug(error)
+        Complaints(node, "depth", lambda *_: None, monitor=Monitor(node)).bug(error)
     node.get_logger().set_level(LoggingSeverity.UNSET)
     assert "test_complaints.py" in capfd.readouterr().err
