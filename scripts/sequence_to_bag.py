@@ -2,7 +2,7 @@
 """A sequence folder as a ROS 2 bag, for `ros2 bag play`, the player node, or to give away.
 
 Usage: python scripts/sequence_to_bag.py SEQUENCE OUT [--storage mcap|sqlite3] [--compressed]
-       [--odometry-rate HZ] [--extrinsic X Y Z ROLL PITCH YAW]
+       [--odometry-rate HZ] [--extrinsic X Y Z ROLL PITCH YAW] [--force]
 """
 
 import argparse
@@ -28,7 +28,7 @@ def main() -> int:
         "--odometry-rate",
         metavar="HZ",
         type=float,
-        help="messages a second, interpolated (default: one at each frame's stamp)",
+        help="messages a second, interpolated, and the last pose (default: one a frame)",
     )
     parser.add_argument(
         "--extrinsic",
@@ -38,6 +38,7 @@ def main() -> int:
         help="camera's optical frame in base_link, metres and radians: odometry of base_link and "
         "a latched /tf_static (default: odometry of the camera)",
     )
+    parser.add_argument("--force", action="store_true", help="replace an earlier bag")
     args = parser.parse_args()
     options = BagOptions(
         storage=args.storage,
@@ -46,7 +47,7 @@ def main() -> int:
         T_base_cam=None if args.extrinsic is None else pose_of(args.extrinsic),
     )
     try:
-        counts = write_bag(open_sequence(args.sequence), args.out, options)
+        counts = write_bag(open_sequence(args.sequence), args.out, options, force=args.force)
     except DepthkitError as error:
         print(f"sequence_to_bag: error: {error}", file=sys.stderr)
         return 1

@@ -28,7 +28,6 @@ from ros_nodes.run import run_node
 UNITS = {"depth": "m", "depth_relative": "in a unit of its own"}
 OK = DiagnosticStatus.OK
 WORDS = ("OK", "WARN", "ERROR", "STALE")  # by level
-SILENT = "no depth, and no node speaks on /diagnostics"
 STEADY = ClockType.STEADY_TIME
 OLD = 60.0  # seconds; above, the stamp is that of a recording
 
@@ -95,7 +94,7 @@ class Watch:
             if maps:
                 print(f"{name} {len(maps) / span:.1f} Hz, {describe(*maps[-1])}", flush=True)
         if not any(self._heard.values()):
-            print("no depth" if self._told else SILENT, flush=True)
+            print("no depth" if self._told else "no depth, and no diagnostics", flush=True)
         self._heard = {name: [] for name in UNITS}
 
 

@@ -6,6 +6,7 @@
 """
 
 import heapq
+import math
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,12 +22,14 @@ from depthkit.data.bag import (
     IMAGE,
     ODOMETRY,
     TRANSFORMS,
+    is_bag,
     rosbags_module,
     standard_types,
 )
-from depthkit.data.folder import check_free, make_folder, partial_path
+from depthkit.data.folder import check_free, make_folder, partial_path, publish
 from depthkit.data.image_io import encode, read_bytes
 from depthkit.data.sequence import Sequence
+from depthkit.errors import DataError
 from depthkit.rigid import inverse, log_se3, matrix_to_quaternion
 from depthkit.trajectory import Trajectory, interpolate_poses
 
@@ -51,7 +54,8 @@ class BagOptions:
     compressed: bool = False
     """Images as JPEG instead of bgr8."""
     odometry_rate: float | None = None
-    """Odometry messages a second, interpolated; None: one at each frame's stamp."""
+    """Odometry messages a second, interpolated, and one at the last pose: each frame lies between
+    two. None: one at each frame's stamp."""
     T_base_cam: np.ndarray | None = None
     """The camera on its vehicle: then odometry is that of base_link. None: of the camera. (4, 4)"""
     camera_frame: str = "camera_optical"
@@ -63,6 +67,8 @@ def write_bag(
     sequence: Sequence,
     out: Path,
     options: BagOptions = BagOptions(),  # noqa: B008
+    *,
+    force: bool = False,
 ) -> dict[str, int]:
     """Write a bag folder: all of it appears at the end, or nothing does.
 
@@ -70,16 +76,20 @@ def write_bag(
         sequence: frames, camera and, where known, poses.
         out: the folder to make.
         options: how.
+        force: replace a bag that is there.
 
     Returns:
         The number of messages of each topic.
 
     Raises:
-        DataError: the folder is there already, a frame cannot be read, or the disk is full.
+        DataError: the folder is there already (with force: and is no bag), a frame cannot be read,
+            or the disk is full.
         EngineError: rosbags is not installed.
     """
     rosbag2 = rosbags_module("rosbag2")
-    check_free(out, force=False)
+    check_free(out, force=force)
+    if out.exists() and not (out.is_dir() and is_bag(out)):
+        raise DataError(f"{out}: is no bag folder; choose another folder")
     partial = partial_path(out)
     shutil.rmtree(partial, ignore_errors=True)
     make_folder(partial)
@@ -88,7 +98,7 @@ def write_bag(
         # The storage file inside is named after its folder, so that one has its own name already.
         with rosbag2.Writer(partial / out.name, version=9, storage_plugin=plugin) as writer:
             counts = _write_messages(writer, sequence, options)
-        (partial / out.name).rename(out)
+        publish(partial / out.name, out, force=force)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return counts
@@ -130,14 +140,18 @@ def odometry_poses(sequence: Sequence, options: BagOptions) -> Trajectory | None
     known = np.isfinite(sequence.poses).all(axis=(1, 2))
     found = Trajectory(sequence.times[known], sequence.poses[known])
     if options.odometry_rate is not None and len(found):
-        span = found.stamps[-1] - found.stamps[0]
-        steps = np.arange(int(span * options.odometry_rate) + 1) / options.odometry_rate
-        times = found.stamps[0] + steps
+        times = _steps(found.stamps[0], found.stamps[-1], options.odometry_rate)
         poses, inside = interpolate_poses(found, times, MAX_GAP)
         found = Trajectory(times[inside], poses[inside])
     if options.T_base_cam is not None:
         found = Trajectory(found.stamps, found.T_world_cam @ inverse(options.T_base_cam))
     return found if len(found) else None
+
+
+def _steps(first: float, last: float, rate: float) -> np.ndarray:
+    """Return times `rate` a second and the last, which may be less than a step away. (N,)"""
+    count = max(0, math.ceil((last - first) * rate - 1e-6))  # a whole step is one, not one and dust
+    return np.append(first + np.arange(count) / rate, last)
 
 
 # --- messages ------------------------------------------------------------------------------------

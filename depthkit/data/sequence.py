@@ -129,6 +129,9 @@ def open_sequence(path: Path | str) -> Sequence:
     """
     root = Path(path)
     if not (root / "camera.yaml").exists():
+        if (root / "split.yaml").exists():
+            names = ", ".join(name for part in read_split(root).values() for name in part)
+            raise DataError(f"{root}: is a data set; give one of its sequences ({names})")
         raise DataError(f"{root}: not a sequence folder (no camera.yaml); run 'depthkit prepare'")
     settings = read_settings(root / "camera.yaml")
     source = load_source_camera(root / "camera.yaml")

@@ -17,7 +17,7 @@ from depthkit.data.image_io import UnreadableImageError, read_rgb
 from depthkit.data.importers import find_sequences, load_source
 from depthkit.data.importers.bag import sequence_name
 from depthkit.data.importers.source import FrameReader, ImportOptions, Source
-from depthkit.data.sequence import Sequence, open_dataset, open_sequence
+from depthkit.data.sequence import Sequence, open_sequence
 from depthkit.errors import DataError
 from depthkit.trajectory import Trajectory, interpolate_poses
 from depthkit.undistort import build_geometry
@@ -99,12 +99,9 @@ def open_stream(
         return _stream_bag(path, _open_bag(path, topic, options), every)
     if topic or odometry_topic:
         raise DataError(f"{path}: is no ROS 2 bag; topics are for bags")
-    if (path / "split.yaml").exists():
-        dataset = open_dataset(path)
-        names = ", ".join(dataset.train + dataset.val + dataset.test)
-        raise DataError(f"{path}: is a data set; give one of its sequences ({names})")
-    if (path / "camera.yaml").exists() and (path / "frames").is_dir():
-        if camera is not None:
+    is_sequence = (path / "camera.yaml").exists() and (path / "frames").is_dir()
+    if is_sequence or (path / "split.yaml").exists():
+        if is_sequence and camera is not None:
             raise DataError(f"{path}: a sequence has its own camera.yaml; leave out --camera")
         return stream_sequence(open_sequence(path), every)
     source = _open_source(path, None if camera is None else _load_pinhole(camera))

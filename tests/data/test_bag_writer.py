@@ -16,7 +16,7 @@ from depthkit.camera import Camera
 from depthkit.data.bag import Recorded, header_stamp, parse, read_contents, read_recorded
 from depthkit.data.bag_writer import BagOptions, stamp_of, twists, write_bag
 from depthkit.data.image_io import encode
-from depthkit.data.sequence import Sequence, SequenceWriter, open_sequence
+from depthkit.data.sequence import Sequence, SequenceWriter, open_sequence, write_split
 from depthkit.errors import DataError
 from depthkit.rigid import exp_se3, make_pose
 
@@ -116,6 +116,20 @@ def test_odometry_rate_interpolates_where_poses_are_near(tmp_path: Path) -> None
     np.testing.assert_allclose(places, np.arange(9) * 0.05, atol=1e-12)
 
 
+@pytest.mark.parametrize("rate", [3.0, 7.0, 15.0, 30.0])
+def test_last_frame_is_not_beyond_the_odometry(tmp_path: Path, rate: float) -> None:
+    """The last message has the last frame's stamp and place; the others keep their rate."""
+    sequence = make_sequence(tmp_path / "walk", start=0.1)
+    write_bag(sequence, tmp_path / "bag", BagOptions(odometry_rate=rate))
+    found = read_all(tmp_path / "bag")
+    stamps = np.array([header_stamp(message.data) for message in found["/odometry"]])
+    assert stamps[-1] == header_stamp(found["/image"][-1].data)
+    assert parse(found["/odometry"][-1]).pose.pose.position.x == pytest.approx(0.4)
+    steps = np.diff(stamps)
+    np.testing.assert_allclose(steps[:-1], 1e9 / rate, atol=2)
+    assert 1e3 < steps[-1] < 1e9 / rate + 2
+
+
 def test_poses_without_a_unit_are_no_odometry(tmp_path: Path) -> None:
     """nav_msgs/Odometry promises metres."""
     sequence = make_sequence(tmp_path / "walk", depth_kind="up_to_scale")
@@ -145,6 +159,21 @@ def test_existing_and_broken_leave_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"000003.png"):
         write_bag(sequence, tmp_path / "other")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["bag", "walk"]
+
+
+def test_force_replaces_a_bag_and_nothing_else(tmp_path: Path) -> None:
+    """The new bag stands in its place; another folder stays, so does the old one at a fault."""
+    write_bag(make_sequence(tmp_path / "long"), tmp_path / "bag")
+    short = make_sequence(tmp_path / "short", count=2)
+    write_bag(short, tmp_path / "bag", force=True)
+    assert len(read_all(tmp_path / "bag")["/image"]) == 2
+    with pytest.raises(DataError, match="long: is no bag folder; choose another"):
+        write_bag(short, tmp_path / "long", force=True)
+    short.frames[1].write_bytes(b"no picture")
+    with pytest.raises(DataError, match=r"000001.png"):
+        write_bag(short, tmp_path / "bag", force=True)
+    assert len(read_all(tmp_path / "bag")["/image"]) == 2
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["bag", "long", "short"]
 
 
 def test_twists_are_those_of_a_turn_by_hand() -> None:
@@ -181,4 +210,13 @@ def test_script_writes_and_says_what(tmp_path: Path) -> None:
     assert "5 /image" in done.stdout and "1 /tf_static" in done.stdout
     done = subprocess.run(words, capture_output=True, text=True)
     assert done.returncode == 1
-    assert done.stderr.count("\n") == 1 and "exists already" in done.stderr
+    assert done.stderr.count("\n") == 1 and "use --force" in done.stderr
+    assert subprocess.run([*words, "--force"], capture_output=True).returncode == 0
+
+
+def test_a_data_set_names_its_sequences(tmp_path: Path) -> None:
+    """`depthkit prepare --out data` makes a data set: the bag is made of one of its sequences."""
+    make_sequence(tmp_path / "walk")
+    write_split(tmp_path, train=["walk"])
+    with pytest.raises(DataError, match=r"is a data set; give one of its sequences \(walk\)"):
+        open_sequence(tmp_path)

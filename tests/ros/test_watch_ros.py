@@ -63,7 +63,7 @@ def test_depth_is_summed_up_and_painted(
 ) -> None:
     """Half is known, half of it 2 m and half 4 m; near is bright, unknown is black."""
     process = processes.start(SCRIPT, arguments=["--save", tmp_path / "pictures"])
-    process.wait_for_text("no depth, and no node speaks on /diagnostics")
+    process.wait_for_text("no depth, and no diagnostics")
     send_until_said(graph.probe(), process, " Hz, ", "depth", depth_at(7, encoding))
     assert " Hz, 40x30, 50 % known, near 2 median 3 far 4 m\n" in end(process)
     [picture] = (tmp_path / "pictures").iterdir()
