@@ -103,7 +103,7 @@ def parts_of(task: Coop, config: TrainConfig, snippet: Snippet, fabric: Any) -> 
         torch.stack(list(terms.values())).sum().backward()
 
     def compare() -> None:
-        evidence = task._compare(snippet, answers)
+        evidence = task.compare(snippet, answers)
         task._learn_law(evidence)
         task._static(evidence)
 

@@ -12,27 +12,22 @@ which each network learns by itself, rigid flow and flow pulled together where t
 Collaboration's rule [Ranjan 2019] in its place for comparison.
 """
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor, distributed
-from torchvision.utils import flow_to_image
 
 from depthkit.config import CoopConfig, FlowConfig, LossConfig, TrainConfig
 from depthkit.data.snippet import Snippet
-from depthkit.geometry.projection import resize_intrinsics, size_of
-from depthkit.geometry.rigid_flow import RigidFlow, rigid_flow
-from depthkit.geometry.warp import resize, stack_views, warp_by_flow
-from depthkit.losses.coop import (
-    DeltaModel,
-    Difference,
-    cc_static,
-    compare_errors,
-    spread_samples,
-)
-from depthkit.losses.photometric import photometric_error
+from depthkit.losses.coop import DeltaModel, cc_static, spread_samples
 from depthkit.models.flow_net import PwcFlow, RaftSmall, build_flow_network
 from depthkit.tasks.balance import GradientBalance
+from depthkit.tasks.coop_evidence import (
+    Answers,
+    Evidence,
+    compare_rebuilt,
+    draw,
+    parallax_share,
+    predicted_rigid_flow,
+)
 from depthkit.tasks.flow import (
     FlowPairs,
     find_visible,
@@ -46,32 +41,6 @@ from depthkit.tasks.precision import full_precision
 from depthkit.tasks.view_synthesis import ViewSynthesis, build_view_synthesis
 
 NETWORKS = ("depth_net", "pose_net", "flow_net")
-
-
-class Answers(NamedTuple):
-    """What the three networks say of a snippet."""
-
-    inverse_depths: list[Tensor]
-    """Finest first. (B, 1, h, w) each"""
-    T_source_target: Tensor
-    """Source by source. (S*B, 4, 4)"""
-    explainability: list[Tensor] | None
-    pairs: FlowPairs
-    """Its first half is target -> source, source by source."""
-
-
-class Evidence(NamedTuple):
-    """Both reconstructions of the target side by side, without gradient."""
-
-    difference: Difference
-    distance: Tensor
-    """Between rigid flow and flow where they agree best, pixels; 0 where unknown. (B, 1, H, W)"""
-    gap: Tensor
-    """Rigid flow minus flow, of that source, pixels. (B, 2, H, W)"""
-    rigid: RigidFlow
-    """Target -> source, source by source. (S*B, ...)"""
-    by_flow: Tensor
-    """The target rebuilt by flow. (S*B, 3, H, W)"""
 
 
 class Coop(ViewSynthesis):
@@ -110,7 +79,7 @@ class Coop(ViewSynthesis):
         answers = self._answer(snippet)
         source_depths = self._source_depths(snippet)
         with full_precision(snippet.target.device):
-            evidence = self._compare(snippet, answers)
+            evidence = self.compare(snippet, answers)
             if self.training:
                 self._learn_law(evidence)
             static = self._static(evidence)
@@ -128,7 +97,7 @@ class Coop(ViewSynthesis):
             terms |= self._agree(snippet, answers, evidence, taught)
             loss = rigid.loss + torch.stack(list(terms.values())).sum()
             figures = self._figures(snippet, answers, evidence, static, visible)
-            pictures = _pictures(answers.pairs, evidence, static, visible)
+            pictures = draw(answers.pairs, evidence, static, visible)
             if self.training:
                 self.steps += 1
         logged = {f"loss/{name}": value.detach() for name, value in terms.items()}
@@ -137,8 +106,8 @@ class Coop(ViewSynthesis):
             rigid.terms | logged | figures | self._diverged(answers),
             rigid.images | pictures,
             values={
-                "delta": evidence.difference.delta[evidence.difference.known],
-                "gap": evidence.distance[evidence.difference.known],
+                name: torch.where(evidence.difference.known, each, torch.nan)
+                for name, each in (("delta", evidence.difference.delta), ("gap", evidence.distance))
             },
         )
 
@@ -151,7 +120,7 @@ class Coop(ViewSynthesis):
         with torch.no_grad():
             answers = self._answer(snippet)
             with full_precision(snippet.target.device):
-                return self._static(self._compare(snippet, answers))
+                return self._static(self.compare(snippet, answers))
 
     # --- what the networks say --------------------------------------------------------------------
 
@@ -171,55 +140,11 @@ class Coop(ViewSynthesis):
         depths = super()._source_depths(snippet)
         return depths if depths is None else self.balance.scale("depth_net", depths)
 
-    @torch.no_grad()
-    def _compare(self, snippet: Snippet, answers: Answers) -> Evidence:
-        """Rebuild the target both ways at full size, and compare."""
-        size, count = size_of(snippet.target), len(self.shifts)
-        rigid = self._rigid_flow(snippet, answers)
-        flow = answers.pairs.flows[0].chunk(2)[0]
-        sources, target = stack_views(snippet.sources), snippet.target.repeat(2 * count, 1, 1, 1)
-        image, inside = warp_by_flow(sources.repeat(2, 1, 1, 1), torch.cat([rigid.flow, flow]))
-        errors = photometric_error(image, target, ssim_weight=self.loss.ssim_weight)
-        by_rigid, by_flow = errors.unflatten(0, (2, count, -1))
-        seen = rigid.valid & inside.chunk(2)[1] & snippet.valid.repeat(count, 1, 1, 1)
-        difference = compare_errors(
-            by_rigid, by_flow, seen.unflatten(0, (count, -1)), window=self.coop.window
+    def compare(self, snippet: Snippet, answers: Answers) -> Evidence:
+        """Set both reconstructions side by side, without gradient."""
+        return compare_rebuilt(
+            snippet, answers, ssim_weight=self.loss.ssim_weight, window=self.coop.window
         )
-        gaps = (rigid.flow - flow).unflatten(0, (count, -1))  # (S, B, 2, H, W)
-        best = gaps.norm(dim=2, keepdim=True).argmin(0, keepdim=True).expand(1, -1, 2, *size)
-        gap = gaps.gather(0, best)[0]
-        distance = torch.where(difference.known, gap.norm(dim=1, keepdim=True), 0)
-        return Evidence(difference, distance, gap, rigid, image.chunk(2)[1])
-
-    def _rigid_flow(
-        self, snippet: Snippet, answers: Answers, *, shrink: int = 1, turns: bool = False
-    ) -> RigidFlow:
-        """Return the flow of a static scene, at a share of the size; as if the camera only turned.
-
-        Returns:
-            Target -> source, source by source. (S*B, 2, H/shrink, W/shrink)
-        """
-        count, full = len(self.shifts), size_of(snippet.target)
-        size = (full[0] // shrink, full[1] // shrink)
-        depth = 1 / resize(answers.inverse_depths[0], size)
-        T = answers.T_source_target
-        if turns:
-            T = T * T.new_tensor([1.0, 1.0, 1.0, 0.0])  # T[3, 3] is not used
-        K = resize_intrinsics(snippet.K, full, size).repeat(count, 1, 1)
-        return rigid_flow(depth.repeat(count, 1, 1, 1), T_source_target=T, K=K)
-
-    @torch.no_grad()
-    def _parallax_share(self, snippet: Snippet, answers: Answers) -> Tensor:
-        """Return the share of rigid flow that goes when the camera only turns: 0 of rotation. ()"""
-        whole, turned = (
-            self._rigid_flow(snippet, answers, shrink=4, turns=turns) for turns in (False, True)
-        )
-        seen = (whole.valid & turned.valid).float()
-        lengths = [
-            (flow.norm(dim=1, keepdim=True) * seen).sum()
-            for flow in (whole.flow - turned.flow, whole.flow)
-        ]
-        return lengths[0] / lengths[1].clamp(min=1e-3)
 
     # --- what moves -------------------------------------------------------------------------------
 
@@ -296,7 +221,7 @@ class Coop(ViewSynthesis):
         if to_flow > 0:
             terms["rigid_teaches_flow"] = to_flow * _distance(flow, evidence.rigid.flow, weight)
         if to_rigid > 0:
-            rigid = self._rigid_flow(snippet, answers).flow
+            rigid = predicted_rigid_flow(snippet, answers).flow
             terms["flow_teaches_rigid"] = to_rigid * _distance(rigid, flow.detach(), weight)
         return terms
 
@@ -319,10 +244,10 @@ class Coop(ViewSynthesis):
                 for kind, law in laws.items()
                 for name, value in law._asdict().items()
             },
-            "health/static": static[known].mean(),
-            "health/parallax": self._parallax_share(snippet, answers),
+            "health/static": (static * known).sum() / known.sum().clamp(min=1),
+            "health/parallax": parallax_share(snippet, answers),
             "health/visible": visible.float().mean(),
-            "health/flow": answers.pairs.flows[0].norm(dim=1).mean(),
+            "health/flow": answers.pairs.flows[0][..., ::4, ::4].norm(dim=1).mean(),
             **(self.balance.terms() if self.training else {}),
         }
 
@@ -341,28 +266,6 @@ def _distance(flow: Tensor, wanted: Tensor, weight: Tensor) -> Tensor:
     """Return the weighted mean length of a flow's error, pixels; square below 0.1. ()"""
     length = ((flow - wanted).square().sum(1, keepdim=True) + 0.01).sqrt() - 0.1
     return (length * weight).sum() / weight.sum().clamp(min=1)
-
-
-def _colour_wheel(flow: Tensor) -> Tensor:
-    """Colour a flow by direction; a diverged one is black, for the wheel knows no NaN."""
-    return flow_to_image(flow.nan_to_num(posinf=0, neginf=0)).float() / 255
-
-
-@torch.no_grad()
-def _pictures(
-    pairs: FlowPairs, evidence: Evidence, static: Tensor, visible: Tensor
-) -> dict[str, Tensor]:
-    """Show the first source's flow, both ways to it, and what is taken for static."""
-    batch = len(static)
-    most = evidence.difference.delta.abs().amax().clamp(min=1e-6)
-    return {
-        "flow": _colour_wheel(pairs.flows[0][:batch]),
-        "rigid_flow": _colour_wheel(evidence.rigid.flow[:batch]),
-        "rebuilt_by_flow": evidence.by_flow[:batch],
-        "visible": visible[:batch].float(),
-        "delta": 0.5 + 0.5 * evidence.difference.delta / most,  # grey: no difference
-        "static": static,
-    }
 
 
 def build_coop(config: TrainConfig, shifts: tuple[int, ...]) -> Coop:
