@@ -181,6 +181,22 @@ def test_video_is_read_without_calibration(tmp_path, model, pose):
     assert np.allclose(np.diff(stamps), 0.2, atol=1e-3)
 
 
+def test_metres_without_calibration_are_questioned(tmp_path, images, room, capsys):
+    """Metres of single frames hold for one focal length: unchecked, it is said, and only then."""
+    words = {"size": SIZE, "scale_source": "taught by hand"}
+    metric = write_mono(tmp_path / "metric.onnx", scale="metric", focal=20.0, **words)
+    relative = write_mono(tmp_path / "relative.onnx", **words)
+    camera = room / "camera.yaml"
+    runs = [(metric, ()), (metric, ("--camera", camera)), (relative, ())]
+    for i, (model, more) in enumerate(runs):
+        assert infer(model, images, "--out", tmp_path / f"out{i}", "--every", "20", *more) == 0
+        said = [line for line in capsys.readouterr().err.splitlines() if "no calibration" in line]
+        assert said == [
+            "note: no calibration: metres rest on the focal length that was learnt, 20 px at "
+            "32x24; give --camera camera.yaml, or take depth as relative"
+        ] * (i == 0)
+
+
 def test_relative_scale_is_said_everywhere(tmp_path, room, capsys):
     """Relative depth never looks like metres: text, summary and depth.yaml say so."""
     model = write_mono(tmp_path / "relative.onnx")

@@ -23,8 +23,11 @@ from depthkit.runtime.output import (
 from depthkit.runtime.video import SideBySideVideo
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from depthkit.camera import Camera
     from depthkit.data.stream import StreamFrame
+    from depthkit.runtime.manifest import Manifest
     from depthkit.runtime.result import DepthResult
 
 DECISIONS = "decisions.jsonl"
@@ -148,6 +151,22 @@ def check_scale(result: DepthResult, scale: str, name: str) -> None:
     """Refuse relative depth among metres: one folder has one scale."""
     if result.depth is not None and result.scale != scale:
         raise DataError(f"{name}: its depth is {result.scale}, the folder's is {scale}")
+
+
+def scale_notes(manifest: Manifest, scale: str, camera: Camera | None) -> Iterator[str]:
+    """Say what the unit of the depth lacks: motion in metres, or a calibration."""
+    if manifest.kind == "pair" and scale == "relative":
+        yield (
+            "how far the camera moved is not known (no poses in metres): depth is relative; "
+            "give --poses FILE or --speed M_PER_S for metres"
+        )
+    if manifest.kind == "mono" and scale == "metric" and camera is None:
+        height, width = manifest.size
+        learnt = f", {manifest.focal:.0f} px at {width}x{height}" if manifest.focal else ""
+        yield (
+            f"no calibration: metres rest on the focal length that was learnt{learnt}; give "
+            "--camera camera.yaml, or take depth as relative"
+        )
 
 
 def _confidence_note() -> dict[str, str]:

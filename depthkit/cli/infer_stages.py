@@ -25,7 +25,7 @@ from depthkit.cli.engines import (
 from depthkit.cli.infer import Summary
 from depthkit.cli.infer_flow import FlowOutputs, open_outputs, pose_of
 from depthkit.cli.infer_motion import KnownMotion, MotionChain, usual_gap
-from depthkit.cli.infer_output import Outputs, check_scale
+from depthkit.cli.infer_output import Outputs, check_scale, scale_notes
 from depthkit.data.frame_conversion import MAX_UNREADABLE
 from depthkit.data.stream import FrameStream, StreamFrame
 from depthkit.errors import DataError, EngineError
@@ -83,11 +83,7 @@ class Job:
 
     def notes(self) -> Iterator[str]:
         """Say what the user should know before it begins."""
-        if self.pairs and self.scale == "relative":
-            yield (
-                "how far the camera moved is not known (no poses in metres): depth is relative; "
-                "give --poses FILE or --speed M_PER_S for metres"
-            )
+        yield from scale_notes(self.engine.manifest, self.scale, self.stream.camera)
         shifts = () if self.odometry is None else self.odometry.manifest.shifts
         learnt = sorted({abs(shift) for shift in shifts})
         if learnt and self.args.every not in learnt:
