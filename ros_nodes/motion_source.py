@@ -167,7 +167,7 @@ class MotionSource:
             return Status("error", "; ".join(fault for fault in faults if fault), values)
         if self.reason and now - self._told < RECENT:
             return Status("warn", f"the last frame has no motion: {self.reason}", values)
-        known = f"motion from {source}" if source != "none" else "no motion: pairs are relative"
+        known = f"motion from {source}" if source != "none" else "motion is not asked for"
         return Status("ok", known, values)
 
     def _ask(self, stamp: float, camera_frame: str, since: float | None) -> dict[str, Any]:
@@ -179,7 +179,8 @@ class MotionSource:
             if reason:
                 # Where all is refused, that is why there is nothing new enough.
                 why = f"; what comes is refused: {topic.refusal}" if topic.refusal else ""
-                reasons.append(f"{topic.reader.name}: {reason}{why}")
+                where = f"{topic.reader.name} on {topic.listener.topic}"
+                reasons.append(f"{where}: {reason}{why}")
         if self.config.source == "speed":
             told["displacement"] = self.config.speed * (0.0 if since is None else stamp - since)
         self.epoch = sum(topic.reader.track.restarts for topic in self._topics)

@@ -176,10 +176,10 @@ REFUSED = {
     "mono": (["--rule", "nearest"], "sees single frames; --rule is for pair networks"),
     "tampered": ([], "changed since its export: sha256 should be"),
     "openvino": (["--backend", "openvino"], "pip install 'depthkit[openvino]'"),
-    "pose": ([], "a pose network is for OdometryEngine"),
+    "pose": ([], "a pose network is for odometry"),
     "no_such": ([], "no such model; give an exported .onnx"),
     "depth_alone": (["--trajectory", "tum"], "has no pose network beside; give --pose MODEL"),
-    "depth_as_pose": (["--pose", "MODEL"], "a depth network is for DepthEngine"),
+    "depth_as_pose": (["--pose", "MODEL"], "write one with 'depthkit export RUN --part pose'"),
 }
 
 

@@ -20,6 +20,7 @@ from depthkit.runtime.parity import Parity, compare, stored_inputs
 Compute = Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]
 
 BACKENDS = ("auto", "onnxruntime", "openvino", "cuda", "tensorrt")
+CLOSING = 5.0  # seconds that `close` waits for a running call
 PRECISIONS = ("default", "fp32", "bf16", "fp16")
 
 
@@ -69,9 +70,14 @@ class Backend:
                 raise EngineError(f"{self.name} failed: {line}") from error
 
     def close(self) -> None:
-        """Free the model, after the call that is running; again is no error."""
-        with self._turn:
-            self._compute = None
+        """Free the model, after the call that is running; again is no error.
+
+        A call that hangs is not waited for longer than CLOSING: it frees the model if it ends.
+        """
+        waited = self._turn.acquire(timeout=CLOSING)
+        self._compute = None
+        if waited:
+            self._turn.release()
 
 
 def input_names(manifest: Manifest) -> tuple[str, ...]:

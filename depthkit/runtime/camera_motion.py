@@ -92,6 +92,8 @@ class CameraMotion:
         self, displacement: float | None, R_world_cam: np.ndarray | None, breaks: bool
     ) -> Place:
         if displacement is not None:
+            if np.isnan(displacement):  # so a caller says that it should be known
+                return Place(fault="no displacement for this frame", breaks=True)
             if not (np.isfinite(displacement) and displacement >= 0):
                 fault = f"displacement must be 0 m or more, got {displacement}"
                 return Place(fault=fault, breaks=True)
@@ -101,6 +103,8 @@ class CameraMotion:
         R = None if R_world_cam is None else np.asarray(R_world_cam, dtype=np.float64)
         breaks |= self._turns is False and R is not None  # how the frames before turned is unknown
         self._turns = R is not None
+        if R is not None and np.isnan(R).all():
+            return Place(fault="no attitude for this frame", breaks=breaks)
         if R is not None and (fault := _rotation_fault(R)):
             return Place(fault=f"attitude {fault}", breaks=breaks)
         travelled = None if displacement is None else self._travelled
@@ -114,6 +118,8 @@ def _kind_of(T_world_cam: np.ndarray | None, displacement: float | None) -> Kind
 
 
 def _of_pose(T: np.ndarray, breaks: bool) -> Place:
+    if np.isnan(T).all():  # so a caller says that there should be one
+        return Place(fault="no pose for this frame", breaks=breaks)
     R, position = T[:3, :3], T[:3, 3]
     fault = _rotation_fault(R) or ("" if np.isfinite(position).all() else "is not finite")
     if fault:

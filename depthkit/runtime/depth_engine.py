@@ -73,7 +73,7 @@ class DepthEngine:
         if manifest.kind not in ("mono", "pair"):
             raise EngineError(
                 f"expected a network of kind mono or pair, got {manifest.kind}; a pose network is "
-                "for OdometryEngine, a flow network for FlowEngine"
+                "for odometry, a flow network for what moves"
             )
         wanted = ("focal", "max_depth", "nominal_baseline") if manifest.kind == "pair" else ()
         for name in wanted:

@@ -9,6 +9,7 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import MISSING, asdict, dataclass, field, fields
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
@@ -148,8 +149,17 @@ def find_model(name: Path | str) -> Path:
         return shipped
     if os.path.isfile(path):
         return path
-    names = ", ".join(sorted(file.stem for file in SHIPPED.glob("*.onnx")))
-    raise EngineError(f"{path}: no such model file; export one, or take one of: {names or 'none'}")
+    names = shipped_models()
+    near = get_close_matches(path.name, names, n=1)
+    if near:
+        raise EngineError(f"{path}: no such model file; did you mean {near[0]}?")
+    known = ", ".join(names) or "none"
+    raise EngineError(f"{path}: no such model file; export one, or take one of: {known}")
+
+
+def shipped_models() -> list[str]:
+    """List the names of the models that come with depthkit: all tell depth."""
+    return sorted(file.stem for file in SHIPPED.glob("*.onnx"))
 
 
 def read_manifest(path: Path | str) -> Manifest:

@@ -52,8 +52,8 @@ class OdometryEngine:
         """
         if backend.manifest.kind != "pose":
             raise EngineError(
-                f"expected a network of kind pose, got {backend.manifest.kind}; a depth network "
-                "is for DepthEngine"
+                f"expected a network of kind pose, got {backend.manifest.kind}; write one with "
+                "'depthkit export RUN --part pose'"
             )
         if not (max_gap > 0 and stride >= 1):
             raise EngineError(f"max_gap > 0 and stride >= 1 must hold, got {max_gap}, {stride}")

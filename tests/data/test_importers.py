@@ -638,3 +638,11 @@ def test_real_sevenscenes(tmp_path, data_root):
 def test_real_layouts_are_told_apart(data_root, folder, expected):
     """--format auto sees what a person sees."""
     assert find_sequences(data_root / folder)[0] == expected
+
+
+def test_a_file_of_another_kind_is_no_folder(tmp_path: Path) -> None:
+    """What is named is a file, and this is said of it."""
+    file = tmp_path / "README.md"
+    file.write_text("words", encoding="utf-8")
+    with pytest.raises(DataError, match=r"README.md: this file holds no video$"):
+        find_sequences(file, "video")

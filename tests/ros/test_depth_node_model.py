@@ -133,7 +133,7 @@ def test_model_of_another_kind(rigs, tmp_path):
     rig = rigs(model=write_pose(tmp_path / "pose.onnx"))
     status = rig.status("model")
     assert status.level == b"\2"
-    assert "got pose; a pose network is for OdometryEngine" in status.message
+    assert "got pose; a pose network is for odometry" in status.message
 
 
 def test_model_says_what_it_is(rigs):

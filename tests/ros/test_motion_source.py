@@ -152,10 +152,10 @@ def test_missing_pose_is_told_as_nan(bench: Callable[..., Bench]) -> None:
     """Never left out: a stream that knows its motion must not become one that does not."""
     robot = bench(source="odometry", wait=0.0, max_gap=0.5)
     assert np.isnan(robot.tell(5.0)["T_world_cam"]).all()
-    assert robot.motion.reason == "odometry: none has come yet"
+    assert robot.motion.reason == "odometry on /odometry: none has come yet"
     robot.send("odometry", odometry(0, 5.0), odometry(1, 6.0))
     assert np.isnan(robot.tell(5.5)["T_world_cam"]).all()
-    assert robot.motion.reason == "odometry: a gap of 1.000 s, over 0.5"
+    assert robot.motion.reason == "odometry on /odometry: a gap of 1.000 s, over 0.5"
     assert robot.status().level == "warn" and "a gap" in robot.status().message
     assert np.isnan(robot.tell(6.2)["T_world_cam"]).all()
     assert "newest is 0.200 s older" in robot.motion.reason
@@ -324,7 +324,7 @@ def test_no_source_is_well(bench: Callable[..., Bench]) -> None:
     """Nothing is told, and the status says what that means."""
     robot = bench()
     assert robot.tell(5.0, 4.0) == {} and robot.motion.reason == ""
-    assert (robot.status().level, robot.status().message) == ("ok", "no motion: pairs are relative")
+    assert (robot.status().level, robot.status().message) == ("ok", "motion is not asked for")
 
 
 # --- speed and twist ------------------------------------------------------------------------------
@@ -423,7 +423,7 @@ def test_imu_that_tells_nothing_is_named(bench: Callable[..., Bench]) -> None:
         robot.send("imu", message)
         assert reason in robot.status().values["imu_refused_last"]
     assert np.isnan(robot.tell(5.0)["R_world_cam"]).all()
-    assert robot.motion.reason.startswith("imu: none has come yet")
+    assert robot.motion.reason.startswith("imu on /imu: none has come yet")
 
 
 def test_hole_in_the_gyroscope_is_another_epoch(bench: Callable[..., Bench]) -> None:

@@ -111,6 +111,28 @@ def test_a_runtime_that_fails_is_a_known_error(mono):
     assert engine.run(frame(0))
 
 
+def test_close_does_not_wait_for_ever(monkeypatch, mono):
+    """A driver that hangs keeps no node from its end."""
+    monkeypatch.setattr("depthkit.runtime.backend.CLOSING", 0.1)
+    engine, hangs, go = open_backend(mono), threading.Event(), threading.Event()
+
+    def compute(inputs):
+        hangs.set()
+        go.wait(20.0)
+        return {}
+
+    engine._compute = compute
+    worker = threading.Thread(target=engine.run, args=(frame(0),))
+    worker.start()
+    assert hangs.wait(5.0)
+    closer = threading.Thread(target=engine.close, daemon=True)
+    closer.start()
+    closer.join(5.0)
+    assert not closer.is_alive() and worker.is_alive()
+    go.set()
+    worker.join(5.0)
+
+
 def test_close_waits_for_the_running_call(mono):
     """What runs is not pulled away."""
     engine, order, inside, go = open_backend(mono), [], threading.Event(), threading.Event()

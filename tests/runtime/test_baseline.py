@@ -237,11 +237,14 @@ def test_displacements_add_up():
 @pytest.mark.parametrize(
     ("given", "fault"),
     [
-        ({"T": np.full((4, 4), np.nan)}, "pose is not finite"),
+        ({"T": np.full((4, 4), np.nan)}, "no pose for this frame"),
+        ({"T": np.full((4, 4), np.inf)}, "pose is not finite"),
         ({"T": np.diag([1, 1, -1, 1.0])}, "pose is no rotation"),
         ({"T": np.diag([2, 2, 2, 1.0])}, "pose is no rotation"),
         ({"way": -1.0}, "displacement must be 0 m or more"),
-        ({"way": np.nan}, "displacement must be 0 m or more"),
+        ({"way": np.nan}, "no displacement for this frame"),
+        ({"way": np.inf}, "displacement must be 0 m or more"),
+        ({"way": 1.0, "R": np.full((3, 3), np.nan)}, "no attitude for this frame"),
         ({"way": 1.0, "R": np.zeros((3, 3))}, "attitude is no rotation"),
     ],
 )

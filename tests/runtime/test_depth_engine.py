@@ -227,7 +227,7 @@ def test_kinds_are_told_apart(mono, pair, tmp_path):
         pair.depth(flat(9))
     with pytest.raises(EngineError, match="this is a mono network; use depth"):
         mono.network_frame(flat(9), K)
-    with pytest.raises(EngineError, match="got pose; a pose network is for OdometryEngine"):
+    with pytest.raises(EngineError, match="got pose; a pose network is for odometry"):
         DepthEngine.open(write_pose(tmp_path / "pose.onnx"))
     with pytest.raises(EngineError, match="has no focal; export again"):
         DepthEngine.open(write_pair(tmp_path / "pair.onnx", focal=None))

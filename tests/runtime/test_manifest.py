@@ -180,3 +180,11 @@ def test_find_model_names_what_there_is(path, tmp_path):
         find_model("no-such-name")
     with pytest.raises(EngineError, match="no such model file"):
         find_model(tmp_path / f"{'n' * 5000}.onnx")
+
+
+@pytest.mark.parametrize("name", ["sweepnet-stilbox", "shading_colon", "depthnet-stillbox.onx"])
+def test_a_slip_in_a_shipped_name_is_seen(name):
+    """One letter off: what was meant, and no list."""
+    meant = {"sw": "sweepnet-stillbox", "sh": "shading-colon", "de": "depthnet-stillbox"}[name[:2]]
+    with pytest.raises(EngineError, match=rf"{name}: no such model file; did you mean {meant}\?$"):
+        find_model(name)

@@ -265,7 +265,7 @@ def test_a_stride_uses_every_third_frame(path):
 
 def test_impossible_settings_are_refused(path, tmp_path):
     """Another kind of network, a gap of 0, a stride of 0; a list is the caller's bug."""
-    with pytest.raises(EngineError, match="got mono; a depth network is for DepthEngine"):
+    with pytest.raises(EngineError, match="got mono; write one with 'depthkit export"):
         OdometryEngine.open(write_mono(tmp_path / "mono.onnx"))
     for given in ({"max_gap": 0.0}, {"stride": 0}):
         with pytest.raises(EngineError, match="max_gap > 0 and stride >= 1 must hold"):

@@ -48,6 +48,8 @@ def find_sequences(root: Path, name: str = "auto") -> tuple[str, dict[str, Path]
             return candidate, sequences
     if name == "auto":
         raise DataError(f"{root}: no frames found; expected one of {', '.join(FORMATS)}")
+    if root.is_file():
+        raise DataError(f"{root}: this file holds no {name}")
     raise DataError(f"{root}: no {name} sequence found; is this the folder that holds it?")
 
 
