@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A subscription and what is to be said of it: arrivals, losses, publishers that do not fit."""
 
+import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -23,6 +24,9 @@ from depthkit.errors import ConfigError
 from ros_nodes.monitor import Rate
 
 NAMED = 3  # topics, where messages of the type are on others
+ANSWERS = re.compile(
+    r"/(depth|depth_relative|confidence|static_probability|depth/camera_info)$"
+)  # of depth nodes; a camera's have other names
 LOOK = 0.25  # seconds between looks at what type a topic has, where it may have several
 
 
@@ -128,7 +132,7 @@ class Listener:
         wanted, own = set(map(_type_name, self._kinds)), self._node.get_fully_qualified_name()
         found: list[str] = []
         for topic, kinds in self._node.get_topic_names_and_types():
-            if wanted & set(kinds):
+            if wanted & set(kinds) and not ANSWERS.search(topic):
                 ends = self._node.get_publishers_info_by_topic(topic)
                 nodes = {f"{end.node_namespace.rstrip('/')}/{end.node_name}" for end in ends}
                 found += [topic] if nodes - {own} else []

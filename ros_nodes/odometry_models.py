@@ -2,10 +2,13 @@
 """The networks of the odometry node: motion, and depth where a known height gives the scale."""
 
 from dataclasses import dataclass, replace
+from os.path import isfile  # that of Path raises where a folder is closed to us
+from pathlib import Path
 
 from depthkit.errors import EngineError
 from depthkit.runtime import DepthEngine, OdometryEngine
 from depthkit.runtime.config import EngineConfig
+from depthkit.runtime.manifest import shipped_models
 from ros_nodes.odometry_config import ScaleConfig
 
 
@@ -36,6 +39,7 @@ def open_models(config: EngineConfig, scale: ScaleConfig, *, max_gap: float, str
     Raises:
         EngineError: a file, or two networks that were not trained together.
     """
+    check_model(config.model)
     engine = OdometryEngine.open(
         config.model,
         backend=config.backend,
@@ -52,6 +56,20 @@ def open_models(config: EngineConfig, scale: ScaleConfig, *, max_gap: float, str
     except EngineError:
         engine.close()
         raise
+
+
+def check_model(model: Path) -> None:
+    """Refuse at the door what can be no pose network.
+
+    Raises:
+        EngineError: there is no such file; no shipped model will do in its place.
+    """
+    if not isfile(model):
+        what = "tells depth, not motion" if model.name in shipped_models() else "no such model file"
+        raise EngineError(
+            f"{model}: {what}; no pose network is shipped: write one with 'depthkit export RUN "
+            "--part pose' and set the parameter model to it"
+        )
 
 
 def _open_depth(engine: OdometryEngine, config: EngineConfig) -> DepthEngine:

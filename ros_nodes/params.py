@@ -16,7 +16,7 @@ from rcl_interfaces.msg import (
     ParameterDescriptor,
     SetParametersResult,
 )
-from rclpy.exceptions import ParameterException
+from rclpy.exceptions import ParameterException, ParameterNotDeclaredException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
@@ -81,6 +81,9 @@ def follow(
         return SetParametersResult(successful=True)
 
     def before_set(parameters: list[Parameter]) -> list[Parameter]:
+        for one in parameters:
+            if not node.has_parameter(one.name):
+                raise _unknown(one.name, list(by_name))
         return [_as_declared(p, by_name.get(p.name)) for p in parameters]
 
     node.add_pre_set_parameters_callback(before_set)
@@ -123,6 +126,13 @@ def drop_unread(node: Node, given: Iterable[str]) -> list[str]:
     return [
         f"parameter {name!r} is not known and was ignored{_hint(name, known)}" for name in unread
     ]
+
+
+def _unknown(name: str, known: list[str]) -> ParameterNotDeclaredException:
+    """Make the error that rclpy answers with; its own text names nothing."""
+    error = ParameterNotDeclaredException([name])
+    error.args = (f"parameter {name!r} is not known{_hint(name, known)}",)
+    return error
 
 
 def _is_described(node: Node, name: str) -> bool:

@@ -2,6 +2,7 @@
 """How every node starts, spins and ends: one line on a known error, exit 0 on a signal."""
 
 import argparse
+import difflib
 import os
 import shutil
 import signal
@@ -27,9 +28,18 @@ __all__ = ["PROFILE", "Build", "Component", "run_node", "use_profile"]
 PROFILE = Path(__file__).with_name("fastdds.xml")
 _PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 RCLError = rclpy_implementation.RCLError
+UnknownROSArgsError = rclpy_implementation.UnknownROSArgsError
 _SHARED_MEMORY = Path("/dev/shm")
 _SEGMENT = 34 << 20  # bytes: what the profile asks for, and what Fast DDS keeps beside it
 _WAKE = 0.2  # seconds: a signal is heard at the latest after this
+_ROS_FLAGS = (
+    "--param",
+    "--params-file",
+    "--remap",
+    "--log-level",
+    "--log-config-file",
+    "--enclave",
+)
 
 
 def run_node(
@@ -52,7 +62,7 @@ def run_node(
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     use_profile()
-    with _heard_signals() as heard:
+    with _heard_signals(whole_process=argv is None) as heard:
         try:
             lifecycle = _start_ros(_parser(name, schema), arguments)
             _run(name, build, heard, lifecycle)
@@ -91,6 +101,8 @@ def _start_ros(parser: argparse.ArgumentParser, arguments: list[str]) -> bool:
         lifecycle = parser.parse_args(remove_ros_args(arguments)).lifecycle
         # ROS' own handlers end the context at once, under a worker that still publishes.
         rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
+    except UnknownROSArgsError as error:
+        raise ConfigError(_unknown_text(str(error), arguments)) from None
     except RCLError as error:
         raise ConfigError(_argument_text(error)) from None
     return bool(lifecycle)
@@ -123,9 +135,21 @@ def _argument_text(error: Exception) -> str:
     return f"{words}; write every number of a list with a point: 1.0" if mixed else words
 
 
+def _unknown_text(listed: str, arguments: Sequence[str]) -> str:
+    """Say which words after --ros-args ROS does not know, and what may have been meant."""
+    word = next((word for word in arguments if repr(word) in listed), listed)
+    near = difflib.get_close_matches(word, _ROS_FLAGS, n=1, cutoff=0.8)
+    meant = f"did you mean {near[0]}?" if near else "those of the node come before --ros-args"
+    return f"unknown argument after --ros-args: {word}; {meant}"
+
+
 @contextmanager
-def _heard_signals() -> Iterator[list[int]]:
-    """List SIGINT and SIGTERM instead of dying of them: a second one must not cut the end short."""
+def _heard_signals(*, whole_process: bool) -> Iterator[list[int]]:
+    """List SIGINT and SIGTERM instead of dying of them: a second one must not cut the end short.
+
+    Args:
+        whole_process: the process ends with the node, and hears no signal until it has ended.
+    """
     # No Event: its lock is taken while it is set, and a second signal there would wait for ever.
     heard: list[int] = []
     signals = (signal.SIGINT, signal.SIGTERM)
@@ -134,7 +158,8 @@ def _heard_signals() -> Iterator[list[int]]:
         yield heard
     finally:
         for one, handler in zip(signals, before, strict=True):
-            signal.signal(one, handler)
+            # The interpreter would put the deadly default in place of a handler at its own end.
+            signal.signal(one, signal.SIG_IGN if whole_process else handler)
 
 
 def _run(name: str, build: Build, heard: list[int], lifecycle: bool) -> None:
@@ -169,6 +194,8 @@ def _make_node(name: str, build: Build, lifecycle: bool) -> Node:
 
 
 def _run_managed(node: ManagedNode, heard: list[int]) -> None:
+    name = node.get_fully_qualified_name()
+    node.get_logger().info(f"waits for configure and activate: ros2 lifecycle set {name} configure")
     try:
         _spin(node, heard)
     finally:

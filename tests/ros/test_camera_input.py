@@ -330,6 +330,20 @@ def test_other_maps_are_not_proposed_for_images(bench: Callable[..., Bench]) -> 
     assert eye.status().message.endswith("; remap it to /rear/image_raw")
 
 
+def test_answers_of_another_depth_node_are_not_proposed(bench: Callable[..., Bench]) -> None:
+    """Where nothing else is an Image, nothing is proposed; its camera_info is no camera's."""
+    eye = bench()
+    for topic in ("/depth", "/depth_relative", "/other/confidence"):
+        eye.probe.publisher(topic, Image)
+        eye.probe.wait_for_writer(topic)
+    eye.probe.publisher("/depth/camera_info", CameraInfo)
+    eye.probe.wait_for_writer("/depth/camera_info")
+    assert eye.status().message == "no image on /image (no publisher)"
+    eye.send(ros_made.image(picture(), time.time_ns()))
+    assert "no camera_info on /camera_info (no publisher)" in eye.status().message
+    assert "remap" not in eye.status().message
+
+
 def test_silent_topic_is_an_error_and_recovers(bench: Callable[..., Bench]) -> None:
     """After a second without images, with the age and the publishers; the next image ends it."""
     eye = bench()

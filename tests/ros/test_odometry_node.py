@@ -54,6 +54,20 @@ def rigs(graph):
         rig.close()
 
 
+@pytest.mark.parametrize(
+    ("model", "line"),
+    [
+        ("model.onnx", "model.onnx: no such model file; no pose network is shipped: write one"),
+        ("depthnet-stillbox", "depthnet-stillbox: tells depth, not motion; no pose network is"),
+    ],
+)
+def test_a_model_that_is_none_says_how_to_get_one(rigs, model, line):
+    """No shipped model tells motion, so none is proposed."""
+    status = rigs(model=model).status("model")
+    assert status.level == b"\2" and status.message.startswith(line)
+    assert "depthkit export RUN --part pose" in status.message
+
+
 @pytest.fixture
 def ahead(rigs, folder):
     """The node with the network that goes 0.2 m ahead."""

@@ -305,6 +305,14 @@ def test_live_fields_change_and_others_do_not(graph: Graph) -> None:
     assert len(told) == 2 and probe.get_parameter("camera", "depth") == 2
 
 
+def test_setting_an_unknown_parameter_names_the_nearest(graph: Graph) -> None:
+    """`ros2 param set` with a slip is told what was meant."""
+    told, probe = following(graph)
+    answer = probe.set_parameter("camera", "hihg", 5.0)
+    assert not answer.successful and told == []
+    assert answer.reason == "parameter 'hihg' is not known; did you mean 'high'?"
+
+
 CHANGES = {
     "range": ("lens.zoom", 9.0, "out of range"),
     "type": ("high", "much", "Wrong parameter type"),

@@ -4,6 +4,7 @@
 import os
 import signal
 import threading
+import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,16 @@ def test_signal_ends_a_node_with_exit_0(processes: Processes, number: int) -> No
     assert node.wait() == 0
     assert node.stdout().split() == ["built", "started", "stopped", "closed"]
     assert node.stderr() == ""
+
+
+def test_signals_up_to_the_very_end_change_nothing(processes: Processes) -> None:
+    """An impatient Ctrl-C while the interpreter tidies up does not turn exit 0 into a death."""
+    node = processes.start(NODE)
+    node.wait_for_text("started")
+    while node.is_running():
+        node.signal(signal.SIGINT)
+        time.sleep(0.002)
+    assert (node.wait(), node.stderr()) == (0, "")
 
 
 def test_signal_during_the_build_ends_it_too(processes: Processes) -> None:
@@ -80,6 +91,22 @@ def test_known_error_is_one_line_and_exit_1(
     assert line in said and "\n" not in said and ", at /" not in said
 
 
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["--help"], "small: unknown argument after --ros-args: --help; those of the node come"),
+        (["--log-levl", "info"], "after --ros-args: --log-levl; did you mean --log-level?"),
+    ],
+)
+def test_unknown_ros_argument_is_one_line(
+    capfd: pytest.CaptureFixture[str], words: list[str], line: str
+) -> None:
+    """Exit 1 and what may have been meant."""
+    assert run_node("small", Small, ["--ros-args", *words]) == 1
+    said = capfd.readouterr().err.strip()
+    assert line in said and "\n" not in said
+
+
 def test_list_without_items_is_refused(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """ROS gives `[]` of a file no type; that is one line as well."""
     file = tmp_path / "empty.yaml"
@@ -102,12 +129,12 @@ def test_bug_in_a_callback_ends_the_node_in_order(capsys: pytest.CaptureFixture[
         node.create_timer(0.05, lambda: 1 / 0)
         return Small(node)
 
-    threads = threading.active_count()
+    threads, handler = threading.active_count(), signal.getsignal(signal.SIGINT)
     with pytest.raises(ZeroDivisionError):
         run_node("small", build, [])
     assert capsys.readouterr().out.split() == ["built", "started", "stopped", "closed"]
     assert threading.active_count() == threads and not rclpy.ok()
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is handler
 
 
 def test_unknown_argument_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
@@ -262,6 +289,7 @@ def test_impossible_transition_does_not_end_the_process(graph: Graph, processes:
     node = processes.start(NODE, arguments=["--lifecycle"])
     probe = graph.probe()
     assert state_of(probe) == "unconfigured"
+    assert "waits for configure and activate: ros2 lifecycle set /small configure" in node.stderr()
     request = ChangeState.Request(transition=Transition(id=Transition.TRANSITION_ACTIVATE))
     client = probe.node.create_client(ChangeState, "/small/change_state")
     client.call_async(request)
