@@ -13,7 +13,13 @@ from pathlib import Path
 
 from ament_index_python.packages import get_package_prefix
 from launch import LaunchContext, LaunchDescription
-from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction, SetEnvironmentVariable
+from launch.actions import (
+    DeclareLaunchArgument,
+    LogInfo,
+    OpaqueFunction,
+    SetEnvironmentVariable,
+    Shutdown,
+)
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
@@ -132,7 +138,10 @@ def worker(name: str, given: dict[str, str], topics: dict[str, str], *, model: s
 
 
 def player(given: dict[str, str]) -> Node:
-    """Describe the node that plays a recording on the topics the others listen to."""
+    """Describe the node that plays a recording on the topics the others listen to.
+
+    All ends with it: what is left would wait for ever, for pictures that do not come.
+    """
     recorded = given["use_sim_time"] == "true"
     return depthkit_node(
         "player_node",
@@ -149,6 +158,10 @@ def player(given: dict[str, str]) -> Node:
             **{key: given[key] for key in ("camera_info", "odometry", "imu", "twist")},
         },
         flags=[],
+        on_exit=[
+            LogInfo(msg=f"the player has ended ({given['source']}); all nodes end with it"),
+            Shutdown(reason="the player has ended"),
+        ],
     )
 
 
@@ -164,6 +177,7 @@ def depthkit_node(
     parameters: dict[str, object],
     topics: dict[str, str],
     flags: list[str],
+    on_exit: list | None = None,
 ) -> Node:
     """Describe a node of this package, installed or in a checkout."""
     files = [given["params_file"]] if given["params_file"] else []
@@ -174,6 +188,7 @@ def depthkit_node(
         "remappings": list(topics.items()),
         "ros_arguments": ["--log-level", given["log_level"]],
         "output": "screen",
+        "on_exit": on_exit,
     }
     if installed(name):
         return Node(package="depthkit", executable=name, arguments=flags, **common)

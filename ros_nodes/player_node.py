@@ -13,8 +13,8 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 
+import numpy as np
 from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
@@ -28,12 +28,14 @@ from ros_nodes.monitor import Monitor, Quantiles, Status, Throttle
 from ros_nodes.params import declare
 from ros_nodes.player_config import PlayerConfig
 from ros_nodes.player_source import STATIC, Outgoing, open_play
-from ros_nodes.read_ahead import ReadAhead
+from ros_nodes.read_ahead import CLOSING, ReadAhead
 from ros_nodes.run import run_node
+from ros_nodes.timeline import Timeline
 
 AHEAD = 16  # messages read before their time
 CLOCK_STEP = 0.01  # seconds between two messages of /clock
 LATE = 10.0  # milliseconds after its time at which a message is late
+WARM = 1.0  # seconds from the start in which a message may be late without a warning
 STALL = 0.5  # seconds; a source slower than that gives up the lost time instead of running after it
 SAID_EVERY = 10.0  # seconds between two log lines of one kind
 # For the last messages to arrive; Fast DDS asks for receipts every 3 s only: no need to hear them.
@@ -47,36 +49,6 @@ LATCHED = QoSProfile(
     reliability=ReliabilityPolicy.RELIABLE,
     durability=DurabilityPolicy.TRANSIENT_LOCAL,
 )
-
-
-@dataclass
-class Timeline:
-    """When the times of a source are played."""
-
-    first: int
-    """Time of the source at which it begins, nanoseconds."""
-    speed: float
-    begun: float
-    """Steady time of `first`, seconds."""
-    wall: int
-    """Its time of day, nanoseconds."""
-
-    def due(self, at: int) -> float:
-        """Return the steady time of a time of the source, seconds."""
-        return self.begun + 1e-9 * (at - self.first) / self.speed
-
-    def stamp(self, at: int) -> int:
-        """Return the time of day of a time of the source, nanoseconds."""
-        return self.wall + round((at - self.first) / self.speed)
-
-    def position(self, now: float) -> int:
-        """Return the time of the source at a steady time, nanoseconds."""
-        return self.first + round(1e9 * (now - self.begun) * self.speed)
-
-    def delay(self, seconds: float) -> None:
-        """Play the rest later."""
-        self.begun += seconds
-        self.wall += round(1e9 * seconds)
 
 
 class Player:
@@ -132,7 +104,7 @@ class Player:
         self._throttle, self._late = Throttle(SAID_EVERY), Quantiles()
         self._sent = dict.fromkeys(self._publishers, 0)
         self._unreadable = self._loops = self._stalls = 0
-        self._position = 0.0
+        self._position = self._warm_at = 0.0
         self.failure = ""
         """Why it ended before its time; empty where it did not."""
         self._monitor = Monitor(node)
@@ -143,6 +115,7 @@ class Player:
     def start(self) -> None:
         """Play from the beginning."""
         self._stopping.clear()
+        self._node.get_logger().info(self._words())
         self._thread = threading.Thread(target=self._run, name="player", daemon=True)
         self._thread.start()
         self._monitor.start()
@@ -152,7 +125,7 @@ class Player:
         self._monitor.stop()
         self._stopping.set()
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(CLOSING)
         self._thread = None
 
     def close(self) -> None:
@@ -161,6 +134,13 @@ class Player:
             self._node.destroy_publisher(publisher)
         if self._clock is not None:
             self._node.destroy_publisher(self._clock)
+
+    def _words(self) -> str:
+        """Say what is played, and where to."""
+        play, loop = self._play, " in a loop" if self._config.loop else ""
+        topics = ", ".join(publisher.topic_name for publisher in self._publishers.values())
+        seconds = 1e-9 * (play.last - play.first) / (self._config.rate * play.speed)
+        return f"plays {self._config.source}{loop}: {play.words}, {seconds:.1f} s, on {topics}"
 
     def status(self, _: float) -> Status:
         """Say how playing goes: task "player"."""
@@ -178,7 +158,7 @@ class Player:
         values |= {f"late p{p} ms": value for p, value in late.items() if value is not None}
         if self.failure:
             return Status("error", self.failure, values)
-        if (late[95] or 0.0) > LATE:
+        if self._warm_at == np.inf and (late[95] or 0.0) > LATE:
             slow = "messages go out late: the source is read, or the machine works, too slowly"
             return Status("warn", f"{slow}; lower rate", values)
         if not any(self._sent.values()):
@@ -192,6 +172,7 @@ class Player:
             if self._has_readers():
                 with closing(ReadAhead(self._passes(), AHEAD)) as ahead:
                     self._send_all(iter(ahead))
+                    self._say_end()
         except (DepthkitError, OSError) as error:
             self.failure = first_line(error)
             self._node.get_logger().error(self.failure)
@@ -201,6 +182,12 @@ class Player:
         if not self._stopping.is_set():
             self._deliver()
             self._on_end()
+
+    def _say_end(self) -> None:
+        if not self._stopping.is_set():
+            sent = self._sent[self._play.image_topic]
+            left_out = f", {self._unreadable} left out" if self._unreadable else ""
+            self._node.get_logger().info(f"the source has ended: {sent} images sent{left_out}")
 
     def _has_readers(self) -> bool:
         """Wait for subscribers of the images; False when told to stop."""
@@ -242,6 +229,7 @@ class Player:
 
     def _begin(self, first: int) -> Timeline:
         """Start the time of the source now, at that of its first message, nanoseconds."""
+        self._warm_at = time.monotonic() + WARM
         speed = self._config.rate * self._play.speed
         return Timeline(first, speed, time.monotonic(), time.time_ns())
 
@@ -255,6 +243,8 @@ class Player:
         if -left > STALL:
             timeline.delay(-left)
             self._stalls += 1
+        if time.monotonic() > self._warm_at:
+            self._late, self._warm_at = Quantiles(), np.inf
         self._late.add(-1e3 * left)
         return not self._stopping.is_set()
 

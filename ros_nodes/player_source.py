@@ -102,6 +102,8 @@ class Play:
     """At which its own time is played at rate 1."""
     shift: int
     """From a stamp to the time of the source, nanoseconds; 0 where they are of one clock."""
+    words: str
+    """How many pictures, of which size where it is known, at what rate."""
     messages: Callable[[], Iterator[Outgoing]]
     """Reads from the start."""
 
@@ -147,6 +149,7 @@ def _open_bag(config: PlayerConfig) -> Play:
     # What else was recorded may begin long before the camera, and what is latched at any time.
     first = max(contents.start, begin - LEAD) + round(config.start * 1e9)
     period = _period([stamp for _, stamp in opening])
+    count = next(topic.count for topic in contents.topics if topic.name == image)
     return Play(
         topics={relative: kinds[name] for name, relative in names.items()},
         first=first,
@@ -154,6 +157,7 @@ def _open_bag(config: PlayerConfig) -> Play:
         period=round(1e9 * period),
         speed=config.fps * period if config.fps else 1.0,
         shift=lag if not 0 <= lag < SAME_CLOCK else 0,
+        words=f"{count} images of {image}, {1 / period:.3g} Hz",
         messages=partial(recorded, bag, names, first),
     )
 
@@ -225,6 +229,8 @@ def _open_frames(config: PlayerConfig) -> Play:
         topics["odometry"] = Odometry
     step = float(np.median(np.diff(times))) if len(times) > 1 else USUAL_PERIOD
     first = stamps[0] + round(config.start * 1e9)
+    picture = next((frame.rgb for frame in stream.frames() if frame.rgb is not None), None)
+    size = "" if picture is None else f" of {picture.shape[1]}x{picture.shape[0]}"
     return Play(
         topics=topics,
         first=first,
@@ -232,6 +238,7 @@ def _open_frames(config: PlayerConfig) -> Play:
         period=round(step * 1e9),
         speed=1.0,
         shift=0,
+        words=f"{len(stream)} frames{size}, {1 / step:.3g} Hz",
         messages=lambda: _played(stream, stamps, speeds, first, config),
     )
 

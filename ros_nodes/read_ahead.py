@@ -7,6 +7,7 @@ from collections.abc import Generator, Iterable, Iterator
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
+CLOSING = 5.0  # seconds that `close` waits for a source that hangs
 
 
 class ReadAhead(Generic[T]):
@@ -48,7 +49,7 @@ class ReadAhead(Generic[T]):
             self._closed = True
             self._ready.clear()
             self._changed.notify_all()
-        self._thread.join()
+        self._thread.join(CLOSING)
 
     def _read(self) -> None:
         try:

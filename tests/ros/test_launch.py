@@ -149,6 +149,27 @@ def test_interrupt_ends_everything(
     assert "process has died" not in launched.output()
 
 
+def test_all_ends_with_the_recording(
+    graph: Graph, processes: object, start: Start, room: Path, models: dict[str, Path]
+) -> None:
+    """A replay that is over leaves no node that waits for more; one line says why it ends."""
+    launched = start(launch_file("replay"), source=room, model=models["pair"])
+    assert launched.wait() == 0
+    assert launched.survivors() == []
+    assert launched.output().count("the player has ended") == 1
+
+
+def test_a_source_that_is_none_ends_all(
+    graph: Graph, processes: object, start: Start, models: dict[str, Path]
+) -> None:
+    """Nobody waits beside a dead player."""
+    launched = start(launch_file("replay"), source="/nowhere", model=models["pair"])
+    launched.wait()
+    assert launched.survivors() == []
+    assert "player_node: /nowhere: source not found" in launched.output()
+    assert "the player has ended (/nowhere)" in launched.output()
+
+
 def test_what_is_not_installed_is_said(start: Start, tmp_path: Path) -> None:
     """Without depth_image_proc and RViz the rest starts, and one line says how to get them."""
     words = {"cloud": "true", "rviz": "true", "depth_node": "false"}

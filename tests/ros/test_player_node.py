@@ -35,7 +35,8 @@ from ros_nodes import player_source
 from ros_nodes.camera_input import CameraConfig, CameraInput, Received
 from ros_nodes.frames import Extrinsic, ExtrinsicConfig
 from ros_nodes.motion_source import MotionConfig, MotionSource
-from ros_nodes.player_node import Player, Timeline
+from ros_nodes.player_node import Player
+from ros_nodes.timeline import Timeline
 
 pytestmark = pytest.mark.ros
 
@@ -502,17 +503,36 @@ def test_source_that_is_too_slow_gives_up_lost_time(graph: Graph, walk: Path) ->
         assert "lower rate" in status.message
 
 
+def test_a_late_start_is_no_warning(graph: Graph, walk: Path) -> None:
+    """The first second is that of starting up; what is late after it counts, and alone."""
+    with playing(graph, walk) as (player, _):  # nobody listens: the thread waits
+        timeline = player._begin(0)
+        timeline.begun -= 0.2
+        assert player._wait(timeline, 0, 0)
+        said = player.status(0.0)
+        assert said.level == "ok" and said.values["late p100 ms"] > 190
+        player._warm_at = 0.0  # the second is over
+        timeline.begun = monotonic() - 0.1
+        assert player._wait(timeline, 0, 0)
+        said = player.status(0.0)
+        assert said.level == "warn" and said.values["late p100 ms"] < 190
+
+
 # --- processes ------------------------------------------------------------------------------------
 
 
 def test_process_ends_with_its_source(graph: Graph, processes: Processes, walk: Path) -> None:
-    """Exit code 0, every frame delivered, nothing on stderr."""
+    """Exit code 0, every frame delivered; the log has what is played, how, and its end."""
     listener = Listener(graph)
     parameters = {"source": walk, "wait_for_subscribers": 1}
     process = processes.start("ros_nodes.player_node", parameters=parameters)
     listener.wait(FRAMES)
     assert process.wait() == 0
-    assert "Traceback" not in process.stderr()
+    began, ended = (line.partition("[player_node]: ")[2] for line in process.stderr().splitlines())
+    height, width = picture(0).shape[:2]
+    assert began.startswith(f"plays {walk}: {FRAMES} frames of {width}x{height}, 20 Hz, 0.2 s, on ")
+    assert all(topic in began for topic in ("/image", "/camera_info", "/odometry"))
+    assert ended == f"the source has ended: {FRAMES} images sent"
     listener.wait(FRAMES, "camera_info")
     listener.wait(FRAMES - 1, "odometry")
 

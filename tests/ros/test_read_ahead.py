@@ -74,6 +74,23 @@ def test_close_frees_a_reader_that_waits_for_a_place() -> None:
     assert closed.wait(5.0)
 
 
+def test_close_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that hangs keeps no node from its end."""
+    monkeypatch.setattr("ros_nodes.read_ahead.CLOSING", 0.1)
+    go = threading.Event()
+
+    def hangs() -> Iterator[int]:
+        go.wait(20.0)
+        yield 1
+
+    ahead = ReadAhead(hangs(), 2)
+    closer = threading.Thread(target=ahead.close, daemon=True)
+    closer.start()
+    closer.join(5.0)
+    assert not closer.is_alive() and not go.is_set()
+    go.set()
+
+
 def test_close_frees_a_taker_that_waits_for_an_item() -> None:
     """A slow source does not hold up the end of the node."""
     go = threading.Event()
