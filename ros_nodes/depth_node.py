@@ -8,7 +8,6 @@ The interface stands at `DepthNode`; every parameter is described by `ros2 param
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
 
@@ -17,44 +16,26 @@ from rclpy.node import Node
 from std_srvs.srv import Trigger
 
 from depthkit.errors import DataError, DepthkitError
-from depthkit.runtime import DepthEngine, DepthStream, RuntimeConfig
-from depthkit.runtime.config import option
+from depthkit.runtime import DepthEngine, DepthStream
 from depthkit.runtime.field_of_view import open_view
-from ros_nodes.camera_input import CameraConfig, CameraFrame, CameraInput, Received
+from ros_nodes.camera_input import CameraFrame, CameraInput, Received
 from ros_nodes.complaints import Complaints
-from ros_nodes.depth_output import DepthOutput, OutputConfig
+from ros_nodes.depth_config import DepthNodeConfig
+from ros_nodes.depth_output import DepthOutput
 from ros_nodes.depth_status import DepthFigures, Stages, model_status
-from ros_nodes.frames import Extrinsic, ExtrinsicConfig
+from ros_nodes.frames import Extrinsic
 from ros_nodes.model_keeper import ModelKeeper
 from ros_nodes.monitor import Monitor, Status
-from ros_nodes.motion_source import MotionConfig, MotionSource
+from ros_nodes.motion_source import MotionSource
 from ros_nodes.params import declare, follow
 from ros_nodes.run import run_node
 from ros_nodes.slot import LatestSlot, Worker
+from ros_nodes.static_scene import Seen, StaticScene
 
 NO_CAMERA = (
     "no camera_info yet, and this network needs the camera's intrinsics; publish it beside the "
     "image, or set camera.info_file"
 )
-
-
-@dataclass(frozen=True)
-class DepthNodeConfig(OutputConfig, RuntimeConfig):
-    """A model at work on a camera."""
-
-    camera: CameraConfig = field(default_factory=CameraConfig)
-    """How images are read."""
-    motion: MotionConfig = field(default_factory=MotionConfig)
-    """Where the camera's motion comes from, for networks of pairs."""
-    extrinsic: ExtrinsicConfig = field(default_factory=ExtrinsicConfig)
-    """Where the camera sits on the body whose motion is told."""
-    mask: str = option("", live=True)
-    """Where the picture is: empty for all of the image, "auto" to find an endoscope's lit circle,
-    or the path of a PNG drawn on the image (the rectified one, where it is rectified), 0 outside.
-    """
-    wait_for_model: bool = True
-    """Stay without a usable model, say so in /diagnostics and try again every 2 s; false: end with
-    exit code 1."""
 
 
 class DepthNode:
@@ -80,6 +61,8 @@ class DepthNode:
         depth/camera_info  sensor_msgs/CameraInfo of either, at the size sent
         confidence         sensor_msgs/Image 32FC1, 0 to 1, 0 unknown; of networks of pairs
         baseline           diagnostic_msgs/DiagnosticArray: which earlier frames, and why
+        static_probability sensor_msgs/Image 32FC1, 0 moves to 1 static, NaN unknown; with
+                           flow_model, after depth
         /diagnostics       diagnostic_msgs/DiagnosticArray, 1 Hz: input, motion, model, output
     Serves:
         ~/reset            std_srvs/Trigger: forget the past frames and the found picture
@@ -93,6 +76,7 @@ class DepthNode:
         min_confidence     0 to 1, 0 = all; live
         max_depth_out      metres, 0 = all; live
         mask               "" | auto | PNG; live
+        flow_model         file or shipped name; none
         baseline.*         of networks of pairs, see BaselineConfig; live
         camera.*  motion.*  extrinsic.*   see CameraConfig, MotionConfig, ExtrinsicConfig
     """
@@ -129,6 +113,7 @@ class DepthNode:
         self._extrinsic = Extrinsic(node, config.extrinsic, listen=config.motion.needs_place)
         self._motion = MotionSource(node, config.motion, self._extrinsic)
         self._output = DepthOutput(node)
+        self._static = StaticScene(node, config, self._motion, monitor=self.monitor)
         self._watch()
         self._reset_service = node.create_service(Trigger, "~/reset", self._on_reset)
         self._unfollow = follow(node, DepthNodeConfig, config, self._apply)
@@ -141,6 +126,7 @@ class DepthNode:
         self._worker.start()
         self._motion.start()
         self._camera.start()
+        self._static.start()
         self._keeper.start()
         self.monitor.start()
 
@@ -150,6 +136,7 @@ class DepthNode:
         self._camera.stop()
         self._motion.stop()
         self._worker.stop()
+        self._static.stop()
         self._keeper.stop()
 
     def close(self) -> None:
@@ -157,6 +144,7 @@ class DepthNode:
         self._unfollow()
         self._node.destroy_service(self._reset_service)
         self._output.close()
+        self._static.close()
         self._extrinsic.close()
         self._keeper.close()
 
@@ -208,7 +196,7 @@ class DepthNode:
     def _handle(self, received: Received) -> None:
         """Turn one message into depth, or into the reason why not."""
         started, engine = perf_counter(), self._keeper.engine
-        if not self._output.wanted():
+        if not (self._output.wanted() or self._static.heard()):
             self._figures.note_idle()
             return
         if engine is None:
@@ -237,6 +225,7 @@ class DepthNode:
         answered = perf_counter()
         self._since = frame.stamp
         self._output.send(result, frame.header, camera=frame.camera, inside=inside, config=config)
+        self._static.offer(Seen(frame, result, motion, inside, config.output_width))
         if result.depth is None:
             why = f"; motion: {self._motion.reason}" if motion and self._motion.reason else ""
             self._complaints.refuse(result.reason + why)
@@ -270,6 +259,7 @@ class DepthNode:
             motion = self._motion.tell(frame.stamp, frame.header.frame_id, since=since)
         if forget or self._motion.epoch != self._epochs[1]:
             stream.reset()
+            self._static.reset()
             self._figures.resets += 1
         self._stream, self._epochs = stream, (frame.epoch, self._motion.epoch)
         return stream, motion

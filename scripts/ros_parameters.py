@@ -8,7 +8,7 @@ python scripts/ros_parameters.py [--out docs/ros_parameters.md]
 import argparse
 from pathlib import Path
 
-from ros_nodes.depth_node import DepthNodeConfig
+from ros_nodes.depth_config import DepthNodeConfig
 from ros_nodes.odometry_node import OdometryNodeConfig
 from ros_nodes.player_node import PlayerConfig
 from ros_nodes.schema import Leaf, default_text, leaves, values_text
