@@ -72,13 +72,14 @@ def test_static_probability_is_the_task_s_own(street):
         names=("street/000000",),
     )
     with torch.no_grad():
-        answers, wanted = task._answer(snippet), to_numpy(task.static_probability(snippet))
-    T = answers.T_source_target[0].double().numpy()
-    depth = to_numpy(1 / answers.inverse_depths[0])
+        wanted = to_numpy(task.static_probability(snippet))
+        depth = to_numpy(1 / task.depth_net(snippet.target)[0])
+        T = task.predict_motions(snippet.target, snippet.sources)[0][0].double().numpy()
+        flow = to_numpy(task.flow_net(torch.cat([street.first, street.second], 1))[0])
     found = static_by_errors(
         *(np.rint(255 * to_numpy(x)).astype(np.uint8) for x in (street.first, street.second)),
         rigid=rigid_flow(depth, T_source_target=T, K=street.K[0].double().numpy()),
-        flow=to_numpy(answers.pairs.flows[0][:1]),
+        flow=flow,
         law=static_law(SimpleNamespace(task=task, config=config)),
     )
     known = np.isfinite(found)

@@ -74,8 +74,8 @@ def test_a_still_scene_is_static_and_a_mover_is_not():
     assert (result.rule, result.unit, result.stamp, result.reason) == ("residual", 1, 0.1, "")
     assert result.probability[5, 5] > 0.99 and result.probability[15, 15] < 0.01
     assert np.isnan(result.probability[:, -2:]).all()
-    (asked,) = stream.engine.asked
-    assert np.array_equal(asked[0], second) and np.array_equal(asked[1], first)  # from now to before
+    (asked,) = stream.engine.asked  # from now to before
+    assert np.array_equal(asked[0], second) and np.array_equal(asked[1], first)
 
 
 def test_frames_are_the_stream_s_own():
