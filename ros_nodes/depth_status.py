@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the depth node says of its model and of its output, for `/diagnostics`."""
 
+import math
 import threading
 import time
 from dataclasses import dataclass
@@ -44,7 +45,7 @@ class DepthFigures:
         self._refusal = ""
         self._scale = {"scale": "", "scale_source": ""}
         self._lock = threading.Lock()
-        self._last: tuple[float, Level, str] = (time.monotonic(), "warn", "no frame yet")
+        self._last: tuple[float, Level, str] = (math.inf, "warn", "no frame yet")
 
     def note_idle(self) -> None:
         """Count a frame that nobody asks for."""

@@ -35,6 +35,7 @@ def test_before_the_first_frame():
     """A warning without figures of time."""
     said = status(DepthFigures())
     assert (said.level, said.message) == ("warn", "no frame yet")
+    assert status(DepthFigures(), 10.0).message == "no frame yet"  # not: no frame for 10 s
     assert (said.values["sent"], said.values["dropped"]) == (0, 2)
     assert not any(name.endswith("_ms") for name in said.values)
 
