@@ -109,6 +109,8 @@ class ModelConfig:
     """Channels of the pwc, as a share of its own."""
     flow_weights: str | None = None
     """Trained weights of the raft_small: torchvision's file."""
+    flow_init: Path | None = None
+    """Weights for task coop's flow network to start from: a run of task flow or coop."""
 
     def __post_init__(self) -> None:
         _require(
@@ -511,6 +513,10 @@ class TrainConfig:
             window is None or self.task != "coop",
             "flow.window: task coop compares flow of whole frames; set it to null",
         )
+        _require(
+            self.model.flow_init is None or self.task == "coop",
+            "model.flow_init: for task coop; task flow starts from model.init",
+        )
         explains = self.loss.explainability_weight > 0
         _require(
             not explains or (self.model.pose == "posenet" and self.model.pose_input == "snippet"),
@@ -568,7 +574,7 @@ class TrainConfig:
 
     def networks(self) -> tuple[str, ModelConfig]:
         """Return what a checkpoint's weights must fit: wherever the first ones came from."""
-        return self.task, replace(self.without_encoder_weights().model, init=None)
+        return self.task, replace(self.without_encoder_weights().model, init=None, flow_init=None)
 
     def without_encoder_weights(self) -> "TrainConfig":
         """Return the configuration without files of weights: a checkpoint brings its own."""

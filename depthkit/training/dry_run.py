@@ -11,7 +11,7 @@ from depthkit.data.snippet import ShuffledBatches, collate
 from depthkit.tasks import build_task
 from depthkit.training.data import check_truth, open_run_data
 from depthkit.training.device import resolve_device, resolve_precision
-from depthkit.training.predict import load_start
+from depthkit.training.predict import load_starts
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,7 @@ def describe_run(config: TrainConfig, *, tries: bool = True) -> DryRun:
     data = open_run_data(config.data, seed=config.run.seed, single_view=config.single_view)
     check_truth(data, config)
     task = build_task(config, data.shifts)
-    if config.model.init is not None:
-        load_start(task, config.model.init, name=config.task)
+    load_starts(task, config)
     batches = ShuffledBatches(
         len(data.train),
         batch_size=config.optimizer.batch_size,

@@ -28,7 +28,7 @@ from depthkit.training.device import build_fabric
 from depthkit.training.flexible_shifts import choose_shifts, parts_of
 from depthkit.training.health import HealthMonitor
 from depthkit.training.log import RunLog
-from depthkit.training.predict import load_start
+from depthkit.training.predict import load_starts
 from depthkit.training.run_folder import check_folder, restore_run, save_run, write_config
 from depthkit.training.source import source_commit
 from depthkit.training.validation import validate
@@ -74,8 +74,8 @@ def train(config: TrainConfig, run: Path, *, resume: bool = False) -> TrainResul
     # --- task and optimiser ----------------------------------------------------------------------
     task = build_task(config, data.shifts).to(memory_format=torch.channels_last)
     resumes = resume and last.exists()  # a run killed before its first checkpoint begins again
-    if config.model.init is not None and not resumes:
-        load_start(task, config.model.init, name=config.task)
+    if not resumes:
+        load_starts(task, config)
     optimizer = torch.optim.AdamW(
         task.parameters(),
         lr=config.optimizer.learning_rate,

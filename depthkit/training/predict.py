@@ -85,6 +85,20 @@ def find_checkpoint(path: Path) -> Path:
     return shipped if not path.exists() and path.parent == Path() and shipped.is_file() else path
 
 
+def load_starts(task: nn.Module, config: TrainConfig) -> None:
+    """Load what the configuration says to start from, strictly.
+
+    Raises:
+        CheckpointError: missing, damaged, or weights of another network.
+    """
+    if config.model.init is not None:
+        load_start(task, config.model.init, name=config.task)
+    if config.model.flow_init is not None:
+        file = find_checkpoint(config.model.flow_init)
+        tensors, _ = read_checkpoint(file)
+        load_weights(task.get_submodule("flow_net"), take(tensors, "task.flow_net."), str(file))
+
+
 def load_start(task: nn.Module, init: Path, *, name: str) -> None:
     """Load the weights of an earlier run, strictly.
 

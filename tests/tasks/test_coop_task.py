@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from depthkit.config import TrainConfig
 from depthkit.data.sequence import SequenceWriter
 from depthkit.data.snippet import Snippet
-from depthkit.errors import ConfigError, TrainingError
+from depthkit.errors import CheckpointError, ConfigError, TrainingError
 from depthkit.evaluation.moving import average_precision
 from depthkit.geometry.se3 import log_so3
 from depthkit.models.checkpoint import read_checkpoint
@@ -319,6 +319,21 @@ def _broken(answer: Tensor, *, gradient: bool) -> Tensor:
         return answer * math.nan
     answer.register_hook(lambda g: g * math.nan)
     return answer
+
+
+def test_flow_starts_from_a_run_of_its_own(world, tmp_path):
+    """The flow network's weights are the flow run's; those of another width are refused."""
+    words = ("task=flow", "model.flow_width=0.25", "data.shifts=[1]", "optimizer.steps=1")
+    train(small_config(world, *words), tmp_path / "flow")
+    start = f"model.flow_init={tmp_path / 'flow'}"
+    still = ("optimizer.steps=1", "optimizer.learning_rate=1e-12")
+    train(run_config(world, start, *still), tmp_path / "coop")
+    last = "checkpoints/last.safetensors"
+    flow, coop = (read_checkpoint(tmp_path / name / last)[0] for name in ("flow", "coop"))
+    for name in (n for n in flow if n.startswith("task.flow_net.")):
+        torch.testing.assert_close(coop[name], flow[name], rtol=0, atol=1e-9)
+    with pytest.raises(CheckpointError, match="misshaped"):
+        train(run_config(world, start, "model.flow_width=0.5"), tmp_path / "other")
 
 
 def spoil(monkeypatch, name: str, *, gradient: bool) -> None:
