@@ -121,8 +121,8 @@ class StaticScene:
         keeper = self._keeper
         if keeper is None or keeper.engine is None:
             return Status("error", "" if keeper is None else keeper.fault)
-        manifest = keeper.engine.manifest
-        rule = "residual" if manifest.static_law is None else "errors"
+        law = keeper.engine.manifest.static_law
+        rule = "residual" if law is None else law.evidence
         values: dict[str, str | float | int] = {"rule": rule, "sent": self._sent}
         values |= {"dropped": self._slot.dropped, "output_hz": round(self._rate.hz(now), 2)}
         for name, figures in (("age", self._age), ("network", self._network)):

@@ -22,12 +22,18 @@ from depthkit.export.pictures import draw_views
 from depthkit.models.checkpoint import read_checkpoint, save_checkpoint
 from depthkit.runtime.backend import open_backend
 from depthkit.runtime.flow_engine import FlowEngine
-from depthkit.runtime.manifest import StaticLaw, manifest_from_json, read_manifest, read_model
+from depthkit.runtime.manifest import (
+    Mixture,
+    StaticLaw,
+    manifest_from_json,
+    read_manifest,
+    read_model,
+)
 from depthkit.synth.boxes import write_box_sequence
 from depthkit.training.predict import load_task
 
 WORDS = ("model.flow_width=0.25", "data.size=[72,100]")  # 72 and 100 are no multiples of 64
-LAW = (0.5, 0.25, 2.0, 0.125)
+DELTA, GAP = (0.5, 0.25, 2.0, 0.125), (0.0, 0.75, 8.0, 0.25)
 
 
 def save_flow(path: Path, *words: str, spread: float = 0.03) -> Path:
@@ -37,7 +43,8 @@ def save_flow(path: Path, *words: str, spread: float = 0.03) -> Path:
     torch.manual_seed(1)
     tensors["task.flow_net.head.weight"].normal_(std=spread)
     if "task.delta.law" in tensors:
-        tensors |= {"task.delta.law": torch.tensor(LAW), "task.delta.fitted": torch.tensor(True)}
+        tensors |= {"task.delta.law": torch.tensor(DELTA), "task.gap.law": torch.tensor(GAP)}
+        tensors |= {f"task.{name}.fitted": torch.tensor(True) for name in ("delta", "gap")}
     return save_checkpoint(path, tensors, state) or path
 
 
@@ -61,7 +68,9 @@ def test_flow_network_carries_what_the_robot_needs(coop_file):
     manifest = read_manifest(coop_file)
     assert (manifest.kind, manifest.network, manifest.precision) == ("flow", "pwc", "fp32")
     assert manifest.size == (72, 100) and not manifest.dynamic and manifest.size_multiple == 1
-    assert manifest.static_law == StaticLaw(*LAW, ssim_weight=0.85, window=5)
+    assert manifest.static_law == StaticLaw(
+        "photometric", Mixture(*DELTA), Mixture(*GAP), ssim_weight=0.85, window=5
+    )
     assert manifest.max_depth is manifest.min_depth is None and manifest.tolerance == 1e-4
     assert "pixels" in manifest.scale_source
     record = json.loads(coop_file.with_suffix(".json").read_text())

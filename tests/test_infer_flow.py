@@ -15,11 +15,12 @@ from depthkit.cli import main
 from depthkit.data.flow_files import read_flow
 from depthkit.data.sequence import open_sequence
 from depthkit.runtime import DepthEngine, FlowEngine, MovingStream
-from depthkit.runtime.manifest import StaticLaw
+from depthkit.runtime.manifest import Mixture, StaticLaw
 from depthkit.synth.boxes import write_box_sequence
 
 FRAMES, SIZE = 5, (24, 32)
-LAW = StaticLaw(location=0.0, scale=0.02, tail=0.2, share=0.1, ssim_weight=0.85, window=3)
+DELTA, GAP = Mixture(0.0, 0.02, 0.2, 0.1), Mixture(0.0, 0.5, 5.0, 0.1)
+LAW = StaticLaw("photometric", DELTA, GAP, ssim_weight=0.85, window=3)
 
 
 @pytest.fixture(scope="module")
@@ -91,9 +92,9 @@ def test_a_coop_run_s_law_is_used_and_said(tmp_path, room, models, capsys):
     out = tmp_path / "out"
     assert infer(models / "mono.onnx", room, "--out", out, "--flow", models / "law.onnx") == 0
     text = capsys.readouterr().out
-    assert "static scene: 4 of 5 frames, by errors" in text and str(out / "static") in text
+    assert "static scene: 4 of 5 frames, by photometric" in text and str(out / "static") in text
     wanted = static_of(models / "mono.onnx", models / "law.onnx", room)[2]
-    assert wanted.rule == "errors"
+    assert wanted.rule == "photometric"
     found = read_grey(out / "static/000002.png")
     assert found == pytest.approx(np.rint(255 * np.nan_to_num(wanted.probability)))
 
@@ -116,7 +117,7 @@ def test_a_pose_network_is_a_source_of_motion(tmp_path, room, models, capsys):
     words = (models / "free.onnx", images, *camera, "--flow", models / "law.onnx", "--json")
     assert infer(*words, "--out", tmp_path / "a", "--pose", models / "pose.onnx") == 0
     summary = json.loads(capsys.readouterr().out)
-    assert summary["static_rule"].startswith("errors") and (tmp_path / "a/static").is_dir()
+    assert summary["static_rule"].startswith("photometric") and (tmp_path / "a/static").is_dir()
     assert infer(*words, "--out", tmp_path / "b") == 0
     summary = json.loads(capsys.readouterr().out)
     assert summary["static_rule"].startswith("none") and "static" not in summary["files"]

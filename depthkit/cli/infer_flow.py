@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     from depthkit.runtime.result import DepthResult, OdometryResult
 
 FLOW, STATIC = "flow", "static"
+EVIDENCE = {
+    "photometric": "errors of rebuilding by depth and motion, and by flow",
+    "gap": "distance of flow from what depth and motion say",
+    "both": "errors of rebuilding, and distance of flow from what depth and motion say",
+}
 
 
 @dataclass(frozen=True)
@@ -105,9 +110,10 @@ class FlowOutputs:
         """Say by what the static scene was told."""
         if not self.static:
             return "none: depth, K and the camera's motion are needed"
-        if self.engine.manifest.static_law is None:
+        law = self.engine.manifest.static_law
+        if law is None:
             return "residual (distance of flow from what depth and motion say, against its median)"
-        return "errors (of rebuilding by depth and motion, and by flow; law of the training)"
+        return f"{law.evidence} ({EVIDENCE[law.evidence]}; law of the training)"
 
 
 def open_outputs(job: Job, folder: Path) -> FlowOutputs | None:

@@ -9,7 +9,7 @@ import numpy as np
 import depthkit
 from depthkit.config import TrainConfig
 from depthkit.export.graphs import LEAST_DEPTH, Graph
-from depthkit.runtime.manifest import Check, Manifest, Precision, StaticLaw
+from depthkit.runtime.manifest import Check, Manifest, Mixture, Precision, StaticLaw
 from depthkit.runtime.parity import (
     TOLERANCES,
     encode_floats,
@@ -108,13 +108,23 @@ def name_scale(loaded: LoadedTask, graph: Graph) -> tuple[Literal["metric", "rel
 
 
 def static_law(loaded: LoadedTask) -> StaticLaw | None:
-    """Return the law of Delta of a coop run; None of a run that has learnt none."""
-    model = getattr(loaded.task, "delta", None)
-    if model is None or not bool(model.fitted):
+    """Return the law of a coop run; None of a run that has learnt none."""
+    models = [getattr(loaded.task, name, None) for name in ("delta", "gap")]
+    if any(model is None or not bool(model.fitted) for model in models):
         return None
-    law = {name: float(value) for name, value in model.current()._asdict().items()}
+    delta, gap = (
+        Mixture(**{name: float(value) for name, value in model.current()._asdict().items()})
+        for model in models
+        if model is not None
+    )
     config = loaded.config
-    return StaticLaw(**law, ssim_weight=config.loss.ssim_weight, window=config.coop.window)
+    return StaticLaw(
+        evidence=config.coop.evidence,
+        delta=delta,
+        gap=gap,
+        ssim_weight=config.loss.ssim_weight,
+        window=config.coop.window,
+    )
 
 
 def training_camera(loaded: LoadedTask) -> tuple[tuple[float, ...], ...] | None:

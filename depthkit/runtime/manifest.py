@@ -39,25 +39,34 @@ class Check:
 
 
 @dataclass(frozen=True)
-class StaticLaw:
-    """The law by which a run told what moves by itself; see `runtime/moving.py`.
-
-    Delta, the photometric error by depth and motion less that by flow, is Laplace distributed where
-    the scene is static, and lies exponentially to the right of that where something moves.
-    """
+class Mixture:
+    """Of a quantity that is Laplace distributed where the scene is static, and lies exponentially
+    to the right of that where something moves."""
 
     location: float
-    """Median of Delta on static pixels."""
+    """Median of static pixels; 0 of what is never negative."""
     scale: float
     """Mean distance of static pixels from it."""
     tail: float
     """Mean distance of moving pixels from it."""
     share: float
     """Of pixels that move."""
+
+
+@dataclass(frozen=True)
+class StaticLaw:
+    """The law by which a run told what moves by itself; see `runtime/moving.py`."""
+
+    evidence: Literal["photometric", "gap", "both"]
+    """What is looked at: delta, the gap, or both as if independent."""
+    delta: Mixture
+    """Of the photometric error by depth and motion less that by flow."""
+    gap: Mixture
+    """Of the distance between rigid flow and flow, pixels at the network's size."""
     ssim_weight: float
     """Share of SSIM in the photometric error; the rest is L1."""
     window: int
-    """Side of the square that Delta is averaged over, pixels at the network's size."""
+    """Side of the square that delta is averaged over, pixels at the network's size."""
 
 
 @dataclass(frozen=True)
@@ -246,7 +255,9 @@ def manifest_from_json(record: Mapping[str, Any], path: Path) -> Manifest:
     for name in ("size", "shifts", "data", "planes"):
         plain[name] = tuple(plain.get(name, ()))
     if plain.get("static_law") is not None:
-        plain["static_law"] = StaticLaw(**plain["static_law"])
+        law = dict(plain["static_law"])
+        laws = {name: Mixture(**law[name]) for name in ("delta", "gap")}
+        plain["static_law"] = StaticLaw(**law | laws)
     if plain.get("K") is not None:
         plain["K"] = tuple(tuple(row) for row in plain["K"])
     return Manifest(**plain)

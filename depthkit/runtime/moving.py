@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """What moves by itself, told pixel by pixel: the numpy twin of `losses/coop.py` and its task.
 
-Two rules. By errors: the current frame is rebuilt from another one by depth and camera motion, and
-by flow; Delta is the photometric error of the first less that of the second, and the law of Delta
-that a coop run has learnt says how likely the pixel is static [after Hariat 2023]. By residual, for
-flow networks of other runs: the distance between flow and the flow of a scene that stands still,
-against its own median in the picture; it holds while less than half of the picture moves.
+By the law that a coop run has learnt [after Hariat 2023], of one or both of: delta, the photometric
+error of the current frame rebuilt from another one by depth and camera motion, less that of the
+frame rebuilt by flow; and the gap between flow and the flow of a scene that stands still. For flow
+networks of other runs by residual: that gap against its own median in the picture, which holds
+while less than half of the picture moves.
 
 All maps are of one size; the other frame is the source, the current one the target.
 """
@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from depthkit.errors import check_shape
-from depthkit.runtime.manifest import StaticLaw
+from depthkit.runtime.manifest import Mixture, StaticLaw
 
 NEAREST = 1e-6  # metres or its own unit; a point nearer to the source camera has no pixel
 C1, C2 = 0.01**2, 0.03**2  # of SSIM, colours in [0, 1]
@@ -55,44 +55,82 @@ def rigid_flow(depth: np.ndarray, *, T_source_target: np.ndarray, K: np.ndarray)
     return RigidFlow(flow, ahead & _lands_inside(flow))
 
 
-def static_by_errors(
+def static_by_law(
     target: np.ndarray, source: np.ndarray, *, rigid: RigidFlow, flow: np.ndarray, law: StaticLaw
 ) -> np.ndarray:
-    """Return the probability of each pixel of the target to be static, by both rebuildings.
+    """Return the probability of each pixel of the target to be static.
 
     Args:
         target: (H, W, 3) uint8
         source: (H, W, 3) uint8
         rigid: target to source.
         flow: target to source, pixels. (H, W, 2) float32
-        law: of Delta.
+        law: of the run.
 
     Returns:
         0 to 1; NaN where either flow leaves the source. (H, W) float32
     """
-    check_shape("static_by_errors: target", target, "H W 3")
+    check_shape("static_by_law: target", target, "H W 3")
     height, width = target.shape[:2]
-    check_shape("static_by_errors: source", source, f"{height} {width} 3")
-    check_shape("static_by_errors: flow", flow, f"{height} {width} 2")
-    seen, rebuilt = target.astype(np.float32) / 255, source.astype(np.float32) / 255
+    check_shape("static_by_law: source", source, f"{height} {width} 3")
+    check_shape("static_by_law: flow", flow, f"{height} {width} 2")
+    known = rigid.valid & _lands_inside(flow)
+    gap = np.where(known, np.linalg.norm(rigid.flow - flow, axis=-1), 0)
+    if law.evidence == "gap":
+        probability = static_posterior(gap, law.gap, sides=1)
+    else:
+        delta = _compare_errors(target, source, rigid.flow, flow, known, law)
+        probability = static_posterior(delta, law.delta)
+        if law.evidence == "both":
+            share = law.gap.share
+            ratio = _evidence(delta, law.delta, sides=2) + _evidence(gap, law.gap, sides=1)
+            probability = _sigmoid(ratio + np.log((1 - share) / share))
+    return np.where(known, probability, np.nan).astype(np.float32)
+
+
+def _compare_errors(
+    target: np.ndarray,
+    source: np.ndarray,
+    rigid: np.ndarray,
+    flow: np.ndarray,
+    known: np.ndarray,
+    law: StaticLaw,
+) -> np.ndarray:
+    """Return delta, averaged over what is known around. (H, W)"""
+    seen, other = target.astype(np.float32) / 255, source.astype(np.float32) / 255
     by_rigid, by_flow = (
-        photometric_error(warp_by_flow(rebuilt, one), seen, ssim_weight=law.ssim_weight)
-        for one in (rigid.flow, flow)
+        photometric_error(warp_by_flow(other, one), seen, ssim_weight=law.ssim_weight)
+        for one in (rigid, flow)
     )
-    known = rigid.valid & _lands_inside(flow) & np.isfinite(by_flow)
     delta = np.where(known, by_rigid - by_flow, np.float32(0))
     share = _average(known.astype(np.float32), law.window)
-    delta = _average(delta, law.window) / np.maximum(share, 1e-6)
-    return np.where(known, static_posterior(delta, law), np.float32(np.nan))
+    return _average(delta, law.window) / np.maximum(share, 1e-6)
 
 
-def static_posterior(delta: np.ndarray, law: StaticLaw) -> np.ndarray:
-    """Return the probability of static given Delta; as `losses.coop.static_posterior`. (H, W)"""
-    x = delta - law.location
-    at_location = np.log((1 - law.share) * law.tail / (2 * law.scale * law.share))
-    odds = at_location - x * (1 / law.scale - 1 / law.tail)
-    probability = 1 / (1 + np.exp(-np.clip(odds, -80, 80)))
-    return np.where(x < 0, 1, probability).astype(np.float32)
+def static_posterior(values: np.ndarray, law: Mixture, *, sides: int = 2) -> np.ndarray:
+    """Return the probability of static; as `losses.coop.static_posterior`.
+
+    Args:
+        values: of the quantity. (H, W)
+        law: of it.
+        sides: of the static law: 2 of delta, 1 of the gap, which is never negative.
+    """
+    return np.where(values < law.location, 1, _sigmoid(_log_odds(values, law, sides=sides)))
+
+
+def _log_odds(values: np.ndarray, law: Mixture, *, sides: int) -> np.ndarray:
+    x = np.maximum(values - law.location, 0)
+    at_location = np.log((1 - law.share) * law.tail / (sides * law.scale * law.share))
+    return at_location - x * (1 / law.scale - 1 / law.tail)
+
+
+def _evidence(values: np.ndarray, law: Mixture, *, sides: int) -> np.ndarray:
+    """Return the log likelihood ratio of static against moving, without the shares."""
+    return _log_odds(values, law, sides=sides) - np.log((1 - law.share) / law.share)
+
+
+def _sigmoid(odds: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-np.clip(odds, -80, 80)))
 
 
 def static_by_residual(rigid: RigidFlow, flow: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 
 from depthkit.rigid import inverse
 from depthkit.runtime.flow_engine import FlowEngine
-from depthkit.runtime.moving import fit_unit, rigid_flow, static_by_errors, static_by_residual
+from depthkit.runtime.moving import fit_unit, rigid_flow, static_by_law, static_by_residual
 from depthkit.runtime.preprocess import check_frame, enlarge_mask, resize_K
 from depthkit.runtime.result import DepthResult, StaticResult, Timing
 
@@ -144,7 +144,7 @@ class MovingStream:
         law = self.engine.manifest.static_law
         if law is None:
             return static_by_residual(rigid, flow)
-        return static_by_errors(frame.rgb, last.rgb, rigid=rigid, flow=flow, law=law)
+        return static_by_law(frame.rgb, last.rgb, rigid=rigid, flow=flow, law=law)
 
     def _result(
         self,
@@ -155,9 +155,10 @@ class MovingStream:
         unit: float | None = None,
         timing: Timing = Timing(),  # noqa: B008 (frozen)
     ) -> StaticResult:
+        law = self.engine.manifest.static_law
         return StaticResult(
             probability=probability,
-            rule="residual" if self.engine.manifest.static_law is None else "errors",
+            rule="residual" if law is None else law.evidence,
             stamp=stamp,
             unit=unit,
             timing=timing,

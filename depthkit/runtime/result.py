@@ -76,9 +76,9 @@ class StaticResult:
 
     probability: np.ndarray | None
     """0 to 1 at the camera's size, NaN where it cannot be told. (H, W) float32"""
-    rule: Literal["errors", "residual"]
-    """By the errors of two reconstructions, whose law the network's run has learnt; or by the
-    distance of flow from what depth and motion say it should be."""
+    rule: Literal["photometric", "gap", "both", "residual"]
+    """By the law that the network's run has learnt, of photometric errors, of the gap between flow
+    and what depth and motion say it should be, or of both; residual: by that gap without a law."""
     stamp: float
     """Of the frame, seconds."""
     unit: float | None = None

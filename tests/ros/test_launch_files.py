@@ -19,7 +19,7 @@ pytestmark = pytest.mark.ros
 
 def schema_of(node: str) -> type:
     """Return the configuration that a node declares its parameters from."""
-    from ros_nodes.depth_node import DepthNodeConfig
+    from ros_nodes.depth_config import DepthNodeConfig
     from ros_nodes.odometry_node import OdometryNodeConfig
     from ros_nodes.player_node import PlayerConfig
 

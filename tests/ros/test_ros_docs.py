@@ -89,7 +89,7 @@ def test_the_page_of_parameters_is_current() -> None:
 
 def test_parameters_in_the_docs_are_declared() -> None:
     """Each `motion.wait` and `-p name:=...` of the how-to is a parameter of some node."""
-    from ros_nodes.depth_node import DepthNodeConfig
+    from ros_nodes.depth_config import DepthNodeConfig
     from ros_nodes.odometry_node import OdometryNodeConfig
     from ros_nodes.player_node import PlayerConfig
     from ros_nodes.schema import leaves

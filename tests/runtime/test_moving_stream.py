@@ -11,12 +11,13 @@ from onnx_makers import write_flow
 
 from depthkit.errors import DataError, EngineError
 from depthkit.runtime import DepthResult, FlowEngine, MovingStream
-from depthkit.runtime.manifest import StaticLaw
+from depthkit.runtime.manifest import Mixture, StaticLaw
 from depthkit.runtime.moving import rigid_flow
 
 SIZE = (32, 48)
 K = np.array([[40.0, 0, 23.5], [0, 40, 15.5], [0, 0, 1]])
-LAW = StaticLaw(location=0.0, scale=0.02, tail=0.2, share=0.1, ssim_weight=0.85, window=5)
+DELTA, GAP = Mixture(0.0, 0.02, 0.2, 0.1), Mixture(0.0, 0.5, 5.0, 0.1)
+LAW = StaticLaw("photometric", DELTA, GAP, ssim_weight=0.85, window=5)
 
 
 class SaysFlow:
@@ -150,7 +151,7 @@ def test_the_law_of_the_training_is_the_rule():
     stream = MovingStream(SaysFlow(far, LAW))
     stream.process(wide[:, 8:56], depth_of(0), T_world_cam=pose(0))
     result = stream.process(wide[:, 10:58], depth_of(0.1), T_world_cam=pose(0.2))
-    assert result.rule == "errors" and np.nanmin(result.probability) > 0.9
+    assert result.rule == "photometric" and np.nanmin(result.probability) > 0.9
 
 
 def test_a_real_engine_and_bad_frames(tmp_path):
