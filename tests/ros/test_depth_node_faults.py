@@ -291,7 +291,7 @@ def test_camera_that_falls_silent(flight):
 def test_odometry_that_falls_silent(flight):
     """A frame without its pose has no depth, says which topic, and is no relative depth either."""
     said = flight.rig.show(grey(), flight.stamp())
-    assert said.startswith("no pose for this frame; motion: ")
+    assert said == "no pose for this frame"
     refusal = flight.rig.value("output", "last_refusal")
     assert "motion: odometry on /odometry: the newest is 0.100 s older than the frame" in refusal
     assert flight.rig.status("motion").level == b"\1"
