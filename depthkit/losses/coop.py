@@ -96,6 +96,10 @@ class DeltaModel(nn.Module):
         law = refit_law(samples, self.current(), sides=self.sides)
         self.law.lerp_(torch.stack(law), 1 - self.momentum)
 
+    def forget(self) -> None:
+        """Begin again with the next samples: networks that have just begun tell another law."""
+        self.fitted.fill_(False)
+
     def posterior(self, delta: Tensor) -> Tensor:
         """Return the probability that pixels are static. Any shape, the same back"""
         return static_posterior(delta, self.current(), sides=self.sides)

@@ -149,7 +149,13 @@ class Coop(ViewSynthesis):
     # --- what moves -------------------------------------------------------------------------------
 
     def _learn_law(self, evidence: Evidence) -> None:
-        """Move the laws of Delta and of the gap on, by the pixels of all processes."""
+        """Move the laws of Delta and of the gap on, by the pixels of all processes.
+
+        Warm-up ends with new ones: those of networks that had only begun would last for long.
+        """
+        if self.steps == self.coop.warmup_steps:
+            self.delta.forget()
+            self.gap.forget()
         known = evidence.difference.known
         maps = (evidence.difference.delta, evidence.distance)
         samples = torch.stack([spread_samples(each, known) for each in maps], 1)  # (N, 2)

@@ -128,6 +128,15 @@ def test_the_law_runs():
     torch.testing.assert_close(model.law, 0.75 * before + 0.25 * goal)
 
 
+def test_a_law_can_be_begun_again():
+    """After forgetting, the next samples alone make the law."""
+    model = DeltaModel().double()
+    model.update(laplace(5000, 1.0))
+    model.forget()
+    model.update(laplace(5000, 0.01))
+    assert model.current() == fit(laplace(5000, 0.01))
+
+
 def test_what_is_not_known_is_left_out():
     """NaN samples count for nothing; none at all leaves the law as it was."""
     samples = laplace(1000, 0.01)

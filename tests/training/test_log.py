@@ -94,3 +94,15 @@ def test_tensorboard_holds_pictures(board):
     for name in names:
         (event,) = board.Images(name)
         assert (event.step, event.height, event.width) == (2, 64, 4 * 96)
+
+
+def test_tensorboard_holds_histograms(tmp_path):
+    """Of the values that are numbers; what holds none is left out."""
+    with RunLog(tmp_path, start=0, steps=1, writes=True) as log:
+        values = torch.tensor([0.5, 1.5, torch.nan])
+        log.histograms(1, {"delta": values, "nothing": values[2:]})
+    accumulator = EventAccumulator(str(tmp_path / "tensorboard"))
+    accumulator.Reload()
+    (event,) = accumulator.Histograms("delta")
+    assert accumulator.Tags()["histograms"] == ["delta"] and event.step == 1
+    assert (event.histogram_value.num, event.histogram_value.sum) == (2, 2)
