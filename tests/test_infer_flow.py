@@ -99,14 +99,28 @@ def test_a_coop_run_s_law_is_used_and_said(tmp_path, room, models, capsys):
     assert found == pytest.approx(np.rint(255 * np.nan_to_num(wanted.probability)))
 
 
-def test_relative_depth_and_metric_poses_have_two_units(tmp_path, room, models):
+def test_relative_depth_and_metric_poses_have_two_units(tmp_path, room, models, capsys):
     """The factor between them is found from flow, the same as a node would."""
     out, flow = tmp_path / "out", models / "flow.onnx"
     assert infer(models / "free.onnx", room, "--out", out, "--flow", flow) == 0
     results = static_of(models / "free.onnx", flow, room, same_unit=False)
     assert {r.unit == 1 for r in results} == {False}
+    assert "unit of motion by flow" in capsys.readouterr().out
     written = {path.stem for path in (out / "static").glob("*")}
     assert written == {f"{i:06d}" for i, r in enumerate(results) if r.probability is not None}
+
+
+@pytest.mark.parametrize(("commit", "shared"), [("one", True), ("another", False)])
+def test_depth_and_motion_of_one_run_share_their_unit(tmp_path, room, models, commit, shared):
+    """By what their files say of the training; then the network's motion is taken before poses."""
+    origin = {"config": {"task": "coop"}, "commit": "one"}
+    depth = write_mono(tmp_path / "depth.onnx", size=SIZE, **origin)
+    pose = write_pose(tmp_path / "pose.onnx", size=SIZE, **origin | {"commit": commit})
+    words = ("--flow", models / "flow.onnx", "--pose", pose)
+    assert infer(depth, room, "--out", tmp_path / "out", *words) == 0
+    said = (tmp_path / "out/summary.json").read_text()
+    assert ("unit of" in said) is not shared
+    assert not shared or len(json.loads(said)["without_static"]) == 1
 
 
 def test_a_pose_network_is_a_source_of_motion(tmp_path, room, models, capsys):

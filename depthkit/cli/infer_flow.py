@@ -60,7 +60,7 @@ class FlowOutputs:
         self.engine, self.folder, self.every = engine, folder, every
         self.stream = MovingStream(engine, max_gap=max_gap)
         self.before: tuple[StreamFrame, np.ndarray] | None = None
-        self.static, self.without = 0, list[str]()
+        self.static, self.fitted, self.without = 0, False, list[str]()
         for name in (FLOW, STATIC):
             make_folder(folder / name)
 
@@ -87,6 +87,7 @@ class FlowOutputs:
             self.without.append(f"{frame.name}: {result.reason}")
             return
         self.static += 1
+        self.fitted |= not pose.same_unit
         save_confidence(self.folder / STATIC / f"{frame.name}.png", result.probability)
 
     def close(self) -> dict[str, str]:
@@ -110,10 +111,10 @@ class FlowOutputs:
         """Say by what the static scene was told."""
         if not self.static:
             return "none: depth, K and the camera's motion are needed"
-        law = self.engine.manifest.static_law
+        law, unit = self.engine.manifest.static_law, "; unit of motion by flow" * self.fitted
         if law is None:
-            return "residual (distance of flow from what depth and motion say, against its median)"
-        return f"{law.evidence} ({EVIDENCE[law.evidence]}; law of the training)"
+            return f"residual ({EVIDENCE['gap']}, against its median{unit})"
+        return f"{law.evidence} ({EVIDENCE[law.evidence]}, law of the training{unit})"
 
 
 def open_outputs(job: Job, folder: Path) -> FlowOutputs | None:

@@ -122,7 +122,7 @@ class MovingStream:
         answered = perf_counter()
         unit = 1.0 if same_unit else self._follow_unit(seen, flow, T)
         if unit is None:
-            reason = "the unit of the motion is not known yet: hardly any parallax"
+            reason = "the unit of the motion is not known: hardly any parallax, or flow against it"
             return self._result(frame.stamp, reason=reason)
         T[:3, 3] *= unit
         small = self._judge(frame, last, seen, flow, T)
