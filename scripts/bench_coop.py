@@ -49,7 +49,7 @@ def main() -> None:
     )
     work: Work = {"view_synthesis": step_of(plain, snippet, fabric)[1]}
     task, work["coop"] = step_of(coop, snippet, fabric)
-    work |= parts_of(task, coop, snippet, fabric)
+    work |= parts_of(task, plain, snippet, fabric)
     times = time_in_turn(work, args.warmup, args.repeats, torch.device("cpu"))
     print(json.dumps(report(times) | {"about": vars(args)}, indent=1))
 
@@ -83,11 +83,10 @@ def step_of(config: TrainConfig, snippet: Snippet, fabric: Any) -> tuple[Any, Ca
     return task, step
 
 
-def parts_of(task: Coop, config: TrainConfig, snippet: Snippet, fabric: Any) -> Work:
+def parts_of(task: Coop, plain: TrainConfig, snippet: Snippet, fabric: Any) -> Work:
     """Return the parts of a step by themselves, each with its backward pass."""
     frames = stacked_frames(task, snippet)
-    plain = load_config(TrainConfig, None, [])
-    judge = rest_of(task, _as_plain(config, plain), snippet, frames, fabric)
+    judge = rest_of(task, plain, snippet, frames, fabric)
     with torch.no_grad(), fabric.autocast():
         answers = task._answer(snippet)
     leaves = [flow.float().requires_grad_() for flow in answers.pairs.flows]
@@ -116,13 +115,6 @@ def parts_of(task: Coop, config: TrainConfig, snippet: Snippet, fabric: Any) -> 
         "flow_losses": judge_flow,
         "what_moves": compare,
     }
-
-
-def _as_plain(config: TrainConfig, plain: TrainConfig) -> TrainConfig:
-    """Return the configuration of view_synthesis with the same networks and losses."""
-    from dataclasses import replace
-
-    return replace(plain, data=config.data, model=config.model, loss=config.loss)
 
 
 def cost_volumes(task: Coop, snippet: Snippet, fabric: Any) -> Callable[[], None]:
