@@ -29,6 +29,7 @@ def texts() -> str:
     folders = [CHECKOUT / "ros_nodes", CHECKOUT / "depthkit" / "runtime"]
     files = [path for folder in folders for path in folder.glob("*.py")]
     files += [CHECKOUT / "depthkit" / "ros_messages.py", *CHECKOUT.glob("depthkit/data/bag*.py")]
+    files.append(CHECKOUT / "depthkit" / "data" / "sequence.py")
     return "\n".join(text for path in files for text in literals(path))
 
 
