@@ -72,7 +72,7 @@ def test_other_kinds_are_named(tmp_path):
     mono, flow = write_mono(tmp_path / "mono.onnx"), write_flow(tmp_path / "flow.onnx")
     with pytest.raises(EngineError, match="kind flow, got mono; export one of a run"):
         FlowEngine.open(mono)
-    with pytest.raises(EngineError, match="a flow network for FlowEngine"):
+    with pytest.raises(EngineError, match="kind mono or pair, got flow"):
         DepthEngine.open(flow)
 
 
