@@ -2,6 +2,7 @@
 # CoopNet's ablation on synthetic streets with moving vehicles: five variants, equal steps and, for one seed, equal
 # initial weights of depth and motion; then the table over all seeds.
 # Usage: SEEDS="0 1 2" VARIANTS="zhou minimum cc unbalanced coop" scripts/train_coop_ablation.sh STREETS OUT [key=value ...]
+# FLOW_INIT=RUN starts flow, where a variant has it, from a run of configs/driving/flow.yaml.
 set -euo pipefail
 streets=${1:?data set folder of depthkit synth street}
 out=${2:?folder to write}
@@ -23,6 +24,9 @@ for seed in ${SEEDS:-0 1 2}; do
     name="${variant}_s$seed"
     [ -f "$out/$name.json" ] && continue   # an interrupted ablation goes on
     read -ra own <<< "${words[$variant]}"
+    if [ -n "${FLOW_INIT:-}" ] && [[ ${words[$variant]} != *view_synthesis* ]]; then
+      own+=("model.flow_init=$FLOW_INIT")
+    fi
     again=()
     [ -f "$out/$name/config.yaml" ] && again=(--resume)
     "$python" -m depthkit train "$here/configs/driving/coop.yaml" --run "$out/$name" "${again[@]}" \
