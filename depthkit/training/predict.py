@@ -18,6 +18,7 @@ from depthkit.tasks import build_task
 LAST = "last.safetensors"
 PAIR_TASKS = ("supervised_pair", "stabilized_pair")
 """Tasks whose depth network takes pairs and knows one focal length."""
+_REBUILDING = {"view_synthesis", "coop"}
 SHIPPED = Path(depthkit.__file__).parent / "weights"
 
 
@@ -102,7 +103,8 @@ def load_starts(task: nn.Module, config: TrainConfig) -> None:
 def load_start(task: nn.Module, init: Path, *, name: str) -> None:
     """Load the weights of an earlier run, strictly.
 
-    Of a run of another task the depth network alone is taken, so that a network taught on
+    Of a run of another task the depth network alone is taken (between view_synthesis and coop the
+    pose network too: depth unlearns beside motion that only begins), so that a network taught on
     synthetic worlds can go on without labels on one's own video [Pinard 2018].
 
     Args:
@@ -117,5 +119,6 @@ def load_start(task: nn.Module, init: Path, *, name: str) -> None:
     tensors, state = read_checkpoint(file)
     if state["config"].get("task") == name:
         return load_weights(task, take(tensors, "task."), str(file))
-    depth_net = task.get_submodule("depth_net")
-    load_weights(depth_net, take(tensors, "task.depth_net."), str(file))
+    both_rebuild = {state["config"].get("task"), name} <= _REBUILDING
+    for part in ("depth_net", "pose_net") if both_rebuild else ("depth_net",):
+        load_weights(task.get_submodule(part), take(tensors, f"task.{part}."), str(file))

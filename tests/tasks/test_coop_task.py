@@ -336,6 +336,17 @@ def test_flow_starts_from_a_run_of_its_own(world, tmp_path):
         train(run_config(world, start, "model.flow_width=0.5"), tmp_path / "other")
 
 
+def test_depth_and_motion_start_from_view_synthesis(world, tmp_path):
+    """From a run of view_synthesis both networks are taken; the flow network begins by itself."""
+    train(small_config(world, "optimizer.steps=1"), tmp_path / "plain")
+    still = ("optimizer.steps=1", "optimizer.learning_rate=1e-12")
+    train(run_config(world, f"model.init={tmp_path / 'plain'}", *still), tmp_path / "coop")
+    last = "checkpoints/last.safetensors"
+    plain, coop = (read_checkpoint(tmp_path / name / last)[0] for name in ("plain", "coop"))
+    for name in (n for n in plain if n.startswith("task.") and n.endswith("weight")):
+        torch.testing.assert_close(coop[name], plain[name], rtol=0, atol=1e-9)
+
+
 def spoil(monkeypatch, name: str, *, gradient: bool) -> None:
     """Make one network of the next run say NaN, or give NaN gradients, from its third step on."""
     make = loop.build_task
