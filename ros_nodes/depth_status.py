@@ -43,6 +43,7 @@ class DepthFigures:
         self._rate = Rate()
         self._times = {name: Quantiles() for name in ("age", "network", "overhead", "motion_wait")}
         self._refusal = ""
+        self._reported = (0, 0)  # frames sent and refused when the status was last asked for
         self._scale = {"scale": "", "scale_source": ""}
         self._lock = threading.Lock()
         self._last: tuple[float, Level, str] = (math.inf, "warn", "no frame yet")
@@ -74,7 +75,7 @@ class DepthFigures:
         self._tell(level, f"{result.scale} depth; scale: {result.scale_source}")
 
     def status(self, now: float, *, dropped: int) -> Status:
-        """Say how the output is doing.
+        """Say how the output is doing, and what went wrong since it was last asked.
 
         Args:
             now: steady time, seconds.
@@ -82,6 +83,12 @@ class DepthFigures:
         """
         with self._lock:
             at, level, message = self._last
+        before, self._reported = self._reported, (self.sent, self.refused)
+        sent, refused = self._reported[0] - before[0], self._reported[1] - before[1]
+        # A jump of odometry costs a frame now and then; before the first depth it is no news.
+        if before[0] and sent and refused and level == "ok":
+            level = "warn"
+            message = f"no depth for {refused} of {sent + refused} frames: {self._refusal}"
         if now - at > SILENT:
             level, message = "warn", f"no frame for {now - at:.0f} s; the last: {message}"
         values: dict[str, str | float | int] = {"output_hz": round(self._rate.hz(now), 2)}

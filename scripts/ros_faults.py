@@ -150,7 +150,9 @@ class Rig:
 
     def _hear(self, message: DiagnosticArray) -> None:
         for status in message.status:
-            self.said[status.name] = (status.level[0], status.message)
+            worst, _ = self.said.get(status.name, (0, ""))
+            if status.level[0] >= worst:
+                self.said[status.name] = (status.level[0], status.message)
 
 
 # --- running --------------------------------------------------------------------------------------

@@ -61,10 +61,15 @@ def test_a_refusal_is_a_warning_until_the_next_depth():
         "no depth: the frame is black",
     )
     figures.note_sent(RESULT, STAGES)
+    assert status(figures).level == "ok"
+    figures.note_refused("the pose jumped")
+    figures.note_sent(RESULT, STAGES)
     said = status(figures)
-    assert said.level == "ok" and said.values["last_refusal"] == "the frame is black"
+    assert (said.level, said.message) == ("warn", "no depth for 1 of 2 frames: the pose jumped")
+    said = status(figures)
+    assert said.level == "ok" and said.values["last_refusal"] == "the pose jumped"
     figures.note_refused("a bug", "error")
-    assert status(figures).level == "error" and status(figures).values["refused"] == 2
+    assert status(figures).level == "error" and status(figures).values["refused"] == 3
 
 
 def test_metres_of_another_camera_are_a_warning():
