@@ -11,7 +11,6 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Literal
 
-import cv2
 import numpy as np
 
 from depthkit.errors import EngineError
@@ -102,16 +101,9 @@ class DepthEngine:
         Raises:
             EngineError: missing, damaged, of another kind, or not in parity on this machine.
         """
-        from depthkit.runtime.backend import open_checked
+        from depthkit.runtime.backend import open_engine
 
-        opened = open_checked(path, backend=backend, threads=threads, precision=precision)
-        try:
-            engine = cls(opened)
-        except EngineError:
-            opened.close()
-            raise
-        cv2.setNumThreads(threads)
-        return engine
+        return open_engine(cls, path, backend=backend, threads=threads, precision=precision)
 
     @property
     def manifest(self) -> "Manifest":

@@ -47,16 +47,9 @@ class FlowEngine:
         precision: str = "default",
     ) -> "FlowEngine":
         """Open an ONNX file; arguments and errors as `DepthEngine.open`."""
-        from depthkit.runtime.backend import open_checked
+        from depthkit.runtime.backend import open_engine
 
-        opened = open_checked(path, backend=backend, threads=threads, precision=precision)
-        try:
-            engine = cls(opened)
-        except EngineError:
-            opened.close()
-            raise
-        cv2.setNumThreads(threads)
-        return engine
+        return open_engine(cls, path, backend=backend, threads=threads, precision=precision)
 
     @property
     def manifest(self) -> "Manifest":

@@ -6,6 +6,7 @@ is said, and a new segment begins at the next good frame, from the last known po
 """
 
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from time import perf_counter
@@ -75,16 +76,10 @@ class OdometryEngine:
         stride: int = 1,
     ) -> "OdometryEngine":
         """Open an ONNX file; arguments and errors as `DepthEngine.open` and the constructor."""
-        from depthkit.runtime.backend import open_checked
+        from depthkit.runtime.backend import open_engine
 
-        opened = open_checked(path, backend=backend, threads=threads, precision=precision)
-        try:
-            engine = cls(opened, max_gap=max_gap, stride=stride)
-        except EngineError:
-            opened.close()
-            raise
-        cv2.setNumThreads(threads)
-        return engine
+        make = partial(cls, max_gap=max_gap, stride=stride)
+        return open_engine(make, path, backend=backend, threads=threads, precision=precision)
 
     @property
     def manifest(self) -> "Manifest":
