@@ -471,6 +471,33 @@ class TrainConfig:
             f"model.depth: {self.model.depth!r} does not fit task {self.task}; "
             f"set {f'model.depth: {own[0]}' if own else 'another network'}",
         )
+        self._check_pairs()
+        _require(
+            self.model.pose != "flow" or self.model.pose_input == "pair",
+            "model.pose: 'flow' takes pairs; set model.pose_input: pair",
+        )
+        _require(
+            self.optimizer.batch_size % self.run.devices == 0,
+            f"optimizer.batch_size: {self.optimizer.batch_size} does not divide over "
+            f"{self.run.devices} processes (run.devices); "
+            f"set optimizer.batch_size to a multiple of {self.run.devices}",
+        )
+        explains = self.loss.explainability_weight > 0
+        _require(
+            not explains or (self.model.pose == "posenet" and self.model.pose_input == "snippet"),
+            "loss.explainability_weight: needs model.pose: posenet and model.pose_input: snippet",
+        )
+        self._check_flow()
+        if self.task == "stabilized_pair":
+            self._check_stabilized()
+        else:
+            _require(
+                self.loss.smoothness != "gradient_diffusion",
+                "loss.smoothness: 'gradient_diffusion' is for task stabilized_pair; "
+                "set edge_aware or second_order",
+            )
+
+    def _check_pairs(self) -> None:
         shifts = self.data.shifts
         _require(
             self.task != "supervised_pair" or (shifts != "auto" and len(shifts) == 1),
@@ -489,16 +516,8 @@ class TrainConfig:
             self.data.random_shift == 0 or self.task == "supervised_pair",
             "data.random_shift: for task supervised_pair only; set it to 0",
         )
-        _require(
-            self.model.pose != "flow" or self.model.pose_input == "pair",
-            "model.pose: 'flow' takes pairs; set model.pose_input: pair",
-        )
-        _require(
-            self.optimizer.batch_size % self.run.devices == 0,
-            f"optimizer.batch_size: {self.optimizer.batch_size} does not divide over "
-            f"{self.run.devices} processes (run.devices); "
-            f"set optimizer.batch_size to a multiple of {self.run.devices}",
-        )
+
+    def _check_flow(self) -> None:
         _require(
             self.model.flow_weights is None or self.model.flow == "raft_small",
             "model.flow_weights: the pwc starts from random weights, or a run (model.init); "
@@ -517,19 +536,6 @@ class TrainConfig:
             self.model.flow_init is None or self.task == "coop",
             "model.flow_init: for task coop; task flow starts from model.init",
         )
-        explains = self.loss.explainability_weight > 0
-        _require(
-            not explains or (self.model.pose == "posenet" and self.model.pose_input == "snippet"),
-            "loss.explainability_weight: needs model.pose: posenet and model.pose_input: snippet",
-        )
-        if self.task == "stabilized_pair":
-            self._check_stabilized()
-        else:
-            _require(
-                self.loss.smoothness != "gradient_diffusion",
-                "loss.smoothness: 'gradient_diffusion' is for task stabilized_pair; "
-                "set edge_aware or second_order",
-            )
 
     def _check_stabilized(self) -> None:
         for name in ("explainability", "consistency", "gauge", "baseline"):
