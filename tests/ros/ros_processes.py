@@ -12,6 +12,12 @@ from pathlib import Path
 from typing import Any
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+PROFILE = CHECKOUT / "ros_nodes" / "fastdds.xml"
+PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
+NO_PROFILE = dict.fromkeys(PROFILE_VARIABLES, "")
+"""Environment of a process that is told no profile: our nodes then take the shipped one."""
+SHIPPED_SEGMENT, SMALL_SEGMENT = 32 << 20, 4 << 20
+"""Bytes. A container's /dev/shm holds one node with the shipped profile and twelve of the tests."""
 KILLED: list[int] = []
 """Processes that could not clean up behind themselves."""
 
@@ -22,6 +28,10 @@ class Processes:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._started: list[Process] = []
+        profile = PROFILE.read_text(encoding="utf-8")
+        small = folder / PROFILE.name
+        small.write_text(profile.replace(str(SHIPPED_SEGMENT), str(SMALL_SEGMENT)))
+        self._profile = dict.fromkeys(PROFILE_VARIABLES, str(small))
 
     def start(
         self,
@@ -41,13 +51,15 @@ class Processes:
             remap: topics, and `__node`, `__ns`.
             arguments: before --ros-args.
             files: of parameters.
-            environment: added to this process' own.
+            environment: added to this process' own and to a profile of little shared memory; an
+                empty value takes a variable away.
         """
         program = [module] if module.endswith(".py") else ["-m", module]
         command = [sys.executable, *program, *map(str, arguments), *ros_args(parameters, remap)]
         command += [word for file in files for word in ("--params-file", str(file))]
         output = self._folder / f"process-{len(self._started)}"
-        process = Process(command, output, {**os.environ, **(environment or {})})
+        told = {**os.environ, **self._profile, **(environment or {})}
+        process = Process(command, output, {name: value for name, value in told.items() if value})
         self._started.append(process)
         return process
 

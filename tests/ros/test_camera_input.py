@@ -12,7 +12,7 @@ import pytest
 import ros_made
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from ros_graph import Graph, Probe
-from ros_processes import Processes
+from ros_processes import NO_PROFILE, Processes
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from depthkit.camera import Camera, SourceCamera
@@ -473,7 +473,7 @@ def test_camera_process_loses_images_dies_and_comes_back(
     for variable in ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"):
         monkeypatch.delenv(variable, raising=False)  # a camera as it comes
     eye = Bench(graph)
-    camera = processes.start(PLAYED, arguments=["640", "480", "bgr8", "60"])
+    camera = processes.start(PLAYED, arguments=["640", "480", "bgr8", "60"], environment=NO_PROFILE)
     graph.spin_until(lambda: eye.status().values["lost"] and eye.status().values["input_hz"], 20.0)
     assert "FASTRTPS_DEFAULT_PROFILES_FILE=" in eye.status().message
     assert "fastdds.xml" in eye.status().message

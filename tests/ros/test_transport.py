@@ -5,7 +5,7 @@ import pytest
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from ros_graph import Graph
-from ros_processes import Processes
+from ros_processes import NO_PROFILE, Processes
 from sensor_msgs.msg import Image
 
 pytestmark = pytest.mark.ros
@@ -32,7 +32,9 @@ def test_no_picture_is_lost_between_processes(graph: Graph, processes: Processes
             message_lost=lambda event: lost.append(event.total_count)
         ),
     )
-    camera = processes.start("tests/ros/picture_node.py", parameters={"count": COUNT})
+    camera = processes.start(
+        "tests/ros/picture_node.py", parameters={"count": COUNT}, environment=NO_PROFILE
+    )
     graph.spin_until(lambda: seen and seen[-1] == 0, timeout=15)
     assert seen == list(range(COUNT - 1, -1, -1)) and lost == []
     assert camera.is_running() and camera.stderr() == ""
