@@ -315,12 +315,15 @@ class CoopConfig:
     """Which pixels teach depth and motion: all, those of Competitive Collaboration's rule, each by
     its static probability, or those above one half of it."""
     evidence: Literal["photometric", "gap", "both"] = "photometric"
-    """What the probability is of: the difference of the two photometric errors (the paper's), the
-    distance between rigid flow and flow, or both as if independent."""
+    """What the probability is of: the two photometric errors (the paper's), the distance between
+    rigid flow and flow, or both as if independent."""
+    delta: Literal["difference", "ratio"] = "difference"
+    """How the two errors are compared: by their difference (the paper's), or by the logarithm of
+    their ratio (ours), which rich texture does not raise."""
     warmup_steps: int = 300
     """Steps in which each network learns by itself, and all pixels teach."""
     window: int = 5
-    """Side of the square that the difference of the errors is averaged over, odd, pixels."""
+    """Side of the square that what is compared is averaged over, odd, pixels."""
     momentum: float = 0.99
     """Share of the law of static pixels that each step keeps."""
     cc_rigid_weight: float = 1.0

@@ -15,6 +15,7 @@ from test_export import save_small
 from depthkit.cli import main
 from depthkit.errors import EngineError
 from depthkit.export.calibration import read_calibration
+from depthkit.export.describe import static_law
 from depthkit.export.graphs import build_graph
 from depthkit.export.lower import heads, to_fp16
 from depthkit.export.model import Options, difference, draw_inputs, export_model, run_torch
@@ -33,7 +34,7 @@ from depthkit.synth.boxes import write_box_sequence
 from depthkit.training.predict import load_task
 
 WORDS = ("model.flow_width=0.25", "data.size=[72,100]")  # 72 and 100 are no multiples of 64
-DELTA, GAP = (0.5, 0.25, 2.0, 0.125), (0.0, 0.75, 8.0, 0.25)
+DELTA, GAP = (0.5, 0.25, 2.0, 0.125), (0.25, 0.5, 2.0, 0.25)
 
 
 def save_flow(path: Path, *words: str, spread: float = 0.03) -> Path:
@@ -75,12 +76,20 @@ def test_flow_network_carries_what_the_robot_needs(coop_file):
     assert "pixels" in manifest.scale_source
     record = json.loads(coop_file.with_suffix(".json").read_text())
     assert manifest_from_json(record, coop_file) == manifest
+    del record["static_law"]["ratio"]
+    assert manifest_from_json(record, coop_file) == manifest  # a difference, where none is named
+
+
+def test_the_law_says_how_errors_were_compared(tmp_path):
+    """A run by the ratio of errors exports it, with both kinds of evidence."""
+    words = ("task=coop", "coop.delta=ratio", "coop.evidence=both", "coop.window=9")
+    law = static_law(load_task(save_flow(tmp_path / "ratio.safetensors", *words)))
+    mixtures = Mixture(*DELTA), Mixture(*GAP)
+    assert law == StaticLaw("both", *mixtures, ssim_weight=0.85, window=9, ratio=True)
 
 
 def test_a_run_without_a_law_has_none(tmp_path):
     """Task flow learns none; a coop run of no step has none yet."""
-    from depthkit.export.describe import static_law
-
     flow = save_small(tmp_path / "flow.safetensors", *WORDS, "task=flow")
     coop = save_small(tmp_path / "coop.safetensors", *WORDS, "task=coop")
     assert static_law(load_task(flow)) is static_law(load_task(coop)) is None

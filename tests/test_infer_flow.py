@@ -19,7 +19,7 @@ from depthkit.runtime.manifest import Mixture, StaticLaw
 from depthkit.synth.boxes import write_box_sequence
 
 FRAMES, SIZE = 5, (24, 32)
-DELTA, GAP = Mixture(0.0, 0.02, 0.2, 0.1), Mixture(0.0, 0.5, 5.0, 0.1)
+DELTA, GAP = Mixture(0.0, 0.02, 0.2, 0.1), Mixture(0.3, 0.2, 1.5, 0.1)
 LAW = StaticLaw("photometric", DELTA, GAP, ssim_weight=0.85, window=3)
 
 

@@ -120,6 +120,7 @@ def static_law(loaded: LoadedTask) -> StaticLaw | None:
     config = loaded.config
     return StaticLaw(
         evidence=config.coop.evidence,
+        ratio=config.coop.delta == "ratio",
         delta=delta,
         gap=gap,
         ssim_weight=config.loss.ssim_weight,

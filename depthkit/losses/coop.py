@@ -10,12 +10,11 @@ teach depth and odometry nothing. Its law, threshold and code are not public. Ou
 
 Flow can follow what moves and rigid motion cannot, never the other way round: so moving pixels
 stand to the right, and the scale is taken from what lies left of the location, which they do not
-touch. The same law, one-sided, serves the gap between rigid flow and flow, pixels, which the
-authors' later work masks by [Hariat 2026, VLRC]. The rule of Competitive Collaboration
-[Ranjan 2019] is here as the alternative.
+touch. The same law serves the gap between rigid flow and flow, which the authors' later work masks
+by [Hariat 2026, VLRC], in logarithms. The rule of Competitive Collaboration [Ranjan 2019] is here
+as the alternative.
 """
 
-import math
 from typing import NamedTuple
 
 import torch
@@ -24,6 +23,10 @@ from torch import Tensor, nn
 
 from depthkit.errors import check_shape
 
+LEAST_ERROR = 0.01
+"""Added to both photometric errors before their ratio: what noise makes of a perfect match."""
+GAP_UNIT = 0.3
+"""Pixels: flow is no better than that."""
 _LEAST_SCALE = 1e-4
 _LEAST_TAIL = 4.0  # scales: a tail as steep as the static law would not be told from it
 _SHARES = (0.002, 0.5)  # least and most that may move
@@ -31,10 +34,10 @@ _FIRST_FIT = 30  # steps of expectation and maximisation before the first law is
 
 
 class DeltaLaw(NamedTuple):
-    """The distribution of Delta, in units of photometric error, or of the gap, pixels. () each"""
+    """The distribution of Delta or of the gap's score. () each"""
 
     location: Tensor
-    """Median of static pixels; 0 of a gap, which has one side."""
+    """Median of static pixels."""
     scale: Tensor
     """Mean distance of static pixels from it."""
     tail: Tensor
@@ -64,15 +67,14 @@ class DeltaModel(nn.Module):
     fitted: Tensor
     """Whether there was any Delta yet. () bool"""
 
-    def __init__(self, *, momentum: float = 0.99, sides: int = 2) -> None:
+    def __init__(self, *, momentum: float = 0.99) -> None:
         """Make a model that knows nothing yet.
 
         Args:
             momentum: share of the old law that each step keeps.
-            sides: of the static law: 2 for Delta, 1 for what is never negative.
         """
         super().__init__()
-        self.momentum, self.sides = momentum, sides
+        self.momentum = momentum
         self.register_buffer("law", torch.tensor([0.0, 0.02, 0.1, 0.05]))
         self.register_buffer("fitted", torch.tensor(False))
 
@@ -87,13 +89,13 @@ class DeltaModel(nn.Module):
         if len(samples) == 0:
             return
         if not self.fitted:
-            law = first_law(samples, sides=self.sides)
+            law = first_law(samples)
             for _ in range(_FIRST_FIT):
-                law = refit_law(samples, law, sides=self.sides)
+                law = refit_law(samples, law)
             self.law.copy_(torch.stack(law))
             self.fitted.fill_(True)
             return
-        law = refit_law(samples, self.current(), sides=self.sides)
+        law = refit_law(samples, self.current())
         self.law.lerp_(torch.stack(law), 1 - self.momentum)
 
     def forget(self) -> None:
@@ -102,69 +104,60 @@ class DeltaModel(nn.Module):
 
     def posterior(self, delta: Tensor) -> Tensor:
         """Return the probability that pixels are static. Any shape, the same back"""
-        return static_posterior(delta, self.current(), sides=self.sides)
+        return static_posterior(delta, self.current())
 
     def evidence(self, delta: Tensor) -> Tensor:
         """Return the log likelihood ratio of static against moving, without the shares."""
         law = self.current()
-        return _log_odds(delta, law, sides=self.sides) - ((1 - law.share) / law.share).log()
+        return _log_odds(delta, law) - ((1 - law.share) / law.share).log()
 
 
-def static_posterior(delta: Tensor, law: DeltaLaw, *, sides: int = 2) -> Tensor:
+def static_posterior(delta: Tensor, law: DeltaLaw) -> Tensor:
     """Return the probability of static, given Delta: 1 left of the location, falling to the right.
 
-    log odds = log((1 - share) tail / (sides scale share)) - x (1 / scale - 1 / tail), x = Delta -
+    log odds = log((1 - share) tail / (2 scale share)) - x (1 / scale - 1 / tail), x = Delta -
     location >= 0.
 
     Args:
         delta: any shape.
         law: with tail > scale.
-        sides: of the static law.
 
     Returns:
         In [0, 1]; the shape of delta.
     """
-    odds = _log_odds(delta, law, sides=sides)
+    odds = _log_odds(delta, law)
     return torch.where(delta < law.location, 1.0, odds.sigmoid())
 
 
-def _log_odds(delta: Tensor, law: DeltaLaw, *, sides: int) -> Tensor:
+def _log_odds(delta: Tensor, law: DeltaLaw) -> Tensor:
     """Return the log odds right of the location; left of it those at it."""
     x = (delta - law.location).clamp(min=0)
-    at_location = ((1 - law.share) * law.tail / (sides * law.scale * law.share)).log()
+    at_location = ((1 - law.share) * law.tail / (2 * law.scale * law.share)).log()
     return at_location - x * (1 / law.scale - 1 / law.tail)
 
 
-def first_law(samples: Tensor, *, sides: int = 2) -> DeltaLaw:
+def first_law(samples: Tensor) -> DeltaLaw:
     """Return a law to begin with: the median of all, the left side's scale, little that moves."""
-    location, scale = _static_law(samples, torch.ones_like(samples), sides=sides)
+    location = _weighted_median(samples, torch.ones_like(samples))
+    scale = _left_scale(samples, location)
     return DeltaLaw(location, scale, 8 * scale, samples.new_tensor(0.05))
 
 
-def refit_law(samples: Tensor, law: DeltaLaw, *, sides: int = 2) -> DeltaLaw:
+def refit_law(samples: Tensor, law: DeltaLaw) -> DeltaLaw:
     """Take one step of expectation and maximisation.
 
     Args:
         samples: finite. (N,), N > 0
         law: the one before.
-        sides: of the static law. Of two, the scale looks left of the location only; of one it is
-            the static pixels' median over ln 2.
     """
-    static = static_posterior(samples, law, sides=sides)
-    location, scale = _static_law(samples, static, sides=sides)
+    static = static_posterior(samples, law)
+    location = _weighted_median(samples, static)
+    scale = _left_scale(samples, location)
     moving = 1 - static
     tail = (moving * (samples - location)).sum() / moving.sum().clamp(min=1e-6)
     return DeltaLaw(
         location, scale, tail.maximum(_LEAST_TAIL * scale), moving.mean().clamp(*_SHARES)
     )
-
-
-def _static_law(samples: Tensor, static: Tensor, *, sides: int) -> tuple[Tensor, Tensor]:
-    """Return location and scale of samples, each as static as its weight."""
-    middle = _weighted_median(samples, static)
-    if sides == 2:
-        return middle, _left_scale(samples, middle)
-    return torch.zeros_like(middle), (middle / math.log(2)).clamp(min=_LEAST_SCALE)
 
 
 def _left_scale(samples: Tensor, location: Tensor) -> Tensor:
@@ -181,7 +174,9 @@ def _weighted_median(samples: Tensor, weights: Tensor) -> Tensor:
     return samples[order][torch.searchsorted(total, total[-1] / 2)]
 
 
-def compare_errors(rigid: Tensor, flow: Tensor, seen: Tensor, *, window: int = 5) -> Difference:
+def compare_errors(
+    rigid: Tensor, flow: Tensor, seen: Tensor, *, window: int = 5, ratio: bool = False
+) -> Difference:
     """Subtract the errors of both reconstructions, each of its best source, without gradient.
 
     What one source hides the other one shows: the minimum drops it [Godard 2019] for both alike.
@@ -191,6 +186,8 @@ def compare_errors(rigid: Tensor, flow: Tensor, seen: Tensor, *, window: int = 5
         flow: the same, warped by flow. (S, B, 1, H, W)
         seen: both lie inside that source, on image. (S, B, 1, H, W) bool
         window: side of the square that Delta is averaged over, odd, pixels.
+        ratio: Delta is the logarithm of (rigid + 0.01) / (flow + 0.01) (ours): rich texture makes
+            both errors large, and with them their difference, but not their ratio.
     """
     check_shape("compare_errors: rigid", rigid, "S B 1 H W")
     shape = " ".join(map(str, rigid.shape))
@@ -201,11 +198,29 @@ def compare_errors(rigid: Tensor, flow: Tensor, seen: Tensor, *, window: int = 5
         known = seen.any(0)
         rigid, flow = (e.masked_fill(~seen, torch.inf).amin(0) for e in (rigid, flow))
         rigid, flow = (torch.where(known, e, 0) for e in (rigid, flow))
-        delta = _average(rigid - flow, known, window=window)
+        left, right = ((e + LEAST_ERROR).log() if ratio else e for e in (rigid, flow))
+        delta = average_known(left - right, known, window=window)
     return Difference(delta, known, rigid, flow)
 
 
-def _average(values: Tensor, known: Tensor, *, window: int) -> Tensor:
+def gap_score(gap: Tensor, known: Tensor, *, window: int = 5) -> Tensor:
+    """Return log(1 + |gap| / 0.3 px), averaged over a square around each known pixel; 0 elsewhere.
+
+    The logarithm keeps a failure of flow, tens of pixels, from outweighing all else.
+
+    Args:
+        gap: rigid flow minus flow, of the source where they agree best, pixels. (B, 2, H, W)
+        known: (B, 1, H, W) bool
+        window: side of the square, odd, pixels.
+
+    Returns:
+        (B, 1, H, W)
+    """
+    check_shape("gap_score: gap", gap, "B 2 H W")
+    return average_known((gap.norm(dim=1, keepdim=True) / GAP_UNIT).log1p(), known, window=window)
+
+
+def average_known(values: Tensor, known: Tensor, *, window: int) -> Tensor:
     """Average what is known over a square around each known pixel; 0 elsewhere. (B, 1, H, W)"""
     parts = torch.where(known, values, 0), known.float()
     total, count = (F.avg_pool2d(x, window, 1, window // 2) for x in parts)

@@ -44,7 +44,7 @@ class Mixture:
     to the right of that where something moves."""
 
     location: float
-    """Median of static pixels; 0 of what is never negative."""
+    """Median of static pixels."""
     scale: float
     """Mean distance of static pixels from it."""
     tail: float
@@ -58,15 +58,17 @@ class StaticLaw:
     """The law by which a run told what moves by itself; see `runtime/moving.py`."""
 
     evidence: Literal["photometric", "gap", "both"]
-    """What is looked at: delta, the gap, or both as if independent."""
+    """What is looked at: delta, the gap's score, or both as if independent."""
     delta: Mixture
-    """Of the photometric error by depth and motion less that by flow."""
+    """Of the photometric errors by depth and motion and by flow, compared as `ratio` says."""
     gap: Mixture
-    """Of the distance between rigid flow and flow, pixels at the network's size."""
+    """Of log(1 + distance / 0.3 px) between rigid flow and flow at the network's size."""
     ssim_weight: float
     """Share of SSIM in the photometric error; the rest is L1."""
     window: int
-    """Side of the square that delta is averaged over, pixels at the network's size."""
+    """Side of the square that both are averaged over, pixels at the network's size."""
+    ratio: bool = False
+    """Delta is the logarithm of the errors' ratio, not their difference."""
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,9 @@
 
 By the law that a coop run has learnt [after Hariat 2023], of one or both of: delta, the photometric
 error of the current frame rebuilt from another one by depth and camera motion, less that of the
-frame rebuilt by flow; and the gap between flow and the flow of a scene that stands still. For flow
-networks of other runs by residual: that gap against its own median in the picture, which holds
-while less than half of the picture moves.
+frame rebuilt by flow, or the logarithm of their ratio; and the gap between flow and the flow of a
+scene that stands still, in logarithms. For flow networks of other runs by residual: that gap
+against its own median in the picture, which holds while less than half of the picture moves.
 
 All maps are of one size; the other frame is the source, the current one the target.
 """
@@ -20,6 +20,7 @@ from depthkit.runtime.manifest import Mixture, StaticLaw
 
 NEAREST = 1e-6  # metres or its own unit; a point nearer to the source camera has no pixel
 C1, C2 = 0.01**2, 0.03**2  # of SSIM, colours in [0, 1]
+LEAST_ERROR, GAP_UNIT = 0.01, 0.3  # of delta as a ratio and of the gap, as `losses/coop.py` has it
 HALF = 4.0
 """By residual: one half is static at this many times the median residual."""
 LEAST_RESIDUAL = 0.25  # pixels; flow is no better than that, whatever the picture's median
@@ -75,17 +76,33 @@ def static_by_law(
     check_shape("static_by_law: source", source, f"{height} {width} 3")
     check_shape("static_by_law: flow", flow, f"{height} {width} 2")
     known = rigid.valid & _lands_inside(flow)
-    gap = np.where(known, np.linalg.norm(rigid.flow - flow, axis=-1), 0)
-    if law.evidence == "gap":
-        probability = static_posterior(gap, law.gap, sides=1)
-    else:
-        delta = _compare_errors(target, source, rigid.flow, flow, known, law)
-        probability = static_posterior(delta, law.delta)
-        if law.evidence == "both":
-            share = law.gap.share
-            ratio = _evidence(delta, law.delta, sides=2) + _evidence(gap, law.gap, sides=1)
-            probability = _sigmoid(ratio + np.log((1 - share) / share))
+    match law.evidence:
+        case "gap":
+            score = gap_score(rigid.flow - flow, known, window=law.window)
+            probability = static_posterior(score, law.gap)
+        case "photometric":
+            delta = _compare_errors(target, source, rigid.flow, flow, known, law)
+            probability = static_posterior(delta, law.delta)
+        case "both":
+            score = gap_score(rigid.flow - flow, known, window=law.window)
+            delta = _compare_errors(target, source, rigid.flow, flow, known, law)
+            odds = _evidence(delta, law.delta) + _log_odds(score, law.gap)
+            probability = _sigmoid(odds)
     return np.where(known, probability, np.nan).astype(np.float32)
+
+
+def gap_score(gap: np.ndarray, known: np.ndarray, *, window: int) -> np.ndarray:
+    """Return log(1 + |gap| / 0.3 px), averaged over what is known; as `losses.coop.gap_score`.
+
+    Args:
+        gap: rigid flow minus flow, pixels. (H, W, 2)
+        known: (H, W) bool
+        window: side of the square, odd, pixels.
+
+    Returns:
+        (H, W)
+    """
+    return _average(np.log1p(np.linalg.norm(gap, axis=-1) / GAP_UNIT), known, window)
 
 
 def _compare_errors(
@@ -102,31 +119,30 @@ def _compare_errors(
         photometric_error(warp_by_flow(other, one), seen, ssim_weight=law.ssim_weight)
         for one in (rigid, flow)
     )
-    delta = np.where(known, by_rigid - by_flow, np.float32(0))
-    share = _average(known.astype(np.float32), law.window)
-    return _average(delta, law.window) / np.maximum(share, 1e-6)
+    if law.ratio:
+        by_rigid, by_flow = (np.log(error + LEAST_ERROR) for error in (by_rigid, by_flow))
+    return _average(by_rigid - by_flow, known, law.window)
 
 
-def static_posterior(values: np.ndarray, law: Mixture, *, sides: int = 2) -> np.ndarray:
+def static_posterior(values: np.ndarray, law: Mixture) -> np.ndarray:
     """Return the probability of static; as `losses.coop.static_posterior`.
 
     Args:
         values: of the quantity. (H, W)
         law: of it.
-        sides: of the static law: 2 of delta, 1 of the gap, which is never negative.
     """
-    return np.where(values < law.location, 1, _sigmoid(_log_odds(values, law, sides=sides)))
+    return np.where(values < law.location, 1, _sigmoid(_log_odds(values, law)))
 
 
-def _log_odds(values: np.ndarray, law: Mixture, *, sides: int) -> np.ndarray:
+def _log_odds(values: np.ndarray, law: Mixture) -> np.ndarray:
     x = np.maximum(values - law.location, 0)
-    at_location = np.log((1 - law.share) * law.tail / (sides * law.scale * law.share))
+    at_location = np.log((1 - law.share) * law.tail / (2 * law.scale * law.share))
     return at_location - x * (1 / law.scale - 1 / law.tail)
 
 
-def _evidence(values: np.ndarray, law: Mixture, *, sides: int) -> np.ndarray:
+def _evidence(values: np.ndarray, law: Mixture) -> np.ndarray:
     """Return the log likelihood ratio of static against moving, without the shares."""
-    return _log_odds(values, law, sides=sides) - np.log((1 - law.share) / law.share)
+    return _log_odds(values, law) - np.log((1 - law.share) / law.share)
 
 
 def _sigmoid(odds: np.ndarray) -> np.ndarray:
@@ -211,9 +227,14 @@ def photometric_error(image: np.ndarray, target: np.ndarray, *, ssim_weight: flo
     return ssim_weight * dissimilarity + (1 - ssim_weight) * error
 
 
-def _average(values: np.ndarray, window: int) -> np.ndarray:
-    """Average over a square, 0 beyond the border. (H, W)"""
-    return cv2.blur(values, (window, window), borderType=cv2.BORDER_CONSTANT)
+def _average(values: np.ndarray, known: np.ndarray, window: int) -> np.ndarray:
+    """Average what is known over a square around each known pixel; 0 elsewhere. (H, W)"""
+    parts = np.where(known, values, 0), known
+    total, count = (
+        cv2.blur(x.astype(np.float32), (window, window), borderType=cv2.BORDER_CONSTANT)
+        for x in parts
+    )
+    return np.where(known, total / np.maximum(count, 1e-6), 0)
 
 
 def _ssim(x: np.ndarray, y: np.ndarray) -> np.ndarray:

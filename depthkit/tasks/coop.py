@@ -65,7 +65,7 @@ class Coop(ViewSynthesis):
         self.flow_net, self.flow, self.coop = flow_net, flow, coop
         self.teacher = teacher  # no module: its weights are no part of a checkpoint
         self.delta = DeltaModel(momentum=coop.momentum)
-        self.gap = DeltaModel(momentum=coop.momentum, sides=1)
+        self.gap = DeltaModel(momentum=coop.momentum)
         self.balance = GradientBalance(
             {name: getattr(self, name) for name in NETWORKS},
             shares=coop.shares if coop.balance == "gradient" else None,
@@ -143,7 +143,11 @@ class Coop(ViewSynthesis):
     def compare(self, snippet: Snippet, answers: Answers) -> Evidence:
         """Set both reconstructions side by side, without gradient."""
         return compare_rebuilt(
-            snippet, answers, ssim_weight=self.loss.ssim_weight, window=self.coop.window
+            snippet,
+            answers,
+            ssim_weight=self.loss.ssim_weight,
+            window=self.coop.window,
+            ratio=self.coop.delta == "ratio",
         )
 
     # --- what moves -------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from depthkit.data.snippet import Snippet
 from depthkit.geometry.projection import resize_intrinsics, size_of
 from depthkit.geometry.rigid_flow import RigidFlow, rigid_flow
 from depthkit.geometry.warp import resize, stack_views, warp_by_flow
-from depthkit.losses.coop import Difference, compare_errors
+from depthkit.losses.coop import Difference, compare_errors, gap_score
 from depthkit.losses.photometric import photometric_error
 from depthkit.tasks.flow import FlowPairs
 
@@ -33,9 +33,9 @@ class Evidence(NamedTuple):
 
     difference: Difference
     distance: Tensor
-    """Between rigid flow and flow where they agree best, pixels; 0 where unknown. (B, 1, H, W)"""
+    """`gap_score`: how far rigid flow is from flow; 0 where unknown. (B, 1, H, W)"""
     gap: Tensor
-    """Rigid flow minus flow, of that source, pixels. (B, 2, H, W)"""
+    """Rigid flow minus flow, of the source where they agree best, pixels. (B, 2, H, W)"""
     rigid: RigidFlow
     """Target -> source, source by source. (S*B, ...)"""
     by_flow: Tensor
@@ -44,7 +44,7 @@ class Evidence(NamedTuple):
 
 @torch.no_grad()
 def compare_rebuilt(
-    snippet: Snippet, answers: Answers, *, ssim_weight: float, window: int
+    snippet: Snippet, answers: Answers, *, ssim_weight: float, window: int, ratio: bool
 ) -> Evidence:
     """Rebuild the target both ways at full size, and compare.
 
@@ -52,7 +52,8 @@ def compare_rebuilt(
         snippet: the frames.
         answers: what the networks say of them.
         ssim_weight: share of SSIM in the photometric error.
-        window: side of the square that the difference is averaged over, odd, pixels.
+        window: side of the square that both are averaged over, odd, pixels.
+        ratio: Delta is the ratio of the errors, in logarithms, not their difference.
     """
     size, count = size_of(snippet.target), snippet.sources.shape[1]
     rigid = predicted_rigid_flow(snippet, answers)
@@ -62,11 +63,12 @@ def compare_rebuilt(
     errors = photometric_error(image, target, ssim_weight=ssim_weight)
     by_rigid, by_flow = errors.unflatten(0, (2, count, -1))
     seen = rigid.valid & inside.chunk(2)[1] & snippet.valid.repeat(count, 1, 1, 1)
-    difference = compare_errors(by_rigid, by_flow, seen.unflatten(0, (count, -1)), window=window)
+    seen = seen.unflatten(0, (count, -1))
+    difference = compare_errors(by_rigid, by_flow, seen, window=window, ratio=ratio)
     gaps = (rigid.flow - flow).unflatten(0, (count, -1))  # (S, B, 2, H, W)
     best = gaps.norm(dim=2, keepdim=True).argmin(0, keepdim=True).expand(1, -1, 2, *size)
     gap = gaps.gather(0, best)[0]
-    distance = torch.where(difference.known, gap.norm(dim=1, keepdim=True), 0)
+    distance = gap_score(gap, difference.known, window=window)
     return Evidence(difference, distance, gap, rigid, image.chunk(2)[1])
 
 

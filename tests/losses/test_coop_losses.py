@@ -14,6 +14,7 @@ from depthkit.losses.coop import (
     cc_static,
     compare_errors,
     first_law,
+    gap_score,
     refit_law,
     spread_samples,
     static_posterior,
@@ -184,6 +185,29 @@ def test_delta_by_hand():
     torch.testing.assert_close(wide, torch.tensor([0.05, 0.05, 0.0]))
 
 
+def test_log_ratio_by_hand():
+    """Delta = log((rigid + 0.01) / (flow + 0.01)): ln 10, 0 and -ln 10, then their averages."""
+    rigid, flow = maps([0.19, 0.5, 0.01]), maps([0.01, 0.5, 0.19])
+    seen = torch.ones_like(rigid, dtype=torch.bool)
+    difference = compare_errors(rigid, flow, seen, window=1, ratio=True)
+    ten = math.log(10)
+    torch.testing.assert_close(difference.delta.flatten(), torch.tensor([ten, 0, -ten]))
+    assert torch.equal(difference.rigid, rigid[0]) and torch.equal(difference.flow, flow[0])
+    wide = compare_errors(rigid, flow, seen, window=3, ratio=True).delta.flatten()
+    torch.testing.assert_close(wide, torch.tensor([ten / 2, 0, -ten / 2]))  # the mean of logarithms
+
+
+def test_texture_raises_the_difference_and_not_the_ratio():
+    """Both errors ten times as large, as where contrast is: ten times the difference, one ratio."""
+    rigid, flow = maps([0.04, 0.49]), maps([0.01, 0.19])  # plus 0.01: 0.05, 0.5 and 0.02, 0.2
+    seen = torch.ones_like(rigid, dtype=torch.bool)
+    poor, rich = compare_errors(rigid, flow, seen, window=1).delta.flatten()
+    torch.testing.assert_close(rich, 10 * poor)
+    poor, rich = compare_errors(rigid, flow, seen, window=1, ratio=True).delta.flatten()
+    torch.testing.assert_close(rich, poor)
+    torch.testing.assert_close(poor.item(), math.log(2.5))
+
+
 def test_what_is_no_number_is_not_known():
     """One network that says NaN makes pixels unknown, never Delta NaN."""
     rigid = torch.full((1, 1, 1, 4, 4), torch.nan)
@@ -224,35 +248,54 @@ def test_cc_rule_by_hand():
     assert (strict >= 0.5).tolist() == [False, False, True, False]
 
 
-# --- the gap, which has one side -----------------------------------------------------------------
+# --- the gap -------------------------------------------------------------------------------------
 
 
-def test_one_sided_posterior_by_hand():
-    """Scale 1 px, tail 5 px, share 1/6: odds 5 * 5 = 25 at no gap, even at ln 25 / 0.8 px."""
-    law = law_of(0.0, 1.0, 5.0, 1 / 6)
-    x = torch.tensor([0.0, math.log(25) / 0.8], dtype=torch.float64)
-    expected = torch.tensor([25 / 26, 0.5], dtype=torch.float64)
-    torch.testing.assert_close(static_posterior(x, law, sides=1), expected)
+def gaps(*lengths: float) -> Tensor:
+    """Write a row of gaps of these lengths, each along (3, -4). (1, 2, 1, W)"""
+    return torch.tensor(lengths) * torch.tensor([0.6, -0.8]).view(1, 2, 1, 1)
 
 
-def test_a_one_sided_mixture_is_found_again():
-    """Gaps of a mean of 0.5 px, a fifth of them of 8 px: scale, share and tail come back."""
+def test_gap_score_by_hand():
+    """No gap scores 0, 0.3 px ln 2, 2.7 px ln 10; unknown ones 0, and nothing to those around."""
+    known = torch.tensor([True, True, True, False]).view(1, 1, 1, 4)
+    gap = gaps(0.0, 0.3, 2.7, math.nan)
+    alone = gap_score(gap, known, window=1).flatten()
+    torch.testing.assert_close(alone, torch.tensor([0, math.log(2), math.log(10), 0]))
+    around = gap_score(gap, known, window=3).flatten()
+    means = [math.log(2) / 2, math.log(20) / 3, math.log(20) / 2, 0]
+    torch.testing.assert_close(around, torch.tensor(means))
+
+
+def test_a_failure_of_flow_weighs_little():
+    """Ten times as far scores ln 10 more at most, and a larger gap never less."""
+    score = gap_score(gaps(0.0, 0.1, 1, 10, 100, 1000), torch.ones(1, 1, 1, 6).bool(), window=1)
+    steps = score.flatten().diff()
+    assert (steps > 0).all() and (steps <= math.log(10)).all()
+    with pytest.raises(ShapeError, match="gap"):
+        gap_score(gaps(1.0)[:, :1], torch.ones(1, 1, 1, 1).bool())
+
+
+def test_gaps_of_a_noisy_flow_tell_what_moves():
+    """Flow wrong by 0.2 px each way, a fifth that moves by 3 to 30 px: the law tells them apart."""
     generator = torch.Generator().manual_seed(0)
-    draw = -(1 - torch.rand(20_000, generator=generator, dtype=torch.float64)).log()
-    model = DeltaModel(sides=1).double()
-    model.update(torch.cat([0.5 * draw[:16_000], 8 * draw[16_000:]]))
-    law = model.current()
-    assert law.location.item() == 0
-    assert law.scale.item() == pytest.approx(0.5, rel=0.08)
-    assert law.share.item() == pytest.approx(0.2, rel=0.1)
-    assert law.tail.item() == pytest.approx(8, rel=0.1)
+    still = 0.2 * torch.randn(2, 16_000, generator=generator)
+    moving = gaps(*torch.linspace(3, 30, 4000).tolist())[0, :, 0]
+    gap = torch.cat([still, moving], 1)[None, :, None]
+    score = gap_score(gap, torch.ones_like(gap[:, :1], dtype=torch.bool), window=1).flatten()
+    model = DeltaModel()
+    model.update(score)
+    law, static = model.current(), model.posterior(score)
+    assert law.location.item() == pytest.approx(score[:16_000].median().item(), rel=0.05)
+    assert 0.2 <= law.share.item() < 0.3
+    assert static[:16_000].mean() > 0.9 and static[16_000:].max() < 0.05
 
 
 def test_evidence_is_the_likelihood_ratio():
     """Posterior log odds are evidence plus log odds of the shares."""
-    model = DeltaModel(sides=1).double()
-    model.update(laplace(1000, 1.0).abs())
+    model = DeltaModel().double()
+    model.update(laplace(1000, 1.0))
     share = model.current().share
-    x = torch.tensor([0.1, 3.0], dtype=torch.float64)
+    x = model.current().location + torch.tensor([0.0, 0.1, 3.0], dtype=torch.float64)
     odds = model.evidence(x) + ((1 - share) / share).log()
     torch.testing.assert_close(odds.sigmoid(), model.posterior(x))

@@ -16,8 +16,9 @@ from depthkit.runtime.moving import rigid_flow
 
 SIZE = (32, 48)
 K = np.array([[40.0, 0, 23.5], [0, 40, 15.5], [0, 0, 1]])
-DELTA, GAP = Mixture(0.0, 0.02, 0.2, 0.1), Mixture(0.0, 0.5, 5.0, 0.1)
+DELTA, GAP = Mixture(0.0, 0.02, 0.2, 0.1), Mixture(0.3, 0.2, 1.5, 0.1)
 LAW = StaticLaw("photometric", DELTA, GAP, ssim_weight=0.85, window=5)
+BOTH = replace(LAW, evidence="both", delta=Mixture(0.0, 0.1, 1.0, 0.1), ratio=True)
 
 
 class SaysFlow:
@@ -145,13 +146,14 @@ def test_why_there_is_none(change, line):
     assert result.reason == "" and len(stream.engine.asked) == 1
 
 
-def test_the_law_of_the_training_is_the_rule():
+@pytest.mark.parametrize("law", [LAW, replace(LAW, evidence="gap"), BOTH])
+def test_the_law_of_the_training_is_the_rule(law):
     """The wall seen 2 px to the side: static where flow adds nothing to what depth explains."""
     far, wide = sideways(), texture((32, 60))
-    stream = MovingStream(SaysFlow(far, LAW))
+    stream = MovingStream(SaysFlow(far, law))
     stream.process(wide[:, 8:56], depth_of(0), T_world_cam=pose(0))
     result = stream.process(wide[:, 10:58], depth_of(0.1), T_world_cam=pose(0.2))
-    assert result.rule == "photometric" and np.nanmin(result.probability) > 0.9
+    assert result.rule == law.evidence and np.nanmin(result.probability) > 0.9
 
 
 def test_a_real_engine_and_bad_frames(tmp_path):

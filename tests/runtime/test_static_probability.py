@@ -14,6 +14,7 @@ from depthkit.data.snippet import Snippet
 from depthkit.evaluation.moving import average_precision
 from depthkit.export.describe import static_law
 from depthkit.geometry.rigid_flow import rigid_flow as torch_rigid_flow
+from depthkit.losses.coop import gap_score as torch_score
 from depthkit.losses.coop import static_posterior as torch_posterior
 from depthkit.losses.photometric import photometric_error as torch_error
 from depthkit.rigid import exp_se3
@@ -21,6 +22,7 @@ from depthkit.runtime.manifest import Mixture, StaticLaw
 from depthkit.runtime.moving import (
     RigidFlow,
     fit_unit,
+    gap_score,
     photometric_error,
     rigid_flow,
     static_by_law,
@@ -31,7 +33,8 @@ from depthkit.runtime.moving import (
 from depthkit.strict_yaml import load_config
 from depthkit.tasks import build_task
 
-DELTA, GAP = Mixture(0.004, 0.02, 0.2, 0.07), Mixture(0.0, 0.5, 5.0, 0.1)
+DELTA, GAP = Mixture(0.004, 0.02, 0.2, 0.07), Mixture(0.3, 0.2, 1.5, 0.1)
+RATIO = Mixture(0.03, 0.15, 1.0, 0.07)
 LAW = StaticLaw("photometric", DELTA, GAP, ssim_weight=0.85, window=5)
 K = np.array([[40.0, 0, 31.5], [0, 40, 15.5], [0, 0, 1]])
 
@@ -54,17 +57,26 @@ def street():
     return street_pair()
 
 
+@pytest.mark.parametrize("delta", ["difference", "ratio"])
 @pytest.mark.parametrize("evidence", ["photometric", "gap", "both"])
-def test_static_probability_is_the_task_s_own(street, evidence):
+def test_static_probability_is_the_task_s_own(street, evidence, delta):
     """Networks with random weights on a real pair: the task's posterior, pixel by pixel."""
     torch.manual_seed(0)
-    config = load_config(TrainConfig, None, ["task=coop", "model.depth=light", "model.pose=light",
-                                             "model.flow_width=0.25", "coop.window=3",
-                                             f"coop.evidence={evidence}"])  # fmt: skip
+    words = (
+        "task=coop",
+        "model.depth=light",
+        "model.pose=light",
+        "model.flow_width=0.25",
+        "coop.window=3",
+        f"coop.evidence={evidence}",
+        f"coop.delta={delta}",
+    )
+    config = load_config(TrainConfig, None, [*words])
     task = build_task(config, (1,)).eval()
     torch.nn.init.normal_(task.flow_net.head.weight, std=0.005)
-    task.delta.law.copy_(torch.tensor([0.01, 0.03, 0.3, 0.1]))
-    task.gap.law.copy_(torch.tensor([0.0, 2.0, 20.0, 0.2]))
+    laws = {"difference": [0.01, 0.03, 0.3, 0.1], "ratio": [0.1, 0.4, 2.0, 0.1]}
+    task.delta.law.copy_(torch.tensor(laws[delta]))
+    task.gap.law.copy_(torch.tensor([1.5, 0.5, 2.5, 0.2]))
     task.delta.fitted.fill_(True)
     task.gap.fitted.fill_(True)
     snippet = Snippet(
@@ -125,10 +137,23 @@ def test_errors_and_posterior_are_training_s(street):
         )  # flat: rounding
     delta = torch.linspace(-1, 1, 101)[None]
     law = SimpleNamespace(**{k: torch.tensor(v) for k, v in vars(DELTA).items()})
-    for sides in (1, 2):
-        found = static_posterior(delta.numpy(), DELTA, sides=sides)
-        assert found == pytest.approx(torch_posterior(delta, law, sides=sides).numpy(), abs=1e-6)
+    found = static_posterior(delta.numpy(), DELTA)
+    assert found == pytest.approx(torch_posterior(delta, law).numpy(), abs=1e-6)
     assert found[0, 0] == 1 and found[0, -1] < 1e-3
+
+
+def test_gap_scores_are_training_s():
+    """Over holes and borders, where the gap is no number too; ln 10 of 2.7 px by hand."""
+    rng = np.random.default_rng(0)
+    gap, known = rng.normal(0, 3, (20, 30, 2)).astype(np.float32), rng.random((20, 30)) > 0.3
+    gap[~known] = np.nan
+    maps = torch.from_numpy(gap).movedim(-1, 0)[None], torch.from_numpy(known)[None, None]
+    for window in (1, 5):
+        wanted = to_numpy(torch_score(*maps, window=window))
+        found = gap_score(gap, known, window=window)
+        assert found == pytest.approx(wanted, abs=1e-5) and (found[~known] == 0).all()
+    one = gap_score(np.full((1, 1, 2), 2.7 / np.sqrt(2)), np.ones((1, 1), bool), window=1)
+    assert one == pytest.approx(np.log(10))
 
 
 def test_warping_reads_between_pixels_and_stops_at_the_border():
@@ -141,17 +166,28 @@ def test_warping_reads_between_pixels_and_stops_at_the_border():
     assert warp_by_flow(ramp[:1, :1], flow[:1, :1]) == pytest.approx(ramp[:1, :1])
 
 
-@pytest.mark.parametrize("rule", ["photometric", "gap", "both", "residual"])
-def test_the_truth_ranks_what_moves_last(street, rule):
+@pytest.mark.parametrize(
+    ("rule", "ratio"),
+    [
+        ("photometric", False),
+        ("photometric", True),
+        ("gap", False),
+        ("both", False),
+        ("both", True),
+        ("residual", False),
+    ],
+)
+def test_the_truth_ranks_what_moves_last(street, rule, ratio):
     """With the exact depth, motion and flow both rules find the traffic."""
     T, camera = street.T_second_first[0].double().numpy(), street.K[0].double().numpy()
     depth = np.where(to_numpy(street.known), to_numpy(street.depth), np.nan)
     rigid, flow = rigid_flow(depth, T_source_target=T, K=camera), to_numpy(street.flow)
     pictures = [np.rint(255 * to_numpy(x)).astype(np.uint8) for x in (street.first, street.second)]
+    law = replace(LAW, evidence=rule, ratio=ratio, delta=RATIO if ratio else DELTA)
     static = (
         static_by_residual(rigid, flow)
         if rule == "residual"
-        else static_by_law(*pictures, rigid=rigid, flow=flow, law=replace(LAW, evidence=rule))
+        else static_by_law(*pictures, rigid=rigid, flow=flow, law=law)
     )
     judged = to_numpy(street.visible) & np.isfinite(static)
     moving = to_numpy(street.moving)[judged]

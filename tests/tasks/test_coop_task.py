@@ -135,18 +135,27 @@ def world(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    ("words", "least"),
+    ("words", "least", "least_noisy"),
     [
-        (("coop.evidence=photometric",), 0.65),
-        (("coop.evidence=gap",), 0.9),
-        (("coop.evidence=both",), 0.8),
-        (("coop.mask=cc",), 0.5),
+        (("coop.evidence=photometric",), 0.65, 0.7),
+        (("coop.evidence=photometric", "coop.delta=ratio"), 0.65, 0.75),
+        (("coop.evidence=gap",), 0.7, 0.85),
+        (("coop.evidence=both",), 0.68, 0.85),
+        (("coop.evidence=both", "coop.delta=ratio"), 0.65, 0.85),
+        (("coop.mask=cc",), 0.5, 0.45),
     ],
-    ids=["photometric", "gap", "both", "cc"],
+    ids=["photometric", "ratio", "gap", "both", "both-ratio", "cc"],
 )
-def test_exact_networks_find_what_moves(street, words, least):
-    """With the truth for depth, motion and flow the static probability ranks moving pixels last."""
+@pytest.mark.parametrize("noise", [0.0, 0.3])
+def test_exact_networks_find_what_moves(street, words, least, least_noisy, noise):
+    """With the truth for depth, motion and flow the static probability ranks moving pixels last.
+
+    No noise at all is the harder case: the law is as narrow as it may be, and the least that the
+    window carries across the border of a moving body is enough to be taken for moving."""
     task, snippet = exact(street, *words).train(), snippet_of(street)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        task.flow_net.flow += noise * torch.randn(task.flow_net.flow.shape, generator=generator)
     for _ in range(3):
         task(snippet)  # the law of Delta is learnt
     static = task.eval().static_probability(snippet)
@@ -154,7 +163,7 @@ def test_exact_networks_find_what_moves(street, words, least):
     judged = (street.known & street.visible).numpy().ravel()
     moving, score = street.moving.numpy().ravel()[judged], 1 - static.numpy().ravel()[judged]
     assert 0.01 < moving.mean() < 0.5
-    assert average_precision(score, moving) > least
+    assert average_precision(score, moving) > (least_noisy if noise else least)
 
 
 def test_moving_pixels_teach_flow_alone(street):
