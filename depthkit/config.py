@@ -338,6 +338,8 @@ class CoopConfig:
     """Of the distance of flow from rigid flow where static, pixels; flow learns from it."""
     flow_teaches_rigid: float = 0.0
     """Of the same distance; depth and motion learn from it."""
+    contact_weight: float = 0.0
+    """Of the term that pulls what moves to the depth of the ground below it [after Moon 2024]."""
     balance: Literal["none", "gradient"] = "gradient"
     """Whether gradients are scaled so that each network gets its share; measured they always are.
     Adam undoes constant factors: it acts through optimizer.gradient_clip."""
@@ -351,7 +353,13 @@ class CoopConfig:
         _require(self.cc_rigid_weight > 0, f"cc_rigid_weight: above 0, got {self.cc_rigid_weight}")
         _require(self.flow_weight > 0, f"flow_weight: above 0, got {self.flow_weight}")
         _require(min(self.shares) > 0, f"shares: above 0 each, got {list(self.shares)}")
-        names = ("cc_agreement", "static_flow_weight", "rigid_teaches_flow", "flow_teaches_rigid")
+        names = (
+            "cc_agreement",
+            "static_flow_weight",
+            "rigid_teaches_flow",
+            "flow_teaches_rigid",
+            "contact_weight",
+        )
         for name in names:
             _require(getattr(self, name) >= 0, f"{name}: 0 or more, got {getattr(self, name)}")
 

@@ -8,8 +8,9 @@ depth and odometry nothing; and gradient shared out so that no network starves.
 
 Ours: the law of Delta and its posterior (losses/coop.py), the posterior as a weight, a warm-up in
 which each network learns by itself, rigid flow and flow pulled together where the scene is static
-[Zou 2018, DF-Net], how norms are measured and balanced (tasks/balance.py), and Competitive
-Collaboration's rule [Ranjan 2019] in its place for comparison.
+[Zou 2018, DF-Net], depth of what moves taught by the ground it stands on [after Moon 2024], how
+norms are measured and balanced (tasks/balance.py), and Competitive Collaboration's rule
+[Ranjan 2019] in its place for comparison.
 """
 
 import torch
@@ -17,7 +18,10 @@ from torch import Tensor, distributed
 
 from depthkit.config import CoopConfig, FlowConfig, LossConfig, TrainConfig
 from depthkit.data.snippet import Snippet
+from depthkit.geometry.projection import size_of
+from depthkit.geometry.warp import resize
 from depthkit.losses.coop import DeltaModel, cc_static, spread_samples
+from depthkit.losses.smoothness import ground_contact_smoothness
 from depthkit.models.flow_net import PwcFlow, RaftSmall, build_flow_network
 from depthkit.tasks.balance import GradientBalance
 from depthkit.tasks.coop_evidence import (
@@ -95,6 +99,7 @@ class Coop(ViewSynthesis):
             visible = self._visible(answers.pairs)
             terms = self._judge_flow(answers.pairs, visible, taught)
             terms |= self._agree(snippet, answers, evidence, taught)
+            terms |= self._stand(answers, taught)
             loss = rigid.loss + torch.stack(list(terms.values())).sum()
             figures = self._figures(snippet, answers, evidence, static, visible)
             pictures = draw(answers.pairs, evidence, static, visible)
@@ -234,6 +239,14 @@ class Coop(ViewSynthesis):
             rigid = predicted_rigid_flow(snippet, answers).flow
             terms["flow_teaches_rigid"] = to_rigid * _distance(rigid, flow.detach(), weight)
         return terms
+
+    def _stand(self, answers: Answers, static: Tensor) -> dict[str, Tensor]:
+        """Teach depth of what moves by the ground it stands on, as weighted."""
+        if self.coop.contact_weight == 0:
+            return {}
+        inverse_depth = resize(answers.inverse_depths[0], size_of(static))
+        value = ground_contact_smoothness(inverse_depth, 1 - static)
+        return {"ground_contact": self.coop.contact_weight * value}
 
     # --- what is logged ---------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from depthkit.data.snippet import Snippet
 from depthkit.errors import CheckpointError, ConfigError, TrainingError
 from depthkit.evaluation.moving import average_precision
 from depthkit.geometry.se3 import log_so3
+from depthkit.losses.smoothness import ground_contact_smoothness
 from depthkit.models.checkpoint import read_checkpoint
 from depthkit.models.pose_net import PoseOutput
 from depthkit.strict_yaml import load_config, to_yaml
@@ -221,6 +222,26 @@ def test_agreement_teaches_as_weighted(street):
         for name in ("flow_net", "depth_net"):
             gradients = [p.grad for p in getattr(task, name).parameters()]
             assert any(g is not None and g.any() for g in gradients) == (name == taught)
+
+
+def test_what_moves_learns_the_depth_of_its_ground(street):
+    """The term reaches depth of moving pixels alone, as weighted, and is none in warm-up."""
+    words = (*PIXELS, "coop.mask=hard", "coop.balance=none")
+    task, snippet = exact(street, *words, "coop.contact_weight=2").train(), snippet_of(street)
+    static = torch.ones_like(snippet.depth_gt)
+    static[..., 30:90, 50:100] = 0
+    answers = task._answer(snippet)
+    term = task._stand(answers, static)["ground_contact"]
+    term.backward()
+    taught = task.depth_net.inverse_depth.grad != 0
+    assert not taught[static == 1].any() and taught[static == 0].float().mean() > 0.5
+    assert not any(p.grad is not None and p.grad.any() for p in task.flow_net.parameters())
+    expected = 2 * ground_contact_smoothness(answers.inverse_depths[0], 1 - static)
+    torch.testing.assert_close(term, expected)
+    assert task(snippet).terms["loss/ground_contact"] > 0
+    warm = exact(street, *words, "coop.contact_weight=2", "coop.warmup_steps=1").train()
+    assert warm(snippet).terms["loss/ground_contact"] == 0
+    assert "loss/ground_contact" not in exact(street, *words)(snippet).terms
 
 
 # --- as a task -----------------------------------------------------------------------------------
