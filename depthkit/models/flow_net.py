@@ -7,11 +7,13 @@ picture whatever the size of the map.
 
 import math
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torchvision.models.optical_flow import raft_small
 
 from depthkit.errors import CheckpointError, ConfigError, check_shape
@@ -135,7 +137,7 @@ class PwcFlow(nn.Module):
             volume = correlate(first[level], warped)
             match = self._expect(volume)
             evidence = (volume, match, first[level], passed, flow * (0.1 / stride))
-            passed = self.estimator(torch.cat([e.to(volume.dtype) for e in evidence], 1))
+            passed = self.estimator(_together(evidence, volume))
             flow = flow + stride * _full(self.head, passed)
             flows.append(flow)
         padded = (4 * flow.shape[-2], 4 * flow.shape[-1])
@@ -147,9 +149,43 @@ class PwcFlow(nn.Module):
 
         The peak, the sum of squares, is 1 where one shift answers and 1/81 where all do.
         """
+        if torch.is_grad_enabled():
+            return _Expectation.apply(volume, self.log_sharpness, self.shifts)
         share = (volume.float() * self.log_sharpness.exp()).softmax(1)
         shift = torch.einsum("nkhw,dk->ndhw", share, self.shifts)
         return torch.cat([shift, share.square().sum(1, keepdim=True)], 1)
+
+
+class _Expectation(torch.autograd.Function):
+    """`PwcFlow._expect` with its gradient written out; differentiable once.
+
+    Pixel by pixel, as the volume lies in memory: shares p, their expected shift m and peak q. With
+    a the gradient by m and b by q, that of the logits is p (a (shift - m) + 2 b (p - q)).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, volume: Tensor, log_sharpness: Tensor, shifts: Tensor) -> Tensor:
+        rows = volume.permute(0, 2, 3, 1)  # (N, h, w, 81)
+        with torch.autocast(volume.device.type, enabled=False):
+            logits = rows.float() * log_sharpness.exp()
+            share = logits.softmax(3)
+            peak = torch.linalg.vecdot(share, share)[..., None]
+            expected = torch.cat([share @ shifts.T, peak], 3)
+        ctx.save_for_backward(logits, share, expected, log_sharpness, shifts)
+        ctx.dtype = volume.dtype
+        return expected.permute(0, 3, 1, 2)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
+        logits, share, expected, log_sharpness, shifts = ctx.saved_tensors
+        by_expected = grads[0].permute(0, 2, 3, 1) * grads[0].new_tensor([1.0, 1.0, 2.0])
+        change = by_expected[..., :2] @ shifts
+        change.addcmul_(share, by_expected[..., 2:])
+        change.sub_(torch.linalg.vecdot(by_expected, expected)[..., None]).mul_(share)
+        by_sharpness = torch.dot(change.flatten(), logits.flatten())
+        by_volume = change.mul_(log_sharpness.exp()).to(ctx.dtype)
+        return by_volume.permute(0, 3, 1, 2), by_sharpness, None
 
 
 class RaftSmall(nn.Module):
@@ -256,6 +292,13 @@ def _full(head: nn.Module, x: Tensor) -> Tensor:
     """Run a head in 32 bits: its sums are pixels."""
     with torch.autocast(x.device.type, enabled=False):
         return head(x.float())
+
+
+def _together(maps: tuple[Tensor, ...], like: Tensor) -> Tensor:
+    """Stack maps along the channels, in one type; in training in the order convolutions read."""
+    if torch.is_grad_enabled():
+        return torch.cat([x.to(like, memory_format=torch.channels_last) for x in maps], 1)
+    return torch.cat([x.to(like.dtype) for x in maps], 1)
 
 
 def _crop(flow: Tensor, size: tuple[int, int], padded: tuple[int, int]) -> Tensor:
