@@ -11,10 +11,11 @@ teach depth and odometry nothing. Its law, threshold and code are not public. Ou
 Flow can follow what moves and rigid motion cannot, never the other way round: so moving pixels
 stand to the right, and the scale is taken from what lies left of the location, which they do not
 touch. The same law serves the gap between rigid flow and flow, which the authors' later work masks
-by [Hariat 2026, VLRC], in logarithms. The rule of Competitive Collaboration [Ranjan 2019] is here
-as the alternative.
+by [Hariat 2026, VLRC], in what depth and flow may be wrong by. The rule of Competitive
+Collaboration [Ranjan 2019] is here as the alternative.
 """
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -25,11 +26,15 @@ from depthkit.errors import check_shape
 
 LEAST_ERROR = 0.01
 """Added to both photometric errors before their ratio: what noise makes of a perfect match."""
-GAP_UNIT = 0.3
+GAP_UNIT = 0.5
 """Pixels: flow is no better than that."""
+ALONG, ACROSS = 0.2, 0.05
+"""Of the parallax: what else the gap may be, by wrong depth and by wrong motion."""
+LARGEST_GAP = 8.0
+"""A failure of flow, tens of pixels, must not outweigh all else."""
 _LEAST_SCALE = 1e-4
 _LEAST_TAIL = 4.0  # scales: a tail as steep as the static law would not be told from it
-_SHARES = (0.002, 0.5)  # least and most that may move
+_MOST_SHARE = 0.25  # that may move
 _FIRST_FIT = 30  # steps of expectation and maximisation before the first law is used
 
 
@@ -67,14 +72,15 @@ class DeltaModel(nn.Module):
     fitted: Tensor
     """Whether there was any Delta yet. () bool"""
 
-    def __init__(self, *, momentum: float = 0.99) -> None:
+    def __init__(self, *, momentum: float = 0.99, least_share: float = 0.002) -> None:
         """Make a model that knows nothing yet.
 
         Args:
             momentum: share of the old law that each step keeps.
+            least_share: of pixels that move, whatever the samples say; below 1/4.
         """
         super().__init__()
-        self.momentum = momentum
+        self.momentum, self.least_share = momentum, least_share
         self.register_buffer("law", torch.tensor([0.0, 0.02, 0.1, 0.05]))
         self.register_buffer("fitted", torch.tensor(False))
 
@@ -91,12 +97,16 @@ class DeltaModel(nn.Module):
         if not self.fitted:
             law = first_law(samples)
             for _ in range(_FIRST_FIT):
-                law = refit_law(samples, law)
+                law = self._refit(samples, law)
             self.law.copy_(torch.stack(law))
             self.fitted.fill_(True)
             return
-        law = refit_law(samples, self.current())
+        law = self._refit(samples, self.current())
         self.law.lerp_(torch.stack(law), 1 - self.momentum)
+
+    def _refit(self, samples: Tensor, law: DeltaLaw) -> DeltaLaw:
+        law = refit_law(samples, law)
+        return law._replace(share=law.share.clamp(self.least_share, _MOST_SHARE))
 
     def forget(self) -> None:
         """Begin again with the next samples: networks that have just begun tell another law."""
@@ -139,7 +149,7 @@ def _log_odds(delta: Tensor, law: DeltaLaw) -> Tensor:
 def first_law(samples: Tensor) -> DeltaLaw:
     """Return a law to begin with: the median of all, the left side's scale, little that moves."""
     location = _weighted_median(samples, torch.ones_like(samples))
-    scale = _left_scale(samples, location)
+    scale = _static_scale(samples, location)
     return DeltaLaw(location, scale, 8 * scale, samples.new_tensor(0.05))
 
 
@@ -152,19 +162,24 @@ def refit_law(samples: Tensor, law: DeltaLaw) -> DeltaLaw:
     """
     static = static_posterior(samples, law)
     location = _weighted_median(samples, static)
-    scale = _left_scale(samples, location)
+    scale = _static_scale(samples, location)
     moving = 1 - static
     tail = (moving * (samples - location)).sum() / moving.sum().clamp(min=1e-6)
-    return DeltaLaw(
-        location, scale, tail.maximum(_LEAST_TAIL * scale), moving.mean().clamp(*_SHARES)
-    )
+    return DeltaLaw(location, scale, tail.maximum(_LEAST_TAIL * scale), moving.mean())
 
 
-def _left_scale(samples: Tensor, location: Tensor) -> Tensor:
-    """Mean distance of what lies left: the scale of a Laplace law, whatever stands to the right."""
+def _static_scale(samples: Tensor, location: Tensor) -> Tensor:
+    """Return the mean distance of static pixels from their median.
+
+    The larger of two: the mean distance of what lies left, which what moves does not touch, and
+    the upper quartile of all over ln 2, as of a Laplace law, for errors of depth make the right
+    side wider. Where a tenth moves the quartile is 1.6 times as far, where a quarter does, in it.
+    """
     gap = location - samples
     left = gap > 0
-    return ((gap * left).sum() / left.sum().clamp(min=1)).clamp(min=_LEAST_SCALE)
+    mean = (gap * left).sum() / left.sum().clamp(min=1)
+    quartile = (samples.quantile(0.75) - location) / math.log(2)
+    return mean.maximum(quartile).clamp(min=_LEAST_SCALE)
 
 
 def _weighted_median(samples: Tensor, weights: Tensor) -> Tensor:
@@ -203,21 +218,36 @@ def compare_errors(
     return Difference(delta, known, rigid, flow)
 
 
-def gap_score(gap: Tensor, known: Tensor, *, window: int = 5) -> Tensor:
-    """Return log(1 + |gap| / 0.3 px), averaged over a square around each known pixel; 0 elsewhere.
+def gap_score(gap: Tensor, parallax: Tensor, seen: Tensor, *, window: int = 5) -> Tensor:
+    """Measure how far flow is from rigid flow, in what depth and flow may be wrong by.
 
-    The logarithm keeps a failure of flow, tens of pixels, from outweighing all else.
+    z^2 = (along / (1/2 + p/5))^2 + (across / (1/2 + p/20))^2, along and across the parallax, p
+    pixels long: an error of depth moves rigid flow along it, by a share of it. z is that of the
+    best source, at most 8, averaged over a square around each pixel. (Ours.)
 
     Args:
-        gap: rigid flow minus flow, of the source where they agree best, pixels. (B, 2, H, W)
-        known: (B, 1, H, W) bool
+        gap: flow minus rigid flow of each source, pixels. (S, B, 2, H, W)
+        parallax: rigid flow minus that of a camera that only turns, pixels. (S, B, 2, H, W)
+        seen: both lie inside that source, on image. (S, B, 1, H, W) bool
         window: side of the square, odd, pixels.
 
     Returns:
-        (B, 1, H, W)
+        0 where no source is seen. (B, 1, H, W)
     """
-    check_shape("gap_score: gap", gap, "B 2 H W")
-    return average_known((gap.norm(dim=1, keepdim=True) / GAP_UNIT).log1p(), known, window=window)
+    check_shape("gap_score: gap", gap, "S B 2 H W")
+    shape = " ".join(map(str, gap.shape))
+    check_shape("gap_score: parallax", parallax, shape)
+    with torch.no_grad():
+        length = parallax.norm(dim=2, keepdim=True)
+        u, v = (parallax / length.clamp(min=1e-3)).split(1, 2)
+        x, y = gap.split(1, 2)
+        along = (x * u + y * v) / (GAP_UNIT + ALONG * length)
+        # Without parallax there is no direction: all of the gap is across.
+        rest = (x.square() + y.square() - (x * u + y * v).square()).clamp(min=0)
+        z = (along.square() + rest / (GAP_UNIT + ACROSS * length).square()).sqrt()
+        z = z.clamp(max=LARGEST_GAP).masked_fill(~(seen & z.isfinite()), torch.inf).amin(0)
+        known = z.isfinite()
+        return average_known(torch.where(known, z, 0), known, window=window)
 
 
 def average_known(values: Tensor, known: Tensor, *, window: int) -> Tensor:

@@ -62,7 +62,7 @@ class StaticLaw:
     delta: Mixture
     """Of the photometric errors by depth and motion and by flow, compared as `ratio` says."""
     gap: Mixture
-    """Of log(1 + distance / 0.3 px) between rigid flow and flow at the network's size."""
+    """Of `gap_score`: how far flow is from rigid flow, in what both may be wrong by."""
     ssim_weight: float
     """Share of SSIM in the photometric error; the rest is L1."""
     window: int

@@ -4,8 +4,9 @@
 By the law that a coop run has learnt [after Hariat 2023], of one or both of: delta, the photometric
 error of the current frame rebuilt from another one by depth and camera motion, less that of the
 frame rebuilt by flow, or the logarithm of their ratio; and the gap between flow and the flow of a
-scene that stands still, in logarithms. For flow networks of other runs by residual: that gap
-against its own median in the picture, which holds while less than half of the picture moves.
+scene that stands still, in what depth and flow may be wrong by. For flow networks of other runs by
+residual: that gap against its own median in the picture, which holds while less than half of the
+picture moves.
 
 All maps are of one size; the other frame is the source, the current one the target.
 """
@@ -20,7 +21,9 @@ from depthkit.runtime.manifest import Mixture, StaticLaw
 
 NEAREST = 1e-6  # metres or its own unit; a point nearer to the source camera has no pixel
 C1, C2 = 0.01**2, 0.03**2  # of SSIM, colours in [0, 1]
-LEAST_ERROR, GAP_UNIT = 0.01, 0.3  # of delta as a ratio and of the gap, as `losses/coop.py` has it
+LEAST_ERROR = 0.01  # of delta as a ratio; this and the gap's next four as `losses/coop.py` has them
+GAP_UNIT, ALONG, ACROSS, LARGEST_GAP = 0.5, 0.2, 0.05, 8.0
+LEAST_PARALLAX = 1e-3  # pixels; shorter, it has no direction
 HALF = 4.0
 """By residual: one half is static at this many times the median residual."""
 LEAST_RESIDUAL = 0.25  # pixels; flow is no better than that, whatever the picture's median
@@ -35,6 +38,8 @@ class RigidFlow(NamedTuple):
     """Target to source, pixels (u, v); 0 for points behind the source. (H, W, 2) float32"""
     valid: np.ndarray
     """The point's depth is known, and it lies in front of and inside the source. (H, W) bool"""
+    parallax: np.ndarray
+    """The flow less that of a camera that only turns, pixels. (H, W, 2) float32"""
 
 
 def rigid_flow(depth: np.ndarray, *, T_source_target: np.ndarray, K: np.ndarray) -> RigidFlow:
@@ -46,14 +51,10 @@ def rigid_flow(depth: np.ndarray, *, T_source_target: np.ndarray, K: np.ndarray)
         K: intrinsics of both at H x W, pixels. (3, 3)
     """
     check_shape("rigid_flow: depth", depth, "H W")
-    points = _points_in_source(depth, T_source_target, K)
-    u, v = _grid(depth.shape)
-    with np.errstate(invalid="ignore"):  # what is not known is in front of nothing
-        ahead = points[2] > NEAREST
-    z = np.where(ahead, points[2], 1)
-    flow = np.stack([points[0] / z - u, points[1] / z - v], axis=-1)
-    flow = np.where(ahead[..., None], flow, 0).astype(np.float32)
-    return RigidFlow(flow, ahead & _lands_inside(flow))
+    turned = T_source_target.copy()
+    turned[:3, 3] = 0
+    (flow, ahead), (turn, _) = (_flow_of(depth, T, K) for T in (T_source_target, turned))
+    return RigidFlow(flow, ahead & _lands_inside(flow), flow - turn)
 
 
 def static_by_law(
@@ -78,31 +79,42 @@ def static_by_law(
     known = rigid.valid & _lands_inside(flow)
     match law.evidence:
         case "gap":
-            score = gap_score(rigid.flow - flow, known, window=law.window)
+            score = gap_score(flow - rigid.flow, rigid.parallax, known, window=law.window)
             probability = static_posterior(score, law.gap)
         case "photometric":
             delta = _compare_errors(target, source, rigid.flow, flow, known, law)
             probability = static_posterior(delta, law.delta)
         case "both":
-            score = gap_score(rigid.flow - flow, known, window=law.window)
+            score = gap_score(flow - rigid.flow, rigid.parallax, known, window=law.window)
             delta = _compare_errors(target, source, rigid.flow, flow, known, law)
             odds = _evidence(delta, law.delta) + _log_odds(score, law.gap)
             probability = _sigmoid(odds)
     return np.where(known, probability, np.nan).astype(np.float32)
 
 
-def gap_score(gap: np.ndarray, known: np.ndarray, *, window: int) -> np.ndarray:
-    """Return log(1 + |gap| / 0.3 px), averaged over what is known; as `losses.coop.gap_score`.
+def gap_score(
+    gap: np.ndarray, parallax: np.ndarray, known: np.ndarray, *, window: int
+) -> np.ndarray:
+    """Measure the gap in what depth and flow may be wrong by; as `losses.coop.gap_score`.
 
     Args:
-        gap: rigid flow minus flow, pixels. (H, W, 2)
+        gap: flow minus rigid flow, pixels. (H, W, 2)
+        parallax: rigid flow minus that of a camera that only turns, pixels. (H, W, 2)
         known: (H, W) bool
         window: side of the square, odd, pixels.
 
     Returns:
         (H, W)
     """
-    return _average(np.log1p(np.linalg.norm(gap, axis=-1) / GAP_UNIT), known, window)
+    length = np.linalg.norm(parallax, axis=-1)
+    direction = parallax / np.maximum(length, LEAST_PARALLAX)[..., None]
+    along = (gap * direction).sum(axis=-1)
+    # Without parallax there is no direction: all of the gap is across.
+    rest = np.maximum((gap**2).sum(axis=-1) - along**2, 0)
+    z = np.sqrt(
+        (along / (GAP_UNIT + ALONG * length)) ** 2 + rest / (GAP_UNIT + ACROSS * length) ** 2
+    )
+    return _average(np.minimum(z, LARGEST_GAP), known, window)
 
 
 def _compare_errors(
@@ -277,6 +289,17 @@ def warp_by_flow(image: np.ndarray, flow: np.ndarray) -> np.ndarray:
 def _grid(size: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     """Return u and v of the pixels. (1, W) and (H, 1)"""
     return np.arange(size[1], dtype=np.float64)[None], np.arange(size[0], dtype=np.float64)[:, None]
+
+
+def _flow_of(depth: np.ndarray, T: np.ndarray, K: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return rigid flow, 0 behind the source, and what is in front. (H, W, 2) float32, (H, W)"""
+    points = _points_in_source(depth, T, K)
+    u, v = _grid(depth.shape)
+    with np.errstate(invalid="ignore"):  # what is not known is in front of nothing
+        ahead = points[2] > NEAREST
+    z = np.where(ahead, points[2], 1)
+    flow = np.stack([points[0] / z - u, points[1] / z - v], axis=-1)
+    return np.where(ahead[..., None], flow, 0).astype(np.float32), ahead
 
 
 def _points_in_source(depth: np.ndarray, T: np.ndarray, K: np.ndarray) -> np.ndarray:

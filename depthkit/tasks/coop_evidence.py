@@ -68,7 +68,9 @@ def compare_rebuilt(
     gaps = (rigid.flow - flow).unflatten(0, (count, -1))  # (S, B, 2, H, W)
     best = gaps.norm(dim=2, keepdim=True).argmin(0, keepdim=True).expand(1, -1, 2, *size)
     gap = gaps.gather(0, best)[0]
-    distance = gap_score(gap, difference.known, window=window)
+    turned = predicted_rigid_flow(snippet, answers, turns=True)
+    parallax = (rigid.flow - turned.flow).unflatten(0, (count, -1))
+    distance = gap_score(-gaps, parallax, seen, window=window)
     return Evidence(difference, distance, gap, rigid, image.chunk(2)[1])
 
 

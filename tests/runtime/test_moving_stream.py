@@ -156,6 +156,24 @@ def test_the_law_of_the_training_is_the_rule(law):
     assert result.rule == law.evidence and np.nanmin(result.probability) > 0.9
 
 
+def test_a_gap_along_the_parallax_is_less_than_one_across():
+    """Parallax of 2 px: 1 px along it scores 1 / 0.9, 1 px across 1 / 0.6, 1 px of none 1 / 0.5."""
+    flow = sideways()
+    flow[5, 5, 0] += 1
+    flow[5, 9, 1] += 1
+    law = replace(LAW, evidence="gap", window=1)
+    scores = np.array([1 / 0.9, 1 / 0.6, 2])
+    odds = 33.75 * np.exp((0.3 - scores) * (5 - 1 / 1.5))  # 0.9 * 1.5 / (2 * 0.2 * 0.1)
+    wanted = odds / (1 + odds)
+    stream = MovingStream(SaysFlow(flow, law))
+    stream.process(texture(), depth_of(0), T_world_cam=pose(0))
+    found = stream.process(texture(), depth_of(0.1), T_world_cam=pose(0.2)).probability
+    assert found[5, [5, 9]] == pytest.approx(wanted[:2], abs=1e-4)
+    stream.engine.flow = flow - sideways()  # the camera stands
+    found = stream.process(texture(), depth_of(0.2), T_world_cam=pose(0.2)).probability
+    assert found[5, [5, 9]] == pytest.approx(wanted[2], abs=1e-4)
+
+
 def test_a_real_engine_and_bad_frames(tmp_path):
     """The same with an engine on a file; what is no frame is refused, a closed engine says so."""
     with FlowEngine.open(write_flow(tmp_path / "flow.onnx", size=SIZE, static_law=LAW)) as engine:

@@ -76,7 +76,7 @@ def test_static_probability_is_the_task_s_own(street, evidence, delta):
     torch.nn.init.normal_(task.flow_net.head.weight, std=0.005)
     laws = {"difference": [0.01, 0.03, 0.3, 0.1], "ratio": [0.1, 0.4, 2.0, 0.1]}
     task.delta.law.copy_(torch.tensor(laws[delta]))
-    task.gap.law.copy_(torch.tensor([1.5, 0.5, 2.5, 0.2]))
+    task.gap.law.copy_(torch.tensor([3.0, 1.5, 8.0, 0.2]))
     task.delta.fitted.fill_(True)
     task.gap.fitted.fill_(True)
     snippet = Snippet(
@@ -117,12 +117,39 @@ def test_rigid_flow_is_training_s(street):
     assert found.flow[valid] == pytest.approx(to_numpy(wanted.flow)[valid], abs=2e-2)
     depth = np.full((8, 12), np.nan)
     none = rigid_flow(depth, **matrices)
-    assert not none.valid.any() and (none.flow == 0).all()
+    assert not none.valid.any() and (none.flow == 0).all() and (none.parallax == 0).all()
+
+
+def test_parallax_is_training_s(street):
+    """Of the real pair with a turn: flow minus that of the same turn alone."""
+    T = street.T_second_first.clone()
+    T[0] = torch.from_numpy(exp_se3(np.array([0.3, -0.1, 0.2, 0.01, 0.02, -0.03]))) @ T[0].double()
+    still = T.clone()
+    still[0, :3, 3] = 0
+    whole, turned = (
+        torch_rigid_flow(street.depth, T_source_target=x, K=street.K) for x in (T, still)
+    )
+    said = T[0].double().numpy()
+    before = said.copy()
+    found = rigid_flow(to_numpy(street.depth), T_source_target=said, K=street.K[0].double().numpy())
+    valid = to_numpy(whole.valid)
+    wanted = to_numpy(whole.flow - turned.flow)
+    assert found.parallax[valid] == pytest.approx(wanted[valid], abs=2e-2)
+    assert np.linalg.norm(wanted[valid], axis=-1).mean() > 1
+    assert np.linalg.norm(to_numpy(turned.flow)[valid], axis=-1).mean() > 1
+    assert found.parallax.dtype == np.float32 and np.array_equal(said, before)
 
 
 def test_rigid_flow_by_hand():
-    """A camera 0.1 m to the right at 2 m of depth and f = 40: everything 2 px to the left."""
+    """A camera 0.1 m to the right at 2 m of depth and f = 40: everything 2 px to the left.
+
+    All of that is parallax; of a turn nothing is.
+    """
     found = rigid_flow(np.full((32, 64), 2.0), T_source_target=shifted(-0.1), K=K)
+    assert found.parallax == pytest.approx(found.flow, abs=1e-5)
+    turn = exp_se3(np.array([0, 0, 0, 0.01, 0.02, -0.03]))
+    turned = rigid_flow(np.full((32, 64), 2.0), T_source_target=turn, K=K)
+    assert (turned.parallax == 0).all() and np.abs(turned.flow).max() > 0.5
     assert found.flow[..., 0] == pytest.approx(-2) and found.flow[..., 1] == pytest.approx(0)
     assert not found.valid[:, :2].any() and found.valid[:, 2:].all()
 
@@ -142,18 +169,30 @@ def test_errors_and_posterior_are_training_s(street):
     assert found[0, 0] == 1 and found[0, -1] < 1e-3
 
 
-def test_gap_scores_are_training_s():
-    """Over holes and borders, where the gap is no number too; ln 10 of 2.7 px by hand."""
+@pytest.mark.parametrize("length", [0.0, 1e-4, 1.0, 30.0])
+def test_gap_scores_are_training_s(length):
+    """Over holes and borders, where the gap is no number too, without and with parallax."""
     rng = np.random.default_rng(0)
     gap, known = rng.normal(0, 3, (20, 30, 2)).astype(np.float32), rng.random((20, 30)) > 0.3
+    gap[5:8, 5:8] *= 100
+    parallax = (length * rng.normal(0, 1, gap.shape)).astype(np.float32)
     gap[~known] = np.nan
-    maps = torch.from_numpy(gap).movedim(-1, 0)[None], torch.from_numpy(known)[None, None]
+    maps = [
+        torch.from_numpy(x).movedim(-1, 0)[None, None] for x in (gap, parallax, known[..., None])
+    ]
     for window in (1, 5):
         wanted = to_numpy(torch_score(*maps, window=window))
-        found = gap_score(gap, known, window=window)
+        found = gap_score(gap, parallax, known, window=window)
         assert found == pytest.approx(wanted, abs=1e-5) and (found[~known] == 0).all()
-    one = gap_score(np.full((1, 1, 2), 2.7 / np.sqrt(2)), np.ones((1, 1), bool), window=1)
-    assert one == pytest.approx(np.log(10))
+        assert 1 < found[known].mean() < 8 or length == 30
+
+
+def test_gap_score_by_hand():
+    """With 10 px of parallax 5 px along it are 2, 3 px across 3; without any, 1 px is 2, 5 px 8."""
+    gap = np.array([[[3.0, 4.0], [-2.4, 1.8], [0.6, 0.8], [3.0, 4.0]]])
+    parallax = np.array([[[6.0, 8.0], [6.0, 8.0], [0.0, 0.0], [0.0, 0.0]]])
+    found = gap_score(gap, parallax, np.ones((1, 4), bool), window=1)
+    assert found[0] == pytest.approx([2, 3, 2, 8])
 
 
 def test_warping_reads_between_pixels_and_stops_at_the_border():
@@ -198,8 +237,8 @@ def test_the_truth_ranks_what_moves_last(street, rule, ratio):
 
 def test_residual_by_hand():
     """The usual residual is static, four times it is one half, and unknown stays unknown."""
-    rigid = RigidFlow(np.zeros((20, 30, 2), np.float32), np.ones((20, 30), bool))
     flow = np.zeros((20, 30, 2), np.float32)
+    rigid = RigidFlow(flow.copy(), np.ones((20, 30), bool), flow.copy())
     flow[..., 0] = 0.5
     flow[5, 5] = [2.2222223, 0]  # 2.222 / (1 + 0.111) = 2 = 4 x 0.5 / 1.025 x 1.025
     flow[6, 6] = np.nan
@@ -209,7 +248,8 @@ def test_residual_by_hand():
         0.5, abs=0.05
     )
     assert np.isnan(static[6, 6]) and np.isnan(static[7, 7])
-    assert np.isnan(static_by_residual(RigidFlow(flow, np.zeros((20, 30), bool)), flow)).all()
+    nothing = RigidFlow(flow, np.zeros((20, 30), bool), flow)
+    assert np.isnan(static_by_residual(nothing, flow)).all()
 
 
 @pytest.mark.parametrize("unit", [0.05, 1.0, 30.0])
