@@ -326,6 +326,9 @@ class CoopConfig:
     """Side of the square that what is compared is averaged over, odd, pixels."""
     momentum: float = 0.99
     """Share of the law of static pixels that each step keeps."""
+    least_share: float = 0.002
+    """Of pixels that are taken to move before they are looked at, at least. While depth is young,
+    the law is wide and nothing seems to move; with 0.1 the worst pixels are left out even then."""
     cc_rigid_weight: float = 1.0
     """Of the error by depth and motion in the CC rule; above 1 more is said to move."""
     cc_agreement: float = 0.01
@@ -350,7 +353,12 @@ class CoopConfig:
         _require(self.window > 0 and self.window % 2 == 1, f"window: odd, got {self.window}")
         _require(0 <= self.momentum < 1, f"momentum: 0 or more, below 1; got {self.momentum}")
         _require(self.warmup_steps >= 0, f"warmup_steps: 0 or more, got {self.warmup_steps}")
+        _require(0 < self.least_share < 0.25, f"least_share: 0 to 0.25, got {self.least_share}")
         _require(self.cc_rigid_weight > 0, f"cc_rigid_weight: above 0, got {self.cc_rigid_weight}")
+        _require(
+            self.contact_weight == 0 or self.mask != "none",
+            "contact_weight: needs a mask to say what moves; set mask, or 0",
+        )
         _require(self.flow_weight > 0, f"flow_weight: above 0, got {self.flow_weight}")
         _require(min(self.shares) > 0, f"shares: above 0 each, got {list(self.shares)}")
         names = (

@@ -68,8 +68,8 @@ class Coop(ViewSynthesis):
         )
         self.flow_net, self.flow, self.coop = flow_net, flow, coop
         self.teacher = teacher  # no module: its weights are no part of a checkpoint
-        self.delta = DeltaModel(momentum=coop.momentum)
-        self.gap = DeltaModel(momentum=coop.momentum)
+        self.delta = DeltaModel(momentum=coop.momentum, least_share=coop.least_share)
+        self.gap = DeltaModel(momentum=coop.momentum, least_share=coop.least_share)
         self.balance = GradientBalance(
             {name: getattr(self, name) for name in NETWORKS},
             shares=coop.shares if coop.balance == "gradient" else None,
@@ -99,7 +99,7 @@ class Coop(ViewSynthesis):
             visible = self._visible(answers.pairs)
             terms = self._judge_flow(answers.pairs, visible, taught)
             terms |= self._agree(snippet, answers, evidence, taught)
-            terms |= self._stand(answers, taught)
+            terms |= self._stand(answers, evidence, taught)
             loss = rigid.loss + torch.stack(list(terms.values())).sum()
             figures = self._figures(snippet, answers, evidence, static, visible)
             pictures = draw(answers.pairs, evidence, static, visible)
@@ -240,12 +240,12 @@ class Coop(ViewSynthesis):
             terms["flow_teaches_rigid"] = to_rigid * _distance(rigid, flow.detach(), weight)
         return terms
 
-    def _stand(self, answers: Answers, static: Tensor) -> dict[str, Tensor]:
+    def _stand(self, answers: Answers, evidence: Evidence, static: Tensor) -> dict[str, Tensor]:
         """Teach depth of what moves by the ground it stands on, as weighted."""
         if self.coop.contact_weight == 0:
             return {}
         inverse_depth = resize(answers.inverse_depths[0], size_of(static))
-        value = ground_contact_smoothness(inverse_depth, 1 - static)
+        value = ground_contact_smoothness(inverse_depth, (1 - static) * evidence.difference.known)
         return {"ground_contact": self.coop.contact_weight * value}
 
     # --- what is logged ---------------------------------------------------------------------------

@@ -224,19 +224,33 @@ def test_agreement_teaches_as_weighted(street):
             assert any(g is not None and g.any() for g in gradients) == (name == taught)
 
 
+def test_the_least_share_moves_whatever_is_seen(street):
+    """Both laws keep to it from their first step."""
+    words = ("coop.momentum=0", "coop.least_share=0.2")
+    task = exact(street, *words).train()
+    task(snippet_of(street))
+    assert [law.current().share.item() >= 0.1999 for law in (task.delta, task.gap)] == [True] * 2
+
+
 def test_what_moves_learns_the_depth_of_its_ground(street):
-    """The term reaches depth of moving pixels alone, as weighted, and is none in warm-up."""
+    """The term reaches depth of pixels known to move alone, as weighted, and is none in warm-up."""
     words = (*PIXELS, "coop.mask=hard", "coop.balance=none")
     task, snippet = exact(street, *words, "coop.contact_weight=2").train(), snippet_of(street)
     static = torch.ones_like(snippet.depth_gt)
     static[..., 30:90, 50:100] = 0
     answers = task._answer(snippet)
-    term = task._stand(answers, static)["ground_contact"]
+    evidence = task.compare(snippet, answers)
+    known = torch.ones_like(static, dtype=torch.bool)
+    known[..., 75:, 50:100] = False
+    difference = evidence.difference._replace(known=known)
+    evidence = evidence._replace(difference=difference)
+    term = task._stand(answers, evidence, static)["ground_contact"]
     term.backward()
     taught = task.depth_net.inverse_depth.grad != 0
-    assert not taught[static == 1].any() and taught[static == 0].float().mean() > 0.5
+    moves = (static == 0) & known
+    assert not taught[~moves].any() and taught[moves].float().mean() > 0.5
     assert not any(p.grad is not None and p.grad.any() for p in task.flow_net.parameters())
-    expected = 2 * ground_contact_smoothness(answers.inverse_depths[0], 1 - static)
+    expected = 2 * ground_contact_smoothness(answers.inverse_depths[0], moves.float())
     torch.testing.assert_close(term, expected)
     assert task(snippet).terms["loss/ground_contact"] > 0
     warm = exact(street, *words, "coop.contact_weight=2", "coop.warmup_steps=1").train()
