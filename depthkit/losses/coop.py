@@ -238,7 +238,7 @@ def gap_score(gap: Tensor, parallax: Tensor, seen: Tensor, *, window: int = 5) -
     shape = " ".join(map(str, gap.shape))
     check_shape("gap_score: parallax", parallax, shape)
     with torch.no_grad():
-        length = parallax.norm(dim=2, keepdim=True)
+        length = parallax.square().sum(2, keepdim=True).sqrt()  # norm: 10 times slower here
         u, v = (parallax / length.clamp(min=1e-3)).split(1, 2)
         x, y = gap.split(1, 2)
         along = (x * u + y * v) / (GAP_UNIT + ALONG * length)

@@ -50,6 +50,8 @@ NETWORKS = ("depth_net", "pose_net", "flow_net")
 class Coop(ViewSynthesis):
     """The task; its networks are `depth_net`, `pose_net` and `flow_net`."""
 
+    draws = True
+    """Whether pictures are wanted of the next step."""
     steps: Tensor
     """Training steps done; warm-up and occlusion end by it. () int64"""
 
@@ -102,7 +104,7 @@ class Coop(ViewSynthesis):
             terms |= self._stand(answers, evidence, taught)
             loss = rigid.loss + torch.stack(list(terms.values())).sum()
             figures = self._figures(snippet, answers, evidence, static, visible)
-            pictures = draw(answers.pairs, evidence, static, visible)
+            pictures = draw(answers.pairs, evidence, static, visible) if self.draws else {}
             if self.training:
                 self.steps += 1
         logged = {f"loss/{name}": value.detach() for name, value in terms.items()}

@@ -55,7 +55,7 @@ def compare_rebuilt(
         window: side of the square that both are averaged over, odd, pixels.
         ratio: Delta is the ratio of the errors, in logarithms, not their difference.
     """
-    size, count = size_of(snippet.target), snippet.sources.shape[1]
+    count = snippet.sources.shape[1]
     rigid = predicted_rigid_flow(snippet, answers)
     flow = answers.pairs.flows[0].chunk(2)[0]
     sources, target = stack_views(snippet.sources), snippet.target.repeat(2 * count, 1, 1, 1)
@@ -66,12 +66,25 @@ def compare_rebuilt(
     seen = seen.unflatten(0, (count, -1))
     difference = compare_errors(by_rigid, by_flow, seen, window=window, ratio=ratio)
     gaps = (rigid.flow - flow).unflatten(0, (count, -1))  # (S, B, 2, H, W)
-    best = gaps.norm(dim=2, keepdim=True).argmin(0, keepdim=True).expand(1, -1, 2, *size)
-    gap = gaps.gather(0, best)[0]
+    gap = _least(gaps)
     turned = predicted_rigid_flow(snippet, answers, turns=True)
     parallax = (rigid.flow - turned.flow).unflatten(0, (count, -1))
     distance = gap_score(-gaps, parallax, seen, window=window)
     return Evidence(difference, distance, gap, rigid, image.chunk(2)[1])
+
+
+def _least(gaps: Tensor) -> Tensor:
+    """Return the shortest of each pixel's vectors. (S, B, 2, H, W) -> (B, 2, H, W)
+
+    Taken source by source: `norm` and `argmin` along such dimensions are ten times slower.
+    """
+    least, length = gaps[0], gaps[0].square().sum(1, keepdim=True)
+    for other in gaps[1:]:
+        other_length = other.square().sum(1, keepdim=True)
+        shorter = other_length < length
+        least = torch.where(shorter, other, least)
+        length = torch.where(shorter, other_length, length)
+    return least
 
 
 def predicted_rigid_flow(
@@ -100,7 +113,7 @@ def parallax_share(snippet: Snippet, answers: Answers) -> Tensor:
     )
     seen = (whole.valid & turned.valid).float()
     lengths = [
-        (flow.norm(dim=1, keepdim=True) * seen).sum()
+        (flow.square().sum(1, keepdim=True).sqrt() * seen).sum()
         for flow in (whole.flow - turned.flow, whole.flow)
     ]
     return lengths[0] / lengths[1].clamp(min=1e-3)

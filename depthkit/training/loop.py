@@ -22,6 +22,7 @@ from depthkit.data.snippet import (
 )
 from depthkit.errors import TrainingError
 from depthkit.tasks import TaskOutput, build_task
+from depthkit.tasks.coop import Coop
 from depthkit.tasks.stabilized_pair import StabilizedPair
 from depthkit.training.data import RunData, check_truth, open_run_data
 from depthkit.training.device import build_fabric
@@ -104,6 +105,8 @@ def train(config: TrainConfig, run: Path, *, resume: bool = False) -> TrainResul
         for step, snippet in zip(range(start + 1, steps.stop + 1), batches, strict=True):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(config.optimizer, step)
+            if isinstance(task, Coop):
+                task.draws = step % config.run.image_every == 0
             output = module(snippet.to(fabric.device))
             loss = _mean_loss(fabric, output)
             if not math.isfinite(loss):  # checked here: NaN crashes grid_sample's backward on a CPU
