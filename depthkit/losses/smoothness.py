@@ -36,28 +36,6 @@ def second_order_smoothness(inverse_depth: Tensor) -> Tensor:
     return torch.stack([x.abs().mean() for d in (dx, dy) for x in _differences(d)]).sum()
 
 
-def ground_contact_smoothness(inverse_depth: Tensor, moving: Tensor) -> Tensor:
-    """Pull what moves to the depth of where it stands [after Moon 2024, From-Ground-To-Objects].
-
-    L = mean m |log d(u, v) - log d(u, v + 1)|, the pixel below without gradient: road users stand
-    upright on the road, so depth climbs from there, which the static scene teaches. There, masks of
-    object classes say what may move; here, any weight m, and logarithms, so that far ones count.
-
-    Args:
-        inverse_depth: 1 / metres. (B, 1, H, W), H > 1
-        moving: weight of each pixel, in [0, 1]. (B, 1, H, W)
-
-    Returns:
-        Mean over the batch. ()
-    """
-    check_shape("ground_contact_smoothness: inverse_depth", inverse_depth, "B 1 H W")
-    shape = " ".join(map(str, inverse_depth.shape))
-    check_shape("ground_contact_smoothness: moving", moving, shape)
-    log = inverse_depth.log()
-    step = log[..., :-1, :] - log[..., 1:, :].detach()
-    return (moving[..., :-1, :] * step.abs()).mean()
-
-
 def gradient_diffusion_smoothness(
     inverse_depth: Tensor, image: Tensor, *, kappa: float = 0.5
 ) -> Tensor:

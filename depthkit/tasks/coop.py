@@ -20,8 +20,8 @@ from depthkit.config import CoopConfig, FlowConfig, LossConfig, TrainConfig
 from depthkit.data.snippet import Snippet
 from depthkit.geometry.projection import size_of
 from depthkit.geometry.warp import resize
+from depthkit.losses.contact import ground_contact_loss
 from depthkit.losses.coop import DeltaModel, cc_static, spread_samples
-from depthkit.losses.smoothness import ground_contact_smoothness
 from depthkit.models.flow_net import PwcFlow, RaftSmall, build_flow_network
 from depthkit.tasks.balance import GradientBalance
 from depthkit.tasks.coop_evidence import (
@@ -247,7 +247,7 @@ class Coop(ViewSynthesis):
         if self.coop.contact_weight == 0:
             return {}
         inverse_depth = resize(answers.inverse_depths[0], size_of(static))
-        value = ground_contact_smoothness(inverse_depth, (1 - static) * evidence.difference.known)
+        value = ground_contact_loss(inverse_depth, (1 - static) * evidence.difference.known)
         return {"ground_contact": self.coop.contact_weight * value}
 
     # --- what is logged ---------------------------------------------------------------------------

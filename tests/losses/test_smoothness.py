@@ -11,7 +11,6 @@ from depthkit.errors import ShapeError
 from depthkit.losses.smoothness import (
     edge_aware_smoothness,
     gradient_diffusion_smoothness,
-    ground_contact_smoothness,
     second_order_smoothness,
 )
 
@@ -133,69 +132,3 @@ def test_gradient_diffusion_gradcheck_and_shapes():
     assert gradcheck(lambda d: gradient_diffusion_smoothness(d, image), depth)
     with pytest.raises(ShapeError, match="gradient_diffusion_smoothness: image must be"):
         gradient_diffusion_smoothness(depth, image[..., 1:])
-
-
-# --- ground contact ------------------------------------------------------------------------------
-
-
-def column(*values: float) -> torch.Tensor:
-    """One pixel wide, from the top. (1, 1, H, 1) float64"""
-    return torch.tensor(values, dtype=torch.float64).view(1, 1, -1, 1)
-
-
-def test_ground_contact_by_hand():
-    """Steps of 1 and 2 in logarithms, weights 1 and 0.5, of two pixels that have one below: 1.
-
-    A second column that stands still halves it; the weight of the lowest row counts nothing."""
-    inverse_depth, moving = column(1, math.e, math.e**3), column(1, 0.5, 1)
-    assert ground_contact_smoothness(inverse_depth, moving).item() == pytest.approx(1)
-    still = torch.cat([moving, torch.zeros_like(moving)], 3)
-    both = ground_contact_smoothness(inverse_depth.expand(-1, -1, -1, 2), still)
-    assert both.item() == pytest.approx(0.5)
-
-
-def test_ground_contact_teaches_the_upper_pixel_only():
-    """d |log a - log b| / d a = sign / a as weighted, of two pixels; b and the lowest get none."""
-    inverse_depth = column(2, 4, 1).requires_grad_()
-    ground_contact_smoothness(inverse_depth, column(1, 0.5, 1)).backward()
-    torch.testing.assert_close(inverse_depth.grad, column(-1 / 2 / 2, 0.5 / 4 / 2, 0))
-    inverse_depth.grad = None
-    ground_contact_smoothness(inverse_depth, column(0, 0.5, 1)).backward()
-    torch.testing.assert_close(inverse_depth.grad, column(0, 0.5 / 4 / 2, 0))
-
-
-def test_ground_contact_knows_no_unit():
-    """All depths a hundred times as large cost the same; depth that does not climb is free."""
-    torch.manual_seed(0)
-    inverse_depth, moving = 0.1 + torch.rand(2, 1, 5, 6).double(), torch.rand(2, 1, 5, 6).double()
-    value = ground_contact_smoothness(inverse_depth, moving)
-    torch.testing.assert_close(ground_contact_smoothness(inverse_depth / 100, moving), value)
-    upright = inverse_depth[..., -1:, :].expand(-1, -1, 5, -1)
-    assert ground_contact_smoothness(upright, moving).item() == 0 < value.item()
-
-
-def test_what_moves_takes_the_depth_of_its_ground():
-    """Minimised, a moving column is as deep as the highest static pixel below; that one stays."""
-    start = column(0.02, 0.9, 0.05, 0.3, 0.2, 0.25)  # the road: the two lowest, nearer below
-    moving = column(1, 1, 1, 1, 0, 0)
-    inverse_depth = start.clone().requires_grad_()
-    optimiser = torch.optim.Adam([inverse_depth], lr=0.01)
-    schedule = torch.optim.lr_scheduler.ExponentialLR(optimiser, 0.99)
-    for _ in range(800):
-        optimiser.zero_grad()
-        ground_contact_smoothness(inverse_depth, moving).backward()
-        optimiser.step()
-        schedule.step()
-    found = inverse_depth.detach()
-    assert torch.equal(found[..., 4:, :], start[..., 4:, :])
-    assert (found[..., :4, :] - 0.2).abs().max() < 0.005
-
-
-def test_ground_contact_gradcheck_and_shapes():
-    """Finite differences where the pixel below is not asked; a mask of another size is refused."""
-    torch.manual_seed(0)
-    upper = (0.1 + torch.rand(2, 1, 1, 5)).double().requires_grad_()
-    lower, moving = 0.1 + torch.rand(2, 1, 1, 5).double(), torch.rand(2, 1, 2, 5).double()
-    assert gradcheck(lambda d: ground_contact_smoothness(torch.cat([d, lower], 2), moving), upper)
-    with pytest.raises(ShapeError, match=r"ground_contact_smoothness: moving must be"):
-        ground_contact_smoothness(torch.ones(1, 1, 4, 5), torch.ones(1, 1, 5, 5))

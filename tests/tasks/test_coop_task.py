@@ -19,7 +19,7 @@ from depthkit.data.snippet import Snippet
 from depthkit.errors import CheckpointError, ConfigError, TrainingError
 from depthkit.evaluation.moving import average_precision
 from depthkit.geometry.se3 import log_so3
-from depthkit.losses.smoothness import ground_contact_smoothness
+from depthkit.losses.contact import ground_contact_loss
 from depthkit.models.checkpoint import read_checkpoint
 from depthkit.models.pose_net import PoseOutput
 from depthkit.strict_yaml import load_config, to_yaml
@@ -250,7 +250,7 @@ def test_what_moves_learns_the_depth_of_its_ground(street):
     moves = (static == 0) & known
     assert not taught[~moves].any() and taught[moves].float().mean() > 0.5
     assert not any(p.grad is not None and p.grad.any() for p in task.flow_net.parameters())
-    expected = 2 * ground_contact_smoothness(answers.inverse_depths[0], moves.float())
+    expected = 2 * ground_contact_loss(answers.inverse_depths[0], moves.float())
     torch.testing.assert_close(term, expected)
     assert task(snippet).terms["loss/ground_contact"] > 0
     warm = exact(street, *words, "coop.contact_weight=2", "coop.warmup_steps=1").train()
