@@ -353,7 +353,10 @@ class CoopConfig:
         _require(self.window > 0 and self.window % 2 == 1, f"window: odd, got {self.window}")
         _require(0 <= self.momentum < 1, f"momentum: 0 or more, below 1; got {self.momentum}")
         _require(self.warmup_steps >= 0, f"warmup_steps: 0 or more, got {self.warmup_steps}")
-        _require(0 < self.least_share < 0.25, f"least_share: 0 to 0.25, got {self.least_share}")
+        _require(
+            0 < self.least_share < 0.15,
+            f"least_share: above 0, below 0.15; got {self.least_share}",
+        )
         _require(self.cc_rigid_weight > 0, f"cc_rigid_weight: above 0, got {self.cc_rigid_weight}")
         _require(
             self.contact_weight == 0 or self.mask != "none",

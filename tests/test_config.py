@@ -59,8 +59,8 @@ def test_shifts_can_be_left_to_the_inspection() -> None:
         ("data.random_shift=-1", "--set data.random_shift: 0 or more"),
         ("data.random_shift=6", "random_shift: varies one nominal shift"),
         ("model.width=0", "--set model.width: above 0"),
-        ("coop.least_share=0", "least_share: 0 to 0.25, got 0"),
-        ("coop.least_share=0.25", "least_share: 0 to 0.25, got 0.25"),
+        ("coop.least_share=0", "least_share: above 0, below 0.15; got 0"),
+        ("coop.least_share=0.15", "least_share: above 0, below 0.15; got 0.15"),
         ("supervised.loss=l3", "--set supervised.loss: expected one of 'l1'"),
         ("supervised.scale_weights=[]", "--set supervised.scale_weights: "),
         ("supervised.scale_weights=[0,1]", "the finest above 0"),
@@ -108,7 +108,7 @@ def test_ground_contact_needs_a_mask() -> None:
         load_config(TrainConfig, None, [*words, "coop.mask=none"])
     assert load_config(TrainConfig, None, words).coop.contact_weight == 0.5
     assert load_config(TrainConfig, None, ["task=coop", "coop.mask=none"]).coop.mask == "none"
-    assert load_config(TrainConfig, None, ["coop.least_share=0.2"]).coop.least_share == 0.2
+    assert load_config(TrainConfig, None, ["coop.least_share=0.14"]).coop.least_share == 0.14
 
 
 def test_stages_survive_writing_and_reading(tmp_path: Path) -> None:

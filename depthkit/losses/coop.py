@@ -10,9 +10,9 @@ teach depth and odometry nothing. Its law, threshold and code are not public. Ou
 
 Flow can follow what moves and rigid motion cannot, never the other way round: so moving pixels
 stand to the right, and the scale is taken from what lies left of the location, which they do not
-touch. The same law serves the gap between rigid flow and flow, which the authors' later work masks
-by [Hariat 2026, VLRC], in what depth and flow may be wrong by. The rule of Competitive
-Collaboration [Ranjan 2019] is here as the alternative.
+touch, or from the upper quartile less their share. The same law serves the gap between rigid flow
+and flow, which the authors' later work masks by [Hariat 2026, VLRC], in what depth and flow may be
+wrong by. The rule of Competitive Collaboration [Ranjan 2019] is here as the alternative.
 """
 
 import math
@@ -34,7 +34,7 @@ LARGEST_GAP = 8.0
 """A failure of flow, tens of pixels, must not outweigh all else."""
 _LEAST_SCALE = 1e-4
 _LEAST_TAIL = 4.0  # scales: a tail as steep as the static law would not be told from it
-_MOST_SHARE = 0.25  # that may move
+_MOST_SHARE = 0.15  # that may move: more would be wrong depth
 _FIRST_FIT = 30  # steps of expectation and maximisation before the first law is used
 
 
@@ -77,7 +77,7 @@ class DeltaModel(nn.Module):
 
         Args:
             momentum: share of the old law that each step keeps.
-            least_share: of pixels that move, whatever the samples say; below 1/4.
+            least_share: of pixels that move, whatever the samples say; below 0.15.
         """
         super().__init__()
         self.momentum, self.least_share = momentum, least_share
@@ -149,8 +149,9 @@ def _log_odds(delta: Tensor, law: DeltaLaw) -> Tensor:
 def first_law(samples: Tensor) -> DeltaLaw:
     """Return a law to begin with: the median of all, the left side's scale, little that moves."""
     location = _weighted_median(samples, torch.ones_like(samples))
-    scale = _static_scale(samples, location)
-    return DeltaLaw(location, scale, 8 * scale, samples.new_tensor(0.05))
+    share = samples.new_tensor(0.05)
+    scale = _static_scale(samples, location, share)
+    return DeltaLaw(location, scale, 8 * scale, share)
 
 
 def refit_law(samples: Tensor, law: DeltaLaw) -> DeltaLaw:
@@ -162,23 +163,23 @@ def refit_law(samples: Tensor, law: DeltaLaw) -> DeltaLaw:
     """
     static = static_posterior(samples, law)
     location = _weighted_median(samples, static)
-    scale = _static_scale(samples, location)
+    scale = _static_scale(samples, location, law.share)
     moving = 1 - static
     tail = (moving * (samples - location)).sum() / moving.sum().clamp(min=1e-6)
     return DeltaLaw(location, scale, tail.maximum(_LEAST_TAIL * scale), moving.mean())
 
 
-def _static_scale(samples: Tensor, location: Tensor) -> Tensor:
+def _static_scale(samples: Tensor, location: Tensor, share: Tensor) -> Tensor:
     """Return the mean distance of static pixels from their median.
 
     The larger of two: the mean distance of what lies left, which what moves does not touch, and
-    the upper quartile of all over ln 2, as of a Laplace law, for errors of depth make the right
-    side wider. Where a tenth moves the quartile is 1.6 times as far, where a quarter does, in it.
+    the upper quartile over ln 2, as of a Laplace law, for errors of depth make the right side
+    wider. The quartile is that of the static pixels if all that move lie to its right.
     """
     gap = location - samples
     left = gap > 0
     mean = (gap * left).sum() / left.sum().clamp(min=1)
-    quartile = (samples.quantile(0.75) - location) / math.log(2)
+    quartile = (samples.quantile(0.75 * (1 - share)) - location) / math.log(2)
     return mean.maximum(quartile).clamp(min=_LEAST_SCALE)
 
 
