@@ -150,7 +150,7 @@ class PwcFlow(nn.Module):
         The peak, the sum of squares, is 1 where one shift answers and 1/81 where all do.
         """
         if torch.is_grad_enabled():
-            return _Expectation.apply(volume, self.log_sharpness, self.shifts)
+            return _Expectation.apply(volume.float(), self.log_sharpness, self.shifts)
         share = (volume.float() * self.log_sharpness.exp()).softmax(1)
         shift = torch.einsum("nkhw,dk->ndhw", share, self.shifts)
         return torch.cat([shift, share.square().sum(1, keepdim=True)], 1)
@@ -167,12 +167,11 @@ class _Expectation(torch.autograd.Function):
     def forward(ctx: Any, volume: Tensor, log_sharpness: Tensor, shifts: Tensor) -> Tensor:
         rows = volume.permute(0, 2, 3, 1)  # (N, h, w, 81)
         with torch.autocast(volume.device.type, enabled=False):
-            logits = rows.float() * log_sharpness.exp()
+            logits = rows * log_sharpness.exp()
             share = logits.softmax(3)
             peak = torch.linalg.vecdot(share, share)[..., None]
             expected = torch.cat([share @ shifts.T, peak], 3)
         ctx.save_for_backward(logits, share, expected, log_sharpness, shifts)
-        ctx.dtype = volume.dtype
         return expected.permute(0, 3, 1, 2)
 
     @staticmethod
@@ -183,8 +182,8 @@ class _Expectation(torch.autograd.Function):
         change = by_expected[..., :2] @ shifts
         change.addcmul_(share, by_expected[..., 2:])
         change.sub_(torch.linalg.vecdot(by_expected, expected)[..., None]).mul_(share)
-        by_sharpness = torch.dot(change.flatten(), logits.flatten())
-        by_volume = change.mul_(log_sharpness.exp()).to(ctx.dtype)
+        by_sharpness = (change * logits).sum()  # dot loses digits over millions
+        by_volume = change.mul_(log_sharpness.exp())
         return by_volume.permute(0, 3, 1, 2), by_sharpness, None
 
 

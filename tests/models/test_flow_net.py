@@ -9,7 +9,7 @@ from torch.autograd import gradcheck
 
 from depthkit.errors import CheckpointError, ConfigError, ShapeError
 from depthkit.models.cost_volume import RADIUS, SHIFTS, correlate
-from depthkit.models.flow_net import PwcFlow, RaftSmall, build_flow_network
+from depthkit.models.flow_net import PwcFlow, RaftSmall, _Expectation, build_flow_network
 
 
 def by_definition(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
@@ -60,6 +60,69 @@ def test_volume_has_the_gradient_of_the_definition():
     wanted = torch.autograd.grad((by_definition(first, second) * weights).sum(), (first, second))
     for g, w in zip(got, wanted, strict=True):
         torch.testing.assert_close(g, w)
+
+
+# --- the expected match --------------------------------------------------------------------------
+
+
+def expected_by_definition(
+    volume: torch.Tensor, log_sharpness: torch.Tensor, shifts: torch.Tensor
+) -> torch.Tensor:
+    """The expected shift and the peak, plane by plane. (N, 3, h, w)"""
+    share = (volume * log_sharpness.exp()).softmax(1)
+    u, v = ((share * reach[:, None, None]).sum(1) for reach in shifts)
+    return torch.stack([u, v, (share**2).sum(1)], 1)
+
+
+def volume_of(*size: int) -> list[torch.Tensor]:
+    """A random volume, sharpness 3 and the network's shifts, in float64."""
+    torch.manual_seed(2)
+    volume = torch.randn(2, SHIFTS, *size, dtype=torch.float64)
+    sharpness = torch.tensor(3.0, dtype=torch.float64).log()
+    return [volume.requires_grad_(), sharpness.requires_grad_(), PwcFlow().shifts.double()]
+
+
+def test_expected_match_by_hand():
+    """Two shifts that answer alike, far above the rest: the one between them, and a peak of 1/2."""
+    volume = torch.zeros(1, SHIFTS, 1, 1)
+    volume[0, [3 * 9 + 6, 5 * 9 + 2]] = 10.0  # (2, -1) and (-2, 1); sharpness is 10
+    network = PwcFlow(width=0.25)
+    expected = torch.tensor([0.0, 0.0, 0.5]).view(1, 3, 1, 1)
+    torch.testing.assert_close(network._expect(volume), expected)
+    volume[0, 5 * 9 + 2] = 0
+    expected = torch.tensor([2.0, -1.0, 1.0]).view(1, 3, 1, 1)
+    torch.testing.assert_close(network._expect(volume), expected)
+    nowhere = network._expect(torch.zeros(1, SHIFTS, 1, 1)).flatten()
+    assert nowhere.tolist() == pytest.approx([0, 0, 1 / SHIFTS], abs=1e-6)
+
+
+def test_expected_match_has_the_gradient_of_its_formula():
+    """gradcheck in float64 by volume and sharpness; autograd of the definition says the same."""
+    small = volume_of(1, 2)
+    assert gradcheck(lambda *x: _Expectation.apply(*x, small[2]), small[:2])
+    *inputs, shifts = volume_of(5, 7)
+    weights = torch.randn(2, 3, 5, 7, dtype=torch.float64)
+    wanted = expected_by_definition(*inputs, shifts)
+    for layout in (torch.contiguous_format, torch.channels_last):
+        got = _Expectation.apply(inputs[0].contiguous(memory_format=layout), inputs[1], shifts)
+        torch.testing.assert_close(got, wanted)
+        both = ((x * weights).sum() for x in (got, wanted))
+        by_hand, by_torch = (torch.autograd.grad(x, inputs, retain_graph=True) for x in both)
+        torch.testing.assert_close(by_hand, by_torch)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_training_and_inference_expect_the_same(dtype):
+    """With and without gradient, in 32 bits from any type; the gradient is of the volume's type."""
+    network = PwcFlow(width=0.25)
+    volume = volume_of(4, 6)[0].detach().to(dtype).requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+        told = network._expect(volume)
+    with torch.no_grad():
+        torch.testing.assert_close(told.detach(), network._expect(volume))
+    told.square().sum().backward()
+    assert told.dtype == torch.float32 and volume.grad.dtype == dtype
+    assert volume.grad.any() and network.log_sharpness.grad.isfinite()
 
 
 # --- networks ------------------------------------------------------------------------------------
