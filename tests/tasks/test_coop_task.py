@@ -330,6 +330,20 @@ def test_flow_may_have_its_teacher(street):
     assert "loss/flow_teacher" not in build("flow.teacher=dis").eval()(snippet).terms
 
 
+def test_pictures_are_drawn_where_they_are_wanted(street):
+    """All else that comes back is the same without them, to the last bit."""
+    outputs = []
+    for draws in (True, False):
+        task = exact(street).train()
+        task.draws = draws
+        outputs.append(task(snippet_of(street)))
+    drawn, plain = outputs
+    names = {"flow", "rigid_flow", "rebuilt_by_flow", "visible", "delta", "static"}
+    assert set(drawn.images) - set(plain.images) == names and "target" in plain.images
+    assert drawn.terms.keys() == plain.terms.keys() and torch.equal(drawn.loss, plain.loss)
+    assert all(torch.equal(drawn.terms[name], value) for name, value in plain.terms.items())
+
+
 # --- as a run ------------------------------------------------------------------------------------
 
 
@@ -356,6 +370,22 @@ def test_a_resumed_run_is_the_uninterrupted_one(world, tmp_path):
         torch.testing.assert_close(other[name], one[name], rtol=1e-4, atol=1e-7)
     loaded = load_task(tmp_path / "whole")
     assert isinstance(loaded.task, Coop) and loaded.task.steps == 5 and loaded.scale == "relative"
+
+
+def test_a_run_draws_what_it_logs(world, tmp_path, monkeypatch):
+    """With a picture every other step the steps between draw none."""
+    make, drawn = loop.build_task, []
+
+    def watched(*args):
+        task = make(*args)
+        task.register_forward_hook(
+            lambda task, _, out: drawn.append("static" in out.images) if task.training else None
+        )
+        return task
+
+    monkeypatch.setattr(loop, "build_task", watched)
+    train(run_config(world, "run.image_every=2"), tmp_path / "run")
+    assert drawn == [False, True, False, True]
 
 
 def _broken(answer: Tensor, *, gradient: bool) -> Tensor:
