@@ -35,7 +35,13 @@ train() { # NAME VARIANT SEED [key=value ...]
 mkdir -p "$out"
 for seed in ${SEEDS:-0 1 2}; do
   start=$out/start_s$seed
-  [ -f "$start.done" ] || { train "start_s$seed" start "$seed" && touch "$start.done"; }
+  (
+    flock 9 # of two calls the second one waits for the start
+    if [ ! -f "$start.done" ]; then
+      train "start_s$seed" start "$seed"
+      touch "$start.done"
+    fi
+  ) 9> "$start.lock"
   for variant in ${VARIANTS:-zhou minimum cc unbalanced coop}; do
     name="${variant}_s$seed"
     [ -f "$out/$name.json" ] && continue
