@@ -18,7 +18,7 @@ from depthkit.errors import check_shape
 _LEVELS = 255.0  # grey levels of the published constants
 _SOFT_SIGN = 0.81  # square grey levels: differences well below 0.9 are no difference
 _SOFT_STEP = 0.1
-_FAR = 1e18  # grey levels: plus or minus one is the same number, and its square has one
+_FAR = 1e18  # grey levels: in 32 bits the same number less any level; its square is finite
 _CACHED = 1 << 14  # pixels looked at together
 
 

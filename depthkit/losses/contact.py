@@ -20,7 +20,7 @@ def ground_contact_loss(inverse_depth: Tensor, moving: Tensor) -> Tensor:
         moving: how likely each pixel moves, in [0, 1]. (B, 1, H, W)
 
     Returns:
-        Mean over the batch. ()
+        Mean over all pixels, moving or not. ()
     """
     check_shape("ground_contact_loss: inverse_depth", inverse_depth, "B 1 H W")
     shape = " ".join(map(str, inverse_depth.shape))

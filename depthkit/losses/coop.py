@@ -147,7 +147,7 @@ def _log_odds(delta: Tensor, law: DeltaLaw) -> Tensor:
 
 
 def first_law(samples: Tensor) -> DeltaLaw:
-    """Return a law to begin with: the median of all, the left side's scale, little that moves."""
+    """Return a law to begin with: the median of all, the scale around it, 5 % that move."""
     location = _weighted_median(samples, torch.ones_like(samples))
     share = samples.new_tensor(0.05)
     scale = _static_scale(samples, location, share)
@@ -277,7 +277,7 @@ def cc_static(
     Args:
         rigid: photometric error by depth and motion. (B, 1, H, W)
         flow: photometric error by flow. (B, 1, H, W)
-        gap: rigid flow minus flow, of the source where they agree best, pixels. (B, 2, H, W)
+        gap: flow minus rigid flow, of the source where they agree best, pixels. (B, 2, H, W)
         rigid_weight: above 1 makes more of the picture move.
         agreement: pixels.
     """

@@ -6,11 +6,12 @@ the target, depth and odometry together and flow alone; a model of the distribut
 photometric errors, from which pixels where they disagree strongly are taken for moving and teach
 depth and odometry nothing; and gradient shared out so that no network starves.
 
-Ours: the law of Delta and its posterior (losses/coop.py), the posterior as a weight, a warm-up in
-which each network learns by itself, rigid flow and flow pulled together where the scene is static
-[Zou 2018, DF-Net], depth of what moves taught by the ground it stands on [after Moon 2024], how
-norms are measured and balanced (tasks/balance.py), and Competitive Collaboration's rule
-[Ranjan 2019] in its place for comparison.
+Ours: the law of Delta and its posterior, Delta as a ratio, the gap between rigid flow and flow
+[masks by it: Hariat 2026, VLRC] scored beside it (losses/coop.py), a share that moves at least, the
+posterior as a weight, a warm-up in which each network learns by itself, and how norms are measured
+and balanced (tasks/balance.py). From others: rigid flow and flow pulled together where the scene is
+static [Zou 2018, DF-Net], depth of what moves taught by the ground it stands on [after Moon 2024],
+and, for comparison, Competitive Collaboration's rule [Ranjan 2019].
 """
 
 import torch
@@ -114,7 +115,7 @@ class Coop(ViewSynthesis):
             rigid.images | pictures,
             values={
                 name: torch.where(evidence.difference.known, each, torch.nan)
-                for name, each in (("delta", evidence.difference.delta), ("gap", evidence.distance))
+                for name, each in (("delta", evidence.difference.delta), ("gap", evidence.score))
             },
         )
 
@@ -168,7 +169,7 @@ class Coop(ViewSynthesis):
             self.delta.forget()
             self.gap.forget()
         known = evidence.difference.known
-        maps = (evidence.difference.delta, evidence.distance)
+        maps = (evidence.difference.delta, evidence.score)
         samples = torch.stack([spread_samples(each, known) for each in maps], 1)  # (N, 2)
         if distributed.is_available() and distributed.is_initialized():
             parts = [torch.empty_like(samples) for _ in range(distributed.get_world_size())]
@@ -187,13 +188,13 @@ class Coop(ViewSynthesis):
                 rigid_weight=self.coop.cc_rigid_weight,
                 agreement=self.coop.cc_agreement,
             )
-        delta, distance = evidence.difference.delta, evidence.distance
+        delta, score = evidence.difference.delta, evidence.score
         match self.coop.evidence:
             case "gap":
-                return self.gap.posterior(distance)
+                return self.gap.posterior(score)
             case "both":
                 share = self.gap.current().share
-                ratio = self.delta.evidence(delta) + self.gap.evidence(distance)
+                ratio = self.delta.evidence(delta) + self.gap.evidence(score)
                 return (ratio + ((1 - share) / share).log()).sigmoid()
         return self.delta.posterior(delta)
 

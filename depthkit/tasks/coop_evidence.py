@@ -32,10 +32,10 @@ class Evidence(NamedTuple):
     """Both reconstructions of the target side by side, without gradient."""
 
     difference: Difference
-    distance: Tensor
-    """`gap_score`: how far rigid flow is from flow; 0 where unknown. (B, 1, H, W)"""
+    score: Tensor
+    """`gap_score`: how far flow is from rigid flow; 0 where unknown. (B, 1, H, W)"""
     gap: Tensor
-    """Rigid flow minus flow, of the source where they agree best, pixels. (B, 2, H, W)"""
+    """Flow minus rigid flow, of the source where they agree best, pixels. (B, 2, H, W)"""
     rigid: RigidFlow
     """Target -> source, source by source. (S*B, ...)"""
     by_flow: Tensor
@@ -52,8 +52,8 @@ def compare_rebuilt(
         snippet: the frames.
         answers: what the networks say of them.
         ssim_weight: share of SSIM in the photometric error.
-        window: side of the square that both are averaged over, odd, pixels.
-        ratio: Delta is the ratio of the errors, in logarithms, not their difference.
+        window: side of the square that Delta and the score are averaged over, odd, pixels.
+        ratio: Delta is the logarithm of the errors' ratio, not their difference.
     """
     count = snippet.sources.shape[1]
     rigid = predicted_rigid_flow(snippet, answers)
@@ -65,12 +65,11 @@ def compare_rebuilt(
     seen = rigid.valid & inside.chunk(2)[1] & snippet.valid.repeat(count, 1, 1, 1)
     seen = seen.unflatten(0, (count, -1))
     difference = compare_errors(by_rigid, by_flow, seen, window=window, ratio=ratio)
-    gaps = (rigid.flow - flow).unflatten(0, (count, -1))  # (S, B, 2, H, W)
-    gap = _least(gaps)
+    gaps = (flow - rigid.flow).unflatten(0, (count, -1))  # (S, B, 2, H, W)
     turned = predicted_rigid_flow(snippet, answers, turns=True)
     parallax = (rigid.flow - turned.flow).unflatten(0, (count, -1))
-    distance = gap_score(-gaps, parallax, seen, window=window)
-    return Evidence(difference, distance, gap, rigid, image.chunk(2)[1])
+    score = gap_score(gaps, parallax, seen, window=window)
+    return Evidence(difference, score, _least(gaps), rigid, image.chunk(2)[1])
 
 
 def _least(gaps: Tensor) -> Tensor:

@@ -105,6 +105,15 @@ def test_a_mixture_of_the_model_is_found_again():
     assert law.tail.item() == pytest.approx(0.15, rel=0.05)
 
 
+@pytest.mark.parametrize("wider", [1.5, 2, 3])
+def test_a_wider_right_side_does_not_move(wider):
+    """Errors of depth alone: that side's scale is the law's, and no share grows out of nothing."""
+    samples = laplace(20_000, 0.01)
+    law = fit(torch.where(samples > 0, wider * samples, samples))
+    assert law.scale.item() == pytest.approx(0.01 * wider, rel=0.03)
+    assert law.share.item() < 0.005
+
+
 def test_farther_outliers_change_nothing_static():
     """The same static pixels, what moves ten times as far: location and scale stay the same."""
     near = with_outliers(0.1)
