@@ -29,15 +29,27 @@ def test_by_hand():
     assert both.item() == pytest.approx(value / 2)
 
 
-def test_what_is_cut_by_the_border_stands_on_the_lowest_row():
-    """No static pixel below: the lowest one's depth, though it moves; it gets no gradient."""
-    inverse_depth = column(1, math.e, math.e**3).requires_grad_()
-    value = ground_contact_loss(inverse_depth, column(1, 0, 1))
-    assert value.item() == pytest.approx(1 / 3)  # the middle one is static: the first stands on it
-    value = ground_contact_loss(inverse_depth, column(1, 1, 1))
-    assert value.item() == pytest.approx((3 + 2) / 3)
+def test_what_the_border_cuts_is_nearer_than_the_road_there():
+    """The left column is cut, the right one stands on road of 4 there: the left is to have 6."""
+    left, right = column(1, 1, 2), column(2, 3, 4)
+    inverse_depth = torch.cat([left, right], 3).requires_grad_()
+    moving = torch.cat([column(1, 1, 1), column(1, 1, 0)], 3)
+    value = ground_contact_loss(inverse_depth, moving)
+    expected = (2 * math.log(6) + math.log(3) + math.log(2) + math.log(4 / 3)) / 6
+    assert value.item() == pytest.approx(expected)
     value.backward()
-    assert inverse_depth.grad.flatten().tolist() == pytest.approx([-1 / 3, -1 / 3 / math.e, 0])
+    assert inverse_depth.grad[..., -1, 1].item() == 0  # the road
+    assert inverse_depth.grad[..., 0].flatten().tolist() == pytest.approx([-1 / 6, -1 / 6, -1 / 12])
+
+
+def test_a_border_without_road_teaches_nothing():
+    """All cut: no loss and a gradient of 0, not NaN; what stands above a static pixel is taught."""
+    inverse_depth = column(1, math.e, math.e**3).requires_grad_()
+    value = ground_contact_loss(inverse_depth, torch.ones_like(inverse_depth))
+    value.backward()
+    assert value.item() == 0 and not inverse_depth.grad.any()
+    value = ground_contact_loss(inverse_depth, column(1, 0, 1))
+    assert value.item() == pytest.approx(1 / 3)  # the first stands on the second
 
 
 def test_teaches_what_moves_alone():
@@ -51,6 +63,7 @@ def test_knows_no_unit():
     """All depths a hundred times as large cost the same; depth that does not climb is free."""
     torch.manual_seed(0)
     inverse_depth, moving = 0.1 + torch.rand(2, 1, 5, 6).double(), torch.rand(2, 1, 5, 6).double()
+    moving[..., -1, :] = 0  # nothing is cut
     value = ground_contact_loss(inverse_depth, moving)
     torch.testing.assert_close(ground_contact_loss(inverse_depth / 100, moving), value)
     upright = inverse_depth[..., -1:, :].expand(-1, -1, 5, -1)
