@@ -38,8 +38,17 @@ class RigidFlow(NamedTuple):
     """Target to source, pixels (u, v); 0 for points behind the source. (H, W, 2) float32"""
     valid: np.ndarray
     """The point's depth is known, and it lies in front of and inside the source. (H, W) bool"""
-    parallax: np.ndarray
-    """The flow less that of a camera that only turns, pixels. (H, W, 2) float32"""
+    turn: np.ndarray
+    """K R K^-1, by which a camera that only turns moves pixels. (3, 3)"""
+
+    @property
+    def parallax(self) -> np.ndarray:
+        """The flow less that of a camera that only turns, pixels; 0 where not valid. (H, W, 2)"""
+        u, v = _grid(self.valid.shape)
+        x, y, z = (a * u + b * v + c for a, b, c in self.turn)
+        z = np.where(z > NEAREST, z, 1)
+        turned = np.stack([x / z - u, y / z - v], axis=-1).astype(np.float32)
+        return np.where(self.valid[..., None], self.flow - turned, np.float32(0))
 
 
 def rigid_flow(depth: np.ndarray, *, T_source_target: np.ndarray, K: np.ndarray) -> RigidFlow:
@@ -51,10 +60,14 @@ def rigid_flow(depth: np.ndarray, *, T_source_target: np.ndarray, K: np.ndarray)
         K: intrinsics of both at H x W, pixels. (3, 3)
     """
     check_shape("rigid_flow: depth", depth, "H W")
-    turned = T_source_target.copy()
-    turned[:3, 3] = 0
-    (flow, ahead), (turn, _) = (_flow_of(depth, T, K) for T in (T_source_target, turned))
-    return RigidFlow(flow, ahead & _lands_inside(flow), flow - turn)
+    points = _points_in_source(depth, T_source_target, K)
+    u, v = _grid(depth.shape)
+    with np.errstate(invalid="ignore"):  # what is not known is in front of nothing
+        ahead = points[2] > NEAREST
+    z = np.where(ahead, points[2], 1)
+    flow = np.stack([points[0] / z - u, points[1] / z - v], axis=-1)
+    flow = np.where(ahead[..., None], flow, 0).astype(np.float32)
+    return RigidFlow(flow, ahead & _lands_inside(flow), _turn(T_source_target, K))
 
 
 def static_by_law(
@@ -291,21 +304,15 @@ def _grid(size: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     return np.arange(size[1], dtype=np.float64)[None], np.arange(size[0], dtype=np.float64)[:, None]
 
 
-def _flow_of(depth: np.ndarray, T: np.ndarray, K: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return rigid flow, 0 behind the source, and what is in front. (H, W, 2) float32, (H, W)"""
-    points = _points_in_source(depth, T, K)
-    u, v = _grid(depth.shape)
-    with np.errstate(invalid="ignore"):  # what is not known is in front of nothing
-        ahead = points[2] > NEAREST
-    z = np.where(ahead, points[2], 1)
-    flow = np.stack([points[0] / z - u, points[1] / z - v], axis=-1)
-    return np.where(ahead[..., None], flow, 0).astype(np.float32), ahead
+def _turn(T: np.ndarray, K: np.ndarray) -> np.ndarray:
+    """Return K R K^-1. (3, 3)"""
+    return K @ T[:3, :3] @ np.linalg.inv(K)
 
 
 def _points_in_source(depth: np.ndarray, T: np.ndarray, K: np.ndarray) -> np.ndarray:
     """Return K (R Z K^-1 m + t), before the division by depth. (3, H, W)"""
-    (u, v), homography = _grid(depth.shape), K @ T[:3, :3] @ np.linalg.inv(K)
-    rays = np.stack([a * u + b * v + c for a, b, c in homography])
+    u, v = _grid(depth.shape)
+    rays = np.stack([a * u + b * v + c for a, b, c in _turn(T, K)])
     return rays * depth + (K @ T[:3, 3])[:, None, None]
 
 
