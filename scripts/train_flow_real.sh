@@ -15,8 +15,8 @@ size=192x256
 
 "${depthkit[@]}" synth street --out "$out/data" --scenes 24 --frames 20 --size $size --seed 700 --set 'speed=[3,9]' moving=0.5
 "${depthkit[@]}" synth stillbox --out "$out/data" --scenes 24 --frames 20 --size $size --seed 700
-"${depthkit[@]}" prepare "$kitchen" --format sevenscenes --out "$out/data" --name kitchen --frames 0:320 --size $size
-"${depthkit[@]}" prepare "$driving" --out "$out/data" --name drive --size $size --fit crop
+[ -d "$out/data/kitchen" ] || "${depthkit[@]}" prepare "$kitchen" --format sevenscenes --out "$out/data" --name kitchen --frames 0:320 --size $size
+[ -d "$out/data/drive" ] || "${depthkit[@]}" prepare "$driving" --out "$out/data" --name drive --size $size --fit crop
 "${depthkit[@]}" train "$here/configs/driving/flow.yaml" --run "$out/run" \
   --set data.root="$out/data" 'data.size=[192,256]' 'flow.window=[160,208]' optimizer.steps=1500 flow.teacher_steps=800 \
   flow.occlusion_from=300 optimizer.learning_rate=4e-4 "$@"
