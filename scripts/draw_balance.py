@@ -49,6 +49,8 @@ def main() -> None:
 
 def read_shares(run: Path) -> tuple[np.ndarray, np.ndarray]:
     """Return the logged steps, (N,), and each network's share of the sum of the norms, (N, 3)."""
+    if not (run / "log.jsonl").is_file():
+        raise DataError(f"{run}: no log.jsonl; name the folder of a run")
     lines = (run / "log.jsonl").read_text(encoding="utf-8").splitlines()
     rows = [row for row in map(json.loads, lines) if "gradient/depth_net" in row]
     if not rows:

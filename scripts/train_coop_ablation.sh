@@ -2,7 +2,8 @@
 # CoopNet's ablation on synthetic streets with moving vehicles: variants with equal steps and, for one seed, equal
 # initial weights, a short run of view_synthesis; then the table over all seeds.
 # Usage: FLOW_INIT=RUN SEEDS="0 1 2" VARIANTS="zhou minimum cc unbalanced coop" scripts/train_coop_ablation.sh STREETS OUT [key=value ...]
-# FLOW_INIT: a run of configs/driving/flow_small.yaml, with which flow begins. Two calls with other VARIANTS share two cores.
+# FLOW_INIT: a run of configs/driving/flow_small.yaml, with which flow begins. EVERY=4 scores every fourth frame, as the figures of
+# the README do. Two calls with other VARIANTS share two cores.
 set -euo pipefail
 streets=${1:?data set folder of depthkit synth street}
 out=${2:?folder to write}

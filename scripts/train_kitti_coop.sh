@@ -16,11 +16,11 @@ depthkit=("$python" -m depthkit)
 for sequence in 00 02; do
   for part in "0:200 train train" "200:300 test test"; do
     read -r frames name split <<< "$part"
-    "${depthkit[@]}" prepare "$odometry" --out "$out/data" --size 128x416 --sequence "$sequence" \
+    [ -d "$out/data/${sequence}_$name" ] || "${depthkit[@]}" prepare "$odometry" --out "$out/data" --size 128x416 --sequence "$sequence" \
       --frames "$frames" --name "${sequence}_$name" --split "$split"
   done
 done
-"${depthkit[@]}" prepare "$raw" --out "$out/data" --size 128x416 --name drive
+[ -d "$out/data/drive" ] || "${depthkit[@]}" prepare "$raw" --out "$out/data" --size 128x416 --name drive
 train=("${depthkit[@]}" train "$here/configs/driving/coop_small.yaml")
 plain="task=view_synthesis"
 "${train[@]}" --run "$out/start" --set data.root="$out/data" "$@" $plain optimizer.steps=1500 optimizer.learning_rate=1e-3
