@@ -343,6 +343,9 @@ class CoopConfig:
     """Of the same distance; depth and motion learn from it."""
     contact_weight: float = 0.0
     """Of the term that pulls what moves to the depth of the ground below it [after Moon 2024]."""
+    mask_weight: float = 0.0
+    """Of the term by which a network learns from single pictures what tends to move; above 0 its
+    odds and the evidence of the frames together are the static probability."""
     balance: Literal["none", "gradient"] = "gradient"
     """Whether gradients are scaled so that each network gets its share; measured they always are.
     Adam undoes constant factors: it acts through optimizer.gradient_clip."""
@@ -362,6 +365,10 @@ class CoopConfig:
             self.contact_weight == 0 or self.mask != "none",
             "contact_weight: needs a mask to say what moves; set mask, or 0",
         )
+        _require(
+            self.mask_weight == 0 or self.mask in ("posterior", "hard"),
+            "mask_weight: the network learns the posterior; set mask to posterior or hard, or 0",
+        )
         _require(self.flow_weight > 0, f"flow_weight: above 0, got {self.flow_weight}")
         _require(min(self.shares) > 0, f"shares: above 0 each, got {list(self.shares)}")
         names = (
@@ -370,6 +377,7 @@ class CoopConfig:
             "rigid_teaches_flow",
             "flow_teaches_rigid",
             "contact_weight",
+            "mask_weight",
         )
         for name in names:
             _require(getattr(self, name) >= 0, f"{name}: 0 or more, got {getattr(self, name)}")

@@ -101,12 +101,18 @@ def parts_of(task: Coop, plain: TrainConfig, snippet: Snippet, fabric: Any) -> W
         terms = judge_pairs(pairs, task._visible(pairs), flow=task.flow, ssim_weight=0.85)
         torch.stack(list(terms.values())).sum().backward()
 
+    def mask_net() -> None:
+        with fabric.autocast():
+            odds = task.mask_net(snippet.target)
+        odds.sum().backward()
+
     def compare() -> None:
         evidence = task.compare(snippet, answers)
         task._learn_law(evidence)
-        task._static(evidence)
+        task._static(evidence, answers.static_odds)
 
-    return {
+    own = {} if task.mask_net is None else {"mask_net": mask_net}
+    return own | {
         "depth_net": forward_and_backward(task.depth_net, snippet.target, fabric.autocast),
         "pose_net": forward_and_backward(task.pose_net, frames, fabric.autocast),
         "flow_net": flow,

@@ -18,8 +18,9 @@ declare -A words=(
   [start]="$plain optimizer.steps=1000 optimizer.learning_rate=1e-3 optimizer.gradient_clip=10"
   [zhou]="$plain loss.ssim_weight=0 loss.reduction=mean loss.auto_mask=false loss.smoothness=second_order loss.smoothness_weight=0.1"
   [minimum]="$plain"
-  [cc]="coop.mask=cc coop.balance=none coop.contact_weight=0 model.flow_init=$flow"
+  [cc]="coop.mask=cc coop.balance=none coop.contact_weight=0 coop.mask_weight=0 model.flow_init=$flow"
   [unbalanced]="coop.balance=none model.flow_init=$flow"
+  [without_mask_net]="coop.mask_weight=0 model.flow_init=$flow"
   [without_contact]="coop.contact_weight=0 model.flow_init=$flow"
   [coop]="model.flow_init=$flow"
 )

@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from onnx_run import run_onnx
 from small_run import small_config
 from test_export import save_small
 
@@ -80,6 +81,29 @@ def test_flow_network_carries_what_the_robot_needs(coop_file):
     assert manifest_from_json(record, coop_file) == manifest  # a difference, where none is named
 
 
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_a_mask_network_goes_with_the_flow(tmp_path, precision):
+    """One file, two answers, both stored and verified; the odds are those of the first frame."""
+    checkpoint = save_flow(tmp_path / "x.safetensors", "task=coop", "coop.mask_weight=1")
+    loaded = load_task(checkpoint)
+    frame = draw_views((72, 100), seed=5).earlier
+    with torch.no_grad():
+        image = torch.from_numpy(frame).permute(2, 0, 1)[None] / 255
+        wanted = loaded.task.mask_net(image)[0, 0].numpy()
+    exported = export_model(loaded, tmp_path / "x.onnx", Options(part="flow", precision=precision))
+    assert set(exported.manifest.check.outputs) == {"flow", "static_odds"}
+    with FlowEngine.open(tmp_path / "x.onnx") as engine:
+        first, other = (
+            engine.network_flow(frame, later)
+            for later in (frame, draw_views((72, 100), seed=6).later)
+        )
+    assert first.flow.shape == (72, 100, 2) and first.static_odds.shape == (72, 100)
+    assert np.array_equal(first.static_odds, other.static_odds)
+    worst = np.abs(first.static_odds - wanted).max()
+    assert worst < (1e-4 if precision == "fp32" else 0.05) and wanted.std() > 1e-3
+    assert main(["verify", str(tmp_path / "x.onnx")]) == 0
+
+
 def test_the_law_says_how_errors_were_compared(tmp_path):
     """A run by the ratio of errors exports it, with both kinds of evidence."""
     words = ("task=coop", "coop.delta=ratio", "coop.evidence=both", "coop.window=9")
@@ -102,9 +126,10 @@ def test_flow_is_what_torch_says(coop_file, backend):
     graph = build_graph(loaded, "flow", dynamic=False)
     two = [draw_inputs(graph, (72, 100), seed=seed) for seed in (3, 4)]
     inputs = {name: np.concatenate([one[name] for one in two]) for name in graph.inputs}
-    flow = open_backend(coop_file, backend=backend).run(inputs)["flow"]
+    answers = open_backend(coop_file, backend=backend).run(inputs)
+    flow = answers["flow"]
     assert flow.shape == (2, 2, 72, 100) and flow.dtype == np.float32
-    assert difference(flow, run_torch(graph, inputs))[0] < 1e-4 and np.abs(flow).max() > 2
+    assert difference(answers, run_torch(graph, inputs))[0] < 1e-4 and np.abs(flow).max() > 2
     frames = np.concatenate([inputs["earlier"], inputs["later"]], 3).transpose(0, 3, 1, 2)
     with torch.no_grad():
         wanted = loaded.task.flow_net(torch.from_numpy(frames) / 255)[0].numpy()
@@ -128,12 +153,6 @@ def test_operators_are_onnx_s_own(model):
     assert {node.domain for node in model.graph.node} == {""} and len(model.opset_import) == 1
 
 
-def _run(model: onnx.ModelProto, inputs: dict[str, np.ndarray]) -> np.ndarray:
-    import onnxruntime
-
-    return onnxruntime.InferenceSession(model.SerializeToString()).run(None, inputs)[0]
-
-
 def test_graph_is_small(model):
     """A cost volume shift by shift would be thousands of nodes, which runtimes open in a minute."""
     assert len(model.graph.node) < 1200
@@ -154,7 +173,7 @@ def test_fp16_places_nothing_by_16_bits(model):
     assert {made[node.input[1]] for node in samplers} == {onnx.TensorProto.FLOAT}
     inputs = {name: one[None] for name, one in zip(("earlier", "later"), draw_views((72, 100))[:2],
                                                    strict=True)}  # fmt: skip
-    worst, median = difference(_run(half, inputs), _run(model, inputs))
+    worst, median = difference(run_onnx(half, inputs), run_onnx(model, inputs))
     assert 0 < median < 5e-3 and worst < 0.1
 
 

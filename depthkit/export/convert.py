@@ -37,7 +37,7 @@ def to_onnx(
     if opset not in OPSETS:
         raise EngineError(f"opset must be one of {', '.join(map(str, OPSETS))}, got {opset}")
     example = tuple(torch.from_numpy(inputs[name]) for name in graph.inputs)
-    names = {"input_names": list(graph.inputs), "output_names": [graph.output]}
+    names = {"input_names": list(graph.inputs), "output_names": list(graph.outputs)}
     run = _run_dynamo if dynamo else _run_trace
     graph.module.eval()
     try:
@@ -53,7 +53,7 @@ def to_onnx(
 
 
 def _run_trace(graph: Graph, example: tuple[torch.Tensor, ...], **options: Any) -> onnx.ModelProto:
-    free = {name: _axes(graph, name) for name in (*graph.inputs, graph.output)}
+    free = {name: _axes(graph, name) for name in (*graph.inputs, *graph.outputs)}
     with TemporaryDirectory() as folder:
         file = Path(folder) / "model.onnx"
         torch.onnx.export(graph.module, example, file, dynamic_axes=free, dynamo=False, **options)
@@ -116,7 +116,7 @@ def check_graph(model: onnx.ModelProto, graph: Graph) -> None:
     """
     names = tuple(one.name for one in model.graph.input)
     outputs = tuple(one.name for one in model.graph.output)
-    if (names, outputs) != (graph.inputs, (graph.output,)):
+    if (names, outputs) != (graph.inputs, graph.outputs):
         raise EngineError(f"the exported graph has inputs {names} and outputs {outputs}")
     if any(one.data_location for one in model.graph.initializer):
         raise EngineError("the exported graph keeps weights in another file")

@@ -28,7 +28,7 @@ def describe(
     loaded: LoadedTask,
     graph: Graph,
     inputs: dict[str, np.ndarray],
-    answer: np.ndarray,
+    answers: dict[str, np.ndarray],
     precision: Precision,
     opset: int,
 ) -> Manifest:
@@ -38,13 +38,14 @@ def describe(
         loaded: the trained task.
         graph: what of it is exported.
         inputs: to be stored, one of each.
-        answer: torch's to them. (1, H, W) depth, (1, 6) motion or (1, 2, H, W) flow
+        answers: torch's to them, by output. (1, H, W) depth or log odds, (1, 6) motion or
+            (1, 2, H, W) flow
         precision: of the file.
         opset: of the file.
     """
     config, state = loaded.config, loaded.state
     is_pair = graph.kind == "pair"
-    limits = depth_range(config) if graph.output == "depth" else (None, None)
+    limits = depth_range(config) if "depth" in graph.outputs else (None, None)
     scale, source = name_scale(loaded, graph)
     return Manifest(
         kind=graph.kind,
@@ -52,7 +53,7 @@ def describe(
         size=config.data.size,
         scale=scale,
         scale_source=source,
-        check=make_check(inputs, graph.output, answer),
+        check=make_check(inputs, answers),
         tolerance=TOLERANCES[precision],
         precision=precision,
         dynamic=graph.dynamic,
@@ -74,14 +75,17 @@ def describe(
     )
 
 
-def make_check(inputs: dict[str, np.ndarray], output: str, answer: np.ndarray) -> Check:
-    """Store inputs as pictures, and the answer on a coarse grid."""
+def make_check(inputs: dict[str, np.ndarray], answers: dict[str, np.ndarray]) -> Check:
+    """Store inputs as pictures, and the answers on a coarse grid."""
     height, width = next(iter(inputs.values())).shape[1:3]
     step = max(1, max(height, width) // _GRID)
-    kept = on_grid(answer[0], step) if answer[0].ndim >= 2 else answer[0]
+    kept = {
+        name: on_grid(answer[0], step) if answer[0].ndim >= 2 else answer[0]
+        for name, answer in answers.items()
+    }
     encode = {"flow": encode_flow, "volume": encode_volume}
     pictures = {name: encode.get(name, encode_image)(array[0]) for name, array in inputs.items()}
-    return Check(pictures, step, {output: encode_floats(kept)})
+    return Check(pictures, step, {name: encode_floats(each) for name, each in kept.items()})
 
 
 def depth_range(config: TrainConfig) -> tuple[float, float]:

@@ -35,14 +35,14 @@ Part = Literal["depth", "pose", "flow"]
 
 @dataclass(frozen=True)
 class Graph:
-    """A module to export, and the names of its inputs and output."""
+    """A module to export, and the names of its inputs and outputs."""
 
     module: nn.Module
     kind: Kind
     network: str
     """In the training's configuration."""
     inputs: tuple[str, ...]
-    output: str
+    outputs: tuple[str, ...]
     dynamic: bool
     """H and W may differ from those of the training."""
     flow: Literal["dis_medium"] | None = None
@@ -119,17 +119,21 @@ class FlowPoseGraph(nn.Module):
 
 
 class FlowGraph(nn.Module):
-    """Optical flow from one frame to another, at their own size."""
+    """Optical flow from one frame to another, at their own size; what looks static in the first."""
 
-    def __init__(self, net: nn.Module) -> None:
+    def __init__(self, net: nn.Module, mask_net: nn.Module | None = None) -> None:
         super().__init__()
-        self.net = net
+        self.net, self.mask_net = net, mask_net
 
-    def forward(self, earlier: Tensor, later: Tensor) -> Tensor:
-        """Return pixels (u, v) of the picture. (N, H, W, 3) uint8 -> (N, 2, H, W)"""
+    def forward(self, earlier: Tensor, later: Tensor) -> tuple[Tensor, ...]:
+        """Return pixels (u, v) of the picture, and log odds of static if there is a mask network.
+
+        (N, H, W, 3) uint8 -> (N, 2, H, W), (N, H, W)
+        """
         height, width = earlier.shape[1], earlier.shape[2]
         frames = (to_image(frame, FLOW_STRIDE) for frame in (earlier, later))
-        return self.net(torch.cat([*frames], 1))[0][..., :height, :width]
+        flow = self.net(torch.cat([*frames], 1))[0][..., :height, :width]
+        return (flow,) if self.mask_net is None else (flow, self.mask_net(to_image(earlier))[:, 0])
 
 
 def to_image(frames: Tensor, stride: int = 1) -> Tensor:
@@ -176,12 +180,12 @@ def build_graph(loaded: LoadedTask, part: Part, *, dynamic: bool) -> Graph:
     if loaded.config.task in PAIR_TASKS:
         module = PairGraph(net, max_depth=loaded.config.supervised.max_depth)
         if not isinstance(net, SweepNet):
-            return Graph(module, "pair", name, ("previous", "current"), "depth", True)
+            return Graph(module, "pair", name, ("previous", "current"), ("depth",), True)
         planes = tuple(float(q) for q in plane_inverse_depths())
         names = ("previous", "current", "volume")
-        return Graph(module, "pair", name, names, "depth", True, planes=planes)
+        return Graph(module, "pair", name, names, ("depth",), True, planes=planes)
     stride = 32 if isinstance(net, ShadingNet) and dynamic else 1
-    return Graph(MonoGraph(net, stride=stride), "mono", name, ("frame",), "depth", dynamic)
+    return Graph(MonoGraph(net, stride=stride), "mono", name, ("frame",), ("depth",), dynamic)
 
 
 def _pose_graph(loaded: LoadedTask, *, dynamic: bool) -> Graph:
@@ -204,15 +208,17 @@ def _pose_graph(loaded: LoadedTask, *, dynamic: bool) -> Graph:
     name = loaded.config.model.pose
     if isinstance(net, FlowPose):
         names = ("earlier", "later", "flow")
-        return Graph(FlowPoseGraph(net), "pose", name, names, "motion", False, "dis_medium")
-    return Graph(PoseGraph(net), "pose", name, ("earlier", "later"), "motion", False)
+        return Graph(FlowPoseGraph(net), "pose", name, names, ("motion",), False, "dis_medium")
+    return Graph(PoseGraph(net), "pose", name, ("earlier", "later"), ("motion",), False)
 
 
 def _flow_graph(loaded: LoadedTask, *, dynamic: bool) -> Graph:
     if dynamic:  # and the tracer takes the size at which features are warped for a constant
         raise EngineError("a flow network is run at one size; export it without --dynamic")
-    module, name = FlowGraph(_network(loaded, "flow")), loaded.config.model.flow
-    return Graph(module, "flow", name, ("earlier", "later"), "flow", False)
+    mask_net = getattr(loaded.task, "mask_net", None)
+    module = FlowGraph(_network(loaded, "flow"), mask_net)
+    outputs = ("flow",) if mask_net is None else ("flow", "static_odds")
+    return Graph(module, "flow", loaded.config.model.flow, ("earlier", "later"), outputs, False)
 
 
 def _network(loaded: LoadedTask, part: Part) -> nn.Module:

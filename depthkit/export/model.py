@@ -24,10 +24,10 @@ from depthkit.runtime.parity import TOLERANCES, Parity, relative_difference
 from depthkit.training.predict import LoadedTask
 
 Inputs = dict[str, np.ndarray]
+Outputs = dict[str, np.ndarray]
 
 SMALL = (64, 64)
 """Of the stored input where it has many planes, pixels: it lies in every file."""
-_OUTPUTS = {2: "motion", 3: "depth", 4: "flow"}  # by the axes of a batch
 _CALIBRATED = 0.75  # of the int8 tolerance is used up here; other runtimes round otherwise
 _JUDGES = 3  # calibration inputs on which int8 is judged, beside the stored one
 
@@ -135,11 +135,14 @@ def _draw_volume(views: Views, planes: tuple[float, ...]) -> np.ndarray:
 
 
 @torch.no_grad()
-def run_torch(graph: Graph, inputs: Inputs) -> np.ndarray:
+def run_torch(graph: Graph, inputs: Inputs) -> Outputs:
     """Return what torch says, in 32 bits."""
     graph.module.eval()
-    tensors = [torch.from_numpy(inputs[name]) for name in graph.inputs]
-    return graph.module(*tensors).float().numpy()
+    answers = graph.module(*(torch.from_numpy(inputs[name]) for name in graph.inputs))
+    answers = answers if isinstance(answers, tuple) else (answers,)
+    return {
+        name: answer.float().numpy() for name, answer in zip(graph.outputs, answers, strict=True)
+    }
 
 
 @torch.no_grad()
@@ -161,15 +164,19 @@ def _round_weights(graph: Graph, inputs: Inputs) -> tuple[float, float]:
     return worst, median
 
 
-def difference(now: np.ndarray, then: np.ndarray) -> tuple[float, float]:
+def difference(now: Outputs, then: Outputs) -> tuple[float, float]:
     """Return the worst and the median relative difference; see `relative_difference`.
 
     Args:
-        now: motions (N, 6), depths (N, H, W) or flows (N, 2, H, W).
+        now: by output: motions (N, 6), depths or log odds (N, H, W), flows (N, 2, H, W).
         then: the same.
     """
-    output, pairs = _OUTPUTS[now.ndim], zip(now, then, strict=True)
-    ratio = np.stack([relative_difference(output, a.ravel(), b.ravel()) for a, b in pairs])
+    ratios = [
+        relative_difference(name, a.ravel(), b.ravel())
+        for name, answer in then.items()
+        for a, b in zip(now[name], answer, strict=True)
+    ]
+    ratio = np.concatenate(ratios)
     return float(ratio.max()), float(np.median(ratio))
 
 
@@ -189,7 +196,7 @@ def _quantize(
             precision="default",
         )
         pairs = zip(judges, truths, strict=True)
-        return max(difference(compute(one)[graph.output], truth)[1] for one, truth in pairs)
+        return max(difference(compute(one), truth)[1] for one, truth in pairs)
 
     return quantize(model, frames, measure, allowed=_CALIBRATED * TOLERANCES["int8"])
 
@@ -236,9 +243,11 @@ def _check_shapes(graph: Graph, backend: Backend) -> float:
         height, width = height + 21, width + 34  # multiples of nothing
     pictures = [draw_inputs(graph, (height, width), seed=seed) for seed in (1, 2)]
     inputs = {name: np.concatenate([one[name] for one in pictures]) for name in graph.inputs}
-    now, then = backend.run(inputs)[graph.output], run_torch(graph, inputs)
-    if now.shape != then.shape:
-        raise EngineError(f"two inputs of {height}x{width} give {now.shape}, torch {then.shape}")
+    now, then = backend.run(inputs), run_torch(graph, inputs)
+    for name, answer in then.items():
+        if now[name].shape != answer.shape:
+            gives = f"{name} of {now[name].shape}, torch of {answer.shape}"
+            raise EngineError(f"two inputs of {height}x{width} give {gives}")
     worst, median = difference(now, then)
     precision = backend.manifest.precision
     measured, allowed = (worst if precision == "fp32" else median), TOLERANCES[precision]

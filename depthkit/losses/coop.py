@@ -32,6 +32,9 @@ ALONG, ACROSS = 0.2, 0.05
 """Of the parallax: what else the gap may be, by wrong depth and by wrong motion."""
 LARGEST_GAP = 8.0
 """A failure of flow, tens of pixels, must not outweigh all else."""
+TEMPER = 0.3
+"""Of the evidence's log likelihood ratio that counts beside what looks say: neighbouring pixels,
+and delta and the gap, tell the same thing several times. Chosen on training streets."""
 _LEAST_SCALE = 1e-4
 _LEAST_TAIL = 4.0  # scales: a tail as steep as the static law would not be told from it
 _MOST_SHARE = 0.15  # that may move: more would be wrong depth

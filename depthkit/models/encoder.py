@@ -49,11 +49,12 @@ class LightEncoder(nn.Module):
     (RT-MonoDepth's finding); residual additions cost memory traffic and buy little at this depth.
     """
 
-    channels = (24, 32, 64, 128, 192)
-
-    def __init__(self, *, frames: int = 1) -> None:
+    def __init__(
+        self, *, frames: int = 1, channels: tuple[int, ...] = (24, 32, 64, 128, 192)
+    ) -> None:
         super().__init__()
-        widths = (3 * frames, *self.channels)
+        self.channels = channels
+        widths = (3 * frames, *channels)
         self.stages = nn.ModuleList(
             nn.Sequential(
                 *_conv_bn(before, width, 5 if stage == 0 else 3, stride=2),

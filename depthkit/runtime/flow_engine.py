@@ -7,7 +7,7 @@ before it is asked for by giving the two the other way round.
 
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import numpy as np
@@ -19,6 +19,16 @@ from depthkit.runtime.result import FlowResult, Timing
 if TYPE_CHECKING:
     from depthkit.runtime.backend import Backend
     from depthkit.runtime.manifest import Manifest
+
+
+class SmallFlow(NamedTuple):
+    """What the network says, at its own size."""
+
+    flow: np.ndarray
+    """Pixels (u, v). (h, w, 2) float32"""
+    static_odds: np.ndarray | None
+    """Log odds that pixels of the first frame are static, by their looks; None of a network that
+    was not taught it. (h, w) float32"""
 
 
 class FlowEngine:
@@ -95,14 +105,14 @@ class FlowEngine:
         prepared = perf_counter()
         small = self.network_flow(*frames)
         answered = perf_counter()
-        flow = resize_flow(small, earlier.shape[:2])
+        flow = resize_flow(small.flow, earlier.shape[:2])
         return FlowResult(flow, Timing.until_now(started, prepared, answered))
 
     def network_frame(self, rgb: np.ndarray) -> np.ndarray:
         """Bring a frame to the network's size: the frame itself where it has it. (h, w, 3) uint8"""
         return np.ascontiguousarray(to_size(rgb, self.manifest.size))
 
-    def network_flow(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    def network_flow(self, first: np.ndarray, second: np.ndarray) -> SmallFlow:
         """Estimate flow at the network's size, in its pixels.
 
         Args:
@@ -110,10 +120,11 @@ class FlowEngine:
             second: likewise.
 
         Returns:
-            First to second. (h, w, 2) float32
+            Flow from first to second, and what looks static in the first.
         """
-        inputs = {"earlier": first[None], "later": second[None]}
-        return np.ascontiguousarray(self.backend.run(inputs)["flow"][0].transpose(1, 2, 0))
+        answers = self.backend.run({"earlier": first[None], "later": second[None]})
+        flow = np.ascontiguousarray(answers["flow"][0].transpose(1, 2, 0))
+        return SmallFlow(flow, answers["static_odds"][0] if "static_odds" in answers else None)
 
 
 def resize_flow(flow: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -77,7 +77,7 @@ class Manifest:
 
     kind: Kind
     """mono: frame -> depth. pair: previous, current -> depth. pose: earlier, later -> motion.
-    flow: earlier, later -> flow."""
+    flow: earlier, later -> flow, and static_odds of earlier where a mask network was learnt."""
     network: str
     """Name of the network in the training's configuration."""
     size: tuple[int, int]

@@ -4,7 +4,8 @@
 By the law that a coop run has learnt [after Hariat 2023], of one or both of: delta, the photometric
 error of the current frame rebuilt from another one by depth and camera motion, less that of the
 frame rebuilt by flow, or the logarithm of their ratio; and the gap between flow and the flow of a
-scene that stands still, in what depth and flow may be wrong by. For flow networks of other runs by
+scene that stands still, in what depth and flow may be wrong by; beside them, where the run has a
+mask network, what it says of the picture alone. For flow networks of other runs by
 residual: that gap against its own median in the picture, which holds while less than half of the
 picture moves.
 
@@ -23,6 +24,7 @@ NEAREST = 1e-6  # metres or its own unit; a point nearer to the source camera ha
 C1, C2 = 0.01**2, 0.03**2  # of SSIM, colours in [0, 1]
 LEAST_ERROR = 0.01  # of delta as a ratio; this and the gap's next four as `losses/coop.py` has them
 GAP_UNIT, ALONG, ACROSS, LARGEST_GAP = 0.5, 0.2, 0.05, 8.0
+TEMPER = 0.3  # of the evidence beside what looks say; as `losses/coop.py` has it
 LEAST_PARALLAX = 1e-3  # pixels; shorter, it has no direction
 HALF = 4.0
 """By residual: one half is static at this many times the median residual."""
@@ -71,7 +73,13 @@ def rigid_flow(depth: np.ndarray, *, T_source_target: np.ndarray, K: np.ndarray)
 
 
 def static_by_law(
-    target: np.ndarray, source: np.ndarray, *, rigid: RigidFlow, flow: np.ndarray, law: StaticLaw
+    target: np.ndarray,
+    source: np.ndarray,
+    *,
+    rigid: RigidFlow,
+    flow: np.ndarray,
+    law: StaticLaw,
+    looks: np.ndarray | None = None,
 ) -> np.ndarray:
     """Return the probability of each pixel of the target to be static.
 
@@ -81,6 +89,7 @@ def static_by_law(
         rigid: target to source.
         flow: target to source, pixels. (H, W, 2) float32
         law: of the run.
+        looks: log odds of static that the run's mask network says of the target. (H, W)
 
     Returns:
         0 to 1; NaN where either flow leaves the source. (H, W) float32
@@ -90,18 +99,19 @@ def static_by_law(
     check_shape("static_by_law: source", source, f"{height} {width} 3")
     check_shape("static_by_law: flow", flow, f"{height} {width} 2")
     known = rigid.valid & _lands_inside(flow)
-    match law.evidence:
-        case "gap":
-            score = gap_score(flow - rigid.flow, rigid.parallax, known, window=law.window)
-            probability = static_posterior(score, law.gap)
-        case "photometric":
-            delta = _compare_errors(target, source, rigid.flow, flow, known, law)
-            probability = static_posterior(delta, law.delta)
-        case "both":
-            score = gap_score(flow - rigid.flow, rigid.parallax, known, window=law.window)
-            delta = _compare_errors(target, source, rigid.flow, flow, known, law)
-            odds = _evidence(delta, law.delta) + _log_odds(score, law.gap)
-            probability = _sigmoid(odds)
+    found = list[tuple[np.ndarray, Mixture]]()
+    if law.evidence != "photometric":
+        score = gap_score(flow - rigid.flow, rigid.parallax, known, window=law.window)
+        found.append((score, law.gap))
+    if law.evidence != "gap":
+        delta = _compare_errors(target, source, rigid.flow, flow, known, law)
+        found.append((delta, law.delta))
+    if looks is None and len(found) == 1:
+        probability = static_posterior(*found[0])
+    else:
+        likelihood = np.sum([_evidence(*one) for one in found], axis=0)
+        prior = np.log((1 - law.gap.share) / law.gap.share)
+        probability = _sigmoid(likelihood + prior if looks is None else TEMPER * likelihood + looks)
     return np.where(known, probability, np.nan).astype(np.float32)
 
 

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from depthkit.rigid import inverse
-from depthkit.runtime.flow_engine import FlowEngine
+from depthkit.runtime.flow_engine import FlowEngine, SmallFlow
 from depthkit.runtime.moving import fit_unit, rigid_flow, static_by_law, static_by_residual
 from depthkit.runtime.preprocess import check_frame, enlarge_mask, resize_K
 from depthkit.runtime.result import DepthResult, StaticResult, Timing
@@ -118,14 +118,14 @@ class MovingStream:
     ) -> StaticResult:
         T = inverse(last.T_world_cam) @ frame.T_world_cam
         prepared = perf_counter()
-        flow = self.engine.network_flow(frame.rgb, last.rgb)
+        said = self.engine.network_flow(frame.rgb, last.rgb)
         answered = perf_counter()
-        unit = 1.0 if same_unit else self._follow_unit(seen, flow, T)
+        unit = 1.0 if same_unit else self._follow_unit(seen, said.flow, T)
         if unit is None:
             reason = "the unit of the motion is not known: hardly any parallax, or flow against it"
             return self._result(frame.stamp, reason=reason)
         T[:3, 3] *= unit
-        small = self._judge(frame, last, seen, flow, T)
+        small = self._judge(frame, last, seen, said, T)
         probability = _enlarged(small, frame.size)
         timing = Timing.until_now(started, prepared, answered)
         return self._result(frame.stamp, probability, unit=unit, timing=timing)
@@ -137,14 +137,16 @@ class MovingStream:
         return self._unit
 
     def _judge(
-        self, frame: _Frame, last: _Frame, seen: _Seen, flow: np.ndarray, T: np.ndarray
+        self, frame: _Frame, last: _Frame, seen: _Seen, said: SmallFlow, T: np.ndarray
     ) -> np.ndarray:
         """Return the static probability at the network's size. (h, w)"""
         rigid = rigid_flow(seen.depth, T_source_target=T, K=seen.K)
         law = self.engine.manifest.static_law
         if law is None:
-            return static_by_residual(rigid, flow)
-        return static_by_law(frame.rgb, last.rgb, rigid=rigid, flow=flow, law=law)
+            return static_by_residual(rigid, said.flow)
+        return static_by_law(
+            frame.rgb, last.rgb, rigid=rigid, flow=said.flow, law=law, looks=said.static_odds
+        )
 
     def _result(
         self,

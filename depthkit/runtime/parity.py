@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 TOLERANCES = {"fp32": 1e-4, "fp16": 2e-2, "bf16": 2e-2, "int8": 2e-2}
 """Allowed relative difference by precision: of the worst value in 32 bits, else of the median."""
-LEAST_FLOW = 1.0
-"""Pixels: a shorter flow is judged as if it had this length, for it may be 0."""
+LEAST = {"flow": 1.0, "static_odds": 1.0}
+"""Pixels of flow, and log odds: what is smaller is judged as if it were this, for it may be 0."""
 FLOW_ZERO, FLOW_STEPS = 32768, 64.0  # a stored flow is (value - zero) / steps pixels
 
 
@@ -30,8 +30,8 @@ class Parity:
     """How far one backend is from the stored output."""
 
     worst: float
-    """Largest |a - b| / |b|: of depths, of a motion's two vectors (rotation, translation), or of
-    flow, where a vector below a pixel counts as a pixel."""
+    """Largest |a - b| / |b|: of depths, of a motion's two vectors (rotation, translation), of
+    flow or of log odds, where what is below one counts as one."""
     median: float
     """Median of the same."""
     tolerance: float
@@ -105,11 +105,11 @@ def relative_difference(name: str, now: np.ndarray, then: np.ndarray) -> np.ndar
     """Return |a - b| / |b| of one answer: of its numbers, or where they may be 0 of its vectors.
 
     Args:
-        name: depth, motion (two vectors of three) or flow (all u, then all v).
+        name: depth, motion (two vectors of three), flow (all u, then all v) or static_odds.
         now: (N,)
         then: (N,)
     """
-    least = LEAST_FLOW if name == "flow" else float(np.finfo(np.float32).tiny)
+    least = LEAST.get(name, float(np.finfo(np.float32).tiny))
     if name == "motion":
         now, then = now.reshape(-1, 3), then.reshape(-1, 3)
     elif name == "flow":

@@ -9,12 +9,16 @@ depth and odometry nothing; and gradient shared out so that no network starves.
 Ours: the law of Delta and its posterior, Delta as a ratio, the gap between rigid flow and flow
 [masks by it: Hariat 2026, VLRC] scored beside it (losses/coop.py), a share that moves at least, the
 posterior as a weight, a warm-up in which each network learns by itself, and how norms are measured
-and balanced (tasks/balance.py). From others: rigid flow and flow pulled together where the scene is
-static [Zou 2018, DF-Net], depth of what moves taught by the ground it stands on [after Moon 2024],
-and, for comparison, Competitive Collaboration's rule [Ranjan 2019].
+and balanced (tasks/balance.py). Ours too: a network that learns from single pictures what the
+posterior says, so that what was seen of many scenes weighs against the errors of one [a mask
+network has Ranjan 2019, CC, too: it learns CC's rule, from five frames]. From others: rigid flow
+and flow pulled together where the scene is static [Zou 2018, DF-Net], depth of what moves taught by
+the ground it stands on [after Moon 2024], and, for comparison, Competitive Collaboration's rule
+[Ranjan 2019].
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, distributed
 
 from depthkit.config import CoopConfig, FlowConfig, LossConfig, TrainConfig
@@ -22,8 +26,9 @@ from depthkit.data.snippet import Snippet
 from depthkit.geometry.projection import size_of
 from depthkit.geometry.warp import resize
 from depthkit.losses.contact import ground_contact_loss
-from depthkit.losses.coop import DeltaModel, cc_static, spread_samples
+from depthkit.losses.coop import TEMPER, DeltaModel, cc_static, spread_samples
 from depthkit.models.flow_net import PwcFlow, RaftSmall, build_flow_network
+from depthkit.models.mask_net import MaskNet
 from depthkit.tasks.balance import GradientBalance
 from depthkit.tasks.coop_evidence import (
     Answers,
@@ -49,10 +54,10 @@ NETWORKS = ("depth_net", "pose_net", "flow_net")
 
 
 class Coop(ViewSynthesis):
-    """The task; its networks are `depth_net`, `pose_net` and `flow_net`."""
+    """The task; its networks are `depth_net`, `pose_net`, `flow_net` and, if any, `mask_net`."""
 
     draws = True
-    """Whether pictures are wanted of the next step."""
+    """Whether pictures are wanted of the next training step."""
     steps: Tensor
     """Training steps done; warm-up and occlusion end by it. () int64"""
 
@@ -64,12 +69,14 @@ class Coop(ViewSynthesis):
         loss: LossConfig,
         flow: FlowConfig,
         coop: CoopConfig,
+        mask_net: MaskNet | None = None,
         teacher: Teacher | None = None,
     ) -> None:
         super().__init__(
             rigid.depth_net, rigid.pose_net, loss=loss, shifts=rigid.shifts, pairwise=rigid.pairwise
         )
         self.flow_net, self.flow, self.coop = flow_net, flow, coop
+        self.mask_net = mask_net
         self.teacher = teacher  # no module: its weights are no part of a checkpoint
         self.delta = DeltaModel(momentum=coop.momentum, least_share=coop.least_share)
         self.gap = DeltaModel(momentum=coop.momentum, least_share=coop.least_share)
@@ -89,7 +96,7 @@ class Coop(ViewSynthesis):
             evidence = self.compare(snippet, answers)
             if self.training:
                 self._learn_law(evidence)
-            static = self._static(evidence)
+            static = self._static(evidence, answers.static_odds)
             taught = self._mask(static)
             rigid = self._judge_scales(
                 snippet,
@@ -103,10 +110,12 @@ class Coop(ViewSynthesis):
             terms = self._judge_flow(answers.pairs, visible, taught)
             terms |= self._agree(snippet, answers, evidence, taught)
             terms |= self._stand(answers, evidence, taught)
+            terms |= self._look(answers, evidence)
             loss = rigid.loss + torch.stack(list(terms.values())).sum()
             figures = self._figures(snippet, answers, evidence, static, visible)
-            pictures = draw(answers.pairs, evidence, static, visible) if self.draws else {}
+            pictures = {}
             if self.training:
+                pictures = draw(answers, evidence, static, visible) if self.draws else {}
                 self.steps += 1
         logged = {f"loss/{name}": value.detach() for name, value in terms.items()}
         return TaskOutput(
@@ -128,7 +137,7 @@ class Coop(ViewSynthesis):
         with torch.no_grad():
             answers = self._answer(snippet)
             with full_precision(snippet.target.device):
-                return self._static(self.compare(snippet, answers))
+                return self._static(self.compare(snippet, answers), answers.static_odds)
 
     # --- what the networks say --------------------------------------------------------------------
 
@@ -142,6 +151,7 @@ class Coop(ViewSynthesis):
             scale("pose_net", T_source_target),
             explainability and [scale("pose_net", each) for each in explainability],
             pairs._replace(flows=[scale("flow_net", each) for each in pairs.flows]),
+            None if self.mask_net is None else self.mask_net(snippet.target),
         )
 
     def _source_depths(self, snippet: Snippet) -> Tensor | None:
@@ -178,8 +188,13 @@ class Coop(ViewSynthesis):
         self.delta.update(samples[:, 0])
         self.gap.update(samples[:, 1])
 
-    def _static(self, evidence: Evidence) -> Tensor:
-        """Return the static probability by the configured rule. (B, 1, H, W)"""
+    def _static(self, evidence: Evidence, learnt: Tensor | None) -> Tensor:
+        """Return the static probability by the configured rule, without gradient. (B, 1, H, W)
+
+        Args:
+            evidence: of the frames.
+            learnt: log odds of static by looks; None for the evidence alone. (B, 1, H, W)
+        """
         if self.coop.mask == "cc":
             return cc_static(
                 evidence.difference.rigid,
@@ -189,14 +204,24 @@ class Coop(ViewSynthesis):
                 agreement=self.coop.cc_agreement,
             )
         delta, score = evidence.difference.delta, evidence.score
+        if learnt is not None:
+            return (TEMPER * self._likelihood(delta, score) + learnt.detach()).sigmoid()
         match self.coop.evidence:
             case "gap":
                 return self.gap.posterior(score)
             case "both":
                 share = self.gap.current().share
-                ratio = self.delta.evidence(delta) + self.gap.evidence(score)
-                return (ratio + ((1 - share) / share).log()).sigmoid()
+                return (self._likelihood(delta, score) + ((1 - share) / share).log()).sigmoid()
         return self.delta.posterior(delta)
+
+    def _likelihood(self, delta: Tensor, score: Tensor) -> Tensor:
+        """Return the log likelihood ratio of static against moving. (B, 1, H, W)"""
+        match self.coop.evidence:
+            case "gap":
+                return self.gap.evidence(score)
+            case "both":
+                return self.delta.evidence(delta) + self.gap.evidence(score)
+        return self.delta.evidence(delta)
 
     def _mask(self, static: Tensor) -> Tensor:
         """Return the weight of each pixel for depth and motion. (B, 1, H, W)"""
@@ -251,6 +276,14 @@ class Coop(ViewSynthesis):
         value = ground_contact_loss(inverse_depth, (1 - static) * evidence.difference.known)
         return {"ground_contact": self.coop.contact_weight * value}
 
+    def _look(self, answers: Answers, evidence: Evidence) -> dict[str, Tensor]:
+        """Teach the mask network the posterior by the evidence alone, never its own opinion."""
+        if answers.static_odds is None:
+            return {}
+        wanted, known = self._static(evidence, None), evidence.difference.known
+        surprise = F.binary_cross_entropy_with_logits(answers.static_odds, wanted, reduction="none")
+        return {"mask": self.coop.mask_weight * (surprise * known).mean()}
+
     # --- what is logged ---------------------------------------------------------------------------
 
     @torch.no_grad()
@@ -285,6 +318,8 @@ class Coop(ViewSynthesis):
             "pose_net": answers.T_source_target.sum(),
             "flow_net": answers.pairs.flows[0].sum(),
         }
+        if answers.static_odds is not None:
+            sums["mask_net"] = answers.static_odds.sum()
         return {f"loss/{name}": value for name, value in sums.items() if not value.isfinite()}
 
 
@@ -305,5 +340,6 @@ def build_coop(config: TrainConfig, shifts: tuple[int, ...]) -> Coop:
         loss=config.loss,
         flow=config.flow,
         coop=config.coop,
+        mask_net=MaskNet() if config.coop.mask_weight > 0 else None,
         teacher=build_teacher(config.flow.teacher, file=config.flow.teacher_file),
     )

@@ -26,6 +26,8 @@ class Answers(NamedTuple):
     explainability: list[Tensor] | None
     pairs: FlowPairs
     """Its first half is target -> source, source by source."""
+    static_odds: Tensor | None = None
+    """Log odds of static by looks alone. (B, 1, H, W)"""
 
 
 class Evidence(NamedTuple):
@@ -125,13 +127,13 @@ def _colour_wheel(flow: Tensor) -> Tensor:
 
 @torch.no_grad()
 def draw(
-    pairs: FlowPairs, evidence: Evidence, static: Tensor, visible: Tensor
+    answers: Answers, evidence: Evidence, static: Tensor, visible: Tensor
 ) -> dict[str, Tensor]:
     """Show the first source's flow, both ways to it, and what is taken for static."""
-    batch = len(static)
+    batch, looks = len(static), answers.static_odds
     most = evidence.difference.delta.abs().amax().clamp(min=1e-6)
-    return {
-        "flow": _colour_wheel(pairs.flows[0][:batch]),
+    return ({} if looks is None else {"static_by_looks": looks.sigmoid()}) | {
+        "flow": _colour_wheel(answers.pairs.flows[0][:batch]),
         "rigid_flow": _colour_wheel(evidence.rigid.flow[:batch]),
         "rebuilt_by_flow": evidence.by_flow[:batch],
         "visible": visible[:batch].float(),

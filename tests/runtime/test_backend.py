@@ -281,6 +281,13 @@ def test_motions_are_judged_by_their_vectors():
     assert relative_differences(check, {"motion": now}) == pytest.approx([0.01, 0.02], rel=1e-6)
 
 
+def test_small_log_odds_are_judged_as_one():
+    """Odds of nearly one to one may not hold to a share of themselves; large ones must."""
+    check = Check({}, 1, {"static_odds": encode_floats(np.array([[1e-6, -4.0]]))})
+    now = {"static_odds": np.array([[[1e-3, -4.4]]])}
+    assert relative_differences(check, now) == pytest.approx([1e-3, 0.1], rel=1e-2)
+
+
 def test_nan_never_holds():
     """What is not finite differs by infinity, and NaN compares as failed."""
     check = Check({}, 1, {"depth": encode_floats(np.ones((2, 2)))})

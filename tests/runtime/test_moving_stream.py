@@ -11,6 +11,7 @@ from onnx_makers import write_flow
 
 from depthkit.errors import DataError, EngineError
 from depthkit.runtime import DepthResult, FlowEngine, MovingStream
+from depthkit.runtime.flow_engine import SmallFlow
 from depthkit.runtime.manifest import Mixture, StaticLaw
 from depthkit.runtime.moving import rigid_flow
 
@@ -24,19 +25,21 @@ BOTH = replace(LAW, evidence="both", delta=Mixture(0.0, 0.1, 1.0, 0.1), ratio=Tr
 class SaysFlow:
     """A flow network that says one flow, and remembers what it was asked."""
 
-    def __init__(self, flow: np.ndarray, law: StaticLaw | None = None) -> None:
+    def __init__(
+        self, flow: np.ndarray, law: StaticLaw | None = None, odds: np.ndarray | None = None
+    ) -> None:
         self.manifest = SimpleNamespace(size=flow.shape[:2], static_law=law)
-        self.flow, self.asked = flow, []
+        self.said, self.asked = SmallFlow(flow, odds), []
 
     def network_frame(self, rgb: np.ndarray) -> np.ndarray:
         """Bring a frame to this size."""
         size = self.manifest.size
         return rgb if rgb.shape[:2] == size else cv2.resize(rgb, size[::-1])
 
-    def network_flow(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    def network_flow(self, first: np.ndarray, second: np.ndarray) -> SmallFlow:
         """Answer, whatever the frames."""
         self.asked.append((first, second))
-        return self.flow
+        return self.said
 
 
 def texture(size=SIZE, seed=0) -> np.ndarray:
@@ -146,6 +149,24 @@ def test_why_there_is_none(change, line):
     assert result.reason == "" and len(stream.engine.asked) == 1
 
 
+def test_what_looks_say_is_in_the_answer():
+    """Of two frames without any evidence of motion, what the mask network says comes out."""
+    odds = np.where(np.mgrid[:32, :48][1] < 24, -4.0, 4.0).astype(np.float32)
+    law = replace(LAW, evidence="gap", window=1)
+    results = []
+    for said in (None, odds):
+        stream = MovingStream(SaysFlow(sideways(), law, said))
+        stream.process(texture(), depth_of(0), T_world_cam=pose(0))
+        results.append(stream.process(texture(), depth_of(0.1), T_world_cam=pose(0.2)))
+    without, with_odds = (result.probability for result in results)
+    known = np.isfinite(without)
+    assert (without[known] == 1).all() and np.array_equal(np.isfinite(with_odds), known)
+    # At the location of the law: 0.3 log(tail / (2 scale)) more than looks say.
+    ratio = 0.3 * np.log(GAP.tail / (2 * GAP.scale))
+    assert with_odds[5, 5] == pytest.approx(1 / (1 + np.exp(4 - ratio)), rel=1e-5)
+    assert with_odds[5, 40] == pytest.approx(1 / (1 + np.exp(-4 - ratio)), rel=1e-5)
+
+
 @pytest.mark.parametrize("law", [LAW, replace(LAW, evidence="gap"), BOTH])
 def test_the_law_of_the_training_is_the_rule(law):
     """The wall seen 2 px to the side: static where flow adds nothing to what depth explains."""
@@ -169,7 +190,7 @@ def test_a_gap_along_the_parallax_is_less_than_one_across():
     stream.process(texture(), depth_of(0), T_world_cam=pose(0))
     found = stream.process(texture(), depth_of(0.1), T_world_cam=pose(0.2)).probability
     assert found[5, [5, 9]] == pytest.approx(wanted[:2], abs=1e-4)
-    stream.engine.flow = flow - sideways()  # the camera stands
+    stream.engine.said = SmallFlow(flow - sideways(), None)  # the camera stands
     found = stream.process(texture(), depth_of(0.2), T_world_cam=pose(0.2)).probability
     assert found[5, [5, 9]] == pytest.approx(wanted[2], abs=1e-4)
 

@@ -57,9 +57,10 @@ def street():
     return street_pair()
 
 
+@pytest.mark.parametrize("looks", [False, True])
 @pytest.mark.parametrize("delta", ["difference", "ratio"])
 @pytest.mark.parametrize("evidence", ["photometric", "gap", "both"])
-def test_static_probability_is_the_task_s_own(street, evidence, delta):
+def test_static_probability_is_the_task_s_own(street, evidence, delta, looks):
     """Networks with random weights on a real pair: the task's posterior, pixel by pixel."""
     torch.manual_seed(0)
     words = (
@@ -70,10 +71,13 @@ def test_static_probability_is_the_task_s_own(street, evidence, delta):
         "coop.window=3",
         f"coop.evidence={evidence}",
         f"coop.delta={delta}",
+        f"coop.mask_weight={float(looks)}",
     )
     config = load_config(TrainConfig, None, [*words])
     task = build_task(config, (1,)).eval()
     torch.nn.init.normal_(task.flow_net.head.weight, std=0.005)
+    if looks:
+        torch.nn.init.normal_(task.mask_net.head.conv.weight, std=10)
     laws = {"difference": [0.01, 0.03, 0.3, 0.1], "ratio": [0.1, 0.4, 2.0, 0.1]}
     task.delta.law.copy_(torch.tensor(laws[delta]))
     task.gap.law.copy_(torch.tensor([3.0, 1.5, 8.0, 0.2]))
@@ -94,11 +98,13 @@ def test_static_probability_is_the_task_s_own(street, evidence, delta):
         depth = to_numpy(1 / task.depth_net(snippet.target)[0])
         T = task.predict_motions(snippet.target, snippet.sources)[0][0].double().numpy()
         flow = to_numpy(task.flow_net(torch.cat([street.first, street.second], 1))[0])
+        odds = to_numpy(task.mask_net(street.first)) if looks else None
     found = static_by_law(
         *(np.rint(255 * to_numpy(x)).astype(np.uint8) for x in (street.first, street.second)),
         rigid=rigid_flow(depth, T_source_target=T, K=street.K[0].double().numpy()),
         flow=flow,
         law=static_law(SimpleNamespace(task=task, config=config)),
+        looks=odds,
     )
     known = np.isfinite(found)
     assert known.mean() > 0.7 and 0.1 < wanted[known].mean() < 0.999 and wanted[known].std() > 0.02

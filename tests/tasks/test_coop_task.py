@@ -86,6 +86,18 @@ class SaysFlow(nn.Module):
         return [self.flow]
 
 
+class SaysOdds(nn.Module):
+    """A mask network that says one map."""
+
+    def __init__(self, odds: Tensor) -> None:
+        super().__init__()
+        self.odds = nn.Parameter(odds)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Answer, whatever the image."""
+        return self.odds
+
+
 def config_of(*words: str) -> TrainConfig:
     """Return the small configuration with differences."""
     return load_config(TrainConfig, None, [*WORDS, *words])
@@ -258,6 +270,61 @@ def test_what_moves_learns_the_depth_of_its_ground(street):
     assert "loss/ground_contact" not in exact(street, *words)(snippet).terms
 
 
+@pytest.mark.parametrize("evidence", ["photometric", "gap", "both"])
+def test_looks_and_evidence_add_up(street, evidence):
+    """Log odds by looks, and 0.3 of the evidence's log likelihood ratio."""
+    task = exact(street, f"coop.evidence={evidence}", "coop.mask_weight=1").train()
+    odds = 3 * torch.randn(street.depth.shape, generator=torch.Generator().manual_seed(0))
+    task.mask_net = SaysOdds(odds)
+    task(snippet_of(street))
+    found = task.eval().static_probability(snippet_of(street))
+    answers = task._answer(snippet_of(street))
+    seen = task.compare(snippet_of(street), answers)
+    parts = {
+        "photometric": task.delta.evidence(seen.difference.delta),
+        "gap": task.gap.evidence(seen.score),
+    }
+    parts["both"] = parts["photometric"] + parts["gap"]
+    assert parts[evidence].std() > 0.1
+    torch.testing.assert_close(found, (0.3 * parts[evidence] + odds).sigmoid())
+
+
+def test_the_mask_network_learns_what_evidence_says_and_not_its_own_word(street):
+    """Its term: cross entropy with the posterior it has no part in, on known pixels; none but it
+    learns from that."""
+    words = (*PIXELS, "coop.balance=none", "coop.contact_weight=0.1")
+    task, snippet = exact(street, *words, "coop.mask_weight=0.5").train(), snippet_of(street)
+    plain = exact(street, *words).train()
+    task.mask_net = SaysOdds(torch.full_like(street.depth, -1.0))
+    plain(snippet)
+    wanted = plain.eval().static_probability(snippet)
+    output = task(snippet)
+    known = street.known & task.compare(snippet, task._answer(snippet)).difference.known
+    surprise = -(
+        wanted * math.log(1 / (1 + math.e)) + (1 - wanted) * math.log(math.e / (1 + math.e))
+    )
+    expected = 0.5 * (surprise * known).mean()
+    torch.testing.assert_close(output.terms["loss/mask"], expected.detach())
+    evidence = task.compare(snippet, answers := task._answer(snippet))
+    task._look(answers, evidence)["mask"].backward()
+    assert task.mask_net.odds.grad[known].all() and not task.mask_net.odds.grad[~known].any()
+    nets = (task.depth_net, task.pose_net, task.flow_net)
+    assert not any(p.grad is not None and p.grad.any() for net in nets for p in net.parameters())
+    alone, task.mask_net.odds.grad = task.mask_net.odds.grad, None
+    task.eval()(snippet).loss.backward()  # nor does it learn from any other term
+    torch.testing.assert_close(task.mask_net.odds.grad, alone)
+
+
+def test_a_mask_network_is_there_only_where_it_is_used():
+    """No weight, no network; and the rule of CC has no posterior to learn."""
+    assert build().mask_net is None and build("coop.mask_weight=0.1").mask_net is not None
+    for mask in ("none", "cc"):
+        with pytest.raises(ConfigError, match="mask_weight: the network learns the posterior"):
+            build(f"coop.mask={mask}", "coop.mask_weight=0.1")
+    with pytest.raises(ConfigError, match="mask_weight: 0 or more, got -1"):
+        build("coop.mask_weight=-1")
+
+
 # --- as a task -----------------------------------------------------------------------------------
 
 
@@ -281,10 +348,11 @@ def test_any_size_gives_finite_terms_and_pictures(street, size, full):
         for name in ("target", "sources", "valid", "depth_gt")
     }
     snippet = dataclasses.replace(snippet_of(street), **cut)
-    output = build(f"loss.full_resolution={full}").train()(snippet)
+    output = build(f"loss.full_resolution={full}", "coop.mask_weight=1").train()(snippet)
     output.loss.backward()
     assert output.loss.isfinite() and all(v.isfinite() for v in output.terms.values())
-    for name in ("static", "delta", "flow", "rigid_flow", "visible", "rebuilt_by_flow", "target"):
+    names = ("static", "static_by_looks", "delta", "flow", "rigid_flow", "visible", "target")
+    for name in (*names, "rebuilt_by_flow"):
         picture = output.images[name]
         assert picture.shape[-2:] == size and picture.min() >= 0 and picture.max() <= 1
     assert output.values["delta"].isfinite().any() and not (output.values["gap"] < 0).any()
@@ -292,10 +360,13 @@ def test_any_size_gives_finite_terms_and_pictures(street, size, full):
     torch.testing.assert_close(output.loss.detach(), torch.stack(parts).sum())
 
 
-@pytest.mark.parametrize("mask", ["none", "cc", "posterior", "hard"])
-def test_every_weight_learns(street, mask):
+@pytest.mark.parametrize(
+    ("mask", "weight"), [("none", 0), ("cc", 0), ("posterior", 0), ("hard", 0), ("posterior", 1)]
+)
+def test_every_weight_learns(street, mask, weight):
     """All weights get a finite gradient under every mask; its norms are measured by network."""
-    task = build(f"coop.mask={mask}", "coop.static_flow_weight=0.5").train()
+    words = (f"coop.mask={mask}", f"coop.mask_weight={weight}", "coop.static_flow_weight=0.5")
+    task = build(*words).train()
     nn.init.normal_(task.flow_net.head.weight, std=0.05)
     output = task(snippet_of(street))
     output.loss.backward()
@@ -340,6 +411,7 @@ def test_pictures_are_drawn_where_they_are_wanted(street):
     drawn, plain = outputs
     names = {"flow", "rigid_flow", "rebuilt_by_flow", "visible", "delta", "static"}
     assert set(drawn.images) - set(plain.images) == names and "target" in plain.images
+    assert not names & set(task.eval()(snippet_of(street)).images)  # validation looks at none
     assert drawn.terms.keys() == plain.terms.keys() and torch.equal(drawn.loss, plain.loss)
     assert all(torch.equal(drawn.terms[name], value) for name, value in plain.terms.items())
 
