@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from depthkit.data.snippet import Snippet
 from depthkit.rigid import inverse
 from depthkit.synth.render import open_renderer
 from depthkit.synth.scene import Render
@@ -41,6 +42,19 @@ class StreetPair:
     """(1, 4, 4)"""
     K: Tensor
     """(1, 3, 3)"""
+
+    def snippet(self, sources: int = 1) -> Snippet:
+        """Return a snippet, the second frame every source; the sky, too far, is not judged."""
+        return Snippet(
+            target=self.first,
+            sources=self.second[:, None].repeat(1, sources, 1, 1, 1),
+            K=self.K,
+            shifts=torch.ones(1, sources, dtype=torch.int64),
+            T_source_target_gt=self.T_second_first[:, None].repeat(1, sources, 1, 1),
+            valid=self.known,
+            depth_gt=self.depth,
+            names=("street/000000",),
+        )
 
 
 @cache

@@ -20,7 +20,7 @@ from depthkit.plane_sweep import plane_sweep
 from depthkit.runtime import backend_onnxruntime
 from depthkit.runtime.backend import Backend, check_parity, open_backend, runnable
 from depthkit.runtime.manifest import Manifest, Precision, publish_model, write_model
-from depthkit.runtime.parity import TOLERANCES, Parity, relative_difference
+from depthkit.runtime.parity import TOLERANCES, Parity, relative_difference, summarize
 from depthkit.training.predict import LoadedTask
 
 Inputs = dict[str, np.ndarray]
@@ -165,19 +165,23 @@ def _round_weights(graph: Graph, inputs: Inputs) -> tuple[float, float]:
 
 
 def difference(now: Outputs, then: Outputs) -> tuple[float, float]:
-    """Return the worst and the median relative difference; see `relative_difference`.
+    """Return the worst and the median relative difference; see `summarize`.
 
     Args:
         now: by output: motions (N, 6), depths or log odds (N, H, W), flows (N, 2, H, W).
         then: the same.
     """
-    ratios = [
-        relative_difference(name, a.ravel(), b.ravel())
-        for name, answer in then.items()
-        for a, b in zip(now[name], answer, strict=True)
-    ]
-    ratio = np.concatenate(ratios)
-    return float(ratio.max()), float(np.median(ratio))
+    return summarize(
+        {
+            name: np.concatenate(
+                [
+                    relative_difference(name, a.ravel(), b.ravel())
+                    for a, b in zip(now[name], answer, strict=True)
+                ]
+            )
+            for name, answer in then.items()
+        }
+    )
 
 
 def _quantize(

@@ -55,8 +55,8 @@ class Backend:
                 manifest names one.
 
         Returns:
-            Outputs by name, new arrays: depth (N, H, W), motion (N, 6) or flow (N, 2, H, W).
-            float32
+            Outputs by name, new arrays: depth (N, H, W), motion (N, 6), or flow (N, 2, H, W) and
+            of some flow networks static_odds (N, H, W). float32
 
         Raises:
             EngineError: closed before, or the runtime failed, for want of memory for instance.

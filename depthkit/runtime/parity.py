@@ -33,7 +33,7 @@ class Parity:
     """Largest |a - b| / |b|: of depths, of a motion's two vectors (rotation, translation), of
     flow or of log odds, where what is below one counts as one."""
     median: float
-    """Median of the same."""
+    """Median of the same; of several outputs, that of the one which is worst off."""
     tolerance: float
     """What is allowed of `measured`."""
     backend: str
@@ -77,18 +77,32 @@ def compare(
     if precision == "fp32":
         precision = manifest.precision
     allowed = max(manifest.tolerance, TOLERANCES[precision])
-    differences = relative_differences(manifest.check, outputs)
-    worst, median = float(differences.max()), float(np.median(differences))
+    worst, median = summarize(relative_differences(manifest.check, outputs))
     return Parity(worst, median, allowed, name, precision)
 
 
-def relative_differences(check: "Check", outputs: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Return the relative differences of what is stored; what is not finite is infinite. (N,)
+def summarize(differences: Mapping[str, np.ndarray]) -> tuple[float, float]:
+    """Return the largest difference, and the largest of the outputs' medians; NaN stays NaN.
+
+    A median over all outputs together would not see one of two that is wrong nearly everywhere.
+
+    Args:
+        differences: relative ones, by output. (N,) each
+    """
+    found = differences.values()
+    worst, median = (np.max([of(each) for each in found]) for of in (np.max, np.median))
+    return float(worst), float(median)
+
+
+def relative_differences(
+    check: "Check", outputs: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Return how far what is stored is off, by output; what is not finite is infinite. (N,) each
 
     Raises:
         EngineError: an output is missing or has another size.
     """
-    found = []
+    found = {}
     for name, text in check.outputs.items():
         stored = decode_floats(text)
         if name not in outputs:
@@ -97,8 +111,8 @@ def relative_differences(check: "Check", outputs: Mapping[str, np.ndarray]) -> n
         now = (on_grid(now, check.step) if now.ndim >= 2 else now).ravel()
         if now.shape != stored.shape:
             raise EngineError(f"{name}: {stored.size} values stored, the model gives {now.size}")
-        found.append(relative_difference(name, now, stored))
-    return np.nan_to_num(np.concatenate(found), nan=np.inf)
+        found[name] = np.nan_to_num(relative_difference(name, now, stored), nan=np.inf)
+    return found
 
 
 def relative_difference(name: str, now: np.ndarray, then: np.ndarray) -> np.ndarray:

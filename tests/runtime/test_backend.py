@@ -29,6 +29,7 @@ from depthkit.runtime.parity import (
     encode_image,
     on_grid,
     relative_differences,
+    summarize,
     stored_inputs,
 )
 
@@ -268,9 +269,8 @@ def test_differences_by_hand():
     """Depths 1, 2, 4 against 1, 2, 5: relative 0, 0, 0.2; the grid takes step // 2 on."""
     stored = np.array([[1.0, 2.0, 5.0]])
     check = Check({}, 1, {"depth": encode_floats(stored)})
-    assert relative_differences(check, {"depth": np.array([[[1.0, 2.0, 4.0]]])}) == pytest.approx(
-        [0, 0, 0.2]
-    )
+    now = {"depth": np.array([[[1.0, 2.0, 4.0]]])}
+    assert relative_differences(check, now)["depth"] == pytest.approx([0, 0, 0.2])
     assert on_grid(np.arange(12.0).reshape(2, 6), 2).tolist() == [[7, 9, 11]]
 
 
@@ -278,21 +278,36 @@ def test_motions_are_judged_by_their_vectors():
     """A rotation component of 0 may differ by a share of the rotation's length, not of itself."""
     check = Check({}, 1, {"motion": encode_floats(np.array([0.3, 0, 0.4, 1, 0, 0]))})
     now = np.array([[0.3, 0.005, 0.4, 1.0, 0.0, 0.02]])
-    assert relative_differences(check, {"motion": now}) == pytest.approx([0.01, 0.02], rel=1e-6)
+    found = relative_differences(check, {"motion": now})["motion"]
+    assert found == pytest.approx([0.01, 0.02], rel=1e-6)
 
 
 def test_small_log_odds_are_judged_as_one():
     """Odds of nearly one to one may not hold to a share of themselves; large ones must."""
     check = Check({}, 1, {"static_odds": encode_floats(np.array([[1e-6, -4.0]]))})
     now = {"static_odds": np.array([[[1e-3, -4.4]]])}
-    assert relative_differences(check, now) == pytest.approx([1e-3, 0.1], rel=1e-2)
+    found = relative_differences(check, now)["static_odds"]
+    assert found == pytest.approx([1e-3, 0.1], rel=1e-2)
+
+
+def test_each_output_must_hold_by_its_own_median(mono):
+    """Flow that is right does not hide log odds that are wrong but at one pixel; NaN never does."""
+    stored = {"flow": np.full((2, 3, 3), 2.0), "static_odds": np.full((3, 3), 2.0)}
+    check = Check({}, 1, {name: encode_floats(each) for name, each in stored.items()})
+    manifest = replace(read_model(mono).manifest, check=check, precision="fp16", tolerance=2e-2)
+    now = {name: each[None].copy() for name, each in stored.items()}
+    assert compare(manifest, now, "x", "fp16").holds
+    now["static_odds"].flat[1:] = 3.0
+    found = compare(manifest, now, "x", "fp16")
+    assert (found.worst, found.median) == (0.5, 0.5) and not found.holds
+    assert all(np.isnan(summarize({"a": np.ones(2), "b": np.array([np.nan, 1])})))
 
 
 def test_nan_never_holds():
     """What is not finite differs by infinity, and NaN compares as failed."""
     check = Check({}, 1, {"depth": encode_floats(np.ones((2, 2)))})
     nan = {"depth": np.full((1, 2, 2), np.nan)}
-    assert np.isinf(relative_differences(check, nan)).all()
+    assert np.isinf(relative_differences(check, nan)["depth"]).all()
     assert not Parity(np.nan, np.nan, 1e-4, "x", "fp32").holds
 
 

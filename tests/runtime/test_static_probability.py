@@ -10,7 +10,6 @@ import torch
 from street_truth import street_pair
 
 from depthkit.config import TrainConfig
-from depthkit.data.snippet import Snippet
 from depthkit.evaluation.moving import average_precision
 from depthkit.export.describe import static_law
 from depthkit.geometry.rigid_flow import rigid_flow as torch_rigid_flow
@@ -83,16 +82,7 @@ def test_static_probability_is_the_task_s_own(street, evidence, delta, looks):
     task.gap.law.copy_(torch.tensor([3.0, 1.5, 8.0, 0.2]))
     task.delta.fitted.fill_(True)
     task.gap.fitted.fill_(True)
-    snippet = Snippet(
-        target=street.first,
-        sources=street.second[:, None],
-        K=street.K,
-        shifts=torch.ones(1, 1, dtype=torch.int64),
-        T_source_target_gt=street.T_second_first[:, None],
-        valid=torch.ones_like(street.known),
-        depth_gt=street.depth,
-        names=("street/000000",),
-    )
+    snippet = replace(street.snippet(), valid=torch.ones_like(street.known))
     with torch.no_grad():
         wanted = to_numpy(task.static_probability(snippet))
         depth = to_numpy(1 / task.depth_net(snippet.target)[0])

@@ -5,7 +5,6 @@ import pytest
 import torch
 from street_truth import street_pair
 
-from depthkit.data.snippet import Snippet
 from depthkit.geometry.rigid_flow import rigid_flow
 from depthkit.tasks.coop_evidence import Answers, _least, parallax_share, predicted_rigid_flow
 
@@ -31,16 +30,7 @@ def test_the_shortest_vector_is_that_of_norm_and_argmin(sources):
 def test_a_camera_that_only_turns_sees_no_parallax():
     """Its flow is that of the same turn without translation; its share of parallax is 0, 1 else."""
     street = street_pair()
-    snippet = Snippet(
-        target=street.first,
-        sources=street.second[:, None],
-        K=street.K,
-        shifts=torch.ones(1, 1, dtype=torch.int64),
-        T_source_target_gt=street.T_second_first[:, None],
-        valid=street.known,
-        depth_gt=street.depth,
-        names=("street/000000",),
-    )
+    snippet = street.snippet()
     turn = torch.eye(4)[None]
     turn[0, :2, :2] = torch.tensor([[0.8, -0.6], [0.6, 0.8]])  # about the optical axis
     both = turn.clone()

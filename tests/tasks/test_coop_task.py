@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from depthkit.config import TrainConfig
 from depthkit.data.sequence import SequenceWriter
-from depthkit.data.snippet import Snippet
 from depthkit.errors import CheckpointError, ConfigError, TrainingError
 from depthkit.evaluation.moving import average_precision
 from depthkit.geometry.se3 import log_so3
@@ -109,20 +108,6 @@ def build(*words: str, shifts: tuple[int, ...] = (1,)) -> Coop:
     return build_task(config_of(*words), shifts)
 
 
-def snippet_of(street: StreetPair) -> Snippet:
-    """Return the street as a snippet of one source; the sky, infinitely far, is not judged."""
-    return Snippet(
-        target=street.first,
-        sources=street.second[:, None],
-        K=street.K,
-        shifts=torch.ones(1, 1, dtype=torch.int64),
-        T_source_target_gt=street.T_second_first[:, None],
-        valid=street.known,
-        depth_gt=street.depth,
-        names=("street/000000",),
-    )
-
-
 def exact(street: StreetPair, *words: str) -> Coop:
     """Return the task with three networks that say the truth."""
     task = build(*words)
@@ -165,7 +150,7 @@ def test_exact_networks_find_what_moves(street, words, least, least_noisy, noise
 
     No noise at all is the harder case: the law is as narrow as it may be, and the least that the
     window carries across the border of a moving body is enough to be taken for moving."""
-    task, snippet = exact(street, *words).train(), snippet_of(street)
+    task, snippet = exact(street, *words).train(), street.snippet()
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         task.flow_net.flow += noise * torch.randn(task.flow_net.flow.shape, generator=generator)
@@ -182,7 +167,7 @@ def test_exact_networks_find_what_moves(street, words, least, least_noisy, noise
 def test_moving_pixels_teach_flow_alone(street):
     """Where the hard mask says moving, depth gets no gradient and flow gets one; motion neither."""
     words = (*PIXELS, "coop.mask=hard", "coop.balance=none")
-    task, snippet = exact(street, *words).train(), snippet_of(street)
+    task, snippet = exact(street, *words).train(), street.snippet()
     task(snippet)
     for net in (task.depth_net, task.pose_net, task.flow_net):
         net.zero_grad()
@@ -198,7 +183,7 @@ def test_moving_pixels_teach_flow_alone(street):
 
 def test_nothing_static_teaches_depth_and_motion_nothing(street):
     """A law by which all moves leaves them without gradient, and flow with one."""
-    task, snippet = exact(street, *PIXELS, "coop.mask=hard").eval(), snippet_of(street)
+    task, snippet = exact(street, *PIXELS, "coop.mask=hard").eval(), street.snippet()
     task.delta.law.copy_(torch.tensor([-2.0, 1e-3, 0.1, 0.5]))
     output = task(snippet)
     output.loss.backward()
@@ -210,7 +195,7 @@ def test_nothing_static_teaches_depth_and_motion_nothing(street):
 def test_all_pixels_teach_in_warm_up(street):
     """For its steps the photometric term is view_synthesis' own; then moving pixels drop out."""
     words = ("loss.scales=1", "coop.warmup_steps=2", "coop.rigid_teaches_flow=1")
-    task, snippet = exact(street, *words).train(), snippet_of(street)
+    task, snippet = exact(street, *words).train(), street.snippet()
     outputs = [task(snippet).terms for _ in range(3)]
     photometric = [terms["loss/photometric"].item() for terms in outputs]
     assert photometric[0] == photometric[1] > 1.05 * photometric[2]
@@ -223,7 +208,7 @@ def test_agreement_teaches_as_weighted(street):
     """Each direction reaches its own networks, and the truth agrees with itself where static."""
     for word, taught in (("rigid_teaches_flow", "flow_net"), ("flow_teaches_rigid", "depth_net")):
         words = (*PIXELS, "coop.mask=hard", "coop.balance=none", f"coop.{word}=1")
-        task, snippet = exact(street, *words).eval(), snippet_of(street)
+        task, snippet = exact(street, *words).eval(), street.snippet()
         assert task(snippet).terms[f"loss/{word}"] < 0.5  # pixels
         with torch.no_grad():
             task.flow_net.flow += 3.0
@@ -240,14 +225,14 @@ def test_the_least_share_moves_whatever_is_seen(street):
     """Both laws keep to it from their first step."""
     words = ("coop.momentum=0", "coop.least_share=0.14")
     task = exact(street, *words).train()
-    task(snippet_of(street))
+    task(street.snippet())
     assert [law.current().share.item() >= 0.1399 for law in (task.delta, task.gap)] == [True] * 2
 
 
 def test_what_moves_learns_the_depth_of_its_ground(street):
     """The term reaches depth of pixels known to move alone, as weighted, and is none in warm-up."""
     words = (*PIXELS, "coop.mask=hard", "coop.balance=none")
-    task, snippet = exact(street, *words, "coop.contact_weight=2").train(), snippet_of(street)
+    task, snippet = exact(street, *words, "coop.contact_weight=2").train(), street.snippet()
     static = torch.ones_like(snippet.depth_gt)
     static[..., 30:90, 50:100] = 0
     answers = task._answer(snippet)
@@ -276,10 +261,10 @@ def test_looks_and_evidence_add_up(street, evidence):
     task = exact(street, f"coop.evidence={evidence}", "coop.mask_weight=1").train()
     odds = 3 * torch.randn(street.depth.shape, generator=torch.Generator().manual_seed(0))
     task.mask_net = SaysOdds(odds)
-    task(snippet_of(street))
-    found = task.eval().static_probability(snippet_of(street))
-    answers = task._answer(snippet_of(street))
-    seen = task.compare(snippet_of(street), answers)
+    task(street.snippet())
+    found = task.eval().static_probability(street.snippet())
+    answers = task._answer(street.snippet())
+    seen = task.compare(street.snippet(), answers)
     parts = {
         "photometric": task.delta.evidence(seen.difference.delta),
         "gap": task.gap.evidence(seen.score),
@@ -293,7 +278,7 @@ def test_the_mask_network_learns_what_evidence_says_and_not_its_own_word(street)
     """Its term: cross entropy with the posterior it has no part in, on known pixels; none but it
     learns from that."""
     words = (*PIXELS, "coop.balance=none", "coop.contact_weight=0.1")
-    task, snippet = exact(street, *words, "coop.mask_weight=0.5").train(), snippet_of(street)
+    task, snippet = exact(street, *words, "coop.mask_weight=0.5").train(), street.snippet()
     plain = exact(street, *words).train()
     task.mask_net = SaysOdds(torch.full_like(street.depth, -1.0))
     plain(snippet)
@@ -344,10 +329,10 @@ def test_starts_from_the_weights_of_view_synthesis():
 def test_any_size_gives_finite_terms_and_pictures(street, size, full):
     """Sizes that are no multiple of 64 too; pictures are in [0, 1] at the size of the frames."""
     cut = {
-        name: getattr(snippet_of(street), name)[..., : size[0], : size[1]]
+        name: getattr(street.snippet(), name)[..., : size[0], : size[1]]
         for name in ("target", "sources", "valid", "depth_gt")
     }
-    snippet = dataclasses.replace(snippet_of(street), **cut)
+    snippet = dataclasses.replace(street.snippet(), **cut)
     output = build(f"loss.full_resolution={full}", "coop.mask_weight=1").train()(snippet)
     output.loss.backward()
     assert output.loss.isfinite() and all(v.isfinite() for v in output.terms.values())
@@ -368,7 +353,7 @@ def test_every_weight_learns(street, mask, weight):
     words = (f"coop.mask={mask}", f"coop.mask_weight={weight}", "coop.static_flow_weight=0.5")
     task = build(*words).train()
     nn.init.normal_(task.flow_net.head.weight, std=0.05)
-    output = task(snippet_of(street))
+    output = task(street.snippet())
     output.loss.backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in task.parameters())
     for name in ("depth_net", "pose_net", "flow_net"):
@@ -379,7 +364,7 @@ def test_every_weight_learns(street, mask, weight):
 
 def test_balance_shares_the_gradient_of_a_real_step(street):
     """From the second step on the same snippet the three norms are nearly equal."""
-    task, snippet = build("coop.balance=gradient", "coop.mask=none").train(), snippet_of(street)
+    task, snippet = build("coop.balance=gradient", "coop.mask=none").train(), street.snippet()
     nn.init.normal_(task.flow_net.head.weight, std=0.05)
     norms = []
     for _ in range(2):
@@ -395,7 +380,7 @@ def test_balance_shares_the_gradient_of_a_real_step(street):
 def test_flow_may_have_its_teacher(street):
     """Classical flow pulls for its steps in training, and is asked for nothing in evaluation."""
     task = build("flow.teacher=dis", "flow.teacher_steps=2").train()
-    snippet = dataclasses.replace(snippet_of(street), valid=torch.ones_like(street.known))
+    snippet = dataclasses.replace(street.snippet(), valid=torch.ones_like(street.known))
     told = [task(snippet).terms.get("loss/flow_teacher", 0) for _ in range(3)]
     assert told[0] > told[1] > told[2] == 0
     assert "loss/flow_teacher" not in build("flow.teacher=dis").eval()(snippet).terms
@@ -407,11 +392,11 @@ def test_pictures_are_drawn_where_they_are_wanted(street):
     for draws in (True, False):
         task = exact(street).train()
         task.draws = draws
-        outputs.append(task(snippet_of(street)))
+        outputs.append(task(street.snippet()))
     drawn, plain = outputs
     names = {"flow", "rigid_flow", "rebuilt_by_flow", "visible", "delta", "static"}
     assert set(drawn.images) - set(plain.images) == names and "target" in plain.images
-    assert not names & set(task.eval()(snippet_of(street)).images)  # validation looks at none
+    assert not names & set(task.eval()(street.snippet()).images)  # validation looks at none
     assert drawn.terms.keys() == plain.terms.keys() and torch.equal(drawn.loss, plain.loss)
     assert all(torch.equal(drawn.terms[name], value) for name, value in plain.terms.items())
 

@@ -49,17 +49,8 @@ def build(*words: str, shifts: tuple[int, ...] = (1,)) -> FlowTask:
 
 
 def snippet_of(street: StreetPair, sources: int = 1) -> Snippet:
-    """Return the street as a snippet: the second frame is every source."""
-    return Snippet(
-        target=street.first,
-        sources=street.second[:, None].repeat(1, sources, 1, 1, 1),
-        K=street.K,
-        shifts=torch.ones(1, sources, dtype=torch.int64),
-        T_source_target_gt=street.T_second_first[:, None].repeat(1, sources, 1, 1),
-        valid=torch.ones_like(street.known),
-        depth_gt=street.depth,
-        names=("street/000000",),
-    )
+    """Return the street as a snippet; all of it is judged, the sky too."""
+    return dataclasses.replace(street.snippet(sources), valid=torch.ones_like(street.known))
 
 
 def exact(street: StreetPair, *words: str, factor: float = 1.0) -> FlowTask:
