@@ -7,7 +7,7 @@ file.
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from depthkit.errors import ConfigError
 
@@ -608,9 +608,11 @@ class TrainConfig:
         rebuilds = self.task in ("view_synthesis", "coop")
         return not rebuilds or self.loss.baseline_weight > 0
 
-    def networks(self) -> tuple[str, ModelConfig]:
+    def networks(self) -> dict[str, Any]:
         """Return what a checkpoint's weights must fit: wherever the first ones came from."""
-        return self.task, replace(self.without_encoder_weights().model, init=None, flow_init=None)
+        model = replace(self.without_encoder_weights().model, init=None, flow_init=None)
+        has_mask_net = self.task == "coop" and self.coop.mask_weight > 0
+        return {"task": self.task, "model": model, "coop.mask_weight": has_mask_net}
 
     def without_encoder_weights(self) -> "TrainConfig":
         """Return the configuration without files of weights: a checkpoint brings its own."""

@@ -114,7 +114,8 @@ class FlowOutputs:
         law, unit = self.engine.manifest.static_law, "; unit of motion by flow" * self.fitted
         if law is None:
             return f"residual ({EVIDENCE['gap']}, against its median{unit})"
-        return f"{law.evidence} ({EVIDENCE[law.evidence]}, law of the training{unit})"
+        looks = "" if law.temper is None else "; with what the mask network says of looks"
+        return f"{law.evidence} ({EVIDENCE[law.evidence]}, law of the training{looks}{unit})"
 
 
 def open_outputs(job: Job, folder: Path) -> FlowOutputs | None:

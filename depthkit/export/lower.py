@@ -139,6 +139,12 @@ def heads(model: onnx.ModelProto) -> set[str]:
     return last | {name for name in few if name not in _depthwise(model)}
 
 
+def firsts(model: onnx.ModelProto) -> set[str]:
+    """Return the convolutions that no other comes before: those that see pixels."""
+    later = _reached(model, forward=True, itself=False)
+    return {n.name for n in model.graph.node if n.op_type in _CONVOLUTIONS} - later
+
+
 def _depthwise(model: onnx.ModelProto) -> set[str]:
     """A transposed convolution of groups also has one channel a group, and is no head."""
     return {

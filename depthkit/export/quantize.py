@@ -3,7 +3,7 @@
 
 Which ones hurt differs: of a pair network the first, which see small differences of pixels; of a
 U-Net the last. So blocks of convolutions are tried one by one, and those that change the answer
-least go into 8 bits, until the tolerance is used up. Heads and the first convolution never do.
+least go into 8 bits, until the tolerance is used up. Heads and first convolutions never do.
 """
 
 import logging
@@ -16,7 +16,7 @@ import onnx
 
 from depthkit.errors import EngineError
 from depthkit.export.convert import tidy
-from depthkit.export.lower import heads
+from depthkit.export.lower import firsts, heads
 
 Inputs = dict[str, np.ndarray]
 
@@ -98,8 +98,8 @@ def to_int8(
 
 def quantizable(model: onnx.ModelProto) -> list[str]:
     """Return the names of the convolutions that may be in 8 bits, in order of computation."""
-    ends = heads(model)
-    return [name for name in _convolutions(model)[1:] if name not in ends]
+    ends = heads(model) | firsts(model)
+    return [name for name in _convolutions(model) if name not in ends]
 
 
 def _convolutions(model: onnx.ModelProto) -> list[str]:

@@ -69,6 +69,9 @@ class StaticLaw:
     """Side of the square that both are averaged over, pixels at the network's size."""
     ratio: bool = False
     """Delta is the logarithm of the errors' ratio, not their difference."""
+    temper: float | None = None
+    """What the log likelihood ratio is multiplied with before the log odds that the network says of
+    looks (`static_odds`) are added; None of a network that says none."""
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,6 @@ NEAREST = 1e-6  # metres or its own unit; a point nearer to the source camera ha
 C1, C2 = 0.01**2, 0.03**2  # of SSIM, colours in [0, 1]
 LEAST_ERROR = 0.01  # of delta as a ratio; this and the gap's next four as `losses/coop.py` has them
 GAP_UNIT, ALONG, ACROSS, LARGEST_GAP = 0.5, 0.2, 0.05, 8.0
-TEMPER = 0.3  # of the evidence beside what looks say; as `losses/coop.py` has it
 LEAST_PARALLAX = 1e-3  # pixels; shorter, it has no direction
 HALF = 4.0
 """By residual: one half is static at this many times the median residual."""
@@ -98,6 +97,8 @@ def static_by_law(
     height, width = target.shape[:2]
     check_shape("static_by_law: source", source, f"{height} {width} 3")
     check_shape("static_by_law: flow", flow, f"{height} {width} 2")
+    if looks is not None:
+        check_shape("static_by_law: looks", looks, f"{height} {width}")
     known = rigid.valid & _lands_inside(flow)
     found = list[tuple[np.ndarray, Mixture]]()
     if law.evidence != "photometric":
@@ -106,12 +107,13 @@ def static_by_law(
     if law.evidence != "gap":
         delta = _compare_errors(target, source, rigid.flow, flow, known, law)
         found.append((delta, law.delta))
-    if looks is None and len(found) == 1:
+    likelihood = np.sum([_evidence(*one) for one in found], axis=0)
+    if looks is not None and law.temper is not None:
+        probability = _sigmoid(law.temper * likelihood + looks)
+    elif len(found) == 1:
         probability = static_posterior(*found[0])
     else:
-        likelihood = np.sum([_evidence(*one) for one in found], axis=0)
-        prior = np.log((1 - law.gap.share) / law.gap.share)
-        probability = _sigmoid(likelihood + prior if looks is None else TEMPER * likelihood + looks)
+        probability = _sigmoid(likelihood + np.log((1 - law.gap.share) / law.gap.share))
     return np.where(known, probability, np.nan).astype(np.float32)
 
 

@@ -78,7 +78,8 @@ class StaticResult:
     """0 to 1 at the camera's size, NaN where it cannot be told. (H, W) float32"""
     rule: Literal["photometric", "gap", "both", "residual"]
     """By the law that the network's run has learnt, of photometric errors, of the gap between flow
-    and what depth and motion say it should be, or of both; residual: by that gap without a law."""
+    and what depth and motion say it should be, or of both, with what a mask
+    network says where the run has one; residual: by that gap without a law."""
     stamp: float
     """Of the frame, seconds."""
     unit: float | None = None

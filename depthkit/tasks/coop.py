@@ -225,10 +225,13 @@ class Coop(ViewSynthesis):
 
     def _mask(self, static: Tensor) -> Tensor:
         """Return the weight of each pixel for depth and motion. (B, 1, H, W)"""
-        warming = self.training and bool(self.steps < self.coop.warmup_steps)
-        if self.coop.mask == "none" or warming:
+        if self.coop.mask == "none" or self._warming():
             return torch.ones_like(static)
         return static if self.coop.mask == "posterior" else static.ge(0.5).float()
+
+    def _warming(self) -> bool:
+        """Tell whether each network still learns by itself: their difference tells nothing yet."""
+        return self.training and bool(self.steps < self.coop.warmup_steps)
 
     # --- what the networks learn from -------------------------------------------------------------
 
@@ -255,8 +258,7 @@ class Coop(ViewSynthesis):
     ) -> dict[str, Tensor]:
         """Pull flow to rigid flow where the scene is static, and the other way, as weighted."""
         to_flow, to_rigid = self.coop.rigid_teaches_flow, self.coop.flow_teaches_rigid
-        warming = self.training and self.steps < self.coop.warmup_steps
-        if warming or to_flow == to_rigid == 0:
+        if self._warming() or to_flow == to_rigid == 0:
             return {}
         weight = evidence.rigid.valid * static.repeat(len(self.shifts), 1, 1, 1)
         flow = answers.pairs.flows[0].chunk(2)[0]
@@ -277,12 +279,16 @@ class Coop(ViewSynthesis):
         return {"ground_contact": self.coop.contact_weight * value}
 
     def _look(self, answers: Answers, evidence: Evidence) -> dict[str, Tensor]:
-        """Teach the mask network the posterior by the evidence alone, never its own opinion."""
+        """Teach the mask network the posterior by the evidence alone, never its own opinion.
+
+        In warm-up by nothing, yet its weights get a gradient of 0: processes wait for one.
+        """
         if answers.static_odds is None:
             return {}
         wanted, known = self._static(evidence, None), evidence.difference.known
         surprise = F.binary_cross_entropy_with_logits(answers.static_odds, wanted, reduction="none")
-        return {"mask": self.coop.mask_weight * (surprise * known).mean()}
+        weight = 0.0 if self._warming() else self.coop.mask_weight
+        return {"mask": weight * (surprise * known).mean()}
 
     # --- what is logged ---------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from depthkit.tasks.flow import FlowPairs
 
 
 class Answers(NamedTuple):
-    """What the three networks say of a snippet."""
+    """What the networks say of a snippet."""
 
     inverse_depths: list[Tensor]
     """Finest first. (B, 1, h, w) each"""
@@ -27,7 +27,7 @@ class Answers(NamedTuple):
     pairs: FlowPairs
     """Its first half is target -> source, source by source."""
     static_odds: Tensor | None = None
-    """Log odds of static by looks alone. (B, 1, H, W)"""
+    """Log odds of static by looks alone; None without a mask network. (B, 1, H, W)"""
 
 
 class Evidence(NamedTuple):

@@ -118,6 +118,13 @@ def load_start(task: nn.Module, init: Path, *, name: str) -> None:
     file = find_checkpoint(init)
     tensors, state = read_checkpoint(file)
     if state["config"].get("task") == name:
+        has = any(key.startswith("task.mask_net.") for key in tensors)
+        wants = any(key.startswith("mask_net.") for key in task.state_dict())
+        if has != wants:
+            raise CheckpointError(
+                f"{file}: holds {'a' if has else 'no'} mask network; set coop.mask_weight "
+                f"{'above 0' if has else 'to 0'}, or start from another run"
+            )
         return load_weights(task, take(tensors, "task."), str(file))
     both_rebuild = {state["config"].get("task"), name} <= _REBUILDING
     for part in ("depth_net", "pose_net") if both_rebuild else ("depth_net",):

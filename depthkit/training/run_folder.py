@@ -96,8 +96,8 @@ def restore_run(
     """
     tensors, state = read_checkpoint(path)
     then = config_from_mapping(TrainConfig, state["config"], str(path))
-    for part, was, now in zip(("task", "model"), then.networks(), config.networks(), strict=True):
-        if was != now:
+    for part, was in then.networks().items():
+        if was != config.networks()[part]:
             raise CheckpointError(
                 f"{path}: holds another {part}; resume with the run's own config.yaml"
             )

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -28,9 +29,10 @@ ARGS = argparse.Namespace(max_depth=80.0, every=1, pictures=None)
 
 @pytest.fixture
 def scripts(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The scripts as modules: guess, evaluate, report."""
+    """The scripts as modules: guess, evaluate, report, draw."""
     monkeypatch.syspath_prepend(str(CHECKOUT / "scripts"))
     names = {"guess": "coop_guess", "evaluate": "evaluate_coop", "report": "coop_report"}
+    names |= {"draw": "draw_coop"}
     modules = {key: __import__(name) for key, name in names.items()}
     yield argparse.Namespace(**modules)
     for name in (*names.values(), "coop_pictures"):
@@ -158,6 +160,30 @@ def test_flow_alone_and_other_shifts(scripts: Any, street: Sequence, tmp_path: P
     save_checkpoint(far, tensors, state | {"shifts": [-2, 2]})
     with pytest.raises(DataError, match=r"trained at shifts \(-2, 2\)"):
         scripts.guess.open_run(far)
+
+
+def test_two_runs_side_by_side(
+    scripts: Any, street: Sequence, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    """A picture of both runs; true depth in its colours, near bright; a run that tells nothing of
+    what moves, and a frame at the end, are refused."""
+    plain = write_run(tmp_path / "plain.safetensors", street.root)
+    coop = write_run(tmp_path / "coop.safetensors", street.root, "task=coop")
+    flow = write_run(tmp_path / "flow.safetensors", street.root, "task=flow")
+    words = [str(street.root), "--out", str(tmp_path / "x.png"), "--frame"]
+    monkeypatch.setattr(sys, "argv", ["draw_coop.py", str(coop), str(plain), *words, "2"])
+    scripts.draw.main()
+    assert capsys.readouterr().out == f"{tmp_path / 'x.png'}\n"
+    assert cv2.imread(str(tmp_path / "x.png")).std() > 10
+    guesses = [next(scripts.guess.open_run(path)[1](street)) for path in (coop, plain)]
+    row = scripts.draw.row_of(street, *guesses)
+    truth, colours = row[-1]
+    assert colours == "magma" and truth[30, 45] == pytest.approx(1)  # 2 m
+    assert truth[0, 0] == pytest.approx(1 - np.log(2) / np.log(30), abs=1e-3)  # 4 m of 2 to 60
+    for coop_path, frame, line in ((flow, "2", "give a coop run"), (coop, "0", "no neighbours")):
+        monkeypatch.setattr(sys, "argv", ["x", str(coop_path), str(plain), *words, frame])
+        with pytest.raises(DataError, match=line):
+            scripts.draw.main()
 
 
 def test_report_by_hand(scripts: Any, tmp_path: Path) -> None:

@@ -29,8 +29,8 @@ from depthkit.runtime.parity import (
     encode_image,
     on_grid,
     relative_differences,
-    summarize,
     stored_inputs,
+    summarize,
 )
 
 BACKENDS = ("onnxruntime", "openvino")

@@ -76,6 +76,11 @@ def test_other_kinds_are_named(tmp_path):
         DepthEngine.open(flow)
 
 
+def test_a_network_without_a_mask_network_says_no_odds(engine):
+    """As all files exported before there was one."""
+    assert engine.network_flow(grey(1), grey(2)).static_odds is None
+
+
 def test_closed_is_closed(engine):
     """A call after close is one line."""
     engine.close()

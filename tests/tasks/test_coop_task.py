@@ -300,6 +300,18 @@ def test_the_mask_network_learns_what_evidence_says_and_not_its_own_word(street)
     torch.testing.assert_close(task.mask_net.odds.grad, alone)
 
 
+def test_in_warm_up_the_mask_network_learns_nothing(street):
+    """What young networks disagree on says nothing of what moves; the gradients are 0, not none."""
+    task = exact(street, "coop.mask_weight=1", "coop.warmup_steps=1").train()
+    for learns in (False, True):
+        task.zero_grad()
+        output = task(street.snippet())
+        output.loss.backward()
+        grads = [weight.grad for weight in task.mask_net.parameters()]
+        assert all(grad is not None and bool(grad.any()) == learns for grad in grads)
+        assert (output.terms["loss/mask"] > 0) == learns
+
+
 def test_a_mask_network_is_there_only_where_it_is_used():
     """No weight, no network; and the rule of CC has no posterior to learn."""
     assert build().mask_net is None and build("coop.mask_weight=0.1").mask_net is not None
@@ -407,7 +419,7 @@ def test_pictures_are_drawn_where_they_are_wanted(street):
 def run_config(root, *words: str) -> TrainConfig:
     """Return the small run's configuration."""
     common = ("task=coop", "model.flow_width=0.25", "coop.warmup_steps=2", "flow.occlusion_from=3")
-    return small_config(root, *common, *words)
+    return small_config(root, *common, "coop.mask_weight=0.5", *words)
 
 
 def test_a_resumed_run_is_the_uninterrupted_one(world, tmp_path):
@@ -465,6 +477,23 @@ def test_flow_starts_from_a_run_of_its_own(world, tmp_path):
         torch.testing.assert_close(coop[name], flow[name], rtol=0, atol=1e-9)
     with pytest.raises(CheckpointError, match="misshaped"):
         train(run_config(world, start, "model.flow_width=0.5"), tmp_path / "other")
+
+
+def test_a_start_with_another_mask_network_is_one_line(world, tmp_path):
+    """A run without one, a run with one: what to set is said, at a start and at a resume."""
+    words = ("optimizer.steps=1", "optimizer.learning_rate=1e-12")
+    weights = {"with": "coop.mask_weight=0.5", "without": "coop.mask_weight=0"}
+    for name, weight in weights.items():
+        train(run_config(world, *words, weight), tmp_path / name)
+    lines = {"without": "holds no mask network; set coop.mask_weight to 0",
+             "with": "holds a mask network; set coop.mask_weight above 0"}  # fmt: skip
+    for name, other in (("with", "without"), ("without", "with")):
+        config = run_config(world, *words, weights[other], f"model.init={tmp_path / name}")
+        with pytest.raises(CheckpointError, match=lines[name]):
+            train(config, tmp_path / f"from_{name}")
+        again = run_config(world, "optimizer.steps=2", weights[other])
+        with pytest.raises(CheckpointError, match=r"holds another coop\.mask_weight"):
+            train(again, tmp_path / name, resume=True)
 
 
 def test_depth_and_motion_start_from_view_synthesis(world, tmp_path):
