@@ -367,7 +367,8 @@ class CoopConfig:
         )
         _require(
             self.mask_weight == 0 or self.mask in ("posterior", "hard"),
-            "mask_weight: the network learns the posterior; set mask to posterior or hard, or 0",
+            "mask_weight: the network learns the posterior; set mask to posterior or hard, or "
+            "mask_weight to 0",
         )
         _require(self.flow_weight > 0, f"flow_weight: above 0, got {self.flow_weight}")
         _require(min(self.shares) > 0, f"shares: above 0 each, got {list(self.shares)}")
@@ -410,7 +411,8 @@ class OptimizerConfig:
         _require(self.learning_rate > 0, f"learning_rate: above 0, got {self.learning_rate}")
         _require(
             0 <= self.warmup_steps < self.steps,
-            f"warmup_steps: 0 or more and fewer than steps, got {self.warmup_steps}",
+            f"warmup_steps: 0 or more and fewer than steps, which is {self.steps}; "
+            f"got {self.warmup_steps}",
         )
         _require(
             all(0 <= beta < 1 for beta in self.betas), f"betas: 0 or more, below 1: {self.betas}"

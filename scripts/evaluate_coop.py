@@ -102,13 +102,20 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("run", help="run folder, checkpoint, or 'baselines'")
     parser.add_argument("sequences", type=Path, nargs="+")
     parser.add_argument("--name", help="of the run in tables (default: its folder's)")
-    parser.add_argument("--every", type=int, default=1, help="score every n-th frame's maps")
+    parser.add_argument("--every", type=positive, default=1, help="score every n-th frame's maps")
     parser.add_argument("--max-depth", type=float, default=80.0, help="metres")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, help="write the JSON here too")
     parser.add_argument("--pictures", type=Path, help="draw the middle frame of each sequence here")
     return parser.parse_args()
+
+
+def positive(text: str) -> int:
+    """Read a whole number of 1 or more."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"1 or more, got {text!r}")
+    return int(text)
 
 
 def run_name(checkpoint: Path) -> str:
@@ -148,6 +155,8 @@ def evaluate(method: Method, sequences: list[Sequence], args: argparse.Namespace
                 draw(args.pictures / f"{sequence.name}_{middle:06d}.png", sequence, guess)
         take_motions(pool, sequence, motions)
         print(f"{sequence.name}: {pool.frames} frames so far", file=sys.stderr, flush=True)
+    if pool.frames == 0:
+        raise DataError(f"no frame is scored; --every {args.every} leaves none with neighbours")
     return summarise(pool)
 
 

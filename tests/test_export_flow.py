@@ -233,9 +233,13 @@ def test_one_size_alone(coop_file, tmp_path):
 @pytest.mark.parametrize(
     ("words", "part", "line"),
     [
-        (("task=flow",), "depth", "learnt flow alone; export --part flow"),
-        (("task=flow",), "pose", "learnt flow alone; export --part flow"),
-        ((), "flow", "task view_synthesis learnt depth and motion; export --part depth"),
+        (
+            ("task=flow",),
+            "depth",
+            r"learnt flow alone, no depth; take its flow \(export --part flow",
+        ),
+        (("task=flow",), "pose", "learnt flow alone, no pose; take its flow"),
+        ((), "flow", "task view_synthesis learnt depth and motion, no flow; take its depth"),
     ],
 )
 def test_what_a_run_has_not_is_one_line(tmp_path, words, part, line):

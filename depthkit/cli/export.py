@@ -23,7 +23,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", type=Path, required=True, help="file to write, model.onnx")
     parser.add_argument(
-        "--part", default="depth", choices=("depth", "pose", "flow"), help="which of its networks"
+        "--part",
+        default="depth",
+        choices=("depth", "pose", "flow"),
+        help="which of its networks; flow takes the mask network of a coop run along",
     )
     parser.add_argument(
         "--precision", default="fp32", choices=("fp32", "fp16", "int8"), help="to compute in"

@@ -68,7 +68,10 @@ def run(args: argparse.Namespace) -> None:
     else:
         how = "complete already" if result.loss is None else f"loss {result.loss:.4f}"
         print(f"{result.steps} steps, {how}; checkpoint {result.last}")
-        print(f"next: depthkit infer {args.run} SOURCE --out DIR", file=sys.stderr)
+        runs = f"infer {args.run} SOURCE --out DIR"
+        if config.task == "flow":
+            runs = f"export {args.run} --part flow --out flow.onnx"
+        print(f"next: depthkit {runs}", file=sys.stderr)
 
 
 def _describe(config: "TrainConfig", *, as_json: bool) -> None:

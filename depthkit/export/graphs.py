@@ -232,7 +232,8 @@ def _network(loaded: LoadedTask, part: Part) -> nn.Module:
     learnt = next(one for one in get_args(Part) if hasattr(loaded.task, f"{one}_net"))
     alone = "depth and motion" if hasattr(loaded.task, "pose_net") else f"{learnt} alone"
     raise EngineError(
-        f"{loaded.file}: task {loaded.config.task} learnt {alone}; export --part {learnt}"
+        f"{loaded.file}: task {loaded.config.task} learnt {alone}, no {part}; "
+        f"take its {learnt} (export --part {learnt}), or another run"
     )
 
 

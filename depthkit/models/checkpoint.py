@@ -48,7 +48,9 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         CheckpointError: missing, truncated, a pickle, or not written by depthkit.
     """
     if not path.is_file():
-        raise CheckpointError(f"{path}: no such checkpoint; train one with 'depthkit train'")
+        raise CheckpointError(
+            f"{path}: no such checkpoint; give a run of 'depthkit train' that has saved one"
+        )
     try:
         if _is_pickle(path):
             raise CheckpointError(

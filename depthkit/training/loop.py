@@ -101,6 +101,8 @@ def train(config: TrainConfig, run: Path, *, resume: bool = False) -> TrainResul
     loss, counted, clock = None, start, time.perf_counter()
     with RunLog(run, start=start, steps=steps.stop, writes=fabric.is_global_zero) as log:
         log.say(_describe(task, data, fabric))
+        if resumes:
+            log.say(f"goes on after step {start}")
         module.train()
         for step, snippet in zip(range(start + 1, steps.stop + 1), batches, strict=True):
             for group in optimizer.param_groups:

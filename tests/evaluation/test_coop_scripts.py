@@ -162,6 +162,17 @@ def test_flow_alone_and_other_shifts(scripts: Any, street: Sequence, tmp_path: P
         scripts.guess.open_run(far)
 
 
+def test_frames_that_are_none_are_one_line(scripts: Any, street: Sequence) -> None:
+    """A step longer than the sequence, or none at all, is told before a table of nothing."""
+    args = argparse.Namespace(**vars(ARGS) | {"every": 100})
+    with pytest.raises(DataError, match="no frame is scored; --every 100"):
+        scripts.evaluate.evaluate(oracle(scripts), [street], args)
+    assert scripts.evaluate.positive("4") == 4
+    for text in ("0", "-1", "1.5", "x"):
+        with pytest.raises(argparse.ArgumentTypeError, match="1 or more"):
+            scripts.evaluate.positive(text)
+
+
 def test_two_runs_side_by_side(
     scripts: Any, street: Sequence, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:

@@ -111,7 +111,7 @@ def test_folder_that_is_a_file_is_named(tmp_path):
 def test_missing_file_and_folder_are_named(tmp_path):
     """Neither nothing nor a folder is a checkpoint; the remedy is said."""
     for path in (tmp_path / "none.safetensors", tmp_path):
-        with pytest.raises(CheckpointError, match="no such checkpoint; train one"):
+        with pytest.raises(CheckpointError, match="no such checkpoint; give a run"):
             read_checkpoint(path)
 
 
