@@ -17,7 +17,9 @@ size=192x256
 "${depthkit[@]}" synth stillbox --out "$out/data" --scenes 24 --frames 20 --size $size --seed 700
 [ -d "$out/data/kitchen" ] || "${depthkit[@]}" prepare "$kitchen" --format sevenscenes --out "$out/data" --name kitchen --frames 0:320 --size $size
 [ -d "$out/data/drive" ] || "${depthkit[@]}" prepare "$driving" --out "$out/data" --name drive --size $size --fit crop
-"${depthkit[@]}" train "$here/configs/driving/flow.yaml" --run "$out/run" \
+again=()
+[ -f "$out/run/config.yaml" ] && again=(--resume) # what was interrupted goes on
+"${depthkit[@]}" train "$here/configs/driving/flow.yaml" --run "$out/run" "${again[@]}" \
   --set data.root="$out/data" 'data.size=[192,256]' 'flow.window=[160,208]' optimizer.steps=1500 flow.teacher_steps=800 \
   flow.occlusion_from=300 optimizer.learning_rate=4e-4 "$@"
 for who in dis "$out/run"; do

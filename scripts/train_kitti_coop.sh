@@ -21,11 +21,16 @@ for sequence in 00 02; do
   done
 done
 [ -d "$out/data/drive" ] || "${depthkit[@]}" prepare "$raw" --out "$out/data" --size 128x416 --name drive
-train=("${depthkit[@]}" train "$here/configs/driving/coop_small.yaml")
 plain="task=view_synthesis"
-"${train[@]}" --run "$out/start" --set data.root="$out/data" "$@" $plain optimizer.steps=1500 optimizer.learning_rate=1e-3
-"${train[@]}" --run "$out/view_synthesis" --set data.root="$out/data" optimizer.steps=600 "$@" model.init="$out/start" $plain
-"${train[@]}" --run "$out/coop" --set data.root="$out/data" optimizer.steps=600 "$@" model.init="$out/start" model.flow_init="$flow"
+train() { # NAME key=value ...
+  local name=$1 again=()
+  shift
+  [ -f "$out/$name/config.yaml" ] && again=(--resume) # what was interrupted goes on
+  "${depthkit[@]}" train "$here/configs/driving/coop_small.yaml" --run "$out/$name" "${again[@]}" --set data.root="$out/data" "$@"
+}
+train start "$@" $plain optimizer.steps=1500 optimizer.learning_rate=1e-3
+train view_synthesis optimizer.steps=600 "$@" model.init="$out/start" $plain
+train coop optimizer.steps=600 "$@" model.init="$out/start" model.flow_init="$flow"
 for run in view_synthesis coop; do
   for name in 00_test 02_test; do
     "${depthkit[@]}" infer "$out/$run" "$out/data/$name" --out "$out/${run}_$name" --trajectory tum
