@@ -89,7 +89,7 @@ def environment() -> dict[str, str]:
     }
 
 
-def call(command: list[str], *, timeout: float = 90) -> subprocess.CompletedProcess[str]:
+def call(command: list[str], *, timeout: float = 300) -> subprocess.CompletedProcess[str]:
     """Run a program to its end, its output kept."""
     return subprocess.run(
         command, env=environment(), capture_output=True, text=True, timeout=timeout, check=False

@@ -9,7 +9,6 @@ import numpy as np
 import depthkit
 from depthkit.config import TrainConfig
 from depthkit.export.graphs import LEAST_DEPTH, Graph
-from depthkit.losses.coop import TEMPER
 from depthkit.runtime.manifest import Check, Manifest, Mixture, Precision, StaticLaw
 from depthkit.runtime.parity import (
     TOLERANCES,
@@ -130,7 +129,7 @@ def static_law(loaded: LoadedTask) -> StaticLaw | None:
         gap=gap,
         ssim_weight=config.loss.ssim_weight,
         window=config.coop.window,
-        temper=TEMPER if config.coop.mask_weight > 0 else None,
+        temper=getattr(loaded.task, "temper", None),
     )
 
 

@@ -139,6 +139,11 @@ class Coop(ViewSynthesis):
             with full_precision(snippet.target.device):
                 return self._static(self.compare(snippet, answers), answers.static_odds)
 
+    @property
+    def temper(self) -> float | None:
+        """What evidence is multiplied with beside what looks say; None without a mask network."""
+        return None if self.mask_net is None else TEMPER
+
     # --- what the networks say --------------------------------------------------------------------
 
     def _answer(self, snippet: Snippet) -> Answers:
