@@ -86,7 +86,7 @@ def test_an_error_before_the_start_is_said_once(world, tmp_path):
     settings = write_config(tmp_path / "config.yaml", world, *PLAIN, "run.devices=2")
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "config.yaml").write_text("")
-    done = call(program("train", settings, "--run", tmp_path / "run"), timeout=60)
+    done = call(program("train", settings, "--run", tmp_path / "run"), timeout=180)
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert line.startswith("depthkit: error: ") and "holds a run already" in line
@@ -134,7 +134,7 @@ def test_one_bad_share_stops_all_processes(world, tmp_path):
     script = tmp_path / "spoil.py"
     script.write_text(SPOIL_ONE_SHARE)
     command = [*torchrun(2)[:-3], str(script), str(world), str(tmp_path / "run")]
-    done = call(command, timeout=80)
+    done = call(command, timeout=180)
     assert done.returncode == 0, done.stderr
     assert {line.partition(":")[0] for line in done.stdout.splitlines()} == {
         "stopped 0",
