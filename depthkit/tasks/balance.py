@@ -41,6 +41,7 @@ class GradientBalance(nn.Module):
         *,
         shares: tuple[float, ...] | None = None,
         momentum: float = 0.98,
+        persistent: bool = True,
     ) -> None:
         """Watch the weights of networks.
 
@@ -48,14 +49,14 @@ class GradientBalance(nn.Module):
             networks: by name; they are not made a part of this module.
             shares: of the sum of the norms that each is to get, in any unit; None to measure only.
             momentum: share of the old norms that each step keeps.
+            persistent: checkpoints hold what was measured.
         """
         super().__init__()
         self.names, self.momentum = tuple(networks), momentum
         self.shares = shares
-        self.register_buffer("measured", torch.zeros(len(networks)))
-        self.register_buffer("norms", torch.zeros(len(networks)))
-        self.register_buffer("factors", torch.ones(len(networks)))
-        self.register_buffer("counts", torch.zeros(len(networks)))
+        for name, first in (("measured", 0.0), ("norms", 0.0), ("factors", 1.0), ("counts", 0.0)):
+            values = torch.full((len(networks),), first)
+            self.register_buffer(name, values, persistent=persistent)
         for index, network in enumerate(networks.values()):
             for weight in network.parameters():
                 if weight.requires_grad:

@@ -84,12 +84,18 @@ class Coop(ViewSynthesis):
             {name: getattr(self, name) for name in NETWORKS},
             shares=coop.shares if coop.balance == "gradient" else None,
         )
+        # Of the mask network, which shares no loss with the others, for the name of what diverges.
+        self.watch: GradientBalance | None = None
+        if mask_net is not None:
+            self.watch = GradientBalance({"mask_net": mask_net}, persistent=False)
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
     def forward(self, snippet: Snippet) -> TaskOutput:
         """Rebuild the target by depth and motion, and by flow, and let each teach its networks."""
         if self.training:
             self.balance.begin_step()
+            if self.watch is not None:
+                self.watch.begin_step()
         answers = self._answer(snippet)
         source_depths = self._source_depths(snippet)
         with full_precision(snippet.target.device):
@@ -319,7 +325,13 @@ class Coop(ViewSynthesis):
             "health/visible": visible.float().mean(),
             "health/flow": answers.pairs.flows[0][..., ::4, ::4].norm(dim=1).mean(),
             **(self.balance.terms() if self.training else {}),
+            **self._watched(),
         }
+
+    def _watched(self) -> dict[str, Tensor]:
+        if self.watch is None or not self.training:
+            return {}
+        return {"gradient/mask_net": self.watch.measured[0]}
 
     @torch.no_grad()
     def _diverged(self, answers: Answers) -> dict[str, Tensor]:

@@ -24,7 +24,7 @@ from depthkit.models.pose_net import PoseOutput
 from depthkit.strict_yaml import load_config, to_yaml
 from depthkit.synth.boxes import box_camera
 from depthkit.tasks import build_task
-from depthkit.tasks.coop import Coop
+from depthkit.tasks.coop import NETWORKS, Coop
 from depthkit.training import loop
 from depthkit.training.loop import train
 from depthkit.training.predict import load_task
@@ -518,7 +518,7 @@ def spoil(monkeypatch, name: str, *, gradient: bool) -> None:
         def break_answer(_, __, answer):
             if not (task.training and task.steps >= 2):
                 return answer
-            if isinstance(answer, Tensor):  # the head of the flow network
+            if isinstance(answer, Tensor):  # of the mask network, or the head of the flow network
                 return _broken(answer, gradient=gradient)
             if isinstance(answer, list):
                 return [_broken(each, gradient=gradient) for each in answer]
@@ -530,7 +530,7 @@ def spoil(monkeypatch, name: str, *, gradient: bool) -> None:
     monkeypatch.setattr(loop, "build_task", spoilt)
 
 
-@pytest.mark.parametrize("name", ["depth_net", "pose_net", "flow_net"])
+@pytest.mark.parametrize("name", ["depth_net", "pose_net", "flow_net", "mask_net"])
 @pytest.mark.parametrize("gradient", [False, True])
 def test_a_network_that_diverges_is_named(world, tmp_path, monkeypatch, name, gradient):
     """NaN in one network stops the run; the message names it, and the last checkpoint is whole."""
@@ -540,7 +540,7 @@ def test_a_network_that_diverges_is_named(world, tmp_path, monkeypatch, name, gr
         train(run_config(world, *words), tmp_path / "run")
     said = str(stop.value)
     assert "step 3" in said and name in said
-    assert not any(other in said for other in {"depth_net", "pose_net", "flow_net"} - {name})
+    assert not any(other in said for other in {*NETWORKS, "mask_net"} - {name})
     last = tmp_path / "run" / "checkpoints" / "last.safetensors"
     assert f"the last good checkpoint is {last}" in said
     tensors, state = read_checkpoint(last)
