@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A ROS graph of its own for every test process: own domain, this machine only, own logs."""
 
+import atexit
 import os
 import shutil
 import socket
@@ -47,6 +48,7 @@ def _claim_domain() -> tuple[int, socket.socket]:
 # Read by ROS when it is first used, and by every process a test starts.
 DOMAIN, _CLAIM = _claim_domain()
 _LOGS = tempfile.mkdtemp(prefix="depthkit-ros-log-")
+atexit.register(shutil.rmtree, _LOGS, ignore_errors=True)  # also where no test ran, as in a listing
 os.environ["ROS_DOMAIN_ID"] = str(DOMAIN)
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 os.environ["ROS_LOG_DIR"] = _LOGS
@@ -60,9 +62,8 @@ for variable in _UNSET:
 
 @pytest.fixture(scope="session", autouse=True)
 def _clean_up() -> Iterator[None]:
-    """Leave no log and no shared memory behind."""
+    """Leave no shared memory behind."""
     yield
-    shutil.rmtree(_LOGS, ignore_errors=True)
     # Fast DDS forgets the port of a process now and then; those of this domain are nobody else's.
     for file in Path("/dev/shm").glob("*fastrtps_port*"):
         number = int("0" + "".join(filter(str.isdigit, file.name)))

@@ -596,7 +596,7 @@ def test_two_processes_learn_as_one(world, tmp_path):
     train(config, tmp_path / "alone")
     (tmp_path / "config.yaml").write_text(to_yaml(config))
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    program = [*launcher, "--nproc_per_node=2", "-m", "--", "depthkit"]
+    program = [*launcher, f"--log-dir={tmp_path}", "--nproc_per_node=2", "-m", "--", "depthkit"]
     done = call([*program, "train", str(tmp_path / "config.yaml"), "--run", str(tmp_path / "run")])
     assert done.returncode == 0, done.stderr
     alone, both = (curve(tmp_path / name) for name in ("alone", "run"))

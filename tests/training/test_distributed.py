@@ -36,12 +36,13 @@ def assert_same_curve(run, alone, steps: int) -> None:
         assert line == pytest.approx(expected, rel=1e-4, abs=1e-6)
 
 
-def torchrun(processes: int) -> list[str]:
+def torchrun(processes: int, logs) -> list[str]:
     """Return the words that start the program under torchrun.
 
     The `--` is needed: without it torchrun takes `--run` for a shortened option of its own.
     """
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    launcher.append(f"--log-dir={logs}")
     return [*launcher, f"--nproc_per_node={processes}", "-m", "--", "depthkit"]
 
 
@@ -49,7 +50,7 @@ def test_torchrun_learns_what_one_process_learns(world, tmp_path, alone):
     """Two torchrun processes on gloo: same losses, one log, one result, one checkpoint."""
     settings = write_config(tmp_path / "config.yaml", world, *PLAIN)
     words = ["train", str(settings), "--run", str(tmp_path / "run"), "--json"]
-    done = call([*torchrun(2), *words])
+    done = call([*torchrun(2, tmp_path), *words])
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["steps"] == 3
     assert "2 x cpu" in done.stderr
@@ -133,7 +134,7 @@ def test_one_bad_share_stops_all_processes(world, tmp_path):
     """A loss that is not finite in one process stops both at the same step; none waits for ever."""
     script = tmp_path / "spoil.py"
     script.write_text(SPOIL_ONE_SHARE)
-    command = [*torchrun(2)[:-3], str(script), str(world), str(tmp_path / "run")]
+    command = [*torchrun(2, tmp_path)[:-3], str(script), str(world), str(tmp_path / "run")]
     done = call(command, timeout=180)
     assert done.returncode == 0, done.stderr
     assert {line.partition(":")[0] for line in done.stdout.splitlines()} == {
