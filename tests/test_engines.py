@@ -19,6 +19,7 @@ from depthkit.cli.engines import (
     has_own_pose,
     needs_export,
     open_depth,
+    open_flow,
     open_odometry,
 )
 from depthkit.data.sequence import open_sequence
@@ -47,6 +48,13 @@ def run(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("run") / "run"
     train(small_config(world, "optimizer.steps=1", "run.validate_every=1"), path)
     return path
+
+
+def test_a_part_that_a_run_has_not_is_not_called_exported(run: Path, capsys: Output):
+    """open_flow of a run without flow: the error alone."""
+    with pytest.raises(EngineError, match="no flow"):
+        open_flow(run)
+    assert capsys.readouterr().err == ""
 
 
 def test_a_run_is_exported_on_the_way(run: Path, world: Path, tmp_path: Path, capsys: Output):

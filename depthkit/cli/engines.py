@@ -150,9 +150,9 @@ def as_onnx(model: Path, *, part: Part = "depth") -> Iterator[Path]:
         return
     from depthkit.training.predict import load_task
 
-    line = f"{model}: exported to a temporary ONNX file; 'depthkit export' writes one to keep"
-    print(f"note: {line}", file=sys.stderr, flush=True)
     with exported(load_task(model), part) as file:
+        line = f"{model}: exported to a temporary ONNX file; 'depthkit export' writes one to keep"
+        print(f"note: {line}", file=sys.stderr, flush=True)
         yield file
 
 

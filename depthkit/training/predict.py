@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checkpoints of training: found, and loaded strictly, for export and for the next run."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -90,14 +91,25 @@ def load_starts(task: nn.Module, config: TrainConfig) -> None:
     """Load what the configuration says to start from, strictly.
 
     Raises:
-        CheckpointError: missing, damaged, or weights of another network.
+        CheckpointError: missing, damaged, or weights of another network; begins with the key.
     """
     if config.model.init is not None:
-        load_start(task, config.model.init, name=config.task)
+        with _named("model.init"):
+            load_start(task, config.model.init, name=config.task)
     if config.model.flow_init is not None:
-        file = find_checkpoint(config.model.flow_init)
-        tensors, _ = read_checkpoint(file)
-        load_weights(task.get_submodule("flow_net"), take(tensors, "task.flow_net."), str(file))
+        with _named("model.flow_init"):
+            file = find_checkpoint(config.model.flow_init)
+            tensors, _ = read_checkpoint(file)
+            load_weights(task.get_submodule("flow_net"), take(tensors, "task.flow_net."), str(file))
+
+
+@contextmanager
+def _named(key: str) -> Iterator[None]:
+    """Put the key of the configuration before what is said of its file."""
+    try:
+        yield
+    except CheckpointError as error:
+        raise CheckpointError(f"{key}: {error}") from error
 
 
 def load_start(task: nn.Module, init: Path, *, name: str) -> None:
