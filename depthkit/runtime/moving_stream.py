@@ -9,9 +9,10 @@ import numpy as np
 
 from depthkit.rigid import inverse
 from depthkit.runtime.flow_engine import FlowEngine, SmallFlow
-from depthkit.runtime.moving import fit_unit, rigid_flow, static_by_law, static_by_residual
+from depthkit.runtime.moving import static_by_law, static_by_residual
 from depthkit.runtime.preprocess import check_frame, enlarge_mask, resize_K
 from depthkit.runtime.result import DepthResult, StaticResult, Timing
+from depthkit.runtime.rigid_flow import fit_unit, rigid_flow
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,14 +18,10 @@ the ground it stands on [after Moon 2024], and, for comparison, Competitive Coll
 """
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, distributed
 
 from depthkit.config import CoopConfig, FlowConfig, LossConfig, TrainConfig
 from depthkit.data.snippet import Snippet
-from depthkit.geometry.projection import size_of
-from depthkit.geometry.warp import resize
-from depthkit.losses.contact import ground_contact_loss
 from depthkit.losses.coop import TEMPER, DeltaModel, cc_static, spread_samples
 from depthkit.models.flow_net import PwcFlow, RaftSmall, build_flow_network
 from depthkit.models.mask_net import MaskNet
@@ -36,8 +32,8 @@ from depthkit.tasks.coop_evidence import (
     compare_rebuilt,
     draw,
     parallax_share,
-    predicted_rigid_flow,
 )
+from depthkit.tasks.coop_terms import agreement, appearance, contact, diverged
 from depthkit.tasks.flow import (
     FlowPairs,
     find_visible,
@@ -114,9 +110,7 @@ class Coop(ViewSynthesis):
             )
             visible = self._visible(answers.pairs)
             terms = self._judge_flow(answers.pairs, visible, taught)
-            terms |= self._agree(snippet, answers, evidence, taught)
-            terms |= self._stand(answers, evidence, taught)
-            terms |= self._look(answers, evidence)
+            terms |= self._learn_from_each_other(snippet, answers, evidence, taught)
             loss = rigid.loss + torch.stack(list(terms.values())).sum()
             figures = self._figures(snippet, answers, evidence, static, visible)
             pictures = {}
@@ -126,7 +120,7 @@ class Coop(ViewSynthesis):
         logged = {f"loss/{name}": value.detach() for name, value in terms.items()}
         return TaskOutput(
             loss,
-            rigid.terms | logged | figures | self._diverged(answers),
+            rigid.terms | logged | figures | diverged(answers),
             rigid.images | pictures,
             values={
                 name: torch.where(evidence.difference.known, each, torch.nan)
@@ -264,42 +258,29 @@ class Coop(ViewSynthesis):
             terms |= taught_terms(pairs, self.teacher, flow=self.flow, steps=int(self.steps))
         return {f"flow_{name}": self.coop.flow_weight * value for name, value in terms.items()}
 
-    def _agree(
+    def _learn_from_each_other(
         self, snippet: Snippet, answers: Answers, evidence: Evidence, static: Tensor
     ) -> dict[str, Tensor]:
-        """Pull flow to rigid flow where the scene is static, and the other way, as weighted."""
-        to_flow, to_rigid = self.coop.rigid_teaches_flow, self.coop.flow_teaches_rigid
-        if self._warming() or to_flow == to_rigid == 0:
-            return {}
-        weight = evidence.rigid.valid * static.repeat(len(self.shifts), 1, 1, 1)
-        flow = answers.pairs.flows[0].chunk(2)[0]
+        """Return the terms of coop_terms.py that are configured; in warm-up they teach nothing."""
+        coop, warming = self.coop, self._warming()
         terms = {}
-        if to_flow > 0:
-            terms["rigid_teaches_flow"] = to_flow * _distance(flow, evidence.rigid.flow, weight)
-        if to_rigid > 0:
-            rigid = predicted_rigid_flow(snippet, answers).flow
-            terms["flow_teaches_rigid"] = to_rigid * _distance(rigid, flow.detach(), weight)
+        if not warming:
+            terms = agreement(
+                snippet,
+                answers,
+                evidence,
+                static,
+                to_flow=coop.rigid_teaches_flow,
+                to_rigid=coop.flow_teaches_rigid,
+            )
+        terms |= contact(answers, evidence, static, weight=coop.contact_weight)
+        if answers.static_odds is not None:
+            # The posterior by the evidence alone, never the mask network's own opinion; in warm-up
+            # by nothing, yet its weights get a gradient of 0: processes wait for one.
+            wanted, weight = self._static(evidence, None), 0.0 if warming else coop.mask_weight
+            known = evidence.difference.known
+            terms |= appearance(answers.static_odds, wanted, known, weight=weight)
         return terms
-
-    def _stand(self, answers: Answers, evidence: Evidence, static: Tensor) -> dict[str, Tensor]:
-        """Teach depth of what moves by the ground it stands on, as weighted."""
-        if self.coop.contact_weight == 0:
-            return {}
-        inverse_depth = resize(answers.inverse_depths[0], size_of(static))
-        value = ground_contact_loss(inverse_depth, (1 - static) * evidence.difference.known)
-        return {"ground_contact": self.coop.contact_weight * value}
-
-    def _look(self, answers: Answers, evidence: Evidence) -> dict[str, Tensor]:
-        """Teach the mask network the posterior by the evidence alone, never its own opinion.
-
-        In warm-up by nothing, yet its weights get a gradient of 0: processes wait for one.
-        """
-        if answers.static_odds is None:
-            return {}
-        wanted, known = self._static(evidence, None), evidence.difference.known
-        surprise = F.binary_cross_entropy_with_logits(answers.static_odds, wanted, reduction="none")
-        weight = 0.0 if self._warming() else self.coop.mask_weight
-        return {"mask": weight * (surprise * known).mean()}
 
     # --- what is logged ---------------------------------------------------------------------------
 
@@ -332,24 +313,6 @@ class Coop(ViewSynthesis):
         if self.watch is None or not self.training:
             return {}
         return {"gradient/mask_net": self.watch.measured[0]}
-
-    @torch.no_grad()
-    def _diverged(self, answers: Answers) -> dict[str, Tensor]:
-        """Name the networks whose answers are no numbers; nothing where all are well."""
-        sums = {
-            "depth_net": answers.inverse_depths[0].sum(),
-            "pose_net": answers.T_source_target.sum(),
-            "flow_net": answers.pairs.flows[0].sum(),
-        }
-        if answers.static_odds is not None:
-            sums["mask_net"] = answers.static_odds.sum()
-        return {f"loss/{name}": value for name, value in sums.items() if not value.isfinite()}
-
-
-def _distance(flow: Tensor, wanted: Tensor, weight: Tensor) -> Tensor:
-    """Return the weighted mean length of a flow's error, pixels; square below 0.1. ()"""
-    length = ((flow - wanted).square().sum(1, keepdim=True) + 0.01).sqrt() - 0.1
-    return (length * weight).sum() / weight.sum().clamp(min=1)
 
 
 def build_coop(config: TrainConfig, shifts: tuple[int, ...]) -> Coop:

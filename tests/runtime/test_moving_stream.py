@@ -13,7 +13,7 @@ from depthkit.errors import DataError, EngineError
 from depthkit.runtime import DepthResult, FlowEngine, MovingStream
 from depthkit.runtime.flow_engine import SmallFlow
 from depthkit.runtime.manifest import Mixture, StaticLaw
-from depthkit.runtime.moving import rigid_flow
+from depthkit.runtime.rigid_flow import rigid_flow
 
 SIZE = (32, 48)
 K = np.array([[40.0, 0, 23.5], [0, 40, 15.5], [0, 0, 1]])

@@ -19,16 +19,14 @@ from depthkit.losses.photometric import photometric_error as torch_error
 from depthkit.rigid import exp_se3
 from depthkit.runtime.manifest import Mixture, StaticLaw
 from depthkit.runtime.moving import (
-    RigidFlow,
-    fit_unit,
     gap_score,
     photometric_error,
-    rigid_flow,
     static_by_law,
     static_by_residual,
     static_posterior,
-    warp_by_flow,
 )
+from depthkit.runtime.rigid_flow import RigidFlow, fit_unit, rigid_flow
+from depthkit.runtime.warp import warp_by_flow
 from depthkit.strict_yaml import load_config
 from depthkit.tasks import build_task
 

@@ -25,6 +25,7 @@ from depthkit.strict_yaml import load_config, to_yaml
 from depthkit.synth.boxes import box_camera
 from depthkit.tasks import build_task
 from depthkit.tasks.coop import NETWORKS, Coop
+from depthkit.tasks.coop_terms import agreement, appearance, contact
 from depthkit.training import loop
 from depthkit.training.loop import train
 from depthkit.training.predict import load_task
@@ -215,7 +216,8 @@ def test_agreement_teaches_as_weighted(street):
         answers = task._answer(snippet)
         evidence = task.compare(snippet, answers)
         static = torch.ones_like(snippet.depth_gt)
-        task._agree(snippet, answers, evidence, static)[word].backward()
+        weights = {"to_flow": 0.0, "to_rigid": 0.0, "to_" + word.split("_")[2]: 1.0}
+        agreement(snippet, answers, evidence, static, **weights)[word].backward()
         for name in ("flow_net", "depth_net"):
             gradients = [p.grad for p in getattr(task, name).parameters()]
             assert any(g is not None and g.any() for g in gradients) == (name == taught)
@@ -241,7 +243,7 @@ def test_what_moves_learns_the_depth_of_its_ground(street):
     known[..., 75:, 50:100] = False
     difference = evidence.difference._replace(known=known)
     evidence = evidence._replace(difference=difference)
-    term = task._stand(answers, evidence, static)["ground_contact"]
+    term = contact(answers, evidence, static, weight=2)["ground_contact"]
     term.backward()
     taught = task.depth_net.inverse_depth.grad != 0
     moves = (static == 0) & known
@@ -290,8 +292,8 @@ def test_the_mask_network_learns_what_evidence_says_and_not_its_own_word(street)
     )
     expected = 0.5 * (surprise * known).mean()
     torch.testing.assert_close(output.terms["loss/mask"], expected.detach())
-    evidence = task.compare(snippet, answers := task._answer(snippet))
-    task._look(answers, evidence)["mask"].backward()
+    answers = task._answer(snippet)
+    appearance(answers.static_odds, wanted, known, weight=0.5)["mask"].backward()
     assert task.mask_net.odds.grad[known].all() and not task.mask_net.odds.grad[~known].any()
     nets = (task.depth_net, task.pose_net, task.flow_net)
     assert not any(p.grad is not None and p.grad.any() for net in nets for p in net.parameters())
