@@ -65,7 +65,7 @@ def check_model(model: Path) -> None:
         EngineError: there is no such file; no shipped model will do in its place.
     """
     if not isfile(model):
-        what = "tells depth, not motion" if model.name in shipped_models() else "no such model file"
+        what = "tells no motion" if model.name in shipped_models() else "no such model file"
         raise EngineError(
             f"{model}: {what}; no pose network is shipped: write one with 'depthkit export RUN "
             "--part pose' and set the parameter model to it"

@@ -37,7 +37,10 @@ def main() -> None:
     checkpoint = find_checkpoint(args.run)
     if checkpoint != path:
         ship(checkpoint, path)
-    exported = export_model(load_task(path), path.with_suffix(".onnx"), Options(half_weights=True))
+    loaded = load_task(path)
+    options = Options(part="flow" if loaded.config.task == "flow" else "depth", half_weights=True)
+    exported = export_model(loaded, path.with_suffix(".onnx"), options)
+    exported.path.with_suffix(".json").unlink()  # the manifest lies inside, too
     for file in (path, exported.path):
         print(f"{file}: {file.stat().st_size / 1e6:.2f} MB")
 

@@ -172,7 +172,7 @@ def find_model(name: Path | str) -> Path:
 
 
 def shipped_models() -> list[str]:
-    """List the names of the models that come with depthkit: all tell depth."""
+    """List the names of the models that come with depthkit: none tells motion."""
     return sorted(file.stem for file in SHIPPED.glob("*.onnx"))
 
 

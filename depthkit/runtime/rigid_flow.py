@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The flow of a scene that stands still: the numpy twin of `geometry/rigid_flow.py`."""
+"""The flow of a scene that stands still, as `geometry/rigid_flow.py` has it, in numpy; and the
+unit of a motion, found by flow."""
 
 from typing import NamedTuple
 

@@ -110,7 +110,7 @@ class Coop(ViewSynthesis):
             )
             visible = self._visible(answers.pairs)
             terms = self._judge_flow(answers.pairs, visible, taught)
-            terms |= self._learn_from_each_other(snippet, answers, evidence, taught)
+            terms |= self._own_terms(snippet, answers, evidence, taught)
             loss = rigid.loss + torch.stack(list(terms.values())).sum()
             figures = self._figures(snippet, answers, evidence, static, visible)
             pictures = {}
@@ -258,10 +258,13 @@ class Coop(ViewSynthesis):
             terms |= taught_terms(pairs, self.teacher, flow=self.flow, steps=int(self.steps))
         return {f"flow_{name}": self.coop.flow_weight * value for name, value in terms.items()}
 
-    def _learn_from_each_other(
+    def _own_terms(
         self, snippet: Snippet, answers: Answers, evidence: Evidence, static: Tensor
     ) -> dict[str, Tensor]:
-        """Return the terms of coop_terms.py that are configured; in warm-up they teach nothing."""
+        """Return the terms of coop_terms.py that are configured; in warm-up they teach nothing.
+
+        Ground contact because `static` is 1 everywhere then.
+        """
         coop, warming = self.coop, self._warming()
         terms = {}
         if not warming:

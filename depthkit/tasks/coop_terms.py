@@ -30,6 +30,9 @@ def agreement(
         static: weight of each pixel. (B, 1, H, W)
         to_flow: weight of rigid flow teaching flow; 0 leaves the term out.
         to_rigid: weight of flow teaching depth and motion; 0 leaves the term out.
+
+    Returns:
+        Weighted, by name.
     """
     if to_flow == to_rigid == 0:
         return {}
@@ -60,6 +63,9 @@ def contact(
         evidence: what is not known does not move.
         static: weight of each pixel. (B, 1, H, W)
         weight: of the term.
+
+    Returns:
+        Weighted, by name.
     """
     if weight == 0:
         return {}
@@ -76,6 +82,9 @@ def appearance(odds: Tensor, wanted: Tensor, known: Tensor, *, weight: float) ->
         wanted: without gradient. (B, 1, H, W)
         known: (B, 1, H, W) bool
         weight: of the term.
+
+    Returns:
+        Weighted, by name.
     """
     surprise = F.binary_cross_entropy_with_logits(odds, wanted, reduction="none")
     return {"mask": weight * (surprise * known).mean()}

@@ -251,7 +251,11 @@ def test_what_moves_learns_the_depth_of_its_ground(street):
     assert not any(p.grad is not None and p.grad.any() for p in task.flow_net.parameters())
     expected = 2 * ground_contact_loss(answers.inverse_depths[0], moves.float())
     torch.testing.assert_close(term, expected)
-    assert task(snippet).terms["loss/ground_contact"] > 0
+    once, twice = (
+        exact(street, *words, f"coop.contact_weight={w}").train()(snippet) for w in (1, 2)
+    )
+    ratio = twice.terms["loss/ground_contact"] / once.terms["loss/ground_contact"]
+    assert ratio == pytest.approx(2, rel=1e-5)
     warm = exact(street, *words, "coop.contact_weight=2", "coop.warmup_steps=1").train()
     assert warm(snippet).terms["loss/ground_contact"] == 0
     assert "loss/ground_contact" not in exact(street, *words)(snippet).terms
