@@ -89,7 +89,8 @@ class ModelConfig:
     """Channels of the depthnet or sweepnet, as a share of the published ones."""
     init: Path | None = None
     """Weights to start from: a run, checkpoint or shipped name; of another task's the depth network
-    alone (view_synthesis and coop: the pose network too), which must be the same."""
+    alone (view_synthesis and coop: the pose network too), which must be the same. Of the same
+    task's the steps done come along: its warm-up and its teacher are over."""
     pose: Literal["flow", "resnet18", "resnet50", "light", "posenet"] = "resnet18"
     """Camera motion: read off classical optical flow (learns soonest), an encoder's head, or Zhou's
     PoseNet."""
