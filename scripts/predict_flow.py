@@ -30,7 +30,7 @@ Matcher = Callable[[np.ndarray, np.ndarray], np.ndarray]
 def main() -> None:
     """Match every pair at its own size."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("run", help="run folder, checkpoint, or 'dis'")
+    parser.add_argument("run", help="run folder, checkpoint, shipped name, or 'dis'")
     parser.add_argument("pairs", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--device", default="cpu")
