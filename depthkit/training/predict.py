@@ -138,6 +138,11 @@ def load_start(task: nn.Module, init: Path, *, name: str) -> None:
                 f"{'above 0' if has else 'to 0'}, or start from another run"
             )
         return load_weights(task, take(tensors, "task."), str(file))
+    if not any(key.startswith("task.depth_net.") for key in tensors):
+        raise CheckpointError(
+            f"{file}: a run of task {state['config'].get('task')} has no depth network to start "
+            "from; flow goes into model.flow_init"
+        )
     both_rebuild = {state["config"].get("task"), name} <= _REBUILDING
     for part in ("depth_net", "pose_net") if both_rebuild else ("depth_net",):
         load_weights(task.get_submodule(part), take(tensors, f"task.{part}."), str(file))

@@ -481,6 +481,8 @@ def test_flow_starts_from_a_run_of_its_own(world, tmp_path):
     flow, coop = (read_checkpoint(tmp_path / name / last)[0] for name in ("flow", "coop"))
     for name in (n for n in flow if n.startswith("task.flow_net.")):
         torch.testing.assert_close(coop[name], flow[name], rtol=0, atol=1e-9)
+    with pytest.raises(CheckpointError, match=r"^model\.init: .*task flow has no depth network"):
+        train(run_config(world, f"model.init={tmp_path / 'flow'}"), tmp_path / "wrong")
     with pytest.raises(CheckpointError, match=r"^model\.flow_init: .*misshaped"):
         train(run_config(world, start, "model.flow_width=0.5"), tmp_path / "other")
 
