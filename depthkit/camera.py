@@ -8,7 +8,7 @@ c' = s (c + 0.5) - 0.5. Distortion follows OpenCV: Brown-Conrady (k1 k2 p1 p2 [k
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +89,8 @@ class SourceCamera:
     camera: Camera
     distortion_model: str = "none"
     D: tuple[float, ...] = ()
+    assumed: tuple[str, ...] = field(default=(), compare=False)
+    """Conventions its file does not state, and the value that was taken; one sentence each."""
 
     def __post_init__(self) -> None:
         allowed = COEFFICIENTS.get(self.distortion_model)

@@ -7,7 +7,7 @@ frame index stands in for them unless the caller has the times. Numpy only: the 
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -71,6 +71,8 @@ class Trajectory:
     """Seconds, rising; the frame index where a file holds no time. (N,) float64"""
     T_world_cam: np.ndarray
     """Points of the camera frame to the world. (N, 4, 4) float64"""
+    assumed: tuple[str, ...] = ()
+    """Conventions its file does not state, and the value that was taken; one sentence each."""
 
     def __post_init__(self) -> None:
         stamps, poses = np.shape(self.stamps), np.shape(self.T_world_cam)
@@ -87,7 +89,7 @@ class Trajectory:
 
     def take(self, index: np.ndarray) -> "Trajectory":
         """Keep the poses that an index array, mask or slice selects."""
-        return Trajectory(self.stamps[index], self.T_world_cam[index])
+        return replace(self, stamps=self.stamps[index], T_world_cam=self.T_world_cam[index])
 
 
 def interpolate_poses(

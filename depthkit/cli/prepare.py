@@ -106,6 +106,24 @@ def _add_camera(parser: argparse.ArgumentParser) -> None:
         help="of a bag: bits in use of a 16-bit pixel (default: 16)",
     )
     group.add_argument(
+        "--time-unit",
+        choices=("auto", "s", "ms", "us", "ns"),
+        default="auto",
+        help="of the times in the source and in --poses (default: told by their size and spacing)",
+    )
+    group.add_argument(
+        "--depth-scale",
+        metavar="N",
+        type=_positive,
+        help="stored depth value per metre, e.g. 1000 for millimetres (default: the format's own)",
+    )
+    group.add_argument(
+        "--body-to-camera",
+        metavar="FILE",
+        type=Path,
+        help="poses are those of a body: T_body_cam (4x4) of the camera that is mounted on it",
+    )
+    group.add_argument(
         "--bayer", choices=("rggb", "bggr", "grbg", "gbrg"), help="frames are raw mosaics"
     )
 
@@ -195,6 +213,7 @@ def _record(result: "Prepared") -> dict[str, Any]:
         "depth": result.depth,
         "unreadable": list(result.unreadable),
         "notes": list(result.notes),
+        "assumed": list(result.assumed),
     }
 
 

@@ -190,6 +190,7 @@ def _header(plan: Conversion) -> dict[str, Any]:
         **source.origin,
         **dict(plan.settings),
         "camera": source.camera.to_record(),
+        "assumed": list(source.all_assumed),
     }
     scale, kind = (source.depth.scale, source.depth.kind) if source.depth else (1000.0, "none")
     return sequence_header(plan.geometry.camera, kind, scale, origin)

@@ -36,6 +36,9 @@ class PrepareOptions:
     poses: Path | None = None
     odometry_topic: str = ""
     bits: int = 16
+    time_unit: str = "auto"
+    depth_scale: float | None = None
+    body_to_camera: Path | None = None
     size: tuple[int, int] | None = None
     fit: str = "stretch"
     every: int = 1
@@ -67,6 +70,8 @@ class Prepared:
     """Frames with depth."""
     unreadable: tuple[str, ...]
     notes: tuple[str, ...]
+    assumed: tuple[str, ...]
+    """Conventions the source does not state, as camera.yaml keeps them."""
 
 
 @dataclass(frozen=True)
@@ -157,6 +162,9 @@ def _plan(options: PrepareOptions, format_name: str, place: Path, name: str) -> 
         poses=options.poses,
         odometry_topic=options.odometry_topic,
         bits=options.bits,
+        time_unit=options.time_unit,
+        depth_scale=options.depth_scale,
+        body_to_camera=options.body_to_camera,
         start=options.start,
         stop=options.stop,
         every=options.every,
@@ -204,7 +212,7 @@ def _convert(
 ) -> Prepared:
     """Write one sequence and enter it in split.yaml, or report the one that is there."""
     source = plan.source
-    for text in source.notes:
+    for text in (*source.notes, *source.all_assumed):
         watcher.note(f"{plan.path.name}: {text}")
     skipped: dict[int, str] = {}
     if finished:
@@ -234,4 +242,5 @@ def _report(plan: Conversion, split: str, skipped: dict[int, str]) -> Prepared:
         depth=sum(1 for i in kept if depths and depths[i] is not None),
         unreadable=tuple(skipped.values()),
         notes=source.notes,
+        assumed=source.all_assumed,
     )

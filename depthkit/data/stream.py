@@ -209,7 +209,7 @@ def _stream_source(path: Path, source: Source, every: int) -> FrameStream:
         path,
         camera,
         source.times[::every],
-        source.notes,
+        (*source.notes, *source.all_assumed),
         frames,
         poses=None if poses is None else poses[::every],
     )

@@ -63,11 +63,19 @@ class Source:
     """T_world_cam, NaN where unknown. (N, 4, 4)"""
     depth: DepthSource | None = None
     notes: tuple[str, ...] = ()
-    """What the user should hear: parts that are missing, values that were guessed."""
+    """What the user should hear: parts that are missing, frames that were left out."""
+    assumed: tuple[str, ...] = ()
+    """Conventions that the source does not state, such as a unit of time or depth, and the value
+    that was taken; one sentence each, with the option that changes it."""
     origin: dict[str, Any] = field(default_factory=dict)
     """Plain values for the `source` section of camera.yaml."""
     read: FrameReader | None = None
     """Of a source that holds its frames in one file; None where each is a file."""
+
+    @property
+    def all_assumed(self) -> tuple[str, ...]:
+        """Every assumption about the source, those made about its camera included, each once."""
+        return tuple(dict.fromkeys((*self.assumed, *self.camera.assumed)))
 
 
 @dataclass(frozen=True)
@@ -89,6 +97,12 @@ class ImportOptions:
     """Of a bag: whose poses count, empty for the only one, 'none' for no poses."""
     bits: int = 16
     """Of a bag: bits in use of a 16-bit pixel."""
+    time_unit: str = "auto"
+    """Unit of the times in the source and in a pose file: s, ms, us or ns; auto: told by size."""
+    depth_scale: float | None = None
+    """Stored depth value per metre; None: what the format says."""
+    body_to_camera: Path | None = None
+    """File with T_body_cam (4x4), where the poses are those of a body the camera is mounted on."""
     fallback: SourceCamera | None = None
     """Where no calibration is found; None: that is an error."""
 
@@ -128,7 +142,12 @@ def with_poses(source: Source, options: ImportOptions) -> Source:
             f"{trajectory.stamps[0]:.3f} to {trajectory.stamps[-1]:.3f} s, frames "
             f"{source.times[0]:.3f} to {source.times[-1]:.3f} s"
         )
-    return replace(source, poses=poses, origin={**source.origin, "poses": options.poses.name})
+    return replace(
+        source,
+        poses=poses,
+        assumed=(*source.assumed, *trajectory.assumed),
+        origin={**source.origin, "poses": options.poses.name},
+    )
 
 
 # --- helpers of importers ------------------------------------------------------------------------
