@@ -18,18 +18,18 @@ from std_srvs.srv import Trigger
 from depthkit.errors import DataError, DepthkitError
 from depthkit.runtime import DepthEngine, DepthStream
 from depthkit.runtime.field_of_view import open_view
-from ros_nodes.camera_input import CameraFrame, CameraInput, Received
-from ros_nodes.complaints import Complaints
 from ros_nodes.depth_config import DepthNodeConfig
 from ros_nodes.depth_output import DepthOutput
 from ros_nodes.depth_status import DepthFigures, Stages, model_status
-from ros_nodes.frames import Extrinsic
-from ros_nodes.model_keeper import ModelKeeper
-from ros_nodes.monitor import Monitor, Status
-from ros_nodes.motion_source import MotionSource
-from ros_nodes.params import declare, follow
-from ros_nodes.run import run_node
-from ros_nodes.slot import LatestSlot, Worker
+from ros_nodes.inputs.camera_input import CameraFrame, CameraInput, Received
+from ros_nodes.inputs.frames import Extrinsic
+from ros_nodes.inputs.motion_source import MotionSource
+from ros_nodes.life.complaints import Complaints
+from ros_nodes.life.model_keeper import ModelKeeper
+from ros_nodes.life.monitor import Monitor, Status
+from ros_nodes.life.params import declare, follow
+from ros_nodes.life.run import run_node
+from ros_nodes.life.slot import LatestSlot, Worker
 from ros_nodes.static_scene import Seen, StaticScene
 
 NO_CAMERA = (

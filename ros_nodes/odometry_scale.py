@@ -12,12 +12,12 @@ import numpy as np
 from rclpy.node import Node
 
 from depthkit.runtime import DepthEngine, OdometryResult
-from depthkit.runtime.ground_height import ground_height
-from depthkit.runtime.scale_follower import ScaleFollower
-from ros_nodes.camera_input import CameraFrame
-from ros_nodes.frames import Extrinsic
-from ros_nodes.monitor import Status
-from ros_nodes.motion_source import MotionSource
+from depthkit.runtime.odometry.ground_height import ground_height
+from depthkit.runtime.odometry.scale_follower import ScaleFollower
+from ros_nodes.inputs.camera_input import CameraFrame
+from ros_nodes.inputs.frames import Extrinsic
+from ros_nodes.inputs.motion_source import MotionSource
+from ros_nodes.life.monitor import Status
 from ros_nodes.odometry_config import ScaleConfig
 from ros_nodes.odometry_models import Models
 

@@ -4,10 +4,10 @@
 import time
 
 from depthkit.runtime import Manifest, OdometryResult
-from depthkit.runtime.camera_motion import Intrinsics
-from depthkit.runtime.depth_engine import SAME_FOCAL
+from depthkit.runtime.depth.depth_engine import SAME_FOCAL
+from depthkit.runtime.motion.place import Intrinsics
 from depthkit.runtime.preprocess import resize_K
-from ros_nodes.monitor import Level, Quantiles, Rate, Status
+from ros_nodes.life.monitor import Level, Quantiles, Rate, Status
 from ros_nodes.odometry_models import Models
 from ros_nodes.odometry_tracker import OdometryTracker, State
 

@@ -16,14 +16,14 @@ from sensor_msgs.msg import Image
 
 from depthkit.errors import DepthkitError
 from depthkit.runtime import DepthResult, FlowEngine, MovingStream, StaticResult
-from ros_nodes.camera_input import CameraFrame
 from ros_nodes.convert import image_message
 from ros_nodes.depth_config import DepthNodeConfig
 from ros_nodes.depth_output import SENT, nearest, output_size
-from ros_nodes.model_keeper import ModelKeeper
-from ros_nodes.monitor import Monitor, Quantiles, Rate, Status
-from ros_nodes.motion_source import MotionSource
-from ros_nodes.slot import LatestSlot, Worker
+from ros_nodes.inputs.camera_input import CameraFrame
+from ros_nodes.inputs.motion_source import MotionSource
+from ros_nodes.life.model_keeper import ModelKeeper
+from ros_nodes.life.monitor import Monitor, Quantiles, Rate, Status
+from ros_nodes.life.slot import LatestSlot, Worker
 
 TOPIC = "static_probability"
 RECENT = 3.0  # seconds that what was last said stays true

@@ -9,9 +9,9 @@ import argparse
 from pathlib import Path
 
 from ros_nodes.depth_config import DepthNodeConfig
+from ros_nodes.life.schema import Leaf, default_text, leaves, values_text
 from ros_nodes.odometry_node import OdometryNodeConfig
 from ros_nodes.player_node import PlayerConfig
-from ros_nodes.schema import Leaf, default_text, leaves, values_text
 
 OUT = Path(__file__).parent.parent / "docs" / "ros_parameters.md"
 NODES = {

@@ -9,14 +9,14 @@ import pytest
 from runtime.onnx_makers import write_mono, write_pair, write_pose
 
 from depthkit.cli import main
-from depthkit.cli.infer_output import decision_line, known_depth
 from depthkit.data.sequence import Sequence, open_sequence
 from depthkit.data.stream import StreamFrame
+from depthkit.outputs.files import DepthFolder, save_confidence
+from depthkit.pipelines.infer.writers import decision_line, known_depth
 from depthkit.runtime.config import BaselineConfig
-from depthkit.runtime.depth_engine import DepthEngine
-from depthkit.runtime.depth_stream import DepthStream
-from depthkit.runtime.odometry_engine import OdometryEngine
-from depthkit.runtime.output import DepthFolder, save_confidence
+from depthkit.runtime.depth.depth_engine import DepthEngine
+from depthkit.runtime.depth.depth_stream import DepthStream
+from depthkit.runtime.odometry.odometry_engine import OdometryEngine
 from depthkit.runtime.result import DepthResult
 from depthkit.synth.boxes import write_box_sequence
 from depthkit.trajectory import Trajectory, save_tum

@@ -5,8 +5,8 @@ import pytest
 from rclpy.logging import LoggingSeverity
 from ros_graph import Graph
 
-from ros_nodes.complaints import Complaints
-from ros_nodes.monitor import Monitor
+from ros_nodes.life.complaints import Complaints
+from ros_nodes.life.monitor import Monitor
 
 pytestmark = pytest.mark.ros
 

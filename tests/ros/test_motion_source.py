@@ -22,9 +22,9 @@ from depthkit.errors import ConfigError
 from depthkit.rigid import exp_se3, matrix_to_quaternion
 from depthkit.ros_messages import nanoseconds, read_pose, seconds
 from depthkit.trajectory import Trajectory, interpolate_poses
-from ros_nodes.frames import Extrinsic, ExtrinsicConfig
-from ros_nodes.motion_source import MotionConfig, MotionSource
-from ros_nodes.params import declare
+from ros_nodes.inputs.frames import Extrinsic, ExtrinsicConfig
+from ros_nodes.inputs.motion_source import MotionConfig, MotionSource
+from ros_nodes.life.params import declare
 
 pytestmark = pytest.mark.ros
 

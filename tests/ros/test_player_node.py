@@ -32,9 +32,9 @@ from depthkit.errors import ConfigError, DataError, DepthkitError
 from depthkit.rigid import make_pose
 from depthkit.ros_messages import FrameTree, nanoseconds, read_image, read_pose
 from ros_nodes import player_source
-from ros_nodes.camera_input import CameraConfig, CameraInput, Received
-from ros_nodes.frames import Extrinsic, ExtrinsicConfig
-from ros_nodes.motion_source import MotionConfig, MotionSource
+from ros_nodes.inputs.camera_input import CameraConfig, CameraInput, Received
+from ros_nodes.inputs.frames import Extrinsic, ExtrinsicConfig
+from ros_nodes.inputs.motion_source import MotionConfig, MotionSource
 from ros_nodes.player_node import Player
 from ros_nodes.timeline import Timeline
 

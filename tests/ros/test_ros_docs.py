@@ -91,9 +91,9 @@ def test_the_page_of_parameters_is_current() -> None:
 def test_parameters_in_the_docs_are_declared() -> None:
     """Each `motion.wait` and `-p name:=...` of the how-to is a parameter of some node."""
     from ros_nodes.depth_config import DepthNodeConfig
+    from ros_nodes.life.schema import leaves
     from ros_nodes.odometry_node import OdometryNodeConfig
     from ros_nodes.player_node import PlayerConfig
-    from ros_nodes.schema import leaves
 
     schemas = (DepthNodeConfig, OdometryNodeConfig, PlayerConfig)
     known = {leaf.name for schema in schemas for leaf in leaves(schema)}
@@ -133,7 +133,7 @@ def test_launch_arguments_in_the_docs_exist() -> None:
 )
 def test_extrinsics_in_the_docs_look_where_they_say(looks: str, ahead: tuple, right: tuple) -> None:
     """Where z and x of the camera point in the body (x ahead, y left, z up), worked out by hand."""
-    from ros_nodes.frames import ExtrinsicConfig
+    from ros_nodes.inputs.frames import ExtrinsicConfig
 
     [row] = [line for line in read("ros.md").splitlines() if line.startswith(f"| {looks}")]
     rpy = tuple(float(word) for word in row.split("|")[2].split(","))

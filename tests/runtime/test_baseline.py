@@ -8,10 +8,10 @@ import pytest
 
 from depthkit.errors import ConfigError, ShapeError
 from depthkit.rigid import exp_se3
-from depthkit.runtime.baseline import Feedback, next_shift, overlap, select, wanted_depths
-from depthkit.runtime.camera_motion import CameraMotion
 from depthkit.runtime.config import BaselineConfig, RuntimeConfig
-from depthkit.runtime.frame_ring import FrameRing, RingFrame
+from depthkit.runtime.depth.baseline import Feedback, next_shift, overlap, select, wanted_depths
+from depthkit.runtime.depth.frame_ring import FrameRing, RingFrame
+from depthkit.runtime.motion.place import CameraMotion
 from depthkit.runtime.preprocess import NetworkFrame
 
 D0 = 0.3

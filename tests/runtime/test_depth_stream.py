@@ -12,8 +12,8 @@ from onnx_makers import write_mono, write_pair
 from depthkit.errors import EngineError, ShapeError
 from depthkit.rigid import exp_se3
 from depthkit.runtime.config import BaselineConfig
-from depthkit.runtime.depth_engine import DepthEngine
-from depthkit.runtime.depth_stream import DepthStream
+from depthkit.runtime.depth.depth_engine import DepthEngine
+from depthkit.runtime.depth.depth_stream import DepthStream
 
 K = np.array([[50.0, 0, 31.5], [0, 50, 23.5], [0, 0, 1]])  # of the pair network's 48 x 64
 NEAREST = BaselineConfig(rule="nearest")

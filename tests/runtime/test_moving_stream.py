@@ -10,10 +10,10 @@ import pytest
 from onnx_makers import write_flow
 
 from depthkit.errors import DataError, EngineError
+from depthkit.multiview.rigid_flow import rigid_flow
 from depthkit.runtime import DepthResult, FlowEngine, MovingStream
-from depthkit.runtime.flow_engine import SmallFlow
-from depthkit.runtime.manifest import Mixture, StaticLaw
-from depthkit.runtime.rigid_flow import rigid_flow
+from depthkit.runtime.flow.flow_engine import SmallFlow
+from depthkit.runtime.network.manifest import Mixture, StaticLaw
 
 SIZE = (32, 48)
 K = np.array([[40.0, 0, 23.5], [0, 40, 15.5], [0, 0, 1]])

@@ -16,9 +16,9 @@ from depthkit.export.graphs import FlowPoseGraph
 from depthkit.geometry import se3
 from depthkit.models import pose_net
 from depthkit.rigid import inverse
-from depthkit.runtime.backend import Backend
-from depthkit.runtime.manifest import Check, Manifest
-from depthkit.runtime.odometry_engine import OdometryEngine, grey, motion_from_vector
+from depthkit.runtime.network.backend import Backend
+from depthkit.runtime.network.manifest import Check, Manifest
+from depthkit.runtime.odometry.odometry_engine import OdometryEngine, grey, motion_from_vector
 from depthkit.tasks import build_task
 
 SIZE = (32, 48)
