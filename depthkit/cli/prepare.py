@@ -6,14 +6,14 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from depthkit.cli.arguments import size
+from depthkit.cli.arguments import options_of, size
+from depthkit.cli.progress import watching
 
 if TYPE_CHECKING:
-    from depthkit.data.prepare import Prepared, PrepareOptions, Watcher
+    from depthkit.pipelines.prepare import Prepared
 
 # Written out so that --help needs no import of the importers; a test compares the two.
 FORMATS = (
@@ -153,50 +153,18 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Prepare the source and report what was written."""
-    from depthkit.data.prepare import prepare
+    import depthkit
 
-    options = _options(args)
-    results = _with_progress(lambda watcher: prepare(options, watcher))
-    for result in results:
+    with watching(terminal_only=False) as watcher:
+        found = depthkit.prepare(**options_of(args), watcher=watcher)
+    for result in found.sequences:
         for message in result.unreadable:
             print(f"depthkit: skipped: {message}", file=sys.stderr)
     if args.json:
-        print(json.dumps({"out": str(args.out), "sequences": [_record(r) for r in results]}))
+        records = [_record(result) for result in found.sequences]
+        print(json.dumps({"out": found.out, "sequences": records}))
     else:
-        print("\n".join(_line(result) for result in results))
-
-
-def _options(args: argparse.Namespace) -> "PrepareOptions":
-    from depthkit.camera import load_source_camera
-    from depthkit.data.prepare import PrepareOptions
-
-    values = {key: value for key, value in vars(args).items() if key not in ("frames", "json")}
-    values["camera"] = load_source_camera(args.camera) if args.camera else None
-    return PrepareOptions(**values, start=args.frames[0], stop=args.frames[1])
-
-
-def _with_progress(work: "Callable[[Watcher], list[Prepared]]") -> "list[Prepared]":
-    """Run with a progress bar on stderr; notes appear above it."""
-    from depthkit.cli.progress import new_bar
-    from depthkit.data.prepare import Watcher
-
-    bar = new_bar()
-
-    def begin(name: str, total: int) -> None:
-        bar.start()
-        bar.add_task(name, total=total)
-
-    def advance(count: int) -> None:
-        bar.advance(bar.task_ids[-1], count)
-
-    def note(text: str) -> None:
-        line = f"depthkit: note: {text}"
-        bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-    try:
-        return work(Watcher(begin, advance, note))
-    finally:
-        bar.stop()
+        print("\n".join(_line(result) for result in found.sequences))
 
 
 def _record(result: "Prepared") -> dict[str, Any]:

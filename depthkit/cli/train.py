@@ -57,11 +57,10 @@ def run(args: argparse.Namespace) -> None:
         return
     if args.run is None:
         raise ConfigError("no run folder; give --run DIR")
-    from depthkit.training.curriculum import train_stages
-    from depthkit.training.device import is_first_process
+    from depthkit.pipelines.train import train
 
-    result = train_stages(config, args.run, resume=args.resume)
-    if not is_first_process():
+    result = train(config, args.run, resume=args.resume)
+    if result is None:  # another process of the run prints it
         return
     if args.json:
         print(json.dumps(asdict(result), default=str))
@@ -76,10 +75,9 @@ def run(args: argparse.Namespace) -> None:
 
 def _describe(config: "TrainConfig", *, as_json: bool) -> None:
     """Print what the run, or each of its stages, would be."""
-    from depthkit.training.curriculum import stage_configs
-    from depthkit.training.dry_run import describe_run
+    from depthkit.pipelines.train import describe
 
-    reports = [describe_run(stage) for stage in stage_configs(config)]
+    reports = describe(config)
     if as_json:
         found = [asdict(report) for report in reports]
         print(json.dumps({"stages": found} if config.stages else found[0]))
