@@ -138,7 +138,8 @@ def test_words_are_those_of_the_runtime() -> None:
     """The lists that --help shows without loading the runtime are the runtime's own."""
     from typing import get_args
 
-    from depthkit.runtime import backend, config
+    from depthkit.runtime import config
+    from depthkit.runtime.network import backend
 
     assert (engines.BACKENDS, engines.PRECISIONS) == (backend.BACKENDS, backend.PRECISIONS)
     assert get_args(config.Rule) == engines.RULES

@@ -27,7 +27,7 @@ def read(name: str) -> str:
 def texts() -> str:
     """Return all literal text of the nodes and of what they run, docstrings aside."""
     folders = [CHECKOUT / "ros_nodes", CHECKOUT / "depthkit" / "runtime"]
-    files = [path for folder in folders for path in folder.glob("*.py")]
+    files = [path for folder in folders for path in folder.rglob("*.py")]
     files += [CHECKOUT / "depthkit" / "ros_messages.py", *CHECKOUT.glob("depthkit/data/bag*.py")]
     files.append(CHECKOUT / "depthkit" / "data" / "sequence.py")
     return "\n".join(text for path in files for text in literals(path))

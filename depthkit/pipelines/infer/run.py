@@ -27,12 +27,13 @@ from depthkit.data.frame_conversion import MAX_UNREADABLE
 from depthkit.data.stream import FrameStream, StreamFrame
 from depthkit.errors import DataError, EngineError
 from depthkit.pipelines.infer.flow import FlowOutputs, open_outputs, pose_of
-from depthkit.pipelines.infer.trajectory import KnownMotion, MotionChain, usual_gap
+from depthkit.pipelines.infer.trajectory import MotionChain
 from depthkit.pipelines.infer.writers import Outputs, check_scale, scale_notes
 from depthkit.runtime.config import BaselineConfig
 from depthkit.runtime.depth.depth_engine import DepthEngine
 from depthkit.runtime.depth.depth_stream import DepthStream
 from depthkit.runtime.flow.flow_engine import FlowEngine
+from depthkit.runtime.motion.told import NO_MOTION, KnownMotion, usual_gap
 from depthkit.runtime.odometry.odometry_engine import OdometryEngine
 
 if TYPE_CHECKING:
@@ -189,8 +190,8 @@ def results(
         if job.pairs and moved is not None and moved.segment != segment and not job.metric_poses:
             stream.reset()  # how the camera turned across the break is not known
             segment = moved.segment
-        motion = known.tell(frame.T_world_cam, frame.time, moved) if job.pairs else {}
-        result = stream.process(rgb, stamp=frame.time, K=K, **motion)
+        motion = known.tell(frame.T_world_cam, frame.time, moved) if job.pairs else NO_MOTION
+        result = stream.process(rgb, stamp=frame.time, K=K, motion=motion)
         result = _inside(result, job.stream.covered)
         if result.depth is None:
             job.without_depth.append(f"{frame.name}: {result.reason}")
