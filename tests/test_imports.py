@@ -21,6 +21,9 @@ PART_OF = {
     "declared_types": "config",
     "yaml_text": "config",
     "rigid": "trajectory",
+    "calibration": "camera",
+    "intrinsics": "camera",
+    "lens": "camera",
 }
 
 
