@@ -13,13 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from depthkit.calibration import (
-    Calibration,
-    parse_record,
-    read_matrices,
-    read_scalars,
-    read_text,
-)
+from depthkit.calibration import Calibration, read_matrices, read_scalars
+from depthkit.calibration_text import parse_record, read_text
 from depthkit.errors import DataError
 from depthkit.intrinsics import check_size, convert_intrinsics
 from depthkit.lens import COEFFICIENTS, choose_lens, lens_model

@@ -22,6 +22,7 @@ PART_OF = {
     "yaml_text": "config",
     "rigid": "trajectory",
     "calibration": "camera",
+    "calibration_text": "camera",
     "intrinsics": "camera",
     "lens": "camera",
 }
