@@ -64,9 +64,7 @@ def k_of(fx: float, fy: float, cx: float, cy: float) -> tuple[float, ...]:
 # --- keys that many programs share ---------------------------------------------------------------
 
 _MATRIX_KEYS = "cameramatrix|intrinsicmatrix|intrinsics|intrinsic|mtx|k|cammatrix|kmatrix|m1"
-_COEFFICIENT_KEYS = (
-    "distortioncoefficients|distortioncoeffs|distcoeffs|distcoeff|distcoefs|distortion|dist|d|d1"
-)
+_COEFFICIENT_KEYS = "distortioncoefficients|distortioncoeffs|coeffs|distcoeffs|distcoeff|distcoefs|distortion|dist|d|d1"
 _WIDTH_KEYS = "imagewidth|width|w|cols|imgwidth|colorwidth|resolutionx|imagewidthpx"
 _HEIGHT_KEYS = "imageheight|height|h|rows|imgheight|colorheight|resolutiony|imageheightpx"
 _SIZE_KEYS = "imagesize|resolution|size|imgsize|imageshape|dim|imagedimensions"
@@ -86,7 +84,8 @@ def find(record: Mapping[str, Any], keys: str) -> Any:
     plain: dict[str, Any] = {}
     for key, value in record.items():
         plain.setdefault(re.sub(r"[^a-z0-9]", "", key.lower()), value)
-    return next((plain[key] for key in keys.split("|") if plain.get(key) is not None), None)
+    empty = (None, "", "~", "null")
+    return next((plain[key] for key in keys.split("|") if plain.get(key) not in empty), None)
 
 
 def read_scalars(record: Mapping[str, Any]) -> Calibration | None:
@@ -115,9 +114,9 @@ def read_scalars(record: Mapping[str, Any]) -> Calibration | None:
 def read_matrices(record: Mapping[str, Any]) -> Calibration | None:
     """Read a camera matrix: ROS camera_info, OpenCV FileStorage and what looks like them."""
     value = find(record, _MATRIX_KEYS)
-    if not isinstance(value, list | Mapping | str) or (
-        isinstance(value, Mapping) and "data" not in value
-    ):
+    if isinstance(value, Mapping) and "data" not in value:
+        return None
+    if not isinstance(value, list | Mapping | str) or _holds_mapping(value):
         return None
     camera_word, distortion_word = lens_words(record)
     flag = record.get("fisheye_model")  # OpenCV's calibration sample writes this flag
@@ -132,6 +131,10 @@ def read_matrices(record: Mapping[str, Any]) -> Calibration | None:
         roi=_roi(record.get("roi")),
         binning=_binning(record),
     )
+
+
+def _holds_mapping(value: Any) -> bool:
+    return isinstance(value, list) and any(isinstance(item, Mapping) for item in value)
 
 
 def read_size(record: Mapping[str, Any]) -> tuple[int, int] | None:

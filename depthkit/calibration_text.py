@@ -74,27 +74,28 @@ def _decode(data: bytes, path: Path) -> str:
 def parse_record(text: str) -> Any:
     """Parse YAML or JSON; YAML keeps numbers as text, see `number`.
 
-    OpenCV's `%YAML:1.0` line is not YAML and is dropped; of several documents (a trailing `---`,
-    messages of `ros2 topic echo`) the first that says something is returned.
+    OpenCV's `%YAML:1.0` line is not YAML and is dropped, so are empty documents (a trailing `---`);
+    several others (messages of `ros2 topic echo`) become a list.
 
     Raises:
         DataError: neither of the two, or a mapping with a key twice and two values.
     """
+    problem = ""
     if text.lstrip()[:1] in ("{", "["):
         try:
             return json.loads(text, object_pairs_hook=_unique)
-        except ValueError:
-            pass  # a flow mapping of YAML begins alike
+        except ValueError as error:  # a flow mapping of YAML begins alike
+            problem = f"not valid JSON: {error}"
         except RecursionError:
             raise DataError("not valid JSON: nested too deeply") from None
     text = "\n".join("" if line.startswith("%YAML") else line for line in text.split("\n"))
     try:
-        documents = (doc for doc in yaml.load_all(text, Loader=_Loader) if doc not in (None, ""))
-        return next(documents, None)
+        documents = [doc for doc in yaml.load_all(text, Loader=_Loader) if doc not in (None, "")]
     except yaml.YAMLError as error:
-        raise DataError(f"not valid YAML: {' '.join(str(error).split())}") from None
+        raise DataError(problem or f"not valid YAML: {' '.join(str(error).split())}") from None
     except RecursionError:
         raise DataError("not valid YAML: nested too deeply") from None
+    return documents[0] if len(documents) == 1 else documents or None
 
 
 _BaseLoader: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)  # the same, parsed in C
@@ -118,7 +119,7 @@ def _unique(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     record: dict[str, Any] = {}
     for key, value in pairs:
         if key in record and record[key] != value:
-            raise DataError(f"key {key!r} stands there twice with different values; keep one")
+            raise DataError(f"key {key!r} appears twice with different values; keep one")
         record[key] = value
     return record
 
@@ -155,9 +156,9 @@ def numbers(value: Any, name: str) -> tuple[float, ...]:
         value = re.sub(r"[\[\](),;]", " ", value).split()
     if not isinstance(value, list | tuple):
         raise DataError(f"camera: {name} must be a list of numbers, got {short(value)}")
-    flat: list[float] = []
+    flat, each = list[float](), f"every value of {name}"
     for item in value:
-        flat += numbers(item, name) if isinstance(item, list | tuple) else [number(item, name)]
+        flat += numbers(item, name) if isinstance(item, list | tuple) else [number(item, each)]
     return tuple(flat)
 
 

@@ -178,11 +178,14 @@ def load_source_camera(path: Path | str) -> SourceCamera:
     text = read_text(path)
     try:
         record = parse_record(text)
-        if not isinstance(record, dict):
+        records = record if isinstance(record, list) else [record]
+        if not records or not all(isinstance(one, dict) for one in records):
             raise DataError("not a camera file; expected a mapping of keys to values")
-        found = read_scalars(record) or read_matrices(record)
-        if found is not None:
-            return source_camera(found)
+        found = [read_scalars(one) or read_matrices(one) for one in records]
+        if any(one != found[0] for one in found):
+            raise DataError(f"holds {len(found)} different cameras; keep one")
+        if found[0] is not None:
+            return source_camera(found[0])
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
     raise DataError(

@@ -21,8 +21,11 @@ SQUARE = 0.03
 """Relative difference of fx and fy up to which pixels count as square."""
 LARGEST_RATIO = 2.0
 """Of fx and fy: wider or higher pixels than this are a mistake."""
-USUAL_OFFSET, LARGEST_OFFSET = 0.15, 0.3
-"""Principal point off the middle, share of width or height: to be said, to be refused."""
+USUAL_OFFSET = 0.1
+"""Distance of the principal point from the middle, share of width or height; beyond it is said."""
+LARGEST_OFFSET, LARGEST_WITHOUT_SIZE = 0.3, 0.2
+"""Beyond it is refused: where the file states its size, and where nothing tells whose K it is."""
+SAME_SHAPE = 0.05
 USUAL_VIEW = (15.0, 170.0)
 """Degrees of the wider side: outside it is said (telephoto) or refused."""
 SMALLEST_VIEW = 3.0
@@ -75,8 +78,9 @@ def convert_intrinsics(
     K_pixels, final, cut = _of_picture(calibration, stated, (fx, fy, cx, cy))
     said += cut
     # A window may lie anywhere on the sensor: its principal point proves nothing.
-    centred = not any(calibration.roi)
-    said += _check(final, K_pixels, is_fisheye=is_fisheye, centred=centred)
+    limit = LARGEST_OFFSET if calibration.size is not None else LARGEST_WITHOUT_SIZE
+    limit = 1.0 if any(calibration.roi) else limit
+    said += _check(final, K_pixels, is_fisheye=is_fisheye, largest_offset=limit)
     return Intrinsics(final, *K_pixels, (*calibration.assumed, *said))
 
 
@@ -104,12 +108,18 @@ def check_size(size: tuple[int, int], frames: tuple[int, int], numbers: str = ""
 # --- steps ---------------------------------------------------------------------------------------
 
 
+_TRANSPOSED = (
+    "K is written by columns: transposed (MATLAB, which does so, counts pixels from 1: take 1 off "
+    "cx and cy of its files)"
+)
+
+
 def _upright(K: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
     """Turn a K that is written by columns; refuse what is no K. (3, 3)"""
     bottom, right = K[2, :2], K[:2, 2]
     said: tuple[str, ...] = ()
     if bottom.all() and not right.any():
-        K, said = K.T.copy(), ("K is written by columns: transposed",)
+        K, said = K.T.copy(), (_TRANSPOSED,)
     if K[2].tolist() != [0.0, 0.0, 1.0] or abs(K[1, 0]) > 0:
         rows = "; ".join(" ".join(f"{v:g}" for v in row) for row in K)
         raise DataError(f"camera: expected K as fx 0 cx; 0 fy cy; 0 0 1, got {rows}")
@@ -187,7 +197,7 @@ def _of_picture(
 
 
 def _check(
-    size: tuple[int, int], K: _Numbers, *, is_fisheye: bool, centred: bool
+    size: tuple[int, int], K: _Numbers, *, is_fisheye: bool, largest_offset: float
 ) -> tuple[str, ...]:
     """Refuse what no camera looks like; return what is unusual."""
     height, width = size
@@ -198,19 +208,19 @@ def _check(
     if fx <= 0 or fy <= 0:
         raise DataError(f"camera: fx and fy must be positive, got fx {fx!r} and fy {fy!r}")
     said = (*_view(size, fx, fy, is_fisheye=is_fisheye), *_squareness(fx, fy))
-    offset = _offset(size, K)
+    offset, guess = _offset(size, K), _guess(size, K)
     where = f"principal point ({cx:g}, {cy:g}) of a {width}x{height} picture"
     if not (0 <= cx < width and 0 <= cy < height):
         raise DataError(
             f"camera: principal point ({cx:g}, {cy:g}) lies outside the {width}x{height} image; is "
-            "the calibration for another size?"
+            "the calibration for another size? write width and height of its pictures into the file"
         )
-    if centred and offset > LARGEST_OFFSET:
+    if offset > largest_offset or (guess and largest_offset < 1 and offset > USUAL_OFFSET):
         raise DataError(
             f"camera: {where} lies at {(cx + 0.5) / width:.2f}, {(cy + 0.5) / height:.2f} of its "
-            f"size, far off the middle{_guess(size, K)}; give the calibration of these pictures"
+            f"size, far off the middle{guess}; give the calibration of these pictures"
         )
-    if centred and offset > USUAL_OFFSET:
+    if offset > USUAL_OFFSET:
         return (*said, f"{where} taken as it is, though {offset:.0%} of the size off the middle")
     return said
 
@@ -253,10 +263,10 @@ def _offset(size: tuple[int, int], K: _Numbers) -> float:
 
 def _guess(size: tuple[int, int], K: _Numbers) -> str:
     """Say which picture such a principal point would be the middle of."""
-    fx, fy, cx, cy = K
+    cx, cy = K[2:]
     if _offset(size[::-1], K) < USUAL_OFFSET / 2:
-        return ": it is that of a picture turned by 90 degrees"
+        return ": it is the middle of a picture turned by 90 degrees"
     ratio = (2 * cx + 1) / size[1], (2 * cy + 1) / size[0]
-    if abs(ratio[0] / ratio[1] - 1) < 0.1:
-        return f": K of a picture of about {round(2 * cx + 1)}x{round(2 * cy + 1)}"
+    if abs(ratio[0] / ratio[1] - 1) < SAME_SHAPE:
+        return f": it is the middle of a picture of about {round(2 * cx + 1)}x{round(2 * cy + 1)}"
     return ""

@@ -131,7 +131,9 @@ def _known(word: str, D: tuple[float, ...]) -> str:
 
 def _plain(word: str) -> str:
     """Return a word in lower case, with _ for what is no letter or digit."""
-    return re.sub(r"[^a-z0-9]+", "_", word.strip().lower()).strip("_")
+    return (
+        re.sub(r"[^a-z0-9]+", "_", word.strip().lower()).strip("_").removeprefix("distortion_")
+    )  # of RealSense
 
 
 def _trimmed(D: tuple[float, ...], counts: tuple[int, ...]) -> tuple[float, ...]:

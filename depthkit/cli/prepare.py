@@ -196,7 +196,8 @@ def _with_progress(work: "Callable[[Watcher], list[Prepared]]") -> "list[Prepare
     try:
         return work(Watcher(begin, advance, note))
     finally:
-        bar.stop()
+        if bar.live.is_started:  # else it would print an empty line before an error
+            bar.stop()
 
 
 def _record(result: "Prepared") -> dict[str, Any]:

@@ -6,6 +6,7 @@ the file holds as `Calibration`s, none where it is of another format. Nothing is
 `depthkit.camera.source_camera` does that, the same for all.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from depthkit.calibration import Calibration
-from depthkit.calibration_text import parse_record, read_text
+from depthkit.calibration_text import numbers, parse_record, read_text
 from depthkit.camera import SourceCamera, source_camera
 from depthkit.data.calibrations import (
     camodocal,
@@ -82,6 +83,9 @@ def load_calibration(path: Path | str, size: tuple[int, int] | None = None) -> S
 
 def _read(text: str, size: tuple[int, int] | None) -> list[Calibration]:
     """Return the cameras of a file; at least one."""
+    text = re.sub(
+        r"\b(?:(?:np|numpy|torch)\.)?(?:array|tensor|matrix)\(", "(", text
+    )  # printed ones
     for read in TEXTS:
         found = read(text)
         if found:
@@ -90,6 +94,8 @@ def _read(text: str, size: tuple[int, int] | None) -> list[Calibration]:
     if record is None:
         strangers.refuse_text(text)
         record = parse_record(text)
+    if isinstance(record, list) and not any(isinstance(item, dict) for item in record):
+        return [numbers_only.camera_of(numbers(record, "K"))]
     found = cameras_of(record, size)
     if not found:
         strangers.refuse_record(record)

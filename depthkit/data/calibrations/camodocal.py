@@ -10,14 +10,18 @@ from typing import Any
 from depthkit.calibration import Calibration, coefficients, k_of, read_size
 from depthkit.calibration_text import number
 from depthkit.errors import DataError
+from depthkit.lens import lens_model
 
 
 def read(record: Mapping[str, Any]) -> list[Calibration]:
     """Return the camera of a mapping with `projection_parameters`."""
     projection = record.get("projection_parameters")
-    if not isinstance(projection, Mapping):
-        return []
     model = str(record.get("model_type", "PINHOLE"))
+    if not isinstance(projection, Mapping):
+        if "model_type" in record:
+            lens_model(model, (1.0,) * 4)  # refused by its name, such as SCARAMUZZA
+            raise DataError("camera: missing projection_parameters")
+        return []
     keys = ("mu", "mv", "u0", "v0") if "mu" in projection else ("fx", "fy", "cx", "cy")
     if "gamma1" in projection or "mirror_parameters" in record:
         keys, model = ("gamma1", "gamma2", "u0", "v0"), "MEI"

@@ -31,6 +31,7 @@ _MODELS = {
 def read(text: str) -> list[Calibration]:
     """Return the cameras of cameras.txt; none where a row names no COLMAP model."""
     rows = [line.split() for line in text.split("\n") if line.strip() and line.strip()[0] != "#"]
+    rows = [["1", *row] if row[0].upper() in _MODELS else row for row in rows]
     if not rows or not all(len(row) > 1 and row[1].upper() in _MODELS for row in rows):
         return []
     return [_camera(row) for row in rows]

@@ -15,10 +15,22 @@ def read(text: str) -> list[Calibration]:
     """Return the camera of a text of numbers; none where it holds words."""
     lines = [re.split(r"#|%|//", line)[0] for line in text.split("\n")]
     rows = [re.sub(r"[\[\](){},;]", " ", line).split() for line in lines]
+    rows = [[word for word in row if word != "-"] for row in rows]  # - begins a row of YAML
     rows = [row for row in rows if row]
     if len(rows) >= 2 and _is_header(rows[0]):
         return [_named(rows[0], rows[1])]
-    if not rows or not all(_is_number(word) for row in rows for word in row):
+    words = [word for row in rows for word in row]
+    if not words:
+        raise DataError("camera file is empty but for comments")
+    strange = [word for word in words if not _is_number(word)]
+    if (
+        strange
+        and len(words) >= 4
+        and len(strange) * 4 <= len(words)
+        and not re.search("[:=]", text)
+    ):
+        raise DataError(f"not a camera file: {strange[0]!r} stands among its numbers")
+    if strange:
         return []
     values = tuple(number(word, "a value") for row in rows for word in row)
     if len(rows) > 4 and len({len(row) for row in rows}) == 1 and len(rows[0]) > 1:
@@ -26,22 +38,25 @@ def read(text: str) -> list[Calibration]:
             f"not a camera file: {len(rows)} rows of {len(rows[0])} numbers; expected one camera "
             "(poses go to --poses)"
         )
-    return [_camera(values)]
+    return [camera_of(values)]
 
 
-def _camera(values: tuple[float, ...]) -> Calibration:
+def camera_of(values: tuple[float, ...]) -> Calibration:
+    """Tell a matrix from a line of intrinsics by where its zeros and its one are."""
     if _is_matrix(values):
         return Calibration(matrix_of(values, "K"), distortion_model="none")
     if len(values) in (6, 10, 11):
         sized = _with_size(values)
         if sized is not None:
             return sized
+    while len(values) > 4 and len(values) not in (4, 8, 9, 12) and values[-1] == 0:
+        values = values[:-1]
     if len(values) not in (4, 8, 9, 12):
         raise DataError(
             f"not a camera file: {len(values)} numbers; expected K as 3x3, 3x4 or 4x4, or "
             "fx fy cx cy [k1 k2 p1 p2 [k3]]"
         )
-    return _line(values, None, "")
+    return _line(values, None, "{}")
 
 
 def _line(values: tuple[float, ...], size: tuple[int, int] | None, order: str) -> Calibration:
@@ -53,7 +68,7 @@ def _line(values: tuple[float, ...], size: tuple[int, int] | None, order: str) -
         size,
         distortion_model="brown_conrady" if D else "none",
         D=D,
-        assumed=(f"{len(values) + 2 * (size is not None)} numbers taken as {order}{names}",),
+        assumed=(f"a line of numbers taken as {order.format(names)}",),
     )
 
 
@@ -70,14 +85,13 @@ def _is_matrix(values: tuple[float, ...]) -> bool:
 
 def _with_size(values: tuple[float, ...]) -> Calibration | None:
     """Take two whole numbers before or after as width and height, where the centre fits them."""
-    for size_at, order in ((slice(0, 2), "width height "), (slice(-2, None), "")):
+    for size_at, order in ((slice(0, 2), "width height {}"), (slice(-2, None), "{} width height")):
         width, height = values[size_at]
         rest = values[2:] if size_at.start == 0 else values[:-2]
         if not (width.is_integer() and height.is_integer() and min(width, height) > 8):
             continue
         if 0.2 < rest[2] / width < 0.8 and 0.2 < rest[3] / height < 0.8:
-            found = _line(rest, (int(height), int(width)), order)
-            return found
+            return _line(rest, (int(height), int(width)), order)
     return None
 
 

@@ -7,12 +7,17 @@ from dataclasses import replace
 from typing import Any
 
 from depthkit.calibration import Calibration, coefficients, find, read_scalars
+from depthkit.lens import lens_model
 
 
 def read(record: Mapping[str, Any]) -> list[Calibration]:
     """Return the cameras of a settings file; none where no key is `Camera*.fx`."""
     groups = _groups(record)
     shared = groups.get("Camera", {})
+    if groups and not any("fx" in own for own in groups.values()):
+        word = str(find(shared, "type|model") or "")
+        if word:
+            lens_model(word, (1.0,))  # refused by its name where it has no fx
     found = [_camera(name, {**shared, **own}) for name, own in groups.items() if "fx" in own]
     if found and "LEFT.K" in record:
         text = "Camera.* taken, which is of rectified pictures; LEFT.K is of those the lens made"

@@ -45,7 +45,7 @@ def refuse_record(record: Any) -> NoReturn:
     """Raise, and say what the mapping is or which keys it has."""
     if not isinstance(record, Mapping):
         raise DataError(
-            f"not a camera file; expected a mapping of keys to values or numbers; {EXPECTED}"
+            f"not a camera file: it holds neither keys with values nor numbers alone; {EXPECTED}"
         )
     for key, kind in _KEYS.items():
         if key in record:

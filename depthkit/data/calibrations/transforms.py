@@ -36,12 +36,15 @@ def read(record: Mapping[str, Any], frames: tuple[int, int] | None = None) -> li
     if used is None:
         raise DataError("camera: missing w and h; add the size of the pictures to the file")
     K, said = _matrix(record, used)
+    D = coefficients(record, word)
+    if not D and "FISHEYE" in word.upper():
+        D = (0.0,) * 4  # what is left out is 0 there
     return [
         Calibration(
             K,
             size,
             distortion_model=word or "OPENCV",
-            D=coefficients(record, word),
+            D=D,
             corner_of="transforms.json",
             assumed=said,
         )
