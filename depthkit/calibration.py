@@ -64,7 +64,10 @@ def k_of(fx: float, fy: float, cx: float, cy: float) -> tuple[float, ...]:
 # --- keys that many programs share ---------------------------------------------------------------
 
 _MATRIX_KEYS = "cameramatrix|intrinsicmatrix|intrinsics|intrinsic|mtx|k|cammatrix|kmatrix|m1"
-_COEFFICIENT_KEYS = "distortioncoefficients|distortioncoeffs|coeffs|distcoeffs|distcoeff|distcoefs|distortion|dist|d|d1"
+_COEFFICIENT_KEYS = (
+    "distortioncoefficients|distortioncoeffs|coeffs|distcoeffs|distcoeff|distcoefs|distortion|dist"
+    "|d|d1"
+)
 _WIDTH_KEYS = "imagewidth|width|w|cols|imgwidth|colorwidth|resolutionx|imagewidthpx"
 _HEIGHT_KEYS = "imageheight|height|h|rows|imgheight|colorheight|resolutiony|imageheightpx"
 _SIZE_KEYS = "imagesize|resolution|size|imgsize|imageshape|dim|imagedimensions"

@@ -116,6 +116,8 @@ _TRANSPOSED = (
 
 def _upright(K: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
     """Turn a K that is written by columns; refuse what is no K. (3, 3)"""
+    if not K[:2].any():
+        raise DataError("camera: K is all zeros, so the camera is not calibrated; calibrate it")
     bottom, right = K[2, :2], K[:2, 2]
     said: tuple[str, ...] = ()
     if bottom.all() and not right.any():

@@ -200,7 +200,8 @@ def test_bad_own_file_is_one_line(tmp_path, change, words):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("[1, 2", "not valid YAML"),
+        ("[1, 2", "not valid JSON"),
+        ("a: [1, 2", "not valid YAML"),
         ("just words", "expected a mapping"),
         ("a: 1", "not a camera file"),
         ("fx: 50", "missing width, height, fy, cx, cy"),

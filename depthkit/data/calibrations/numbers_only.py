@@ -73,14 +73,13 @@ def _line(values: tuple[float, ...], size: tuple[int, int] | None, order: str) -
 
 
 def _is_matrix(values: tuple[float, ...]) -> bool:
-    """Say whether numbers are a K: zeros and a 1 where it has them, by rows or by columns."""
+    """Say whether numbers are a K, by rows or by columns, rather than a line of intrinsics."""
     if len(values) == 16:
         return True
     if len(values) not in (9, 12):
         return False
-    width = len(values) // 3
-    K = [values[width * i : width * i + 3] for i in range(3)]
-    return K[1][0] == 0 and K[2][2] == 1 and (K[2][0] == K[2][1] == 0 or K[0][2] == K[1][2] == 0)
+    # A line has fy second, never 0; a K has a skew there, or below fx (written by columns).
+    return values[1] == 0 or values[len(values) // 3] == 0
 
 
 def _with_size(values: tuple[float, ...]) -> Calibration | None:
