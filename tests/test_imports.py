@@ -16,7 +16,13 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 ANY = frozenset({"*"})
 
 # Files that are a part of another one and stand in its row.
-PART_OF = {"rigid": "trajectory"}
+PART_OF = {
+    "rigid": "trajectory",
+    "calibration": "camera",
+    "calibration_text": "camera",
+    "intrinsics": "camera",
+    "lens": "camera",
+}
 
 
 @dataclass(frozen=True)

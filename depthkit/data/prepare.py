@@ -30,7 +30,7 @@ class PrepareOptions:
     source: Path
     out: Path
     format: str = "auto"
-    camera: SourceCamera | None = None
+    camera: Path | SourceCamera | None = None
     fov: float | None = None
     fps: float | None = None
     poses: Path | None = None
