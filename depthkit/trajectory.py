@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Camera trajectories: the record, its checks and its files (TUM, KITTI, EuRoC).
+"""Camera trajectories: the record, its checks and its files (layouts: `trajectory_formats`).
 
 Poses are `T_world_cam`, quaternions are xyzw, stamps are seconds. A KITTI file holds no stamps: its
 frame index stands in for them unless the caller has the times. Numpy only: the robot imports it.
@@ -25,9 +25,14 @@ from depthkit.rigid import (
     quaternion_to_matrix,
 )
 from depthkit.time_units import date_unit, to_seconds
+from depthkit.trajectory_formats import parse_poses
+from depthkit.trajectory_table import ROTATION_TOLERANCE, Axis, Order, PoseTable
+from depthkit.trajectory_text import read_table
 
 __all__ = [
+    "ROTATION_TOLERANCE",
     "Trajectory",
+    "TrajectoryFile",
     "check_trajectory",
     "detect_format",
     "exp_se3",
@@ -42,15 +47,10 @@ __all__ = [
     "make_pose",
     "matrix_to_quaternion",
     "quaternion_to_matrix",
+    "read_trajectory",
     "save_kitti",
     "save_tum",
 ]
-
-QUATERNION_TOLERANCE = 1e-3
-"""How far from 1 the norm of a stored quaternion may lie before the file is refused."""
-
-ROTATION_TOLERANCE = 1e-3
-"""How far R R^T may lie from the identity, per entry, before a matrix is refused as a rotation."""
 
 Repeats = Literal["error", "first"]
 """What a loader does with a pose whose stamp repeats the one before."""
@@ -59,12 +59,7 @@ SPARSE_STEP = 60.0
 """Spacing of stamps with decimals up to which they are seconds: keyframes may be far apart."""
 
 _REPEATS_REMEDY = "; drop the row, or keep the first of equal stamps (repeats 'first')"
-
-_COLUMNS = {
-    "tum": "8 columns (t x y z qx qy qz qw)",
-    "kitti": "12 columns (a 3x4 matrix by rows) or 13 (frame index first)",
-    "euroc": "at least 8 columns (ns, x, y, z, qw, qx, qy, qz)",
-}
+_ORDER_REMEDY = "; sort the rows by their stamp"
 
 
 @dataclass(frozen=True)
@@ -77,6 +72,8 @@ class Trajectory:
     """Points of the camera frame to the world. (N, 4, 4) float64"""
     assumed: tuple[str, ...] = ()
     """Conventions its file does not state, and the value that was taken; one sentence each."""
+    notes: tuple[str, ...] = ()
+    """Rows that were left out, one sentence each."""
 
     def __post_init__(self) -> None:
         stamps, poses = np.shape(self.stamps), np.shape(self.T_world_cam)
@@ -147,7 +144,8 @@ def check_trajectory(t: Trajectory, name: str, lines: Sequence[int] | None = Non
         raise DataError(f"{where(int(np.argmin(finite)))} holds NaN or an infinite number")
     for i in np.flatnonzero(np.diff(t.stamps) <= 0)[:1]:
         same = t.stamps[i + 1] == t.stamps[i]
-        kind, remedy = ("repeats", _REPEATS_REMEDY) if same else ("falls behind", "")
+        kind = "repeats" if same else "falls behind"
+        remedy = _REPEATS_REMEDY if same else _ORDER_REMEDY
         raise DataError(
             f"{where(i + 1)} has stamp {float(t.stamps[i + 1])!r}, which {kind} the one before "
             f"({float(t.stamps[i])!r}); stamps must rise{remedy}"
@@ -159,68 +157,74 @@ def check_trajectory(t: Trajectory, name: str, lines: Sequence[int] | None = Non
         raise DataError(f"{where(i)} holds a matrix that is no rotation (off by {error[i]:.3g})")
 
 
-def _read_rows(path: str | Path) -> tuple[list[list[str]], list[int]]:
-    """Split the lines that carry data; return the fields and the line numbers (from 1)."""
-    file = Path(path)
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such trajectory file") from None
-    except UnicodeDecodeError:
-        raise DataError(f"{path}: is not a text file; expected poses as text") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
-    rows, lines = [], []
-    for number, line in enumerate(text.splitlines(), start=1):
-        body = line.strip()
-        if body and not body.startswith("#"):
-            rows.append(body.replace(",", " ").split())
-            lines.append(number)
-    if not rows:
-        raise DataError(f"{path}: holds no poses; expected TUM, KITTI or EuRoC rows")
-    return rows, lines
+@dataclass(frozen=True)
+class TrajectoryFile:
+    """A trajectory and what its file says, or does not say, of it."""
+
+    trajectory: Trajectory
+    axis: Axis
+    """What pairs its poses with others: a time, a frame index, or the number of the row alone."""
+    order: Order | None
+    """Order in which quaternions were read; None where the file holds matrices."""
+    is_order_stated: bool
+    """The order is named in the file's header or was given by the caller."""
+
+    @property
+    def kind(self) -> str:
+        """'kitti' for poses by frame, 'euroc' or 'tum' for poses by time."""
+        if self.axis != "time":
+            return "kitti"
+        return "euroc" if self.order == "wxyz" else "tum"
 
 
-def _to_numbers(
-    path: str | Path, rows: list[list[str]], lines: list[int], widths: tuple[int, ...], kind: str
-) -> np.ndarray:
-    """Turn fields into numbers, the width being that of the first row. (N, width)"""
-    width = len(rows[0]) if len(rows[0]) in widths else widths[0]
-    for row, line in zip(rows, lines, strict=True):
-        if len(row) != width:
-            raise DataError(
-                f"{path}: line {line} has {len(row)} columns, expected {_COLUMNS[kind]}"
-            )
-    try:
-        return np.array(rows, dtype=np.float64)
-    except ValueError:
-        pass
-    for row, line in zip(rows, lines, strict=True):
-        for field in row:
-            try:
-                float(field)
-            except ValueError:
-                raise DataError(f"{path}: line {line}: {field!r} is not a number") from None
-    raise DataError(f"{path}: holds text that is not numbers")
+def read_trajectory(
+    path: str | Path,
+    *,
+    repeats: Repeats = "error",
+    time_unit: str = "auto",
+    quaternion: Order | None = None,
+) -> TrajectoryFile:
+    """Read poses by time or by frame, in any layout that `trajectory_formats` knows.
+
+    Args:
+        path: the file.
+        repeats: what to do with a stamp that repeats: refuse the file, or keep its 'first' pose
+            (public ground truth such as TUM fr2_desk holds one such row).
+        time_unit: of the stamps: s, ms, us or ns; auto: told by their size and spacing.
+        quaternion: order of quaternions; None: what the header or the layout says.
+
+    Raises:
+        DataError: the file or a row of it cannot be a trajectory; the line is named.
+    """
+    poses = parse_poses(read_table(path), quaternion)
+    stamps, assumed = poses.stamps, poses.assumed
+    if poses.axis == "time":
+        stamps, said = _seconds(path, poses, time_unit)
+        assumed = (*assumed, *said)
+    traj = _finish(path, Trajectory(stamps, poses.T_world_cam, assumed), poses, repeats)
+    return TrajectoryFile(traj, poses.axis, poses.order, poses.is_order_stated)
 
 
-def _checked_quaternions(path: str | Path, q: np.ndarray, lines: list[int]) -> np.ndarray:
-    """Pass quaternions whose norm is 1 within the tolerance (NaN passes on to the finite check)."""
-    norm = np.linalg.norm(q, axis=-1)
-    for i in np.flatnonzero(np.abs(norm - 1) > QUATERNION_TOLERANCE)[:1]:
-        raise DataError(
-            f"{path}: line {lines[i]} has a quaternion of norm {norm[i]:.4g}, expected 1"
-        )
-    return q
+def _seconds(path: str | Path, poses: PoseTable, unit: str) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Convert stamps to seconds; those written with decimals are seconds for longer spacings."""
+    slow = {"slow_step": SPARSE_STEP} if poses.has_decimals else {}
+    return to_seconds(poses.stamps, unit, Path(path).name, **slow)
 
 
-def _finish(path: str | Path, traj: Trajectory, lines: list[int], repeats: Repeats) -> Trajectory:
-    """Drop later poses of a repeated stamp where that was asked for, then check what is left."""
+def _finish(path: str | Path, traj: Trajectory, poses: PoseTable, repeats: Repeats) -> Trajectory:
+    """Leave out rows without a pose and repeated stamps where wanted, then check what is left."""
+    known = np.isfinite(traj.T_world_cam).all(axis=(1, 2))
+    lost, lines = int(np.sum(~known)), poses.lines[known]
+    if lost == len(traj):
+        raise DataError(f"{path}: holds no poses: in all {lost} rows they are NaN, zeros or 'lost'")
+    traj = traj.take(known)
+    if lost:
+        note = f"{Path(path).name}: {lost} of {len(known)} rows hold no pose (NaN, zeros or 'lost')"
+        traj = replace(traj, notes=(f"{note} and were left out",))
     if repeats == "first":
         keep = np.concatenate([[True], np.diff(traj.stamps) != 0])
-        traj = traj.take(keep)
-        lines = [line for line, kept in zip(lines, keep, strict=True) if kept]
-    check_trajectory(traj, str(path), lines)
+        traj, lines = traj.take(keep), lines[keep]
+    check_trajectory(traj, str(path), lines.tolist())
     return traj
 
 
@@ -231,44 +235,42 @@ def load_tum(
 
     Args:
         path: the file.
-        repeats: what to do with a stamp that repeats: refuse the file, or keep its 'first' pose
-            (public ground truth such as TUM fr2_desk holds one such row).
+        repeats: as in `read_trajectory`.
         time_unit: of the stamps: s, ms, us or ns; auto: told by their size and spacing.
 
     Raises:
         DataError: the file or a row of it cannot be a trajectory; the line is named.
     """
-    rows, lines = _read_rows(path)
-    values = _to_numbers(path, rows, lines, (8,), "tum")
-    R = quaternion_to_matrix(_checked_quaternions(path, values[:, 4:], lines))
-    stamps, assumed = _seconds(path, rows, values[:, 0], time_unit)
-    traj = Trajectory(stamps, make_pose(R, values[:, 1:4]), assumed)
-    return _finish(path, traj, lines, repeats)
+    file = read_trajectory(path, repeats=repeats, time_unit=time_unit, quaternion="xyzw")
+    if file.axis != "time" or file.order is None:
+        raise DataError(f"{path}: holds poses by frame, expected TUM rows: t x y z qx qy qz qw")
+    return file.trajectory
 
 
 def load_kitti(path: str | Path, stamps: ArrayLike | None = None) -> Trajectory:
-    """Read 3x4 matrices by rows, 12 columns, or 13 with the frame index first.
+    """Read one matrix a row: 3x4 (12 columns) or 4x4 (16), or with the frame index first.
 
     Args:
-        path: the file.
+        path: the file; any other layout whose poses belong to frames is read as well.
         stamps: seconds of every frame of the sequence, looked up by frame index; without them the
             index itself is the stamp. (frames,)
 
     Raises:
-        DataError: as in `load_tum`; also a frame index outside `stamps`.
+        DataError: as in `read_trajectory`; also a frame index outside `stamps`.
     """
-    rows, lines = _read_rows(path)
-    values = _to_numbers(path, rows, lines, (12, 13), "kitti")
-    index = values[:, 0] if values.shape[1] == 13 else np.arange(len(values), dtype=np.float64)
-    if np.any(index != np.round(index)):
+    file = read_trajectory(path)
+    if file.axis == "time":
+        raise DataError(
+            f"{path}: holds poses by time, expected KITTI: 12 columns (a 3x4 matrix by rows) or 13 "
+            "(frame index first)"
+        )
+    traj = file.trajectory
+    if np.any(traj.stamps != np.round(traj.stamps)):
         raise DataError(f"{path}: a frame index in the first column is not a whole number")
-    T = np.tile(np.eye(4), (len(values), 1, 1))
-    T[:, :3] = values[:, -12:].reshape(-1, 3, 4)
-    if stamps is not None:
-        index = _look_up(np.asarray(stamps, dtype=np.float64), index.astype(int), str(path))
-    traj = Trajectory(index, T)
-    check_trajectory(traj, str(path), lines)
-    return traj
+    if stamps is None:
+        return traj
+    times = _look_up(np.asarray(stamps, dtype=np.float64), traj.stamps.astype(int), str(path))
+    return replace(traj, stamps=times)
 
 
 def _look_up(stamps: np.ndarray, index: np.ndarray, name: str) -> np.ndarray:
@@ -280,14 +282,6 @@ def _look_up(stamps: np.ndarray, index: np.ndarray, name: str) -> np.ndarray:
     return stamps[index]
 
 
-def _seconds(
-    path: str | Path, rows: list[list[str]], stamps: np.ndarray, unit: str
-) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Convert stamps to seconds; those written with decimals are seconds for longer spacings."""
-    slow = {"slow_step": SPARSE_STEP} if any("." in row[0] for row in rows) else {}
-    return to_seconds(stamps, unit, Path(path).name, **slow)
-
-
 def load_euroc(
     path: str | Path, *, repeats: Repeats = "error", time_unit: str = "auto"
 ) -> Trajectory:
@@ -296,47 +290,27 @@ def load_euroc(
     Times are nanoseconds unless their size fits a date in another unit. The pose is that of the
     body (the IMU) in EuRoC's own ground truth, and is kept as it stands.
     """
-    rows, lines = _read_rows(path)
-    rows = [row[:8] for row in rows]
-    values = _to_numbers(path, rows, lines, (8,), "euroc")
-    q = _checked_quaternions(path, values[:, [5, 6, 7, 4]], lines)
-    unit = "ns" if time_unit == "auto" and date_unit(values[:, 0]) in ("ns", None) else time_unit
-    stamps, assumed = _seconds(path, rows, values[:, 0], unit)
-    traj = Trajectory(stamps, make_pose(quaternion_to_matrix(q), values[:, 1:4]), assumed)
-    return _finish(path, traj, lines, repeats)
+    if time_unit == "auto" and date_unit(parse_poses(read_table(path), "wxyz").stamps) is None:
+        time_unit = "ns"
+    return read_trajectory(path, repeats=repeats, time_unit=time_unit, quaternion="wxyz").trajectory
 
 
 def detect_format(path: str | Path) -> str:
-    """Tell 'tum', 'kitti' or 'euroc' by the first row: its width, and nanoseconds for EuRoC."""
-    rows, lines = _read_rows(path)
-    width = len(rows[0])
-    if width in (12, 13) and not _is_nanoseconds(rows[0][0]):
-        return "kitti"
-    if width >= 8 and _is_nanoseconds(rows[0][0]):
-        return "euroc"
-    if width == 8:
-        return "tum"
-    raise DataError(
-        f"{path}: line {lines[0]} has {width} columns, expected 8 (TUM), 12 or 13 (KITTI) "
-        "or a EuRoC csv"
-    )
-
-
-def _is_nanoseconds(field: str) -> bool:
-    return field.isdigit() and len(field) >= 16
+    """Tell 'kitti' (poses by frame), 'euroc' (by time, w first) or 'tum' (by time, w last)."""
+    return read_trajectory(path, repeats="first").kind
 
 
 def load_trajectory(
-    path: str | Path, *, repeats: Repeats = "error", time_unit: str = "auto"
+    path: str | Path,
+    *,
+    repeats: Repeats = "error",
+    time_unit: str = "auto",
+    quaternion: Order | None = None,
 ) -> Trajectory:
-    """Read a trajectory in whichever of the three formats `detect_format` sees."""
-    match detect_format(path):
-        case "kitti":
-            return load_kitti(path)
-        case "euroc":
-            return load_euroc(path, repeats=repeats, time_unit=time_unit)
-        case _:
-            return load_tum(path, repeats=repeats, time_unit=time_unit)
+    """Read a trajectory in any known layout; see `read_trajectory`."""
+    return read_trajectory(
+        path, repeats=repeats, time_unit=time_unit, quaternion=quaternion
+    ).trajectory
 
 
 def _write_lines(path: str | Path, lines: list[str]) -> None:

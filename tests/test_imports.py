@@ -22,6 +22,11 @@ PART_OF = {
     "yaml_text": "config",
     "rigid": "trajectory",
     "time_units": "trajectory",
+    "trajectory_formats": "trajectory",
+    "trajectory_matrices": "trajectory",
+    "trajectory_names": "trajectory",
+    "trajectory_table": "trajectory",
+    "trajectory_text": "trajectory",
 }
 
 
