@@ -167,7 +167,11 @@ class TrajectoryFile:
     order: Order | None
     """Order in which quaternions were read; None where the file holds matrices."""
     is_order_stated: bool
-    """The order is named in the file's header or was given by the caller."""
+    """By the file's header, by the caller or by a first pose at the identity."""
+    order_note: str
+    """The sentence of `trajectory.assumed` about the order, empty where there is none."""
+    rows: int
+    """Rows of the file, those without a pose included."""
 
     @property
     def kind(self) -> str:
@@ -175,6 +179,13 @@ class TrajectoryFile:
         if self.axis != "time":
             return "kitti"
         return "euroc" if self.order == "wxyz" else "tum"
+
+    def with_option(self, option: str) -> "TrajectoryFile":
+        """Name the option that sets the order of this file where there are two such options."""
+        note = self.order_note.replace("--quaternion", option)
+        assumed = (note if a == self.order_note else a for a in self.trajectory.assumed)
+        traj = replace(self.trajectory, assumed=tuple(assumed))
+        return replace(self, trajectory=traj, order_note=note)
 
 
 def read_trajectory(
@@ -197,12 +208,15 @@ def read_trajectory(
         DataError: the file or a row of it cannot be a trajectory; the line is named.
     """
     poses = parse_poses(read_table(path), quaternion)
-    stamps, assumed = poses.stamps, poses.assumed
+    said_order = (poses.order_note,) if poses.order_note else ()
+    stamps, assumed = poses.stamps, (*poses.assumed, *said_order)
     if poses.axis == "time":
         stamps, said = _seconds(path, poses, time_unit)
         assumed = (*assumed, *said)
     traj = _finish(path, Trajectory(stamps, poses.T_world_cam, assumed), poses, repeats)
-    return TrajectoryFile(traj, poses.axis, poses.order, poses.is_order_stated)
+    return TrajectoryFile(
+        traj, poses.axis, poses.order, poses.is_order_stated, poses.order_note, len(stamps)
+    )
 
 
 def _seconds(path: str | Path, poses: PoseTable, unit: str) -> tuple[np.ndarray, tuple[str, ...]]:

@@ -118,32 +118,30 @@ def _with_order(
     values: np.ndarray, table: TextTable, order: Order | None, is_euroc: bool
 ) -> PoseTable:
     """Read columns `x y z q`, in the order the caller, the data or else the layout suggests."""
-    q, stated = values[:, 3:7], order is not None
-    assumed: tuple[str, ...] = ()
+    q, stated, note = values[:, 3:7], order is not None, ""
     if order is None:
-        order, why = _guess_order(q, table, is_euroc)
+        order, stated, why = _guess_order(q, is_euroc)
         name = Path(table.name).name
-        assumed = (f"{name}: quaternions read as {' '.join(order)}: {why} (--quaternion sets it)",)
+        note = f"{name}: quaternions read as {' '.join(order)}: {why} (--quaternion sets it)"
     T = to_poses(table, values[:, :3], q[:, _XYZW if order == "xyzw" else _WXYZ])
     lines = np.array(table.lines)
-    return PoseTable(np.zeros(len(T)), T, lines, "time", order, stated, assumed=assumed)
+    return PoseTable(np.zeros(len(T)), T, lines, "time", order, stated, order_note=note)
 
 
-def _guess_order(q: np.ndarray, table: TextTable, is_euroc: bool) -> tuple[Order, str]:
-    """Choose an order where nobody states it.
+def _guess_order(q: np.ndarray, is_euroc: bool) -> tuple[Order, bool, str]:
+    """Choose an order where nobody states it, and say whether it is sure and why.
 
     A trajectory that starts at the identity shows where w stands. Smoothness shows nothing: moving
     w is an isometry of the quaternions, so every angle between two poses stays what it is.
     """
     first = np.abs(q[np.isfinite(q).all(axis=1)][:1])
-    if len(first) and first.max() > 1 - 1e-6:
-        if first[0, 3] > 1 - 1e-6:
-            return "xyzw", "the first pose is the identity then"
-        if first[0, 0] > 1 - 1e-6:
-            return "wxyz", "the first pose is the identity then"
+    places: tuple[tuple[int, Order], ...] = ((3, "xyzw"), (0, "wxyz"))
+    for column, order in places:
+        if len(first) and first[0, column] > 1 - 1e-6:
+            return order, True, "the first pose is the identity then"
     if is_euroc:
-        return "wxyz", "no names; commas and nanoseconds as in EuRoC's csv"
-    return "xyzw", "no names; TUM's order"
+        return "wxyz", False, "no names; commas and nanoseconds as in EuRoC's csv"
+    return "xyzw", False, "no names; TUM's order"
 
 
 def _parse_named(table: TextTable, columns: Columns, order: Order | None) -> PoseTable:

@@ -37,7 +37,9 @@ class PoseTable:
     order: Order | None = None
     """Order of the quaternion as read; None in files of matrices."""
     is_order_stated: bool = True
-    """By a header or by the caller."""
+    """By a header, by the caller or by a first pose at the identity."""
+    order_note: str = ""
+    """The order that was taken and why, where neither header nor caller say it."""
     has_decimals: bool = False
     """Stamps are written with a decimal point."""
     assumed: tuple[str, ...] = ()

@@ -42,8 +42,8 @@ def plot_trajectory(path: str | Path, score: OdometryScore, *, title: str = "Tra
     """
     figure, axes = make_figure(6.4, 5.8)
     reference = score.reference_path
-    estimate = _with_holes(score.aligned.estimate[:, :3, 3], score.stamps)
-    u, v = _widest_axes(reference)
+    estimate = with_holes(score.aligned.estimate[:, :3, 3], score.stamps)
+    u, v = widest_axes(reference)
     axes.plot(reference[:, u], reference[:, v], color=REFERENCE_COLOUR, lw=2.2, label="reference")
     label = f"estimate ({score.aligned.mode}, {100 * score.coverage:.1f} % covered)"
     axes.plot(estimate[:, u], estimate[:, v], color=ESTIMATE_COLOUR, lw=1.6, label=label)
@@ -86,7 +86,7 @@ def plot_ate(path: str | Path, score: OdometryScore) -> Path:
     figure, axes = make_figure(9.6, 3.2)
     indices = bool(np.all(score.stamps == np.round(score.stamps)))
     time = score.stamps if indices else score.stamps - score.stamps[0]
-    broken = _with_holes(np.stack([time, score.ate], axis=1), score.stamps)
+    broken = with_holes(np.stack([time, score.ate], axis=1), score.stamps)
     axes.fill_between(broken[:, 0], broken[:, 1], color=ESTIMATE_COLOUR, alpha=0.18, lw=0)
     axes.plot(broken[:, 0], broken[:, 1], color=ESTIMATE_COLOUR, lw=1.4)
     axes.axhline(
@@ -181,7 +181,7 @@ def _relative_error(pred: np.ndarray, gt: np.ndarray) -> np.ndarray:
     return error
 
 
-def _widest_axes(points: np.ndarray) -> tuple[int, int]:
+def widest_axes(points: np.ndarray) -> tuple[int, int]:
     """Return the plane to draw: (x, z), seen from above, unless the path lies in another one."""
     x, y, z = np.ptp(points, axis=0)
     if y <= max(1.5 * min(x, z), 0.1 * max(x, z)):
@@ -189,7 +189,7 @@ def _widest_axes(points: np.ndarray) -> tuple[int, int]:
     return (0, 1) if x >= z else (2, 1)
 
 
-def _with_holes(values: np.ndarray, stamps: np.ndarray) -> np.ndarray:
+def with_holes(values: np.ndarray, stamps: np.ndarray) -> np.ndarray:
     """Put a NaN row into every hole of time, so that a line breaks there. (N, C) -> (M, C)"""
     steps = np.diff(stamps)
     holes = np.flatnonzero(steps > _HOLE * np.median(steps)) + 1
