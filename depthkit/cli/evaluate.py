@@ -15,9 +15,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     depth = kinds.add_parser(
         "depth",
         help="folders of depth maps",
-        description="Score depth maps: folders of 16-bit PNG or .npy (metres), or sequence "
-        "folders. Maps are matched by name. A PNG value is divided by depth_scale of depth.yaml or "
-        "camera.yaml in the folder or its parent, else by 1000 (millimetres), which is said.",
+        description="Score depth maps: folders of 16-bit PNG or TIFF, .npy, .npz, .pfm or float "
+        "TIFF (metres), or sequence folders. Maps are matched by name. A stored whole number is "
+        "divided by --pred-scale or --gt-scale, by depth_scale of depth.yaml or camera.yaml in the "
+        "folder or its parent, else by 1000 (millimetres), which is said. Predictions whose order "
+        "is reversed (inverse depth) or whose unit looks wrong are named.",
     )
     _add_depth(depth)
     _add_common(depth)
@@ -91,6 +93,13 @@ def run(args: argparse.Namespace) -> None:
 def _add_depth(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pred", required=True, metavar="DIR", help="predicted depth")
     parser.add_argument("--gt", required=True, metavar="DIR", help="true depth, 0 = unknown")
+    for side, what in (("pred", "predictions"), ("gt", "truth")):
+        parser.add_argument(
+            f"--{side}-scale",
+            type=_scale,
+            metavar="N",
+            help=f"stored value per metre of the {what}, e.g. 1000 for millimetres",
+        )
     _add_align(parser)
     parser.add_argument(
         "--crop", choices=("none", "garg"), default="none", help="region to score (default: none)"
@@ -235,6 +244,16 @@ def _count(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected 1 or more, got {text!r}")
     return int(text)
+
+
+def _scale(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
+    return value
 
 
 def _metres(text: str) -> float:

@@ -108,6 +108,7 @@ def plot_depth(
     image: np.ndarray | None = None,
     title: str = "",
     largest_error: float = 0.5,
+    scored: np.ndarray | None = None,
 ) -> Path:
     """Draw image, prediction, truth and relative error side by side; unknown pixels are grey.
 
@@ -118,12 +119,14 @@ def plot_depth(
         image: RGB of any size. (h, w, 3) uint8
         title: of the picture.
         largest_error: relative error at the end of the error's colours.
+        scored: pixels that count; the error is shown and averaged over these. (H, W) bool
     """
     known = gt > 0
     span = np.percentile(gt[known], (2, 98)) if known.any() else (0.0, 1.0)
     error = _relative_error(pred, gt)
-    scored = np.isfinite(error)
-    mean = f", mean {100 * error[scored].mean():.1f}" if scored.any() else ""
+    error = error if scored is None else np.where(scored, error, np.nan)
+    finite = np.isfinite(error)
+    mean = f", mean {100 * error[finite].mean():.1f}" if finite.any() else ""
     panels = [
         ("prediction [m]", _masked(pred), "magma_r", span),
         ("truth [m]", _masked(gt), "magma_r", span),
