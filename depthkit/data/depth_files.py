@@ -6,6 +6,7 @@ somebody says otherwise: that is for the caller to decide and to say.
 """
 
 import os
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,7 +70,7 @@ def _read_numpy(path: Path) -> np.ndarray:
             name = "depth" if "depth" in names else names[0] if len(names) == 1 else None
             if name is not None:
                 return np.asarray(archive[name])
-    except (ValueError, EOFError, OSError, IndexError, KeyError):
+    except (ValueError, EOFError, OSError, IndexError, KeyError, zipfile.BadZipFile):
         raise DataError(f"{path}: is not a NumPy array file") from None
     raise DataError(f"{path}: holds {', '.join(names) or 'nothing'}; expected one array 'depth'")
 

@@ -51,21 +51,26 @@ def suspicions(report: DepthReport, assumed: tuple[bool, bool]) -> list[str]:
 def _wrong_unit(ratio: float, assumed: tuple[bool, bool]) -> list[str]:
     """Compare truth / prediction with the ratios that a wrong unit would make."""
     for scale, unit in _UNITS.items():
-        for side, what, factor in (("pred", "predictions", 1 / scale), ("gt", "truth", scale)):
+        for side, what, factor in (
+            ("pred", "are the predictions", 1 / scale),
+            ("gt", "is the truth", scale),
+        ):
             if abs(math.log(ratio / factor)) < math.log(1.25):
-                return [_advice(ratio, f"the {what} look like {unit}", side, scale)]
+                return [_advice(ratio, f"{what} stored in {unit}?", side, scale)]
     for scale in (256.0, 5000.0):
         for is_assumed, side, what, factor in (
-            (assumed[0], "pred", "predictions", _DEFAULT / scale),
-            (assumed[1], "gt", "truth", scale / _DEFAULT),
+            (assumed[0], "pred", "are the predictions", _DEFAULT / scale),
+            (assumed[1], "gt", "is the truth", scale / _DEFAULT),
         ):
             if is_assumed and abs(math.log(ratio / factor)) < math.log(1.1):
-                return [_advice(ratio, f"the {what} look like {_UNITS[scale]}", side, scale)]
+                return [_advice(ratio, f"{what} stored in {_UNITS[scale]}?", side, scale)]
     return []
 
 
-def _advice(ratio: float, looks: str, side: str, scale: float) -> str:
-    return f"truth / prediction is {ratio:.4g} in the median: {looks}; try --{side}-scale {scale:g}"
+def _advice(ratio: float, question: str, side: str, scale: float) -> str:
+    return (
+        f"truth / prediction is {ratio:.4g} in the median: {question} Try --{side}-scale {scale:g}"
+    )
 
 
 def frames_to_show(report: DepthReport) -> dict[str, tuple[DepthScore, int]]:

@@ -297,6 +297,67 @@ def test_relative_depth_is_never_read_as_metres(folder: Path, capsys: Output) ->
     assert (folder / "out" / "report.html").read_text().count("data:image/png;base64,") == 3
 
 
+def write_tiff(folder: Path, stem: str, values: np.ndarray) -> None:
+    """Write one map as TIFF."""
+    folder.mkdir(exist_ok=True)
+    cv2.imwrite(str(folder / f"{stem}.tiff"), values)
+
+
+def test_tiff_of_a_stated_scale(folder: Path, capsys: Output) -> None:
+    """65535 stands for 60 m: with the scale nothing is assumed and the error is the made one."""
+    depth = np.linspace(1, 50, 600).reshape(20, 30)
+    write_tiff(folder / "gt", "0001", np.rint(depth * 65535 / 60).astype(np.uint16))
+    write_tiff(folder / "pred", "0001", (1.1 * depth).astype(np.float32))
+    assert score_maps("--gt-scale", "1092.25", "--pred-scale", "1", "--json") == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["abs_rel"] == pytest.approx(0.1, abs=1e-3)
+    assert captured.err == ""
+    assert score_maps() == 0
+    said = capsys.readouterr().err
+    assert (
+        "gt: no depth.yaml or camera.yaml; TIFF values taken as millimetres (--gt-scale N" in said
+    )
+    assert "pred: floats taken as metres (--pred-scale N" in said
+    assert score_maps("--gt-scale", "0") == 2
+
+
+def test_names_that_say_what_they_show_are_paired(folder: Path, capsys: Output) -> None:
+    """C3VD calls truth 0001_depth.tiff: it pairs with 0001_color, and that is said."""
+    depth = np.linspace(1, 5, 600, dtype=np.float32).reshape(20, 30)
+    for i in range(2):
+        write_tiff(folder / "gt", f"{i:04d}_depth", depth)
+        write_tiff(folder / "pred", f"{i:04d}_color", depth)
+    assert score_maps("--json") == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["frames"] == 2
+    assert "'0000_color' and '0000_depth'" in captured.err
+
+
+def test_an_option_against_the_settings_is_said(folder: Path, capsys: Output) -> None:
+    """The option wins over depth.yaml; a depth.yaml without a scale states none."""
+    make_maps(folder / "pred")
+    make_maps(folder / "gt", scale=500)
+    (folder / "gt" / "depth.yaml").write_text("depth_scale: 1000\n")
+    (folder / "pred" / "depth.yaml").write_text("scale: metric\n")
+    assert score_maps("--gt-scale", "500", "--json") == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["abs_rel"] == pytest.approx(0, abs=1e-3)
+    assert "depth.yaml says depth_scale 1000, --gt-scale 500 is used" in captured.err
+    assert "no depth_scale in depth.yaml; PNG values taken as millimetres" in captured.err
+
+
+def test_inverse_depth_is_named_on_stderr(folder: Path, capsys: Output) -> None:
+    """The first warning says that near and far are swapped."""
+    ramp = make_maps(folder / "gt")
+    (folder / "pred").mkdir()
+    for i in range(4):
+        np.save(folder / "pred" / f"{i:06d}.npy", (1 / ramp).astype(np.float32))
+    assert score_maps("--align", "median", "--json") == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["rank_correlation"] == pytest.approx(-1)
+    assert "near and far are swapped" in captured.err.splitlines()[0]
+
+
 def break_maps(folder: Path, fault: str) -> None:
     """Put one fault into a good pair of folders."""
     make_maps(folder / "pred")
@@ -332,7 +393,7 @@ def break_maps(folder: Path, fault: str) -> None:
         ("names", "no map of pred has the name of one of gt: 'x000000' against '000000'"),
         ("eight bits", "000001.png: expected a one-channel 16-bit picture"),
         ("truncated", "000001.png"),
-        ("twice", "000001 is there twice"),
+        ("twice", "000001 is there twice, as .npy and as .png"),
         ("pickle", "000001.npy: is not a NumPy array file"),
         ("scale", "depth_scale must be a number above 0, got 0"),
         ("zeros", "no frame has both a prediction and a truth"),
