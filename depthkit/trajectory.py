@@ -30,6 +30,7 @@ from depthkit.trajectory_table import ROTATION_TOLERANCE, Axis, Order, PoseTable
 from depthkit.trajectory_text import read_table
 
 __all__ = [
+    "Order",
     "ROTATION_TOLERANCE",
     "Trajectory",
     "TrajectoryFile",
@@ -180,6 +181,11 @@ class TrajectoryFile:
             return "kitti"
         return "euroc" if self.order == "wxyz" else "tum"
 
+    def without_order_note(self) -> Trajectory:
+        """Return the trajectory where the order of its quaternions is no assumption any more."""
+        traj = self.trajectory
+        return replace(traj, assumed=tuple(a for a in traj.assumed if a != self.order_note))
+
     def with_option(self, option: str) -> "TrajectoryFile":
         """Name the option that sets the order of this file where there are two such options."""
         note = self.order_note.replace("--quaternion", option)
@@ -255,10 +261,11 @@ def load_tum(
     Raises:
         DataError: the file or a row of it cannot be a trajectory; the line is named.
     """
-    file = read_trajectory(path, repeats=repeats, time_unit=time_unit, quaternion="xyzw")
-    if file.axis != "time" or file.order is None:
-        raise DataError(f"{path}: holds poses by frame, expected TUM rows: t x y z qx qy qz qw")
-    return file.trajectory
+    file = read_trajectory(path, repeats=repeats, time_unit=time_unit)
+    if file.kind != "tum":
+        what = "poses by frame" if file.kind == "kitti" else "quaternions with w first"
+        raise DataError(f"{path}: holds {what}, expected TUM rows: t x y z qx qy qz qw")
+    return file.without_order_note()
 
 
 def load_kitti(path: str | Path, stamps: ArrayLike | None = None) -> Trajectory:

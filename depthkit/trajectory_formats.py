@@ -149,7 +149,7 @@ def _parse_named(table: TextTable, columns: Columns, order: Order | None) -> Pos
     if order is not None and columns.order is not None and columns.order != order:
         raise DataError(
             f"{table.name}: its header says the quaternion is {' '.join(columns.order)}, not "
-            f"{' '.join(order)}; drop --quaternion"
+            f"{' '.join(order)}"
         )
     width = len(table.header)
     values = to_numbers(table, columns.wanted, width, f"{width} as in the header")

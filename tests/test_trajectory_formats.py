@@ -213,7 +213,12 @@ def test_loaders_of_one_format_refuse_the_other(tmp_path: Path) -> None:
     path.write_text(FRAMES["kitti"])
     with pytest.raises(DataError, match="holds poses by frame, expected TUM rows"):
         load_tum(path)
-    path.write_text(TIMED["tum"])
+    for name in ("euroc", "euroc without header", "pandas"):
+        path.write_text(TIMED[name])
+        with pytest.raises(DataError, match="holds quaternions with w first, expected TUM rows"):
+            load_tum(path)
+    path.write_text(TIMED["bare tum"])
+    assert load_tum(path).assumed == ()
     with pytest.raises(DataError, match="holds poses by time, expected KITTI"):
         load_kitti(path)
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from depthkit.errors import DataError, ShapeError
+from depthkit.evaluation.depth_extent import Extent
 from depthkit.evaluation.rank import rank_order
 from depthkit.evaluation.resample import resize_depth
 
@@ -241,45 +242,24 @@ def score_depth(
     """
     protocol = DepthProtocol(align, crop, min_depth, max_depth)
     scores: dict[int, DepthScore | None] = {}
-    extent = _Extent()
+    extent, everything = Extent(), replace(protocol, min_depth=1e-30, max_depth=np.inf)
     for index, (pred, gt) in enumerate(pairs):
-        if extent.add(gt, valid, protocol) == 0:
+        counted = int(scored_pixels(gt, valid, protocol).sum())
+        extent.add(gt[scored_pixels(gt, valid, everything)], counted)
+        if counted == 0:
             continue  # a frame without truth says nothing about the prediction
         fitted = None if pred is None else resize_depth(pred, gt.shape)
         scores[index] = None if fitted is None else _score_image(fitted, gt, valid, protocol)
     return _summarise(scores, protocol, extent)
 
 
-class _Extent:
-    """Counts true pixels, and keeps the median truth of each frame."""
-
-    def __init__(self) -> None:
-        self.known = 0
-        self.counted = 0
-        self.medians: list[float] = []
-
-    def add(self, gt: np.ndarray, valid: np.ndarray | None, protocol: DepthProtocol) -> int:
-        """Take in one frame's truth; return how many of its pixels count."""
-        known = scored_pixels(gt, valid, replace(protocol, min_depth=1e-30, max_depth=np.inf))
-        counted = int(scored_pixels(gt, valid, protocol).sum())
-        self.known += int(known.sum())
-        self.counted += counted
-        self.medians += [float(np.median(gt[known]))] if known.any() else []
-        return counted
-
-    @property
-    def out_of_range(self) -> float:
-        """Share of the true pixels that do not count."""
-        return 1 - self.counted / self.known if self.known else 0.0
-
-
 def _summarise(
-    scores: dict[int, DepthScore | None], protocol: DepthProtocol, extent: _Extent
+    scores: dict[int, DepthScore | None], protocol: DepthProtocol, extent: Extent
 ) -> DepthReport:
     """Take the mean over the frames that could be scored."""
     found = [score for score in scores.values() if score is not None]
     if not found:
-        raise DataError(_nothing(protocol, extent))
+        raise DataError(extent.why_nothing(protocol.min_depth, protocol.max_depth))
     ratios = np.array([score.ratio for score in found])
     means = {name: float(np.mean([getattr(score, name) for score in found])) for name in METRICS}
     return DepthReport(
@@ -302,15 +282,3 @@ def _median(values: list[float]) -> float:
     """Return the median of the numbers that are no NaN, NaN where there are none."""
     finite = [value for value in values if np.isfinite(value)]
     return float(np.median(finite)) if finite else float("nan")
-
-
-def _nothing(protocol: DepthProtocol, extent: _Extent) -> str:
-    """Say why no frame could be scored."""
-    why = "no frame has both a prediction and a truth inside the depth range"
-    if extent.counted or not extent.medians:
-        return why
-    return (
-        f"{why} of {protocol.min_depth:g} to {protocol.max_depth:g} m: the truth is "
-        f"{np.median(extent.medians):.4g} in the median; give its unit (--gt-scale 1000 for "
-        "millimetres) or --max-depth"
-    )

@@ -89,7 +89,7 @@ def settle_orders(
         pair[which] = _reordered(files[which])
         return pair[0], pair[1], (_decision(errors, files, which, names),)
     if errors.kept < DECISIVE * errors.swapped and not all(is_open):
-        pair = [_without_note(file) for file in files]
+        pair = [file.without_order_note() for file in files]
     return pair[0], pair[1], ()
 
 
@@ -143,14 +143,9 @@ def reorder(T_world_cam: np.ndarray, order: str) -> np.ndarray:
     return moved
 
 
-def _without_note(file: TrajectoryFile) -> Trajectory:
-    traj = file.trajectory
-    return replace(traj, assumed=tuple(text for text in traj.assumed if text != file.order_note))
-
-
 def _reordered(file: TrajectoryFile) -> Trajectory:
     return replace(
-        _without_note(file), T_world_cam=reorder(file.trajectory.T_world_cam, str(file.order))
+        file.without_order_note(), T_world_cam=reorder(file.trajectory.T_world_cam, str(file.order))
     )
 
 
