@@ -42,7 +42,7 @@ def parse_poses(table: TextTable, order: Order | None = None) -> PoseTable:
     Raises:
         DataError: no known layout, or a row that does not fit it.
     """
-    if table.rows[0][0] == "VERTEX_SE3:QUAT":
+    if any(row[0] == "VERTEX_SE3:QUAT" for row in table.rows):
         return _parse_g2o(table)
     if _is_colmap(table):
         return _parse_colmap(table)

@@ -25,6 +25,7 @@ PART_OF = {
     "trajectory_formats": "trajectory",
     "trajectory_matrices": "trajectory",
     "trajectory_names": "trajectory",
+    "trajectory_record": "trajectory",
     "trajectory_table": "trajectory",
     "trajectory_text": "trajectory",
 }
