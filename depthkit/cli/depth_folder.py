@@ -16,6 +16,9 @@ from depthkit.errors import DataError
 DEFAULT_DEPTH_SCALE = 1000.0
 """PNG values a metre where nothing says otherwise (millimetres, as RGB-D cameras write)."""
 
+SATURATED = 65535
+"""Largest number of 16 bits: some files mean unknown depth by it."""
+
 _RELATIVE = {"relative", "up_to_scale"}
 
 _SETTINGS = ("depth.yaml", "camera.yaml")
@@ -90,6 +93,12 @@ def open_depth_maps(
     elif scale and stored and found and first.is_whole and scale != stored:
         notes += (
             f"{folder}: {found.name} says depth_scale {stored:g}, {option} {scale:g} is used",
+        )
+    saturated = float(np.mean(first.values == SATURATED)) if first.is_whole else 0.0
+    if saturated > 1e-3:
+        notes += (
+            f"{folder}: {100 * saturated:.1f} % of the first map is 65535 and counts as depth; "
+            "where it means 'unknown' (7-Scenes), write 0 instead",
         )
     whole = scale or stored or DEFAULT_DEPTH_SCALE
     return DepthMaps(root, files, whole, scale or 1.0, kind in _RELATIVE, is_assumed, notes)

@@ -346,6 +346,18 @@ def test_an_option_against_the_settings_is_said(folder: Path, capsys: Output) ->
     assert "no depth_scale in depth.yaml; PNG values taken as millimetres" in captured.err
 
 
+def test_the_largest_number_of_16_bits_is_mentioned(folder: Path, capsys: Output) -> None:
+    """7-Scenes writes 65535 for unknown depth; that it counts as 65.5 m is said."""
+    make_maps(folder / "pred")
+    make_maps(folder / "gt")
+    for path in (folder / "gt").iterdir():
+        values = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        values[:3] = 65535
+        cv2.imwrite(str(path), values)
+    assert score_maps() == 0
+    assert "gt: 12.5 % of the first map is 65535 and counts as depth" in capsys.readouterr().err
+
+
 def test_inverse_depth_is_named_on_stderr(folder: Path, capsys: Output) -> None:
     """The first warning says that near and far are swapped."""
     ramp = make_maps(folder / "gt")
