@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from depthkit.data.depth_files import DEPTH_SUFFIXES, read_depth_file
+from depthkit.data.depth_files import DEPTH_SUFFIXES, StoredDepth, read_depth_file
 from depthkit.data.image_io import natural_key, read_mask, read_rgb
 from depthkit.errors import DataError
 
@@ -85,23 +85,27 @@ def open_depth_maps(
     found = _find_settings(folder)
     first = read_depth_file(next(iter(files.values())))
     stored, kind = (None, "metric") if found is None else _read_settings(found)
-    notes: tuple[str, ...] = (f"{folder}: {first.note}",) if first.note else ()
     is_assumed = scale is None and (stored is None or not first.is_whole)
+    notes = [f"{folder}: {first.note}"] if first.note else []
     if is_assumed:
         suffix = next(iter(files.values())).suffix.lower()
         notes += _assumption(folder, first.is_whole, suffix, found, option)
     elif scale and stored and found and first.is_whole and scale != stored:
-        notes += (
-            f"{folder}: {found.name} says depth_scale {stored:g}, {option} {scale:g} is used",
-        )
-    saturated = float(np.mean(first.values == SATURATED)) if first.is_whole else 0.0
-    if saturated > 1e-3:
-        notes += (
-            f"{folder}: {100 * saturated:.1f} % of the first map is 65535 and counts as depth; "
-            "where it means 'unknown' (7-Scenes), write 0 instead",
-        )
+        notes += [f"{folder}: {found.name} says depth_scale {stored:g}, {option} {scale:g} is used"]
+    notes += _saturated(folder, first)
     whole = scale or stored or DEFAULT_DEPTH_SCALE
-    return DepthMaps(root, files, whole, scale or 1.0, kind in _RELATIVE, is_assumed, notes)
+    return DepthMaps(root, files, whole, scale or 1.0, kind in _RELATIVE, is_assumed, tuple(notes))
+
+
+def _saturated(folder: Path, first: StoredDepth) -> list[str]:
+    """Mention the largest number of 16 bits, which some files store for unknown depth."""
+    share = float(np.mean(first.values == SATURATED)) if first.is_whole else 0.0
+    if share <= 1e-3:
+        return []
+    return [
+        f"{folder}: {100 * share:.1f} % of the first map is 65535 and counts as depth; where it "
+        "means 'unknown' (7-Scenes), write 0 instead"
+    ]
 
 
 def _list_maps(folder: Path) -> dict[str, Path]:
@@ -125,21 +129,15 @@ def _list_maps(folder: Path) -> dict[str, Path]:
 
 def _assumption(
     folder: Path, is_whole: bool, suffix: str, settings: Path | None, option: str
-) -> tuple[str, ...]:
+) -> list[str]:
     """Say in which unit stored numbers are read that nobody states; .npy of infer are metres."""
-    if is_whole:
-        why = (
-            "no depth.yaml or camera.yaml"
-            if settings is None
-            else f"no depth_scale in {settings.name}"
-        )
-        return (
-            f"{folder}: {why}; {suffix[1:].upper()} values taken as millimetres ({option} N: "
-            "stored value per metre)",
-        )
-    if settings is not None or suffix == ".npy":
-        return ()
-    return (f"{folder}: floats taken as metres ({option} N: stored value per metre)",)
+    remedy = f"({option} N: stored value per metre)"
+    if not is_whole:
+        is_known = settings is not None or suffix == ".npy"
+        return [] if is_known else [f"{folder}: floats taken as metres {remedy}"]
+    none = "no depth.yaml or camera.yaml"
+    why = none if settings is None else f"no depth_scale in {settings.name}"
+    return [f"{folder}: {why}; {suffix[1:].upper()} values taken as millimetres {remedy}"]
 
 
 def plain_names(files: dict[str, Path]) -> dict[str, Path]:
