@@ -5,7 +5,15 @@ import math
 
 import numpy as np
 
-from depthkit.evaluation.depth import DepthReport, DepthScore
+from depthkit.errors import DataError
+from depthkit.evaluation.depth import (
+    DepthProtocol,
+    DepthReport,
+    DepthScore,
+    clip_depth,
+    depth_metrics,
+    scored_pixels,
+)
 
 REVERSED = -0.5
 """Rank correlation of prediction and truth below which the order of depths is reversed."""
@@ -89,5 +97,33 @@ def frames_to_show(report: DepthReport) -> dict[str, tuple[DepthScore, int]]:
 
 def title_of(rank: str, name: str, score: DepthScore) -> str:
     """Write the title of a frame's picture: its figure and how much of it was scored."""
+    return f"{rank}: {name}, {_figure(score)}"
+
+
+def as_scored(
+    pred: np.ndarray, gt: np.ndarray, protocol: DepthProtocol
+) -> tuple[np.ndarray, np.ndarray, str]:
+    """Bring a prediction to what the score sees, for a picture beside its figure.
+
+    Args:
+        pred: metres, or any unit when aligned by the median; 0, NaN and inf = unknown. (H, W)
+        gt: metres, 0 = unknown. (H, W)
+        protocol: alignment and range.
+
+    Returns:
+        depth: scaled and clipped as scored. (H, W)
+        scored: pixels that count. (H, W) bool
+        figure: abs_rel and the share of the true pixels, as words.
+    """
+    scored = scored_pixels(gt, None, protocol)
+    try:
+        score = depth_metrics(pred, gt, **vars(protocol))
+    except DataError:
+        return clip_depth(pred, protocol), scored, "not scored"
+    scale = score.ratio if protocol.align == "median" else 1.0
+    return clip_depth(scale * pred, protocol), scored, _figure(score)
+
+
+def _figure(score: DepthScore) -> str:
     covered = f"{100 * score.pixel_coverage:.1f} % of the true pixels"
-    return f"{rank}: {name}, abs_rel {score.abs_rel:.4f}, {covered}"
+    return f"abs_rel {score.abs_rel:.4f}, {covered}"

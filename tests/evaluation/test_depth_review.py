@@ -8,7 +8,7 @@ import pytest
 
 from depthkit.errors import DataError
 from depthkit.evaluation.depth import DepthProtocol, DepthReport, clip_depth, score_depth
-from depthkit.evaluation.depth_review import frames_to_show, suspicions, title_of
+from depthkit.evaluation.depth_review import as_scored, frames_to_show, suspicions, title_of
 from depthkit.evaluation.rank import MOST_RANKED, rank_order
 
 STATED, ASSUMED = (False, False), (True, True)
@@ -116,3 +116,14 @@ def test_a_clipped_picture_has_the_error_of_the_score() -> None:
     report = score(wild, max_depth=10)
     error = np.abs(clip_depth(wild, protocol) - truth()) / truth()
     assert error.mean() == pytest.approx(report.abs_rel)
+
+
+def test_a_picture_shows_what_is_scored() -> None:
+    """Scaled by the median, clipped, and the figure over it is that of the pixels shown."""
+    pred = np.where(truth() > 8.5, 1e6, noisy() / 7)
+    pred[:4] = 0
+    depth, scored, words = as_scored(pred, truth(), DepthProtocol(align="median", max_depth=10))
+    shown = (depth > 0) & scored
+    error = np.abs(depth - truth())[shown] / truth()[shown]
+    assert words == f"abs_rel {error.mean():.4f}, 90.0 % of the true pixels"
+    assert as_scored(0 * pred, truth(), DepthProtocol())[2] == "not scored"
