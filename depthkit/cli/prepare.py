@@ -114,6 +114,11 @@ def _add_camera(parser: argparse.ArgumentParser) -> None:
         help="of the times in the source and in --poses (default: told by their size and spacing)",
     )
     group.add_argument(
+        "--quaternion",
+        choices=("xyzw", "wxyz"),
+        help="order in --poses (default: by header, first pose and layout, and said)",
+    )
+    group.add_argument(
         "--depth-scale",
         metavar="N",
         type=_positive,

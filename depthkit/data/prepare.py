@@ -17,6 +17,7 @@ from depthkit.data.importers.bag import sequence_name
 from depthkit.data.importers.source import ImportOptions, select
 from depthkit.data.sequence import SPLITS, read_split, write_split
 from depthkit.errors import DataError
+from depthkit.trajectory import Order
 from depthkit.undistort import build_geometry
 
 NAMED_BY_USER = ("images", "video", "sevenscenes", "tum")
@@ -37,6 +38,7 @@ class PrepareOptions:
     odometry_topic: str = ""
     bits: int = 16
     time_unit: str = "auto"
+    quaternion: Order | None = None
     depth_scale: float | None = None
     body_to_camera: Path | None = None
     size: tuple[int, int] | None = None
@@ -163,6 +165,7 @@ def _plan(options: PrepareOptions, format_name: str, place: Path, name: str) -> 
         odometry_topic=options.odometry_topic,
         bits=options.bits,
         time_unit=options.time_unit,
+        quaternion=options.quaternion,
         depth_scale=options.depth_scale,
         body_to_camera=options.body_to_camera,
         start=options.start,

@@ -20,7 +20,13 @@ from depthkit.data.calibrations import load_calibration
 from depthkit.data.calibrations.exif_focal import camera_of_exif
 from depthkit.data.image_io import UnreadableImageError, read_rgb
 from depthkit.errors import DataError
-from depthkit.trajectory import detect_format, interpolate_poses, load_kitti, load_trajectory
+from depthkit.trajectory import (
+    Order,
+    detect_format,
+    interpolate_poses,
+    load_kitti,
+    load_trajectory,
+)
 
 DEFAULT_FPS = 30.0
 CALIBRATION_NAMES = (
@@ -116,6 +122,8 @@ class ImportOptions:
     """Of a bag: bits in use of a 16-bit pixel."""
     time_unit: str = "auto"
     """Unit of the times in the source and in a pose file: s, ms, us or ns; auto: told by size."""
+    quaternion: Order | None = None
+    """Order of quaternions in a pose file; None: told by its header and layout, and said."""
     depth_scale: float | None = None
     """Stored depth value per metre; None: what the format says."""
     body_to_camera: Path | None = None
@@ -151,7 +159,12 @@ def with_poses(source: Source, options: ImportOptions) -> Source:
     if detect_format(options.poses) == "kitti":
         trajectory = load_kitti(options.poses, stamps=source.times)
     else:
-        trajectory = load_trajectory(options.poses, repeats="first")
+        trajectory = load_trajectory(
+            options.poses,
+            repeats="first",
+            time_unit=options.time_unit,
+            quaternion=options.quaternion,
+        )
     poses, known = interpolate_poses(trajectory, source.times, options.max_gap)
     if not known.any():
         raise DataError(
@@ -163,6 +176,7 @@ def with_poses(source: Source, options: ImportOptions) -> Source:
         source,
         poses=poses,
         assumed=(*source.assumed, *trajectory.assumed),
+        notes=(*source.notes, *trajectory.notes),
         origin={**source.origin, "poses": options.poses.name},
     )
 
