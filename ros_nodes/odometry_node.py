@@ -18,13 +18,12 @@ from std_srvs.srv import Trigger
 from depthkit.errors import DepthkitError
 from depthkit.rigid import make_pose
 from depthkit.runtime import OdometryResult
-from depthkit.runtime.motion.place import Intrinsics, steady_intrinsics
+from depthkit.runtime.frame_gate import Intrinsics, steady_intrinsics
 from depthkit.runtime.odometry.odometry_chain import OdometryChain
 from ros_nodes.inputs.camera_input import CameraFrame, CameraInput, Received
 from ros_nodes.inputs.frames import Extrinsic
-from ros_nodes.life.complaints import Complaints
 from ros_nodes.life.model_keeper import ModelKeeper
-from ros_nodes.life.monitor import Monitor, Status
+from ros_nodes.life.monitor import Complaints, Monitor, Status
 from ros_nodes.life.params import declare, follow
 from ros_nodes.life.run import run_node
 from ros_nodes.life.slot import LatestSlot, Worker

@@ -38,5 +38,6 @@ def _print_text(found: DepthEvaluation) -> None:
     print_table([(name, getattr(report, name), meaning) for name, meaning in ROWS])
     print(
         f"scale ratio truth / prediction: median {report.ratio_median:.4g}, "
-        f"spread {report.ratio_spread:.4g} (standard deviation / median)"
+        f"spread {report.ratio_spread:.4g} (standard deviation / median); rank correlation "
+        f"{report.rank_correlation:.3f}"
     )

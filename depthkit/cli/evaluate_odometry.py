@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`depthkit evaluate odometry`: prints the scores of a trajectory."""
+"""`depthkit evaluate odometry`: prints the scores of one or several trajectories."""
 
 from __future__ import annotations
 
@@ -7,32 +7,79 @@ import argparse
 from typing import TYPE_CHECKING
 
 from depthkit.cli.arguments import options_of
-from depthkit.cli.evaluate_output import print_json, print_page, print_table, warn
+from depthkit.cli.evaluate_output import (
+    note,
+    print_json,
+    print_page,
+    print_rows,
+    print_table,
+    warn,
+)
 
 if TYPE_CHECKING:
     from depthkit.pipelines.score.trajectories import OdometryEvaluation
 
 
 def run_odometry(args: argparse.Namespace) -> None:
-    """Score `--estimate` against `--reference`."""
+    """Score each `--estimate` against `--reference`."""
     import depthkit
 
     found = depthkit.evaluate.odometry(**options_of(args, "kind"))
-    warn(found.score.notes)
+    _say(found)
     if args.json:
         print_json(found.as_json())
-    else:
+        return
+    if len(found.scores) == 1:
         _print_text(found)
-        print_page(found.page)
+    else:
+        _print_several(found)
+    print_page(found.page)
+
+
+def _say(found: OdometryEvaluation) -> None:
+    """Print notes and assumptions, each once; with several estimates under their names."""
+    scores = found.scores
+    several = len(scores) > 1
+    note(dict.fromkeys(text for score in scores.values() for text in score.assumed))
+    warn(
+        dict.fromkeys(
+            f"{name}: {text}" if several and name not in text else text
+            for name, score in scores.items()
+            for text in score.notes
+        )
+    )
 
 
 def _print_text(found: OdometryEvaluation) -> None:
-    from depthkit.pipelines.score.trajectories import ROWS, alignment_text
+    from depthkit.pipelines.score.trajectories import ALIGNMENTS, FIGURES
 
     score, figures = found.score, found.as_json()
     covered = f"{100 * score.coverage:.1f} % of the reference"
     print(f"coverage {covered}, {len(score.stamps)} poses scored")
-    print(alignment_text(score))
-    print_table([(name, figures[key], unit) for key, name, unit in ROWS])
-    for reason in dict.fromkeys(score.reasons.values()):
+    print(
+        f"align {found.align}: {ALIGNMENTS[found.align]}; "
+        f"scale {score.aligned.similarity.scale:.6g}"
+    )
+    print_table([(name, figures[key], unit) for key, name, unit in FIGURES])
+    _print_reasons(found)
+
+
+def _print_several(found: OdometryEvaluation) -> None:
+    """Print one row an estimate."""
+    from depthkit.pipelines.score.trajectories import ALIGNMENTS
+
+    print(f"align {found.align}: {ALIGNMENTS[found.align]}")
+    print_rows(found.table)
+    _print_reasons(found)
+    warn(found.remarks)
+
+
+def _print_reasons(found: OdometryEvaluation) -> None:
+    several = len(found.scores) > 1
+    reasons = [
+        f"{name}: {reason}" if several else reason
+        for name, score in found.scores.items()
+        for reason in score.reasons.values()
+    ]
+    for reason in dict.fromkeys(reasons):
         print(f"not scored: {reason}")

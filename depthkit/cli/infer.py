@@ -47,7 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cloud", action="store_true", help="also a PLY a frame (needs K)")
     parser.add_argument("--rerun", action="store_true", help="also a recording for rerun")
     parser.add_argument(
-        "--camera", type=Path, help="calibration of images or video; a sequence has its own"
+        "--camera",
+        type=Path,
+        help="calibration of images or video, as prepare takes it; a sequence has its own",
     )
     _add_pair_arguments(parser)
     _add_bag_arguments(parser)

@@ -74,13 +74,15 @@ def _add_camera(parser: argparse.ArgumentParser) -> None:
         "--camera",
         metavar="FILE",
         type=Path,
-        help="calibration: depthkit camera.yaml, ROS camera_info YAML or OpenCV YAML",
+        help="calibration: file of depthkit, ROS, OpenCV, Kalibr, EuRoC, ORB-SLAM, camodocal, "
+        "COLMAP, nerfstudio, Open3D, KITTI or DSO, or K as text",
     )
     known.add_argument(
         "--fov",
         metavar="DEG",
         type=_angle,
-        help="no calibration at all: guess a pinhole of this horizontal field of view",
+        help="no calibration at all: guess a pinhole of this horizontal field of view (default: "
+        "focal length in EXIF)",
     )
     group.add_argument(
         "--poses", metavar="FILE", type=Path, help="camera poses T_world_cam: TUM, KITTI or EuRoC"
@@ -110,6 +112,11 @@ def _add_camera(parser: argparse.ArgumentParser) -> None:
         choices=("auto", "s", "ms", "us", "ns"),
         default="auto",
         help="of the times in the source and in --poses (default: told by their size and spacing)",
+    )
+    group.add_argument(
+        "--quaternion",
+        choices=("xyzw", "wxyz"),
+        help="order in --poses (default: by header, first pose and layout, and said)",
     )
     group.add_argument(
         "--depth-scale",

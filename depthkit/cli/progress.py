@@ -40,7 +40,8 @@ def watching(prefix: str = NOTE, *, terminal_only: bool = True) -> Iterator[Watc
     try:
         yield Watcher(begin, advance, note)
     finally:
-        bar.stop()
+        if bar.live.is_started:  # else it would print an empty line before an error
+            bar.stop()
 
 
 def new_bar(*, terminal_only: bool) -> Progress:

@@ -16,6 +16,7 @@ from depthkit.data.importers.bag import sequence_name
 from depthkit.data.importers.source import ImportOptions, select
 from depthkit.data.sequence import SPLITS, read_split, write_split
 from depthkit.errors import DataError
+from depthkit.trajectory import Order
 from depthkit.undistort import build_geometry
 from depthkit.watcher import SILENT, Watcher
 
@@ -30,13 +31,14 @@ class PrepareOptions:
     source: Path
     out: Path
     format: str = "auto"
-    camera: SourceCamera | None = None
+    camera: Path | SourceCamera | None = None
     fov: float | None = None
     fps: float | None = None
     poses: Path | None = None
     odometry_topic: str = ""
     bits: int = 16
     time_unit: str = "auto"
+    quaternion: Order | None = None
     depth_scale: float | None = None
     body_to_camera: Path | None = None
     size: tuple[int, int] | None = None
@@ -154,6 +156,7 @@ def _plan(options: PrepareOptions, format_name: str, place: Path, name: str) -> 
         odometry_topic=options.odometry_topic,
         bits=options.bits,
         time_unit=options.time_unit,
+        quaternion=options.quaternion,
         depth_scale=options.depth_scale,
         body_to_camera=options.body_to_camera,
         start=options.start,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from depthkit.pipelines.inspect import InspectSummary
     from depthkit.pipelines.prepare import PrepareSummary
     from depthkit.runtime.config import Backend, Precision, Rule
+    from depthkit.trajectory import Order
 
 
 def prepare(
@@ -37,6 +38,7 @@ def prepare(
     odometry_topic: str = "",
     bits: Literal[10, 12, 16] = 16,
     time_unit: Literal["auto", "s", "ms", "us", "ns"] = "auto",
+    quaternion: Order | None = None,
     depth_scale: float | None = None,
     body_to_camera: str | Path | None = None,
     bayer: Literal["rggb", "bggr", "grbg", "gbrg"] | None = None,
@@ -66,6 +68,7 @@ def prepare(
         odometry_topic: bags: whose poses count, 'none' for no poses; empty for the only one.
         bits: bags: bits in use of a 16-bit pixel.
         time_unit: of all times in the source and in `poses`; auto tells it by size and spacing.
+        quaternion: order in `poses`; None for header, first pose and layout to decide.
         depth_scale: stored depth value per metre; None for the format's own.
         body_to_camera: file of T_body_cam (4, 4), where the poses are those of a body.
         bayer: frames are raw mosaics of this pattern.
@@ -81,23 +84,21 @@ def prepare(
     Raises:
         DataError: nothing to read, no calibration, an output that exists; nothing half-written.
     """
-    from depthkit.camera import SourceCamera, load_source_camera
     from depthkit.data.prepare import PrepareOptions
     from depthkit.pipelines.prepare import prepare as work
 
-    if camera is not None and not isinstance(camera, SourceCamera):
-        camera = load_source_camera(camera)
     options = PrepareOptions(
         source=Path(source),
         out=Path(out),
         format=format,
-        camera=camera,
+        camera=Path(camera) if isinstance(camera, str) else camera,
         fov=fov,
         fps=fps,
         poses=_path(poses),
         odometry_topic=odometry_topic,
         bits=bits,
         time_unit=time_unit,
+        quaternion=quaternion,
         depth_scale=depth_scale,
         body_to_camera=_path(body_to_camera),
         size=size,

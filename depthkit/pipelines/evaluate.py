@@ -17,13 +17,15 @@ from typing import TYPE_CHECKING, Literal
 from depthkit.watcher import SILENT, Watcher
 
 if TYPE_CHECKING:
+    from depthkit.pipelines.score.compare import Comparison
     from depthkit.pipelines.score.depth_maps import DepthEvaluation
     from depthkit.pipelines.score.flow_maps import FlowEvaluation
     from depthkit.pipelines.score.model import ModelEvaluation
     from depthkit.pipelines.score.trajectories import OdometryEvaluation
     from depthkit.runtime.config import Backend, Precision, Rule
+    from depthkit.trajectory import Order
 
-__all__ = ["depth", "flow", "model", "odometry"]
+__all__ = ["compare", "depth", "flow", "model", "odometry"]
 
 Alignment = Literal["none", "scale", "scale_7dof", "6dof", "7dof"]
 
@@ -32,6 +34,8 @@ def depth(
     pred: str | Path,
     gt: str | Path,
     *,
+    pred_scale: float | None = None,
+    gt_scale: float | None = None,
     align: Literal["none", "median"] = "none",
     crop: Literal["none", "garg"] = "none",
     min_depth: float = 1e-3,
@@ -42,8 +46,11 @@ def depth(
     """Score folders of depth maps, matched by name.
 
     Args:
-        pred: 16-bit PNG or .npy (H, W), metres or relative; an output of `infer`; a sequence.
+        pred: PNG or TIFF of 16 bits, .npy, .npz, .pfm or float TIFF (H, W), metres or relative;
+            an output of `infer`; a sequence.
         gt: true depth, metres, 0 = unknown; (H, W) each.
+        pred_scale: stored value per metre of the predictions; None as their folder says.
+        gt_scale: stored value per metre of the truth.
         align: median scales each image by its median ratio, for relative depth.
         crop: region to score.
         min_depth: metres; nearer truth is left out, nearer predictions are clipped.
@@ -59,30 +66,49 @@ def depth(
     from depthkit.pipelines.score.options import DepthOptions
 
     protocol = DepthProtocol(align, crop, min_depth, max_depth)
-    return evaluate_depth(DepthOptions(Path(pred), Path(gt), protocol, _path(report), force))
+    return evaluate_depth(
+        DepthOptions(
+            pred=Path(pred),
+            gt=Path(gt),
+            pred_scale=pred_scale,
+            gt_scale=gt_scale,
+            protocol=protocol,
+            report=_path(report),
+            force=force,
+        )
+    )
 
 
 def odometry(
-    estimate: str | Path,
+    estimate: str | Path | Sequence[str | Path],
     reference: str | Path,
     *,
     align: Alignment = "none",
     max_gap: float = 0.01,
     snippets: int = 5,
     repeats: Literal["error", "first"] = "error",
+    quaternion: Order | None = None,
+    reference_quaternion: Order | None = None,
+    time_unit: Literal["auto", "s", "ms", "us", "ns"] = "auto",
+    save: str | Path | None = None,
     report: str | Path | None = None,
     force: bool = False,
 ) -> OdometryEvaluation:
-    """Score a trajectory file.
+    """Score one or several trajectory files against one reference.
 
     Args:
-        estimate: TUM, KITTI or EuRoC; T_world_cam of each frame.
+        estimate: T_world_cam of each frame: TUM, KITTI, EuRoC, matrices, ORB-SLAM, COLMAP and
+            others; a list of files gives one table.
         reference: the truth, metres.
         align: fit of the estimate to the reference; none lays the first common poses on each
             other.
         max_gap: largest time between poses that pair, seconds; not used for KITTI.
         snippets: frames in a snippet of the snippet ATE.
         repeats: a stamp that repeats: refuse the file, or keep its first pose.
+        quaternion: order in the estimates; None for header, first pose and reference to decide.
+        reference_quaternion: order in the reference.
+        time_unit: of the stamps in all files; auto tells it by size and spacing.
+        save: file of the scores to write, for `evaluate.compare`.
         report: folder of an HTML report to write.
         force: write the report into a folder that has files.
 
@@ -92,14 +118,19 @@ def odometry(
     from depthkit.pipelines.score.options import OdometryOptions
     from depthkit.pipelines.score.trajectories import evaluate_odometry
 
+    files = (estimate,) if isinstance(estimate, str | Path) else estimate
     return evaluate_odometry(
         OdometryOptions(
-            estimate=Path(estimate),
+            estimates=tuple(map(Path, files)),
             reference=Path(reference),
             align=align,
             max_gap=max_gap,
             snippets=snippets,
             repeats=repeats,
+            quaternion=quaternion,
+            reference_quaternion=reference_quaternion,
+            time_unit=time_unit,
+            save=_path(save),
             report=_path(report),
             force=force,
         )
@@ -186,6 +217,20 @@ def model(
         force=force,
     )
     return evaluate_model(options, watcher)
+
+
+def compare(files: Sequence[str | Path]) -> Comparison:
+    """Put saved scores of several runs into one table.
+
+    Args:
+        files: of `save=`, of `--save`, what `--json` printed, or result archives of evo.
+
+    Raises:
+        DataError: a file without scores, or scores of different kinds.
+    """
+    from depthkit.pipelines.score.compare import compare_saved
+
+    return compare_saved([Path(file) for file in files])
 
 
 def _path(given: str | Path | None) -> Path | None:

@@ -15,6 +15,7 @@ __all__ = ["PrepareSummary", "Prepared", "check_prepare", "prepare"]
 CHOICES = {
     "format": ("auto", *FORMATS),
     "time_unit": ("auto", "s", "ms", "us", "ns"),
+    "quaternion": ("xyzw", "wxyz"),
     "bits": (10, 12, 16),
     "bayer": ("rggb", "bggr", "grbg", "gbrg"),
     "fit": ("stretch", "crop"),

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from depthkit.runtime.depth.one_pair import depth_of_pair
     from depthkit.runtime.flow.flow_engine import FlowEngine
     from depthkit.runtime.flow.moving_stream import MovingStream
+    from depthkit.runtime.motion.told import Motion
     from depthkit.runtime.network.backend import available_backends, check_parity, open_backend
     from depthkit.runtime.network.manifest import Manifest, read_manifest
     from depthkit.runtime.odometry.odometry_engine import OdometryEngine
@@ -39,6 +40,7 @@ __all__ = [
     "FlowEngine",
     "FlowResult",
     "Manifest",
+    "Motion",
     "MovingStream",
     "NetworkFrame",
     "OdometryEngine",
@@ -63,6 +65,7 @@ _HOMES = {
     "FlowEngine": "flow.flow_engine",
     "FlowResult": "result",
     "Manifest": "network.manifest",
+    "Motion": "motion.told",
     "MovingStream": "flow.moving_stream",
     "NetworkFrame": "preprocess",
     "OdometryEngine": "odometry.odometry_engine",

@@ -2,19 +2,20 @@
 """How the camera moved, as a `DepthStream` is told: from odometry, a twist, a speed, an IMU.
 
 Callbacks fill tracks on the executor's thread; the worker asks for the stamp of a frame and waits a
-little for the motion that brackets it. What should be known and is not is told as NaN, never left
-out: a stream must not take metric motion for none at all.
+little for the motion that brackets it. What should be known and is not is marked `expected`: a
+stream must not take metric motion for none at all.
 """
 
 import threading
 import time
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from rclpy.node import Node
 
 from depthkit.errors import ConfigError
 from depthkit.runtime.config import check_ranges, option
+from depthkit.runtime.motion.told import NO_MOTION, Motion
 from ros_nodes.inputs.frames import Extrinsic
 from ros_nodes.inputs.motion_topics import (
     ImuReader,
@@ -93,7 +94,7 @@ class MotionSource:
         self._changed = threading.Condition()
         self._running = False
         self._last_stamp: float | None = None
-        self._told = -RECENT
+        self._asked_at = -RECENT
         readers: list[Reader] = []
         if config.source == "odometry":
             readers.append(OdometryReader(odometry_topic, config.max_gap, extrinsic))
@@ -129,8 +130,8 @@ class MotionSource:
         with self._changed:
             return self._is_settled(stamp)
 
-    def tell(self, stamp: float, camera_frame: str, *, since: float | None) -> dict[str, Any]:
-        """Return what is known of a frame's motion, as arguments of `DepthStream.process`.
+    def tell(self, stamp: float, camera_frame: str, *, since: float | None) -> Motion:
+        """Return what is known of a frame's motion.
 
         Waits for motion that brackets the frame, `config.wait` seconds at most, and not for a topic
         that is silent. Sets `reason` and `epoch`.
@@ -144,12 +145,12 @@ class MotionSource:
             self._follow_time(stamp)
             wait = self.config.wait
             came = self._changed.wait_for(lambda: self._is_settled(stamp), wait)
-            told, self._told = self._ask(stamp, camera_frame, since), time.monotonic()
+            motion, self._asked_at = self._ask(stamp, camera_frame, since), time.monotonic()
             if self.reason and not came:
                 self.reason += f" after {wait:g} s of waiting (motion.wait)"
-            return told
+            return motion
 
-    def recall(self, stamp: float, camera_frame: str) -> dict[str, Any]:
+    def recall(self, stamp: float, camera_frame: str) -> Motion:
         """Tell of an earlier frame again, as far as its motion is still known; waits for nothing.
 
         Args:
@@ -171,27 +172,28 @@ class MotionSource:
             values |= topic.figures(now)
         if any(faults):
             return Status("error", "; ".join(fault for fault in faults if fault), values)
-        if self.reason and now - self._told < RECENT:
+        if self.reason and now - self._asked_at < RECENT:
             return Status("warn", f"the last frame has no motion: {self.reason}", values)
         known = f"motion from {source}" if source != "none" else "motion is not asked for"
         return Status("ok", known, values)
 
-    def _ask(self, stamp: float, camera_frame: str, since: float | None) -> dict[str, Any]:
-        told: dict[str, Any] = {}
+    def _ask(self, stamp: float, camera_frame: str, since: float | None) -> Motion:
+        motion = NO_MOTION
         reasons = []
         for topic in self._topics:
             known, reason = topic.reader.tell(stamp, camera_frame, since=since)
-            told |= known
+            motion = motion.merged(known)
             if reason:
                 # Where all is refused, that is why there is nothing new enough.
                 why = f"; what comes is refused: {topic.refusal}" if topic.refusal else ""
                 where = f"{topic.reader.name} on {topic.listener.topic}"
                 reasons.append(f"{where}: {reason}{why}")
         if self.config.source == "speed":
-            told["displacement"] = self.config.speed * (0.0 if since is None else stamp - since)
+            way = self.config.speed * (0.0 if since is None else stamp - since)
+            motion = motion.merged(Motion(displacement=way))
         self.epoch = sum(topic.reader.track.restarts for topic in self._topics)
         self.reason = "; ".join(reasons)
-        return told
+        return motion
 
     def _follow_time(self, stamp: float) -> None:
         """Forget motion of before time ran back; a topic that is back already keeps its own."""

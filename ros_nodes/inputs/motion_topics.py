@@ -14,6 +14,7 @@ from sensor_msgs.msg import Imu
 from depthkit.errors import DataError
 from depthkit.ros_messages import nanoseconds, read_odometry, read_pose, seconds
 from depthkit.runtime.motion.samples import AttitudeTrack, PoseTrack, SpeedTrack
+from depthkit.runtime.motion.told import Motion
 from ros_nodes.inputs.frames import Extrinsic
 from ros_nodes.inputs.listener import Listener
 
@@ -26,8 +27,10 @@ NOT_FILLED = (
 )
 NO_STAMP = "the stamp is zero; the publisher does not set it"
 
-Told = tuple[dict[str, Any], str]
-"""Arguments of `DepthStream.process`, and why they are NaN; empty where they are not."""
+Known = tuple[Motion, str]
+"""What one topic knows of a frame's motion, and why it lacks it; empty where it does not."""
+
+MISSING = Motion(expected=True)
 
 
 class OdometryReader:
@@ -49,16 +52,15 @@ class OdometryReader:
         self._frames = frames
         return self.track.add(stamp, T_odom_base)
 
-    def tell(self, stamp: float, camera_frame: str, *, since: float | None) -> Told:
+    def tell(self, stamp: float, camera_frame: str, *, since: float | None) -> Known:
         """Return what is known of a frame, see `MotionSource.tell`."""
         T_odom_base, base_frame = self.track.at(stamp), self._frames[1]
         if T_odom_base is None:
-            return {"T_world_cam": np.full((4, 4), np.nan)}, self.track.missing(stamp)
+            return MISSING, self.track.missing(stamp)
         T_base_cam = self._extrinsic.T_base_cam(base_frame, camera_frame)
         if T_base_cam is None:
-            reason = self._extrinsic.missing(base_frame, camera_frame)
-            return {"T_world_cam": np.full((4, 4), np.nan)}, reason
-        return {"T_world_cam": T_odom_base @ T_base_cam}, ""
+            return MISSING, self._extrinsic.missing(base_frame, camera_frame)
+        return Motion(T_odom_base @ T_base_cam), ""
 
 
 class TwistReader:
@@ -79,14 +81,14 @@ class TwistReader:
         stamp = stamp or self._clock.now().nanoseconds
         return self.track.add(seconds(stamp), float(np.linalg.norm([v.x, v.y, v.z])))
 
-    def tell(self, stamp: float, camera_frame: str, *, since: float | None) -> Told:
+    def tell(self, stamp: float, camera_frame: str, *, since: float | None) -> Known:
         """Return what is known of a frame, see `MotionSource.tell`."""
         if since is None:
-            return {"displacement": 0.0}, ""
+            return Motion(displacement=0.0), ""
         way = self.track.between(since, stamp)
         if way is None:
-            return {"displacement": np.nan}, self.track.missing(since, stamp)
-        return {"displacement": way}, ""
+            return MISSING, self.track.missing(since, stamp)
+        return Motion(displacement=way), ""
 
 
 class ImuReader:
@@ -118,16 +120,15 @@ class ImuReader:
             return "it tells neither orientation nor angular velocity"
         return self.track.turn(seconds(stamp), rate)
 
-    def tell(self, stamp: float, camera_frame: str, *, since: float | None) -> Told:
+    def tell(self, stamp: float, camera_frame: str, *, since: float | None) -> Known:
         """Return what is known of a frame, see `MotionSource.tell`."""
         R_world_imu = self.track.at(stamp)
         if R_world_imu is None:
-            return {"R_world_cam": np.full((3, 3), np.nan)}, self.track.missing(stamp)
+            return MISSING, self.track.missing(stamp)
         T_imu_cam = self._extrinsic.T_base_cam(self._frame, camera_frame)
         if T_imu_cam is None:
-            reason = self._extrinsic.missing(self._frame, camera_frame)
-            return {"R_world_cam": np.full((3, 3), np.nan)}, reason
-        return {"R_world_cam": R_world_imu @ T_imu_cam[:3, :3]}, ""
+            return MISSING, self._extrinsic.missing(self._frame, camera_frame)
+        return Motion(R_world_cam=R_world_imu @ T_imu_cam[:3, :3]), ""
 
 
 Reader = OdometryReader | TwistReader | ImuReader

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A node's life: parameters, start and stop, the newest-frame slot, diagnostics, notices.
 
-A refused frame goes `complaints` (reason counted) -> the node's figures -> its status record ->
-`monitor` (diagnostics, once a second) -> `notices` (logged once, and again when it changes).
+What becomes of a refused frame: `monitor.Complaints` counts the reason -> the node's figures -> its
+status record -> `monitor.Monitor`, diagnostics once a second -> `notices`, logged when it changes.
 """

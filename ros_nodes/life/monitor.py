@@ -4,6 +4,7 @@
 import math
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
@@ -124,6 +125,34 @@ def _text(value: str | float | int) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
+class Complaints:
+    """Reasons why there is no answer; the worker of a node complains, and goes on."""
+
+    def __init__(
+        self, node: Node, what: str, note: Callable[[str, Level], None], *, monitor: Monitor
+    ) -> None:
+        """Set up.
+
+        Args:
+            node: whose log it is.
+            what: there is none of: "depth".
+            note: told each reason, and how bad it is, for the status of the output.
+            monitor: brings a bug to the log at once.
+        """
+        self._log, self._what, self._note, self._monitor = node.get_logger(), what, note, monitor
+
+    def refuse(self, reason: str) -> None:
+        """Say why a frame has no answer."""
+        self._note(reason, "warn")
+
+    def bug(self, error: Exception) -> None:
+        """Say that it is ours; where it happened is for the log at debug level."""
+        line = " ".join(f"a bug, please report it: {type(error).__name__}: {error}".split())
+        self._note(line, "error")
+        if self._monitor.announce("output", Status("error", f"no {self._what}: {line}")):
+            self._log.debug("".join(traceback.format_exception(error)))
+
+
 # ---- counters: written by one thread, read by another ------------------------------------------
 
 
@@ -191,3 +220,20 @@ class Throttle:
             return False
         self._said[key] = now
         return True
+
+
+class StopWatch:
+    """Stages of one frame, measured one after the other."""
+
+    def __init__(self, started: float) -> None:
+        """Begin at a reading of `time.perf_counter`, seconds."""
+        self._started, self._lap = started, time.perf_counter()
+
+    def lap_ms(self) -> float:
+        """Return the time since the last call, or since the watch was made, milliseconds."""
+        before, self._lap = self._lap, time.perf_counter()
+        return 1e3 * (self._lap - before)
+
+    def total_ms(self) -> float:
+        """Return the time since the start, milliseconds."""
+        return 1e3 * (time.perf_counter() - self._started)

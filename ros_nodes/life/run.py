@@ -25,7 +25,7 @@ from ros_nodes.life.schema import help_text
 
 __all__ = ["PROFILE", "Build", "Component", "run_node", "use_profile"]
 
-PROFILE = Path(__file__).with_name("fastdds.xml")
+PROFILE = Path(__file__).resolve().parents[1] / "fastdds.xml"
 _PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 RCLError = rclpy_implementation.RCLError
 UnknownROSArgsError = rclpy_implementation.UnknownROSArgsError

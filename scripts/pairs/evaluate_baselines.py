@@ -32,6 +32,7 @@ from depthkit.rigid import exp_se3
 from depthkit.runtime.config import BaselineConfig
 from depthkit.runtime.depth.depth_engine import DepthEngine
 from depthkit.runtime.depth.depth_stream import DepthStream
+from depthkit.runtime.motion.told import Motion
 from depthkit.runtime.result import DepthResult
 
 ADAPTIVE = {"A best": "best_of_n", "B near": "nearest", "C feed": "feedback"}
@@ -142,7 +143,7 @@ def run_film(
         results = {}
         for name, stream in streams.items():
             start = time.perf_counter()
-            result = stream.process(rgb, stamp=stamp, K=K, T_world_cam=given[i])
+            result = stream.process(rgb, stamp=stamp, K=K, motion=Motion(given[i]))
             results[name] = result, 1e3 * (time.perf_counter() - start)
         gt = sequence.read_depth(i)
         if count < args.warm or not scored_pixels(gt, None, protocol).any():

@@ -37,6 +37,7 @@ from sensor_msgs.msg import Image
 
 from depthkit.data.stream import FrameStream, open_stream
 from depthkit.runtime import BaselineConfig, DepthEngine, DepthStream
+from depthkit.runtime.motion.told import Motion
 from ros_nodes.life.run import use_profile
 
 PERCENTILES = (50, 95, 99)
@@ -163,7 +164,7 @@ def _one_pass(
     K = None if source.camera is None else source.camera.K
     for rgb, stamp, pose in frames:
         started = time.perf_counter()
-        result = stream.process(rgb, stamp=stamp, K=K, T_world_cam=pose)
+        result = stream.process(rgb, stamp=stamp, K=K, motion=Motion(pose))
         if result.depth is not None:
             yield 1e3 * (time.perf_counter() - started)
         if time.monotonic() > end:

@@ -31,7 +31,7 @@ def load(place: Path, name: str, options: ImportOptions) -> Source:
     """Take the pictures in natural order of their names."""
     paths = list_images(place)
     size = first_size(paths, place)
-    camera, calibration = find_camera((place, options.root), size, options)
+    camera, calibration = find_camera((place, options.root), size, options, pictures=paths)
     times, notes = _times(place, len(paths), options)
     return Source(
         name=name,

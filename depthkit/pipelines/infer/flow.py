@@ -12,8 +12,8 @@ import numpy as np
 from depthkit.data.flow_files import write_flow
 from depthkit.data.folder import make_folder
 from depthkit.outputs.pictures import CONFIDENCE_LEVELS, save_confidence
-from depthkit.pipelines.infer.trajectory import usual_gap
 from depthkit.runtime.flow.moving_stream import MovingStream
+from depthkit.runtime.motion.told import usual_gap
 
 if TYPE_CHECKING:
     from depthkit.data.stream import StreamFrame

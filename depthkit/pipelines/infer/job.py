@@ -11,7 +11,6 @@ from typing import Literal
 from depthkit.data.stream import FrameStream
 from depthkit.errors import DataError, EngineError
 from depthkit.pipelines.infer.options import InferOptions
-from depthkit.pipelines.infer.trajectory import usual_gap
 from depthkit.pipelines.infer.writers import scale_notes
 from depthkit.pipelines.models import (
     has_own_pose,
@@ -23,6 +22,7 @@ from depthkit.pipelines.models import (
 from depthkit.runtime.config import BaselineConfig
 from depthkit.runtime.depth.depth_engine import DepthEngine
 from depthkit.runtime.flow.flow_engine import FlowEngine
+from depthkit.runtime.motion.told import usual_gap
 from depthkit.runtime.odometry.odometry_engine import OdometryEngine
 from depthkit.watcher import SILENT, Watcher
 

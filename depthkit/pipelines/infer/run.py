@@ -24,10 +24,11 @@ from depthkit.pipelines.infer.flow import FlowOutputs, open_outputs, pose_of
 from depthkit.pipelines.infer.job import Job, open_job
 from depthkit.pipelines.infer.options import InferOptions
 from depthkit.pipelines.infer.summary import SUMMARY, InferSummary, check_replaceable
-from depthkit.pipelines.infer.trajectory import KnownMotion, MotionChain, give_poses
+from depthkit.pipelines.infer.trajectory import MotionChain, give_poses
 from depthkit.pipelines.infer.writers import Outputs, check_scale
 from depthkit.pipelines.records import save_record
 from depthkit.runtime.depth.depth_stream import DepthStream
+from depthkit.runtime.motion.told import NO_MOTION, KnownMotion
 from depthkit.watcher import SILENT, Watcher
 
 if TYPE_CHECKING:
@@ -137,8 +138,8 @@ def results(
         if job.pairs and moved is not None and moved.segment != segment and not job.metric_poses:
             stream.reset()  # how the camera turned across the break is not known
             segment = moved.segment
-        motion = known.tell(frame.T_world_cam, frame.time, moved) if job.pairs else {}
-        result = stream.process(rgb, stamp=frame.time, K=K, **motion)
+        motion = known.tell(frame.T_world_cam, frame.time, moved) if job.pairs else NO_MOTION
+        result = stream.process(rgb, stamp=frame.time, K=K, motion=motion)
         result = _inside(result, job.stream.covered)
         if result.depth is None:
             job.without_depth.append(f"{frame.name}: {result.reason}")

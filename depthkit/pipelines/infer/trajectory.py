@@ -1,28 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How the camera moved, as far as `depthkit infer` knows: poses, a speed, a pose network."""
+"""The trajectory that `infer` writes, and poses from a file given to its frames."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from depthkit.runtime.motion.told import usual_gap
 from depthkit.trajectory import Trajectory, load_tum, save_kitti, save_tum
 
 if TYPE_CHECKING:
     from depthkit.data.stream import FrameStream, StreamFrame
     from depthkit.runtime.odometry.odometry_engine import OdometryEngine
     from depthkit.runtime.result import OdometryResult
-
-MAX_GAP = 1.0  # seconds between frames; more where a source is slower than that
-SLOW = 3.0  # a gap is this many usual steps, where the steps themselves are long
-
-
-def usual_gap(times: np.ndarray) -> float:
-    """Return the longest pause that is no gap: a slow source has long steps. Seconds"""
-    return max(MAX_GAP, SLOW * float(np.median(np.diff(times)))) if len(times) > 1 else MAX_GAP
 
 
 def give_poses(stream: FrameStream, path: Path | None) -> FrameStream:
@@ -32,42 +25,6 @@ def give_poses(stream: FrameStream, path: Path | None) -> FrameStream:
     if path is None:
         return stream
     return with_poses(stream, load_tum(path), usual_gap(stream.times))
-
-
-@dataclass
-class KnownMotion:
-    """What a `DepthStream` is told of each frame's motion; one source for a whole run."""
-
-    metric_poses: bool
-    """The stream's frames have poses in metres."""
-    speed: float | None
-    """Metres a second, all the way; taken where there are no poses."""
-    last: float | None = None
-    """Time of the frame before, seconds."""
-
-    def tell(
-        self, pose: np.ndarray | None, time: float, odometry: OdometryResult | None = None
-    ) -> dict[str, Any]:
-        """Return the arguments of `DepthStream.process` that say how the camera moved.
-
-        Args:
-            pose: T_world_cam of the next frame where its source has any. (4, 4)
-            time: of the frame, seconds.
-            odometry: what a pose network says of it, where one runs.
-        """
-        if self.metric_poses:
-            return {"T_world_cam": pose}
-        if odometry is not None and odometry.scale == "metric":
-            return {"T_world_cam": odometry.T_world_cam}
-        known: dict[str, Any] = {}
-        pose = pose if odometry is None else odometry.T_world_cam
-        if pose is not None:
-            known["R_world_cam"] = pose[:3, :3]
-        if self.speed is not None:
-            last = time if self.last is None else self.last
-            known["displacement"] = self.speed * (time - last)
-            self.last = time
-        return known
 
 
 @dataclass

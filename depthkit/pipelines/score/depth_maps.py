@@ -2,7 +2,7 @@
 """Scores of depth maps: two folders paired by name, and the report."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,15 @@ from depthkit.evaluation.depth import (
     CROPS,
     DEPTH_ALIGNMENTS,
     DepthReport,
+    clip_depth,
     score_depth,
+    scored_pixels,
 )
+from depthkit.evaluation.depth_review import CHOICE, frames_to_show, suspicions, title_of
 from depthkit.evaluation.plots import plot_depth
 from depthkit.evaluation.report import Cell, Picture, Section, write_report
 from depthkit.evaluation.resample import resize_depth
-from depthkit.outputs.depth_folder import DepthMaps, open_depth_maps
+from depthkit.outputs.depth_folder import DepthMaps, open_depth_maps, plain_names
 from depthkit.pipelines.score.options import DepthOptions
 from depthkit.pipelines.score.report import check_report
 
@@ -58,16 +61,34 @@ def evaluate_depth(options: DepthOptions) -> DepthEvaluation:
     Raises:
         DataError: nothing to score, or relative depth that is not aligned.
     """
-    pred, gt = open_depth_maps(options.pred), open_depth_maps(options.gt)
+    pred, gt, paired = _open(options)
     protocol = options.protocol
     _check_pairs(pred, gt, protocol.align)
     folder = check_report(options.report, force=options.force)
     report = score_depth(_pairs(pred, gt), gt.read_valid(), **vars(protocol))
-    notes = (*pred.notes, *gt.notes, *_notes(report, pred, gt))
+    suspected = suspicions(report, (pred.is_unit_assumed, gt.is_unit_assumed))
+    notes = (*suspected, *pred.notes, *gt.notes, *paired, *_notes(report, pred, gt))
     page = None
     if folder is not None:
         page = _write_report(folder, report, notes, pred, gt)
     return DepthEvaluation(str(options.pred), str(options.gt), report, notes, page)
+
+
+def _open(options: DepthOptions) -> tuple[DepthMaps, DepthMaps, tuple[str, ...]]:
+    """Open both folders; where no name is in both, compare names without words like _depth."""
+    pred = open_depth_maps(options.pred, options.pred_scale, "--pred-scale")
+    gt = open_depth_maps(options.gt, options.gt_scale, "--gt-scale")
+    if pred.files.keys() & gt.files.keys():
+        return pred, gt, ()
+    bare_pred, bare_gt = (replace(one, files=plain_names(one.files)) for one in (pred, gt))
+    if not bare_pred.files.keys() & bare_gt.files.keys():
+        return pred, gt, ()
+    examples = f"{next(iter(pred.files))!r} and {next(iter(gt.files))!r}"
+    return (
+        bare_pred,
+        bare_gt,
+        (f"maps paired by name without words such as depth or color: {examples}",),
+    )
 
 
 def _check_pairs(pred: DepthMaps, gt: DepthMaps, align: str) -> None:
@@ -164,21 +185,20 @@ def _report_rows(report: DepthReport, gt: DepthMaps) -> list[list[Cell]]:
 
 
 def _pictures(folder: Path, report: DepthReport, pred: DepthMaps, gt: DepthMaps) -> list[Picture]:
-    """Draw the frames with the least, the middle and the largest abs_rel."""
-    names = list(gt.files)
-    scored = [
-        (s.abs_rel, i, s.ratio) for i, s in zip(report.indices, report.scores, strict=True) if s
-    ]
-    ranked = sorted(scored)
-    chosen = {"best": ranked[0], "middle": ranked[len(ranked) // 2], "worst": ranked[-1]}
+    """Draw the frames with the least, the middle and the largest abs_rel, as they were scored."""
+    names, protocol = list(gt.files), report.protocol
     pictures = []
-    for rank, (error, index, ratio) in chosen.items():
+    for rank, (score, index) in frames_to_show(report).items():
         name, truth = names[index], gt.read(names[index])
-        scale = ratio if report.protocol.align == "median" else 1.0
-        guess = scale * resize_depth(pred.read(name), truth.shape)
-        title = f"{rank}: {name}, abs_rel {error:.4f}"
+        scale = score.ratio if protocol.align == "median" else 1.0
+        guess = clip_depth(scale * resize_depth(pred.read(name), truth.shape), protocol)
         path = plot_depth(
-            folder / f"depth_{rank}.png", guess, truth, image=gt.read_image(name), title=title
+            folder / f"depth_{rank}.png",
+            guess,
+            truth,
+            image=gt.read_image(name),
+            title=title_of(rank, name, score),
+            scored=scored_pixels(truth, gt.read_valid(), protocol),
         )
-        pictures.append(Picture(path, f"The {rank} frame by abs_rel"))
+        pictures.append(Picture(path, f"{CHOICE}, {rank}"))
     return pictures

@@ -12,6 +12,7 @@ from depthkit.evaluation.depth import DepthProtocol
 from depthkit.pipelines.checks import check_at_least, check_choices, check_positive
 from depthkit.pipelines.models import EngineOptions
 from depthkit.runtime.config import Rule
+from depthkit.trajectory import Order
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,10 @@ class DepthOptions:
     """Folder of predicted depth maps, or a sequence folder."""
     gt: Path
     """Folder of true depth maps, 0 = unknown, or a sequence folder."""
+    pred_scale: float | None = None
+    """Stored value per metre of the predictions; None as their folder says."""
+    gt_scale: float | None = None
+    """Stored value per metre of the truth."""
     protocol: DepthProtocol = field(default_factory=DepthProtocol)
     """Alignment, region and range."""
     report: Path | None = None
@@ -29,13 +34,16 @@ class DepthOptions:
     force: bool = False
     """Write the report into a folder that has files."""
 
+    def __post_init__(self) -> None:
+        check_positive(pred_scale=self.pred_scale, gt_scale=self.gt_scale)
+
 
 @dataclass(frozen=True)
 class OdometryOptions:
     """One run of `evaluate odometry`."""
 
-    estimate: Path
-    """Trajectory to score: TUM, KITTI or EuRoC."""
+    estimates: tuple[Path, ...]
+    """Trajectories to score, in any format that is read."""
     reference: Path
     """True trajectory, metres."""
     align: str = "none"
@@ -46,6 +54,14 @@ class OdometryOptions:
     """Frames in a snippet of the snippet ATE."""
     repeats: Literal["error", "first"] = "error"
     """What to do with a stamp that repeats: refuse the file, or keep its first pose."""
+    quaternion: Order | None = None
+    """Order in the estimates; None for header, first pose and reference to decide."""
+    reference_quaternion: Order | None = None
+    """Order in the reference."""
+    time_unit: Literal["auto", "s", "ms", "us", "ns"] = "auto"
+    """Unit of the stamps in all files."""
+    save: Path | None = None
+    """File of the scores to write, for `evaluate compare`."""
     report: Path | None = None
     """Folder of an HTML report to write."""
     force: bool = False

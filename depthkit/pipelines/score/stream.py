@@ -26,13 +26,13 @@ from depthkit.evaluation.depth import (
 from depthkit.evaluation.plots import plot_depth, plot_sparsification
 from depthkit.evaluation.report import Cell, Picture, Section, write_report
 from depthkit.evaluation.sparsification import PixelSample, Sparsification
-from depthkit.pipelines.infer.trajectory import KnownMotion, usual_gap
 from depthkit.pipelines.infer.writers import known_depth
 from depthkit.pipelines.score.options import ModelOptions
 from depthkit.pipelines.score.pairs import read_truth
 from depthkit.runtime.config import BaselineConfig
 from depthkit.runtime.depth.depth_engine import DepthEngine
 from depthkit.runtime.depth.depth_stream import DepthStream
+from depthkit.runtime.motion.told import NO_MOTION, KnownMotion, usual_gap
 from depthkit.runtime.result import DepthResult
 
 Case = tuple[Sequence, int, DepthResult]
@@ -165,9 +165,9 @@ def run_stream(
             known = KnownMotion(source.poses is not None and source.metric, None)
         pose = None if sequence.poses is None else sequence.poses[frame]
         stamp = float(sequence.times[frame])
-        motion = known.tell(pose, stamp, None) if engine.kind == "pair" else {}
+        motion = known.tell(pose, stamp, None) if engine.kind == "pair" else NO_MOTION
         rgb = sequence.read_frame(frame)
-        yield sequence, frame, stream.process(rgb, stamp=stamp, K=sequence.camera.K, **motion)
+        yield sequence, frame, stream.process(rgb, stamp=stamp, K=sequence.camera.K, motion=motion)
 
 
 def _judge(

@@ -1,148 +1,134 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Scores of a trajectory file against another, and the report."""
+"""Scores of trajectory files against one reference, and the report."""
 
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from depthkit.errors import DataError
 from depthkit.evaluation.alignment import ALIGNMENTS
-from depthkit.evaluation.baselines import constant_motion, mean_motion
 from depthkit.evaluation.odometry import OdometryScore, score_odometry
-from depthkit.evaluation.plots import plot_ate, plot_segment_errors, plot_trajectory
-from depthkit.evaluation.report import Cell, Picture, Section, write_report
+from depthkit.evaluation.odometry_report import FIGURES, write_odometry_report
+from depthkit.evaluation.saved import SavedScore, compare_notes, compare_table, save_scores
+from depthkit.evaluation.trajectory_pair import check_axes, settle_orders
 from depthkit.pipelines.score.options import OdometryOptions
 from depthkit.pipelines.score.report import check_report
-from depthkit.trajectory import Trajectory, detect_format, load_trajectory
+from depthkit.trajectory import Order, TrajectoryFile, read_trajectory
 
-ROWS = (
-    ("t_rel_percent", "t_rel", "% over 100 to 800 m"),
-    ("r_rel_deg_per_100m", "r_rel", "deg / 100 m"),
-    ("ate_m", "ATE", "m, root mean square"),
-    ("rpe_trans_m", "RPE translation", "m, mean from pose to pose"),
-    ("rpe_rot_deg", "RPE rotation", "deg, mean from pose to pose"),
-    ("snippet_ate_mean", "snippet ATE", "m, mean, SfMLearner's definition"),
-    ("snippet_ate_std", "snippet ATE spread", "m, standard deviation of the same"),
-    ("snippet_ate_rmse_mean", "snippet RMSE", "m, mean of true root mean squares"),
-    ("snippet_ate_rmse_std", "snippet RMSE spread", "m, standard deviation of the same"),
-)
+__all__ = ["ALIGNMENTS", "FIGURES", "OdometryEvaluation", "OdometryScore", "evaluate_odometry"]
 
 
 @dataclass(frozen=True)
 class OdometryEvaluation:
-    """Scores of a trajectory."""
+    """Scores of one or several trajectories."""
 
-    estimate: str
     reference: str
-    score: OdometryScore
-    """Figures, and the arrays behind them."""
+    align: str
+    """A key of `ALIGNMENTS`."""
+    scores: dict[str, OdometryScore]
+    """Name of the estimate -> figures, and the arrays behind them."""
     page: Path | None = None
     """The HTML report, if one was written."""
 
+    @property
+    def score(self) -> OdometryScore:
+        """Score of the first estimate, which mostly is the only one."""
+        return next(iter(self.scores.values()))
+
+    @property
+    def table(self) -> list[list[Any]]:
+        """One row an estimate, header first."""
+        return compare_table(self.saved())
+
+    @property
+    def remarks(self) -> list[str]:
+        """Why the estimates may not be compared."""
+        return compare_notes(self.saved())
+
+    def saved(self) -> list[SavedScore]:
+        """Return the figures of each estimate, as `--save` keeps them."""
+        return [SavedScore(name, score.as_json()) for name, score in self.scores.items()]
+
     def as_json(self) -> dict[str, Any]:
-        """Return the figures of the command line's contract."""
-        return self.score.as_json()
+        """Return the figures of the command line's contract; a list with several estimates."""
+        if len(self.scores) == 1:
+            return self.score.as_json()
+        estimates = [{"name": one.name} | one.figures for one in self.saved()]
+        return about(self.reference, self.align) | {"estimates": estimates}
 
 
 def evaluate_odometry(options: OdometryOptions) -> OdometryEvaluation:
-    """Score a trajectory against the truth.
+    """Score each estimate against the reference.
 
     Raises:
         DataError: a file that is no trajectory, or nothing that pairs.
     """
     if not options.max_gap > 0:
         raise DataError(f"--max-gap must be above 0 s, got {options.max_gap:g}")
-    reference, estimate, max_gap = _load(options)
     folder = check_report(options.report, force=options.force)
-    try:
-        score = score_odometry(
-            reference,
-            estimate,
-            mode=options.align,
-            max_gap=max_gap,
-            snippet_length=options.snippets,
-        )
-    except DataError as error:
-        raise DataError(f"{options.estimate} against {options.reference}: {error}") from None
-    page = None if folder is None else _write_report(folder, score, options)
-    return OdometryEvaluation(str(options.estimate), str(options.reference), score, page)
+    _check_save(options.save, force=options.force)
+    names = _names(options.estimates)
+    reference = _read(options.reference, options.reference_quaternion, options)
+    reference = reference.with_option("--reference-quaternion")
+    scores = {name: _score(reference, path, options) for name, path in names.items()}
+    page = None
+    if folder is not None:
+        page = write_odometry_report(folder, scores, options.reference.name)
+    found = OdometryEvaluation(str(options.reference), options.align, scores, page)
+    if options.save is not None:
+        save_scores(options.save, found.saved(), about(found.reference, found.align))
+    return found
 
 
-def _load(options: OdometryOptions) -> tuple[Trajectory, Trajectory, float | None]:
-    """Read both files; frame indices pair only with frame indices, times with times."""
-    formats = [detect_format(path) for path in (options.reference, options.estimate)]
-    by_index = [name == "kitti" for name in formats]
-    if by_index[0] != by_index[1]:
-        raise DataError(
-            f"{options.estimate} is a {formats[1]} file and {options.reference} a {formats[0]} "
-            "file: one has frame indices, the other times; give both in one format"
-        )
-    reference = load_trajectory(options.reference, repeats=options.repeats)
-    estimate = load_trajectory(options.estimate, repeats=options.repeats)
-    return reference, estimate, None if by_index[0] else options.max_gap
+def about(reference: str, align: str) -> dict[str, str]:
+    """Return what the scores of several estimates have in common."""
+    return {"reference": Path(reference).name, "align": align}
 
 
-def alignment_text(score: OdometryScore) -> str:
-    """Say how the estimate was laid on the reference."""
-    mode = score.aligned.mode
-    return f"align {mode}: {ALIGNMENTS[mode]}; scale {score.aligned.similarity.scale:.6g}"
+def _check_save(path: Path | None, *, force: bool) -> None:
+    """Refuse a file that is there before any work is done."""
+    if path is None:
+        return
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        raise DataError(f"{path}: --save needs a file in a folder that is there")
+    if path.exists() and not force:
+        raise DataError(f"{path}: is there already; name another file or pass --force")
 
 
-def _protocol(score: OdometryScore, options: OdometryOptions) -> str:
-    """Say in words what the figures mean."""
-    segments, snippets = score.segments, score.snippets
-    return (
-        f"{Path(options.estimate).name} against {Path(options.reference).name}. Alignment "
-        f"{score.aligned.mode!r}: {ALIGNMENTS[score.aligned.mode]}. The estimate was multiplied "
-        f"by {score.aligned.similarity.scale:.6g}.\n\n"
-        "t_rel and r_rel follow the KITTI devkit: segments of 100 to 800 m, one every 10 frames; "
-        f"{len(segments.length)} of {segments.possible} segments had a pose at both ends, the "
-        f"reference is {segments.path_length:.1f} m long. ATE is the root mean square distance of "
-        "the aligned positions. RPE is the mean over pairs of consecutive scored poses. Snippet "
-        f"ATE takes every window of {score.snippet_length} frames at its own scale "
-        f"({len(snippets.rmse)} of {snippets.possible} windows); papers print SfMLearner's form, "
-        f"which is sqrt({score.snippet_length}) smaller than the root mean square.\n\n"
-        "The baseline repeats one motion, the mean of this very reference, from frame to frame. It "
-        "sees no picture: a figure no better than the baseline's says little for the estimate."
+def _names(paths: Sequence[Path]) -> dict[str, Path]:
+    """Name each estimate by its stem, or by its path where two stems are the same."""
+    if len({os.path.realpath(path) for path in paths}) < len(paths):
+        raise DataError("--estimate: one file is named twice")
+    stems = [path.stem for path in paths]
+    return {
+        str(path) if stems.count(stem) > 1 else stem: path
+        for stem, path in zip(stems, paths, strict=True)
+    }
+
+
+def _read(path: Path, order: Order | None, options: OdometryOptions) -> TrajectoryFile:
+    return read_trajectory(
+        path, repeats=options.repeats, time_unit=options.time_unit, quaternion=order
     )
 
 
-def _baseline(score: OdometryScore) -> OdometryScore | None:
-    """Score the mean motion on the same poses; None where the alignment has no answer for it."""
-    truth = Trajectory(score.stamps, score.aligned.reference)
+def _score(reference: TrajectoryFile, path: Path, options: OdometryOptions) -> OdometryScore:
+    """Score one file."""
+    estimate = _read(path, options.quaternion, options)
+    names = (str(options.reference), str(path))
+    by_frame = check_axes(reference, estimate, *names)
+    max_gap = None if by_frame else options.max_gap
+    truth, guess, notes = settle_orders(reference, estimate, max_gap=max_gap, names=names)
     try:
-        guess = constant_motion(truth.stamps, mean_motion([truth]))
-        length = score.snippet_length
-        return score_odometry(truth, guess, mode=score.aligned.mode, snippet_length=length)
-    except DataError:
-        return None
-
-
-def _write_report(folder: Path, score: OdometryScore, options: OdometryOptions) -> Path:
-    """Write pictures and page; return the page."""
-    folder.mkdir(parents=True, exist_ok=True)
-    name = Path(options.estimate).stem
-    pictures = [Picture(plot_trajectory(folder / "trajectory.png", score, title=name), "Path")]
-    if len(score.segments.length):
-        path = plot_segment_errors(folder / "segments.png", score.segments)
-        pictures.append(Picture(path, "Error over the length of the segments"))
-    pictures.append(Picture(plot_ate(folder / "ate.png", score), "Error over time"))
-    reasons = tuple(dict.fromkeys(score.reasons.values()))
-    sections = [
-        Section("Scores", rows=_report_rows(score), notes=score.notes + reasons),
-        Section("Pictures", pictures=pictures),
-        Section("How it was measured", text=_protocol(score, options)),
-    ]
-    return write_report(folder / "report.html", f"Odometry of {name}", sections)
-
-
-def _report_rows(score: OdometryScore) -> list[list[Cell]]:
-    """Put the estimate and the baseline side by side."""
-    baseline = _baseline(score)
-    mine, other = score.as_json(), {} if baseline is None else baseline.as_json()
-    rows: list[list[Cell]] = [["", "estimate", "mean motion (baseline)", "unit"]]
-    rows += [[name, mine[key], other.get(key), unit] for key, name, unit in ROWS]
-    rows.append(["coverage", 100 * score.coverage, "", "% of the reference"])
-    rows.append(["poses scored", len(score.stamps), "", ""])
-    rows.append(["scale", mine["scale"], other.get("scale"), f"align {score.aligned.mode}"])
-    return rows
+        return score_odometry(
+            truth,
+            guess,
+            mode=options.align,
+            max_gap=max_gap,
+            snippet_length=options.snippets,
+            notes=notes,
+        )
+    except DataError as error:
+        raise DataError(f"{path} against {options.reference}: {error}") from None

@@ -7,13 +7,13 @@ threads, and `close` from any of them.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from depthkit.errors import EngineError
+from depthkit.runtime.network.engine import Engine
 from depthkit.runtime.preprocess import (
     NetworkFrame,
     check_camera,
@@ -31,7 +31,6 @@ from depthkit.runtime.result import DepthResult, Timing
 
 if TYPE_CHECKING:
     from depthkit.runtime.network.backend import Backend
-    from depthkit.runtime.network.manifest import Manifest
 
 LEAST_DEPTH = 1e-3
 """Metres at the nominal baseline: the least that a pair network says, if it tells no other."""
@@ -58,8 +57,11 @@ class PairMaps:
     timing: Timing = Timing()
 
 
-class DepthEngine:
+class DepthEngine(Engine):
     """An exported mono or pair network at work; a context manager."""
+
+    kinds = ("mono", "pair")
+    remedy = "a pose network is for odometry, a flow network for what moves"
 
     def __init__(self, backend: "Backend") -> None:
         """Take over a backend; it is closed with the engine.
@@ -67,13 +69,8 @@ class DepthEngine:
         Raises:
             EngineError: the network answers with something else than depth.
         """
-        self.backend = backend
+        super().__init__(backend)
         manifest = backend.manifest
-        if manifest.kind not in ("mono", "pair"):
-            raise EngineError(
-                f"expected a network of kind mono or pair, got {manifest.kind}; a pose network is "
-                "for odometry, a flow network for what moves"
-            )
         wanted = ("focal", "max_depth", "nominal_baseline") if manifest.kind == "pair" else ()
         for name in wanted:
             if getattr(manifest, name) is None:
@@ -81,54 +78,10 @@ class DepthEngine:
         self._nearest = manifest.min_depth or LEAST_DEPTH
         self._farthest = manifest.max_depth or np.inf
 
-    @classmethod
-    def open(
-        cls,
-        path: Path | str,
-        *,
-        backend: str = "auto",
-        threads: int = 1,
-        precision: str = "default",
-    ) -> "DepthEngine":
-        """Open an ONNX file, after its hash and its stored input and output were checked.
-
-        Args:
-            path: written by `depthkit export`.
-            backend: "auto", "onnxruntime", "openvino", "cuda" or "tensorrt".
-            threads: of the backend, and of OpenCV in the whole process (it has one setting).
-            precision: "default", or what the backend offers ("bf16").
-
-        Raises:
-            EngineError: missing, damaged, of another kind, or not in parity on this machine.
-        """
-        from depthkit.runtime.network.backend import open_engine
-
-        return open_engine(cls, path, backend=backend, threads=threads, precision=precision)
-
-    @property
-    def manifest(self) -> "Manifest":
-        """What the file says of itself."""
-        return self.backend.manifest
-
     @property
     def kind(self) -> Literal["mono", "pair"]:
         """Whether `depth` or `pair_maps` is to be called."""
         return "mono" if self.manifest.kind == "mono" else "pair"
-
-    @property
-    def threads(self) -> int:
-        """Threads of a run."""
-        return self.backend.threads
-
-    def close(self) -> None:
-        """Wait for a running call and free the network; a later call raises EngineError."""
-        self.backend.close()
-
-    def __enter__(self) -> "DepthEngine":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def depth(
         self, rgb: np.ndarray, *, K: np.ndarray | None = None, stamp: float = 0.0

@@ -26,7 +26,9 @@ from depthkit.runtime.depth.confidence import View, confidence_map
 from depthkit.runtime.depth.depth_engine import DepthEngine, PairMaps
 from depthkit.runtime.depth.frame_ring import FrameRing, RingFrame, distance
 from depthkit.runtime.depth.fusion import fuse
-from depthkit.runtime.motion.place import CameraMotion, Intrinsics, steady_intrinsics
+from depthkit.runtime.frame_gate import BLACK_FRAME, FrameGate, Intrinsics
+from depthkit.runtime.motion.place import CameraMotion
+from depthkit.runtime.motion.told import NO_MOTION, Motion
 from depthkit.runtime.preprocess import (
     check_camera,
     check_frame,
@@ -38,7 +40,6 @@ from depthkit.runtime.preprocess import (
 from depthkit.runtime.result import DepthResult, Scale, Timing
 
 NO_DIRECTION = "direction of motion unknown: this network is told it, so it needs poses"
-BLACK_FRAME = "the frame is black; a covered lens or an empty buffer"
 STRIDE = 2  # of the pixels that the wanted depths are drawn from
 
 
@@ -67,8 +68,7 @@ class DepthStream:
         self._ring = FrameRing(self.config, nominal_baseline=self._nominal)
         self._feedback = Feedback()
         self._index = -1
-        self._camera: Intrinsics | None = None
-        self._last_stamp = -np.inf
+        self._gate = FrameGate(self.config.max_gap)
 
     def process(
         self,
@@ -76,9 +76,7 @@ class DepthStream:
         *,
         stamp: float,
         K: np.ndarray | None = None,
-        T_world_cam: np.ndarray | None = None,
-        displacement: float | None = None,
-        R_world_cam: np.ndarray | None = None,
+        motion: Motion = NO_MOTION,
     ) -> DepthResult:
         """Take in the next frame and return its depth, or why there is none.
 
@@ -86,10 +84,8 @@ class DepthStream:
             rgb: (H, W, 3) uint8
             stamp: seconds, rising.
             K: intrinsics at H x W, pixels; a pair network needs them. (3, 3)
-            T_world_cam: pose, metres. (4, 4)
-            displacement: metres since the frame before, without a pose; without both: relative.
-            R_world_cam: attitude, where there is no pose; where none ever comes the camera is taken
-                as stabilised. (3, 3)
+            motion: how the camera moved. Without a pose or displacement depth is relative; where
+                no attitude ever comes the camera is taken as stabilised.
 
         Raises:
             TypeError, ShapeError: the caller's bug.
@@ -103,27 +99,29 @@ class DepthStream:
         if self._engine.kind == "mono":
             return self._single(rgb, K, stamp)
         self._index += 1
-        place = self._motion.read(
-            T_world_cam=T_world_cam, displacement=displacement, R_world_cam=R_world_cam
-        )
+        # 1. Where the frame was taken, and whether its distance to the past is known.
+        place = self._motion.read(motion)
         if place.breaks:
             self._forget()
+        # 2. A frame that cannot be used is left out; the past stays.
         fault = place.fault or self._fault_of(rgb, K, stamp)
         if fault or K is None:
             return self._without_depth(K, stamp, fault)
-        camera = steady_intrinsics(self._camera, (rgb.shape[:2], K))
+        camera = self._gate.steady(rgb.shape[:2], K)
         try:
-            frame = self._engine.network_frame(rgb, camera[1])
+            frame = self._engine.network_frame(rgb, K if camera[1] is None else camera[1])
         except (DataError, EngineError) as error:
             return self._without_depth(K, stamp, str(error))
+        # 3. A frame that does not continue the past begins a new one.
         current = RingFrame(self._index, stamp, frame, *place[:3])
         forgotten = self._new_start(current, camera)
         if forgotten:
             result = self._without_depth(K, stamp, forgotten)
         else:
+            # 4. Choose earlier frames, ask the network, fuse.
             result = self._depth(current, K, rgb.shape[:2], started)
         self._ring.push(current)
-        self._last_stamp = stamp
+        self._gate.enter(stamp, camera)
         return result
 
     def _single(self, rgb: np.ndarray, K: np.ndarray | None, stamp: float) -> DepthResult:
@@ -142,13 +140,9 @@ class DepthStream:
 
     def _fault_of(self, rgb: np.ndarray, K: np.ndarray | None, stamp: float) -> str:
         """Say why a frame is left out; empty where it is not."""
-        try:
-            check_frame(rgb)
-        except DataError as error:
-            return str(error)
-        if not np.isfinite(stamp):
-            return f"stamp must be finite, got {stamp}"
-        if stamp == self._last_stamp:
+        if fault := self._gate.fault_of(rgb, stamp):
+            return fault
+        if self._gate.repeats(stamp):
             return f"stamp {stamp:.3f} s came before; the frame is left out"
         if K is None:
             return "no intrinsics: a pair network needs K of the camera"
@@ -156,20 +150,13 @@ class DepthStream:
 
     def _new_start(self, current: RingFrame, camera: Intrinsics) -> str:
         """Forget the past where the frame does not continue it, and say why; else empty."""
-        pause, before = current.stamp - self._last_stamp, self._camera
+        reason = self._gate.break_before(current.stamp, camera)
         newest = next(iter(self._ring), None)
-        self._camera = camera
-        if pause < 0:
-            reason = f"time ran back by {-pause:.3f} s"
-        elif newest is not None and pause > self.config.max_gap:
-            reason = f"no frame for {pause:.2f} s, over {self.config.max_gap:g}"
-        elif before is not None and before[0] != camera[0]:
-            reason = f"frames of another size: {_words(before[0])} before, {_words(camera[0])} now"
-        elif before is not None and before is not camera:
-            reason = "the intrinsics changed"
-        elif newest is not None and distance(newest, current) > self.config.max_speed * pause:
-            reason = f"the pose jumped by {distance(newest, current):.1f} m in {pause:.3f} s"
-        else:
+        if not reason and newest is not None:
+            pause, jump = current.stamp - self._gate.last_stamp, distance(newest, current)
+            if jump > self.config.max_speed * pause:
+                reason = f"the pose jumped by {jump:.1f} m in {pause:.3f} s"
+        if not reason:
             return ""
         self._forget()
         return f"{reason}; the past is forgotten"
@@ -206,6 +193,7 @@ class DepthStream:
         self, current: RingFrame, K: np.ndarray, size: tuple[int, int], started: float
     ) -> DepthResult:
         """Choose past frames and fuse what the network says of them."""
+        # Past frames by the rule: their baselines and turns.
         chosen = select(
             self._ring,
             current,
@@ -220,6 +208,7 @@ class DepthStream:
         if self._engine.needs_direction and len(known) < len(places):
             return self._without_depth(K, current.stamp, NO_DIRECTION, chosen.decision)
         chose = perf_counter()
+        # One run of the network for all pairs: depth as if each baseline were the nominal one.
         maps = self._engine.pair_maps(
             current.frame,
             [pair.past.frame for pair in chosen.pairs],
@@ -227,6 +216,7 @@ class DepthStream:
             translations=np.stack(known) if self._engine.needs_direction else None,
         )
         answered = perf_counter()
+        # Rule best_of_n keeps one map; then all are brought to metres and fused.
         chosen, maps = self._winner(chosen, maps)
         result = self._fused(current, chosen, maps, K, size)
         preprocess = maps.timing.preprocess_ms + 1e3 * (chose - started)
@@ -301,7 +291,3 @@ class DepthStream:
             longest=max(self._index - past.index for past in self._ring),
         )
         self._feedback = Feedback(wanted_depths(depth[::STRIDE], self.config.ranges), shift)
-
-
-def _words(size: tuple[int, int]) -> str:
-    return f"{size[1]}x{size[0]}"

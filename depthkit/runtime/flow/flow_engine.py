@@ -5,20 +5,19 @@ The engine keeps no frames. Networks learn both ways in time: the flow from a fr
 before it is asked for by giving the two the other way round.
 """
 
-from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import numpy as np
 
-from depthkit.errors import DataError, EngineError
+from depthkit.errors import DataError
+from depthkit.runtime.network.engine import Engine
 from depthkit.runtime.preprocess import check_frame, to_size
 from depthkit.runtime.result import FlowResult, Timing
 
 if TYPE_CHECKING:
-    from depthkit.runtime.network.backend import Backend
-    from depthkit.runtime.network.manifest import Manifest
+    pass
 
 
 class SmallFlow(NamedTuple):
@@ -31,55 +30,11 @@ class SmallFlow(NamedTuple):
     was not taught it. (h, w) float32"""
 
 
-class FlowEngine:
+class FlowEngine(Engine):
     """An exported flow network at work; a context manager. Calls may come from several threads."""
 
-    def __init__(self, backend: "Backend") -> None:
-        """Take over a backend; it is closed with the engine.
-
-        Raises:
-            EngineError: the network answers with something else than flow.
-        """
-        if backend.manifest.kind != "flow":
-            raise EngineError(
-                f"expected a network of kind flow, got {backend.manifest.kind}; export one of a "
-                "run of task flow or coop, with --part flow"
-            )
-        self.backend = backend
-
-    @classmethod
-    def open(
-        cls,
-        path: Path | str,
-        *,
-        backend: str = "auto",
-        threads: int = 1,
-        precision: str = "default",
-    ) -> "FlowEngine":
-        """Open an ONNX file; arguments and errors as `DepthEngine.open`."""
-        from depthkit.runtime.network.backend import open_engine
-
-        return open_engine(cls, path, backend=backend, threads=threads, precision=precision)
-
-    @property
-    def manifest(self) -> "Manifest":
-        """What the file says of itself."""
-        return self.backend.manifest
-
-    @property
-    def threads(self) -> int:
-        """Threads of a run."""
-        return self.backend.threads
-
-    def close(self) -> None:
-        """Wait for a running call and free the network; a later call raises EngineError."""
-        self.backend.close()
-
-    def __enter__(self) -> "FlowEngine":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    kinds = ("flow",)
+    remedy = "export one of a run of task flow or coop, with --part flow"
 
     def flow(self, earlier: np.ndarray, later: np.ndarray) -> FlowResult:
         """Estimate where each pixel of a frame lies in another one.

@@ -11,6 +11,7 @@ from depthkit.multiview.rigid_flow import fit_unit, rigid_flow
 from depthkit.rigid import inverse
 from depthkit.runtime.flow.flow_engine import FlowEngine, SmallFlow
 from depthkit.runtime.flow.moving import static_by_law, static_by_residual
+from depthkit.runtime.frame_gate import FrameGate
 from depthkit.runtime.preprocess import check_frame, enlarge_mask, resize_K
 from depthkit.runtime.result import DepthResult, StaticResult, Timing
 
@@ -21,8 +22,6 @@ class _Frame:
 
     rgb: np.ndarray
     """At the network's size, its own memory. (h, w, 3) uint8"""
-    size: tuple[int, int]
-    """Of the camera's frame, (H, W)."""
     stamp: float
     """Seconds."""
     T_world_cam: np.ndarray
@@ -59,6 +58,7 @@ class MovingStream:
     def reset(self) -> None:
         """Forget the frame before, and the unit of the motion."""
         self._last: _Frame | None = None
+        self._gate = FrameGate(self.max_gap)
         self._unit: float | None = None
 
     def process(
@@ -93,29 +93,29 @@ class MovingStream:
         small = self.engine.network_frame(rgb)
         # The caller may fill its buffer with the next frame while this one is kept.
         small = small.copy() if np.may_share_memory(small, rgb) else small
-        frame = self._last = _Frame(small, rgb.shape[:2], depth.stamp, T_world_cam)
+        frame = self._last = _Frame(small, depth.stamp, T_world_cam)
+        camera = self._gate.steady(rgb.shape[:2], None)
+        broken = self._gate.break_before(frame.stamp, camera)
+        self._gate.enter(frame.stamp, camera)
         if last is None:
             return self._result(frame.stamp, reason="there is no frame before to compare it with")
         if depth.depth is None or depth.K is None:
             reason = depth.reason or "the camera's intrinsics are not known"
             return self._result(frame.stamp, reason=reason)
-        if reason := self._why_not(last, frame):
-            return self._result(frame.stamp, reason=reason)
+        if broken:
+            return self._result(frame.stamp, reason=broken)
         seen = _at_size(depth.depth, depth.valid, depth.K, self.engine.manifest.size)
-        return self._compare(last, frame, seen, started=started, same_unit=same_unit)
-
-    def _why_not(self, last: _Frame, frame: _Frame) -> str:
-        """Say why two frames cannot be compared; nothing where they can."""
-        if last.size != frame.size:
-            (h, w), (height, width) = last.size, frame.size
-            return f"frames changed from {w}x{h} to {width}x{height}"
-        step = frame.stamp - last.stamp
-        if not 0 < step <= self.max_gap:
-            return f"the frame before is {step:.3f} s older; up to {self.max_gap:g} s are compared"
-        return ""
+        return self._compare(last, frame, seen, rgb.shape[:2], started=started, same_unit=same_unit)
 
     def _compare(
-        self, last: _Frame, frame: _Frame, seen: _Seen, *, started: float, same_unit: bool
+        self,
+        last: _Frame,
+        frame: _Frame,
+        seen: _Seen,
+        size: tuple[int, int],
+        *,
+        started: float,
+        same_unit: bool,
     ) -> StaticResult:
         T = inverse(last.T_world_cam) @ frame.T_world_cam
         prepared = perf_counter()
@@ -127,7 +127,7 @@ class MovingStream:
             return self._result(frame.stamp, reason=reason)
         T[:3, 3] *= unit
         small = self._judge(frame, last, seen, said, T)
-        probability = _enlarged(small, frame.size)
+        probability = _enlarged(small, size)
         timing = Timing.until_now(started, prepared, answered)
         return self._result(frame.stamp, probability, unit=unit, timing=timing)
 

@@ -11,13 +11,9 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from depthkit.errors import check_shape
+from depthkit.runtime.motion.told import Motion
 
 Kind = Literal["pose", "displacement", "unknown"]
-Intrinsics = tuple[tuple[int, int], np.ndarray]
-"""(H, W) of a camera's frames, and K, pixels."""
-
-SAME_K = 1e-3  # relative; a larger change of the intrinsics is another camera
-
 NOT_A_ROTATION = 1e-3  # largest entry of R R^T - I; float32 quaternions stay below 1e-6
 
 SOURCES = {
@@ -53,57 +49,56 @@ class CameraMotion:
         """Say in words where the scale comes from."""
         return SOURCES[self.kind or "unknown"]
 
-    def read(
-        self,
-        *,
-        T_world_cam: np.ndarray | None,
-        displacement: float | None,
-        R_world_cam: np.ndarray | None,
-    ) -> Place:
+    def read(self, motion: Motion) -> Place:
         """Take in what is known of the next frame.
-
-        Args:
-            T_world_cam: pose, metres; goes before the other two. (4, 4)
-            displacement: metres since the frame before, of any direction.
-            R_world_cam: attitude alone. (3, 3)
 
         Raises:
             ShapeError: the caller's bug.
         """
-        if T_world_cam is not None:
-            check_shape("T_world_cam", T_world_cam, "4 4")
-        if R_world_cam is not None:
-            check_shape("R_world_cam", R_world_cam, "3 3")
-        kind = _kind_of(T_world_cam, displacement)
-        if self.kind is None:
-            self.kind = kind
-        if kind == "unknown" and self.kind != "unknown":
-            # A missing pose harms one frame; a missing displacement cuts off all before it.
-            what = "pose" if self.kind == "pose" else "displacement"
-            return Place(fault=f"no {what} for this frame", breaks=self.kind == "displacement")
-        breaks, self.kind = kind != self.kind, kind
+        if motion.T_world_cam is not None:
+            check_shape("T_world_cam", motion.T_world_cam, "4 4")
+        if motion.R_world_cam is not None:
+            check_shape("R_world_cam", motion.R_world_cam, "3 3")
+        kind = self._kind_of(motion)
+        if kind is None:
+            return Place(fault="no motion for this frame, and its source should know it")
+        breaks, self.kind = self.kind not in (None, kind), kind
         if breaks:
             self._turns = None
-        if T_world_cam is not None:
-            return _of_pose(np.asarray(T_world_cam, dtype=np.float64), breaks)
-        return self._of_displacement(displacement, R_world_cam, breaks)
+        if motion.T_world_cam is not None:
+            return _of_pose(np.asarray(motion.T_world_cam, dtype=np.float64), breaks)
+        if kind != "unknown" and motion.displacement is None:
+            # A missing pose harms one frame; a missing displacement cuts off all before it.
+            what = "pose" if kind == "pose" else "displacement"
+            return Place(fault=f"no {what} for this frame", breaks=kind == "displacement")
+        return self._of_displacement(motion, breaks)
 
-    def _of_displacement(
-        self, displacement: float | None, R_world_cam: np.ndarray | None, breaks: bool
-    ) -> Place:
+    def _kind_of(self, motion: Motion) -> Kind | None:
+        """Return what a frame has or should have; None where even that is not known yet."""
+        if motion.T_world_cam is not None:
+            return "pose"
+        if motion.displacement is not None:
+            return "displacement"
+        if motion.expected and motion.R_world_cam is not None:
+            return "displacement"  # the attitude came, so it is the distance that is missing
+        if motion.expected:
+            return self.kind
+        # A stream that once knew its motion is not silently taken for one that does not.
+        return self.kind or "unknown"
+
+    def _of_displacement(self, motion: Motion, breaks: bool) -> Place:
+        displacement, R_world_cam = motion.displacement, motion.R_world_cam
         if displacement is not None:
-            if np.isnan(displacement):  # so a caller says that it should be known
-                return Place(fault="no displacement for this frame", breaks=True)
             if not (np.isfinite(displacement) and displacement >= 0):
                 fault = f"displacement must be 0 m or more, got {displacement}"
                 return Place(fault=fault, breaks=True)
             self._travelled += float(displacement)
-        if R_world_cam is None and self._turns:
-            return Place(fault="no attitude for this frame", breaks=breaks)
         R = None if R_world_cam is None else np.asarray(R_world_cam, dtype=np.float64)
-        breaks |= self._turns is False and R is not None  # how the frames before turned is unknown
-        self._turns = R is not None
-        if R is not None and np.isnan(R).all():
+        missing = R is None and bool(self._turns or motion.expected)
+        turns = missing or R is not None
+        breaks |= self._turns is False and turns  # how the frames before turned is unknown
+        self._turns = turns
+        if missing:
             return Place(fault="no attitude for this frame", breaks=breaks)
         if R is not None and (fault := _rotation_fault(R)):
             return Place(fault=f"attitude {fault}", breaks=breaks)
@@ -111,15 +106,7 @@ class CameraMotion:
         return Place(R, travelled=travelled, breaks=breaks)
 
 
-def _kind_of(T_world_cam: np.ndarray | None, displacement: float | None) -> Kind:
-    if T_world_cam is not None:
-        return "pose"
-    return "unknown" if displacement is None else "displacement"
-
-
 def _of_pose(T: np.ndarray, breaks: bool) -> Place:
-    if np.isnan(T).all():  # so a caller says that there should be one
-        return Place(fault="no pose for this frame", breaks=breaks)
     R, position = T[:3, :3], T[:3, 3]
     fault = _rotation_fault(R) or ("" if np.isfinite(position).all() else "is not finite")
     if fault:
@@ -133,14 +120,3 @@ def _rotation_fault(R: np.ndarray) -> str:
     if np.abs(R @ R.T - np.eye(3)).max() > NOT_A_ROTATION or np.linalg.det(R) < 0:
         return "is no rotation"
     return ""
-
-
-def steady_intrinsics(before: Intrinsics | None, now: Intrinsics) -> Intrinsics:
-    """Return those of before where now differs by the noise of a calibration alone.
-
-    At the network's focal length, frames of one camera then have one size.
-    """
-    if before is None or before[0] != now[0]:
-        return now[0], np.array(now[1], dtype=np.float64)
-    same = np.allclose(before[1], now[1], rtol=SAME_K, atol=1e-6)
-    return before if same else (now[0], np.array(now[1], dtype=np.float64))

@@ -9,9 +9,7 @@ has answered the stored input as the trained network did (`open_checked`).
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeVar
 
-import cv2
 import numpy as np
 
 from depthkit.errors import EngineError, ShapeError
@@ -20,7 +18,6 @@ from depthkit.runtime.network.manifest import Manifest, read_model
 from depthkit.runtime.network.parity import Parity, compare, stored_inputs
 
 Compute = Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]
-Engine = TypeVar("Engine")
 
 BACKENDS = ("auto", "onnxruntime", "openvino", "cuda", "tensorrt")
 CLOSING = 5.0  # seconds that `close` waits for a running call
@@ -194,32 +191,3 @@ def open_checked(
         opened.close()
         raise EngineError(f"{path}: {parity}; refused, take another --backend or precision")
     return opened
-
-
-def open_engine(
-    make: Callable[[Backend], Engine],
-    path: Path | str,
-    *,
-    backend: str,
-    threads: int,
-    precision: str,
-) -> Engine:
-    """Load a model file as `open_checked` and make an engine of it; a refused one is closed.
-
-    Args:
-        make: an engine's constructor; it raises EngineError where the network is of another kind.
-        path: written by `depthkit export`.
-        backend, precision: as `open_backend`.
-        threads: of the backend, and of OpenCV in the whole process (it has one setting).
-
-    Raises:
-        EngineError: as `open_checked`, or of `make`.
-    """
-    opened = open_checked(path, backend=backend, threads=threads, precision=precision)
-    try:
-        engine = make(opened)
-    except EngineError:
-        opened.close()
-        raise
-    cv2.setNumThreads(threads)
-    return engine

@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from depthkit.errors import DataError, EngineError
+from depthkit.errors import EngineError
 from depthkit.rigid import exp_se3, inverse, make_pose
-from depthkit.runtime.preprocess import check_frame, is_black, to_size
+from depthkit.runtime.frame_gate import BLACK_FRAME, FrameGate
+from depthkit.runtime.network.engine import Engine, open_engine
+from depthkit.runtime.preprocess import is_black, to_size
 from depthkit.runtime.result import OdometryResult, Timing
 
 if TYPE_CHECKING:
     from depthkit.runtime.network.backend import Backend
-    from depthkit.runtime.network.manifest import Manifest
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,14 +32,15 @@ class _Frame:
 
     rgb: np.ndarray
     """At the network's size. (h, w, 3) uint8"""
-    size: tuple[int, int]
-    """Of the camera's frame, (H, W)."""
     stamp: float
     """Seconds."""
 
 
-class OdometryEngine:
+class OdometryEngine(Engine):
     """An exported pose network of pairs at work; a context manager. Calls are taken in turn."""
+
+    kinds = ("pose",)
+    remedy = "write one with 'depthkit export RUN --part pose'"
 
     def __init__(self, backend: "Backend", *, max_gap: float = 1.0, stride: int = 1) -> None:
         """Take over a backend; it is closed with the engine.
@@ -51,14 +53,10 @@ class OdometryEngine:
         Raises:
             EngineError: the network answers with something else than motion; impossible numbers.
         """
-        if backend.manifest.kind != "pose":
-            raise EngineError(
-                f"expected a network of kind pose, got {backend.manifest.kind}; write one with "
-                "'depthkit export RUN --part pose'"
-            )
+        super().__init__(backend)
         if not (max_gap > 0 and stride >= 1):
             raise EngineError(f"max_gap > 0 and stride >= 1 must hold, got {max_gap}, {stride}")
-        self.backend, self.max_gap, self.stride = backend, max_gap, stride
+        self.max_gap, self.stride = max_gap, stride
         # One object for all calls: it keeps its buffers.
         self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
         self._lock, self._closed = Lock(), False
@@ -75,44 +73,29 @@ class OdometryEngine:
         max_gap: float = 1.0,
         stride: int = 1,
     ) -> "OdometryEngine":
-        """Open an ONNX file; arguments and errors as `DepthEngine.open` and the constructor."""
-        from depthkit.runtime.network.backend import open_engine
-
+        """Open an ONNX file; arguments and errors as `Engine.open` and the constructor."""
         make = partial(cls, max_gap=max_gap, stride=stride)
         return open_engine(make, path, backend=backend, threads=threads, precision=precision)
-
-    @property
-    def manifest(self) -> "Manifest":
-        """What the file says of itself."""
-        return self.backend.manifest
-
-    @property
-    def threads(self) -> int:
-        """Threads of a run."""
-        return self.backend.threads
 
     def close(self) -> None:
         """Wait for a running call and free the network; a later call raises EngineError."""
         self._closed = True
-        self.backend.close()
-
-    def __enter__(self) -> "OdometryEngine":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+        super().close()
 
     def reset(self) -> None:
         """Forget all frames; the next one is the world, in segment 0."""
         with self._lock:
             self._start()
 
-    def process(self, rgb: np.ndarray, *, stamp: float) -> OdometryResult:
+    def process(
+        self, rgb: np.ndarray, *, stamp: float, K: np.ndarray | None = None
+    ) -> OdometryResult:
         """Take the next frame.
 
         Args:
             rgb: of any size, the same for all frames. (H, W, 3) uint8
             stamp: seconds, later than the frame before.
+            K: not used; a pose network works for the camera that it learnt.
 
         Returns:
             The motion since the last used frame, chained; or, without it, the reason: the first
@@ -133,44 +116,32 @@ class OdometryEngine:
 
     def _start(self) -> None:
         self._last: _Frame | None = None  # None: the chain is broken
-        self._newest = -np.inf  # stamp of the newest frame of the chain, used or not
+        self._gate = FrameGate(self.max_gap)
         self._waited = 0  # frames since the last used one
         self._T_world_cam = np.eye(4)
         self._segment = 0
 
     def _take(self, rgb: np.ndarray, stamp: float) -> OdometryResult:
         started = perf_counter()
-        if fault := _fault_of(rgb, stamp):
+        if fault := self._gate.fault_of(rgb, stamp):
             return self._break(None, stamp, fault)
-        broken = self._why_broken(rgb.shape[:2], stamp)
-        self._newest = stamp
+        camera = self._gate.steady(rgb.shape[:2], None)
+        # A chain that is broken already has nothing to go on from.
+        broken = "" if self._last is None else self._gate.break_before(stamp, camera)
+        self._gate.enter(stamp, camera)
         self._waited += 1
         if self._last is not None and not broken and self._waited < self.stride:
             reason = f"left out: frame {self._waited} of stride {self.stride}"
             return replace(self._result(stamp, reason), left_out=True)
         small = to_size(rgb, self.manifest.size)
         if is_black(small):
-            return self._break(None, stamp, "the frame is black; is the lens covered?")
+            return self._break(None, stamp, BLACK_FRAME)
         # The caller may fill its buffer with the next frame while this one is kept.
         small = np.array(small) if np.may_share_memory(small, rgb) else small
-        frame = _Frame(small, rgb.shape[:2], stamp)
+        frame = _Frame(small, stamp)
         if broken:
             return self._break(frame, stamp, broken)
         return self._follow(frame, stamp, started)
-
-    def _why_broken(self, size: tuple[int, int], stamp: float) -> str:
-        """Say why a good frame does not go on from the one before; nothing to say if it does."""
-        if self._last is None:
-            return ""
-        if size != self._last.size:
-            (h, w), (height, width) = size, self._last.size
-            return f"frames changed from {width}x{height} to {w}x{h}"
-        step = stamp - self._newest
-        if step <= 0:
-            return f"stamp {stamp:.6f} s is not after {self._newest:.6f} s, the frame before"
-        if step > self.max_gap:
-            return f"no frame for {step:.3f} s, more than {self.max_gap:g} s"
-        return ""
 
     def _break(self, frame: _Frame | None, stamp: float, reason: str) -> OdometryResult:
         """End the segment, if one is going; the frame, if good, is the first of the next."""
@@ -247,14 +218,3 @@ def grey(rgb: np.ndarray) -> np.ndarray:
         total += rgb[..., channel]
     total //= 3
     return total.astype(np.uint8)
-
-
-def _fault_of(rgb: np.ndarray, stamp: float) -> str:
-    """Say what makes a frame unusable by itself."""
-    if not np.isfinite(stamp):
-        return f"the stamp is {stamp}, not a time"
-    try:
-        check_frame(rgb)
-    except DataError as error:
-        return str(error)
-    return ""
