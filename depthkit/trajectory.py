@@ -24,6 +24,7 @@ from depthkit.rigid import (
     matrix_to_quaternion,
     quaternion_to_matrix,
 )
+from depthkit.time_units import date_unit, to_seconds
 
 __all__ = [
     "Trajectory",
@@ -53,6 +54,9 @@ ROTATION_TOLERANCE = 1e-3
 
 Repeats = Literal["error", "first"]
 """What a loader does with a pose whose stamp repeats the one before."""
+
+SPARSE_STEP = 60.0
+"""Spacing of stamps with decimals up to which they are seconds: keyframes may be far apart."""
 
 _REPEATS_REMEDY = "; drop the row, or keep the first of equal stamps (repeats 'first')"
 
@@ -220,13 +224,16 @@ def _finish(path: str | Path, traj: Trajectory, lines: list[int], repeats: Repea
     return traj
 
 
-def load_tum(path: str | Path, *, repeats: Repeats = "error") -> Trajectory:
-    """Read rows of `t x y z qx qy qz qw` (seconds, metres).
+def load_tum(
+    path: str | Path, *, repeats: Repeats = "error", time_unit: str = "auto"
+) -> Trajectory:
+    """Read rows of `t x y z qx qy qz qw` (metres).
 
     Args:
         path: the file.
         repeats: what to do with a stamp that repeats: refuse the file, or keep its 'first' pose
             (public ground truth such as TUM fr2_desk holds one such row).
+        time_unit: of the stamps: s, ms, us or ns; auto: told by their size and spacing.
 
     Raises:
         DataError: the file or a row of it cannot be a trajectory; the line is named.
@@ -234,7 +241,8 @@ def load_tum(path: str | Path, *, repeats: Repeats = "error") -> Trajectory:
     rows, lines = _read_rows(path)
     values = _to_numbers(path, rows, lines, (8,), "tum")
     R = quaternion_to_matrix(_checked_quaternions(path, values[:, 4:], lines))
-    traj = Trajectory(values[:, 0], make_pose(R, values[:, 1:4]))
+    stamps, assumed = _seconds(path, rows, values[:, 0], time_unit)
+    traj = Trajectory(stamps, make_pose(R, values[:, 1:4]), assumed)
     return _finish(path, traj, lines, repeats)
 
 
@@ -272,16 +280,29 @@ def _look_up(stamps: np.ndarray, index: np.ndarray, name: str) -> np.ndarray:
     return stamps[index]
 
 
-def load_euroc(path: str | Path, *, repeats: Repeats = "error") -> Trajectory:
-    """Read a EuRoC csv: nanoseconds, position, quaternion wxyz, further columns ignored.
+def _seconds(
+    path: str | Path, rows: list[list[str]], stamps: np.ndarray, unit: str
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Convert stamps to seconds; those written with decimals are seconds for longer spacings."""
+    slow = {"slow_step": SPARSE_STEP} if any("." in row[0] for row in rows) else {}
+    return to_seconds(stamps, unit, Path(path).name, **slow)
 
-    The pose is that of the body (the IMU) in EuRoC's own ground truth, and is kept as it stands.
+
+def load_euroc(
+    path: str | Path, *, repeats: Repeats = "error", time_unit: str = "auto"
+) -> Trajectory:
+    """Read a EuRoC csv: time, position, quaternion wxyz, further columns ignored.
+
+    Times are nanoseconds unless their size fits a date in another unit. The pose is that of the
+    body (the IMU) in EuRoC's own ground truth, and is kept as it stands.
     """
     rows, lines = _read_rows(path)
     rows = [row[:8] for row in rows]
     values = _to_numbers(path, rows, lines, (8,), "euroc")
     q = _checked_quaternions(path, values[:, [5, 6, 7, 4]], lines)
-    traj = Trajectory(values[:, 0] / 1e9, make_pose(quaternion_to_matrix(q), values[:, 1:4]))
+    unit = "ns" if time_unit == "auto" and date_unit(values[:, 0]) in ("ns", None) else time_unit
+    stamps, assumed = _seconds(path, rows, values[:, 0], unit)
+    traj = Trajectory(stamps, make_pose(quaternion_to_matrix(q), values[:, 1:4]), assumed)
     return _finish(path, traj, lines, repeats)
 
 
@@ -305,15 +326,17 @@ def _is_nanoseconds(field: str) -> bool:
     return field.isdigit() and len(field) >= 16
 
 
-def load_trajectory(path: str | Path, *, repeats: Repeats = "error") -> Trajectory:
+def load_trajectory(
+    path: str | Path, *, repeats: Repeats = "error", time_unit: str = "auto"
+) -> Trajectory:
     """Read a trajectory in whichever of the three formats `detect_format` sees."""
     match detect_format(path):
         case "kitti":
             return load_kitti(path)
         case "euroc":
-            return load_euroc(path, repeats=repeats)
+            return load_euroc(path, repeats=repeats, time_unit=time_unit)
         case _:
-            return load_tum(path, repeats=repeats)
+            return load_tum(path, repeats=repeats, time_unit=time_unit)
 
 
 def _write_lines(path: str | Path, lines: list[str]) -> None:

@@ -21,6 +21,7 @@ PART_OF = {
     "declared_types": "config",
     "yaml_text": "config",
     "rigid": "trajectory",
+    "time_units": "trajectory",
 }
 
 
