@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A folder of pictures, or a folder of such folders; `times.txt` beside the pictures is read."""
+"""A folder of pictures, or a folder of such folders; times come from a list beside them."""
 
 from pathlib import Path
-
-import numpy as np
 
 from depthkit.data.image_io import list_images, natural_key
 from depthkit.data.importers.source import (
@@ -12,9 +10,8 @@ from depthkit.data.importers.source import (
     Source,
     find_camera,
     first_size,
-    frame_times,
 )
-from depthkit.errors import DataError
+from depthkit.data.importers.times import find_times
 
 
 def find(root: Path) -> dict[str, Path]:
@@ -32,27 +29,14 @@ def load(place: Path, name: str, options: ImportOptions) -> Source:
     paths = list_images(place)
     size = first_size(paths, place)
     camera, calibration = find_camera((place, options.root), size, options)
-    times, notes = _times(place, len(paths), options)
+    found = find_times(place, paths, options)
     return Source(
         name=name,
         format="images",
-        frames=tuple(FrameRef(path) for path in paths),
-        times=times,
+        frames=tuple(FrameRef(paths[i]) for i in found.keep),
+        times=found.times,
         camera=camera,
-        notes=notes,
-        origin={"calibration": calibration},
+        notes=found.notes,
+        assumed=found.assumed,
+        origin={"calibration": calibration, **found.origin},
     )
-
-
-def _times(place: Path, count: int, options: ImportOptions) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Read times.txt (seconds, one a picture) unless --fps overrules it."""
-    path = place / "times.txt"
-    if options.fps is not None or not path.is_file():
-        return frame_times(count, options.fps)
-    try:
-        times = np.array(path.read_text(encoding="utf-8").split(), dtype=np.float64)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot read times: {error}") from None
-    if len(times) != count:
-        raise DataError(f"{path}: {len(times)} times for {count} images; fix it or give --fps")
-    return times, ()
