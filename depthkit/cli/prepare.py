@@ -22,6 +22,7 @@ FORMATS = (
     "video",
     "kitti-odometry",
     "kitti-raw",
+    "euroc",
     "tum",
     "sevenscenes",
     "stillbox",
@@ -167,11 +168,12 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _options(args: argparse.Namespace) -> "PrepareOptions":
-    from depthkit.camera import load_source_camera
+    from depthkit.data.importers.asl_sensor import load_camera
     from depthkit.data.prepare import PrepareOptions
 
     values = {key: value for key, value in vars(args).items() if key not in ("frames", "json")}
-    values["camera"] = load_source_camera(args.camera) if args.camera else None
+    values["camera"] = load_camera(args.camera) if args.camera else None
+    values["camera_file"] = args.camera
     return PrepareOptions(**values, start=args.frames[0], stop=args.frames[1])
 
 

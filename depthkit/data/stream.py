@@ -212,6 +212,7 @@ def _stream_source(path: Path, source: Source, every: int) -> FrameStream:
         (*source.notes, *source.all_assumed),
         frames,
         poses=None if poses is None else poses[::every],
+        metric=source.metric,
     )
 
 

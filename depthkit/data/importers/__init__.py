@@ -6,6 +6,7 @@ from types import ModuleType
 
 from depthkit.data.importers import (
     bag,
+    euroc,
     images,
     kitti_odometry,
     kitti_raw,
@@ -14,13 +15,15 @@ from depthkit.data.importers import (
     tum,
     video,
 )
-from depthkit.data.importers.source import ImportOptions, Source, with_poses
+from depthkit.data.importers.given_poses import with_poses
+from depthkit.data.importers.source import ImportOptions, Source
 from depthkit.errors import DataError
 
 # In the order of detection: the most particular layout first, plain pictures last.
 FORMATS: dict[str, ModuleType] = {
     "kitti-odometry": kitti_odometry,
     "kitti-raw": kitti_raw,
+    "euroc": euroc,
     "tum": tum,
     "sevenscenes": sevenscenes,
     "stillbox": stillbox,
@@ -51,6 +54,12 @@ def find_sequences(root: Path, name: str = "auto") -> tuple[str, dict[str, Path]
     if root.is_file():
         raise DataError(f"{root}: this file holds no {name}")
     raise DataError(f"{root}: no {name} sequence found; is this the folder that holds it?")
+
+
+def other_sequences(root: Path, name: str) -> dict[str, Path]:
+    """Return what --sequence may pick beside the sequences that are prepared by default."""
+    find_others = getattr(FORMATS[name], "find_others", None)
+    return {} if find_others is None else find_others(root)
 
 
 def load_source(format_name: str, place: Path, name: str, options: ImportOptions) -> Source:

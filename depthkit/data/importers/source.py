@@ -17,7 +17,6 @@ import numpy as np
 from depthkit.camera import Camera, SourceCamera, load_source_camera
 from depthkit.data.image_io import UnreadableImageError, read_rgb
 from depthkit.errors import DataError
-from depthkit.trajectory import detect_format, interpolate_poses, load_kitti, load_trajectory
 
 DEFAULT_FPS = 30.0
 CALIBRATION_NAMES = ("camera.yaml", "camera_info.yaml", "calibration.yaml", "ost.yaml", "K.txt")
@@ -69,6 +68,8 @@ class Source:
     that was taken; one sentence each, with the option that changes it."""
     origin: dict[str, Any] = field(default_factory=dict)
     """Plain values for the `source` section of camera.yaml."""
+    metric: bool = True
+    """Whether poses and depth are metres; else their common scale is unknown."""
     read: FrameReader | None = None
     """Of a source that holds its frames in one file; None where each is a file."""
 
@@ -84,6 +85,8 @@ class ImportOptions:
 
     root: Path
     camera: SourceCamera | None = None
+    camera_file: Path | None = None
+    """Where `camera` was read from; it may also say how the camera is mounted."""
     fov: float | None = None
     """Horizontal field of view in degrees: a guess for sources without calibration."""
     fps: float | None = None
@@ -124,29 +127,6 @@ def select(source: Source, options: ImportOptions) -> Source:
         times=source.times[keep],
         poses=None if source.poses is None else source.poses[keep],
         depth=depth,
-    )
-
-
-def with_poses(source: Source, options: ImportOptions) -> Source:
-    """Take the poses from the user's file, when there is one, instead of the source's own."""
-    if options.poses is None:
-        return source
-    if detect_format(options.poses) == "kitti":
-        trajectory = load_kitti(options.poses, stamps=source.times)
-    else:
-        trajectory = load_trajectory(options.poses, repeats="first")
-    poses, known = interpolate_poses(trajectory, source.times, options.max_gap)
-    if not known.any():
-        raise DataError(
-            f"{options.poses}: no pose within {options.max_gap:g} s of a frame; poses span "
-            f"{trajectory.stamps[0]:.3f} to {trajectory.stamps[-1]:.3f} s, frames "
-            f"{source.times[0]:.3f} to {source.times[-1]:.3f} s"
-        )
-    return replace(
-        source,
-        poses=poses,
-        assumed=(*source.assumed, *trajectory.assumed),
-        origin={**source.origin, "poses": options.poses.name},
     )
 
 
