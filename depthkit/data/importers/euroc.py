@@ -6,7 +6,6 @@ the camera's sensor.yaml; poses of a marker (vicon0, mocap0) are moved to the bo
 """
 
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -15,7 +14,7 @@ from depthkit.data.image_io import list_images
 from depthkit.data.importers.asl_sensor import load_camera
 from depthkit.data.importers.mounting import find_mounting, load_mounting
 from depthkit.data.importers.places import find_folders, subfolders
-from depthkit.data.importers.pose_pairing import spans
+from depthkit.data.importers.pose_pairing import Poses, spans
 from depthkit.data.importers.source import (
     FrameRef,
     ImportOptions,
@@ -30,15 +29,6 @@ from depthkit.trajectory import interpolate_poses, load_euroc
 
 TRUTH = ("state_groundtruth_estimate0", "mocap0", "vicon0", "gt0")
 """Folders of poses, the best first."""
-
-
-class Poses(NamedTuple):
-    """Camera poses at the frames, and what there is to say of them."""
-
-    T_world_cam: np.ndarray | None
-    """NaN where unknown. (N, 4, 4)"""
-    notes: tuple[str, ...] = ()
-    assumed: tuple[str, ...] = ()
 
 
 def find(root: Path) -> dict[str, Path]:

@@ -7,7 +7,7 @@ By the order of rows only where there are as many as frames.
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,6 +20,15 @@ OTHER_UNITS = (1e-3, 1e3, 1e-6, 1e-9)
 """Factors to try on times whose unit was told by their spacing alone."""
 CLEARLY_MORE = 2.0
 """How many times as many frames must have a pose for another unit to be taken."""
+
+
+class Poses(NamedTuple):
+    """Camera poses at the frames, and what there is to say of them."""
+
+    T_world_cam: np.ndarray | None
+    """NaN where unknown. (N, 4, 4)"""
+    notes: tuple[str, ...] = ()
+    assumed: tuple[str, ...] = ()
 
 
 def put_to_frames(
