@@ -6,7 +6,6 @@ pixel; depth in millimetres is not.
 """
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 import cv2
@@ -65,12 +64,13 @@ def unit_words(paths: Sequence[Path], scale: float, reason: str) -> str:
     )
 
 
-def read_stored(path: Path, scale: float) -> np.ndarray:
+def read_stored(path: Path, scale: float, float_scale: float = 1.0) -> np.ndarray:
     """Read depth of a 16-bit picture, floating-point picture or .npy array.
 
     Args:
         path: the file.
-        scale: stored value per metre of whole numbers; floating-point values are metres.
+        scale: stored value per metre of whole numbers.
+        float_scale: the same of floating-point numbers, which are metres as a rule.
 
     Returns:
         Metres, 0 = unknown. (H, W) float32
@@ -81,7 +81,7 @@ def read_stored(path: Path, scale: float) -> np.ndarray:
     raw = _read_array(path)
     if raw.dtype == np.uint8 and raw.ndim == 3 and raw.shape[2] == 4:
         # TartanAir V2 packs the four bytes of a float32 into a colour picture with alpha.
-        return np.ascontiguousarray(raw).view("<f4")[..., 0]
+        raw = np.ascontiguousarray(raw).view("<f4")[..., 0]
     if raw.ndim == 3 and raw.shape[2] in (1, 3) and raw.dtype != np.uint8:
         raw = raw[..., 0]
     if raw.ndim != 2 or raw.dtype == np.uint8:
@@ -89,22 +89,30 @@ def read_stored(path: Path, scale: float) -> np.ndarray:
             f"{path}: expected depth of 16 bit or floating point, got {raw.dtype} of {raw.shape}"
         )
     if raw.dtype.kind == "f":
-        return np.nan_to_num(raw, nan=0.0, posinf=0.0, neginf=0.0).astype(np.float32)
+        known = np.nan_to_num(raw, nan=0.0, posinf=0.0, neginf=0.0).astype(np.float32)
+        return np.maximum(known, 0) / np.float32(float_scale)
     return np.where(raw == INVALID, 0, raw).astype(np.float32) / np.float32(scale)
 
 
-def reader(scale: float) -> "partial[np.ndarray]":
-    """Return `read_stored` at a scale."""
-    return partial(read_stored, scale=scale)
-
-
-def is_float(path: Path) -> bool:
-    """Whether a depth file holds metres in floating point."""
+def is_depth_picture(path: Path) -> bool:
+    """Whether a picture could be depth: one channel of 16 bit, or floating point."""
     try:
         raw = _read_array(path)
     except UnreadableImageError:
         return False
-    return raw.dtype.kind == "f" or (raw.dtype == np.uint8 and raw.shape[2:] == (4,))
+    return raw.ndim == 2 and raw.dtype in (np.uint16, np.int16, np.float32, np.float64)
+
+
+def stored_kind(path: Path) -> tuple[str, tuple[int, int]]:
+    """Return what a depth file holds ('float', '16 bit' or '8 bit') and its (H, W).
+
+    Raises:
+        UnreadableImageError: it cannot be read.
+    """
+    raw = _read_array(path)
+    if raw.dtype.kind == "f" or (raw.dtype == np.uint8 and raw.shape[2:] == (4,)):
+        return "float", (raw.shape[0], raw.shape[1])
+    return ("8 bit" if raw.dtype == np.uint8 else "16 bit"), (raw.shape[0], raw.shape[1])
 
 
 def _read_array(path: Path) -> np.ndarray:
@@ -114,7 +122,12 @@ def _read_array(path: Path) -> np.ndarray:
         array = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise UnreadableImageError(f"{path}: cannot read depth: {error}") from None
-    return np.asarray(array)
+    array = np.asarray(array)
+    if array.ndim < 2 or array.dtype.kind not in "fui":
+        raise UnreadableImageError(
+            f"{path}: expected depth (H, W), got {array.dtype} {array.shape}"
+        )
+    return array
 
 
 def _values(path: Path) -> np.ndarray:

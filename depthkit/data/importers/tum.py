@@ -6,15 +6,16 @@ chosen by 'freiburg1|2|3' in the folder's name; others need K.txt, camera.yaml o
 their unit of depth is told from the pictures. Associations of the data set's own tool come first.
 """
 
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from depthkit.camera import Camera, SourceCamera
 from depthkit.data.image_io import list_images
-from depthkit.data.importers.depth_unit import TUM_SCALE, reader, tell_scale, unit_words
+from depthkit.data.importers.depth_unit import TUM_SCALE, read_stored, tell_scale, unit_words
 from depthkit.data.importers.pose_pairing import Poses, spans
+from depthkit.data.importers.rgbd_depth import FoundDepth
 from depthkit.data.importers.source import (
     DepthSource,
     FrameRef,
@@ -47,14 +48,6 @@ CALIBRATIONS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     ),
     "freiburg3": ((535.4, 539.2, 320.1, 247.6), ()),
 }
-
-
-class FoundDepth(NamedTuple):
-    """Depth of the frames, and what there is to say of it."""
-
-    source: DepthSource | None
-    notes: tuple[str, ...] = ()
-    assumed: tuple[str, ...] = ()
 
 
 def find(root: Path) -> dict[str, Path]:
@@ -164,7 +157,7 @@ def _depth(
         return FoundDepth(None, (note,))
     notes = (f"{missing} of {len(paths)} frames have no depth near them",) if missing else ()
     scale, assumed = _scale(place, [path for path in paths if path is not None], options)
-    return FoundDepth(DepthSource(paths, reader(scale), scale), notes, assumed)
+    return FoundDepth(DepthSource(paths, partial(read_stored, scale=scale), scale), notes, assumed)
 
 
 def _scale(place: Path, paths: list[Path], options: ImportOptions) -> tuple[float, tuple[str, ...]]:
