@@ -26,6 +26,7 @@ FORMATS = (
     "tum",
     "sevenscenes",
     "stillbox",
+    "tartanair",
     "rgbd",
     "bag",
 )

@@ -13,6 +13,7 @@ from depthkit.data.importers import (
     rgbd,
     sevenscenes,
     stillbox,
+    tartanair,
     tum,
     video,
 )
@@ -28,6 +29,7 @@ FORMATS: dict[str, ModuleType] = {
     "tum": tum,
     "sevenscenes": sevenscenes,
     "stillbox": stillbox,
+    "tartanair": tartanair,
     "rgbd": rgbd,
     "bag": bag,
     "video": video,

@@ -3,7 +3,10 @@
 
 from pathlib import Path
 
-from depthkit.data.image_io import list_images, natural_key
+from depthkit.data.image_io import list_images
+from depthkit.data.importers.depth_unit import is_depth_picture
+from depthkit.data.importers.folder_parts import depth_files, kind_of_name, split_colour
+from depthkit.data.importers.places import find_folders, subfolders
 from depthkit.data.importers.source import (
     FrameRef,
     ImportOptions,
@@ -12,21 +15,19 @@ from depthkit.data.importers.source import (
     first_size,
 )
 from depthkit.data.importers.times import find_times
+from depthkit.errors import DataError
 
 
 def find(root: Path) -> dict[str, Path]:
-    """Return the folders that hold pictures, by name."""
-    if not root.is_dir():
-        return {}
-    if list_images(root):
-        return {root.resolve().name: root}
-    folders = sorted((p for p in root.iterdir() if p.is_dir()), key=lambda p: natural_key(p.name))
-    return {p.name: p for p in folders if p.name[0] != "." and list_images(p)}
+    """Return the folders of pictures, by name; depth and masks beside colour are left out."""
+    found = find_folders(root, lambda folder: bool(list_images(folder)))
+    colour = {name: place for name, place in found.items() if kind_of_name(place.name) == "colour"}
+    return colour or found
 
 
 def load(place: Path, name: str, options: ImportOptions) -> Source:
-    """Take the pictures in natural order of their names."""
-    paths = list_images(place)
+    """Take the colour pictures in natural order of their names."""
+    paths, notes = _colour(place)
     size = first_size(paths, place)
     camera, calibration = find_camera((place, options.root), size, options)
     found = find_times(place, paths, options)
@@ -36,7 +37,35 @@ def load(place: Path, name: str, options: ImportOptions) -> Source:
         frames=tuple(FrameRef(paths[i]) for i in found.keep),
         times=found.times,
         camera=camera,
-        notes=found.notes,
+        notes=found.notes + notes + beside(place),
         assumed=found.assumed,
         origin={"calibration": calibration, **found.origin},
     )
+
+
+def beside(place: Path) -> tuple[str, ...]:
+    """Name the folders of depth, masks and the like beside a folder of pictures."""
+    others = [
+        p.name
+        for p in subfolders(place.resolve().parent)
+        if p != place.resolve() and kind_of_name(p.name) != "colour" and depth_files(p)
+    ]
+    if not others or kind_of_name(place.resolve().name) != "colour":
+        return ()
+    return (f"{', '.join(others)} beside {place.name}: depth or maps by name, not used",)
+
+
+def _colour(place: Path) -> tuple[list[Path], tuple[str, ...]]:
+    """Return the colour pictures of a folder; one of depth pictures alone is refused."""
+    paths = list_images(place)
+    named_depth = kind_of_name(place.resolve().name) == "depth"
+    colour, depth, maps = split_colour(paths)
+    if (named_depth or not colour) and is_depth_picture(paths[0]) and not maps:
+        raise DataError(
+            f"{place}: holds depth (16 bit, one channel, named so), not frames; give the folder of "
+            "the colour pictures, or the one that holds both"
+        )
+    if not colour or not depth + maps:
+        return paths, ()
+    left_out = f"{len(depth)} depth pictures and {len(maps)} masks, labels or other maps by name"
+    return colour, (f"{left_out}: left out of the frames",)

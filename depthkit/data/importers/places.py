@@ -20,7 +20,7 @@ def find_folders(root: Path, is_sequence: Callable[[Path], bool]) -> dict[str, P
     for _ in range(LEVELS + 1):
         found = [folder for folder in level if is_sequence(folder)]
         if found:
-            return _named(found)
+            return _named(found, root)
         level = [child for folder in level for child in subfolders(folder)]
     return {}
 
@@ -31,8 +31,10 @@ def subfolders(folder: Path) -> list[Path]:
     return sorted(children, key=lambda p: natural_key(p.name))
 
 
-def _named(folders: list[Path]) -> dict[str, Path]:
-    names = [folder.resolve().name for folder in folders]
+def _named(folders: list[Path], root: Path) -> dict[str, Path]:
+    if folders == [root]:
+        return {root.resolve().name: root}
+    names = [folder.name for folder in folders]
     if len(set(names)) < len(names):
-        names = [f"{folder.resolve().parent.name}_{folder.resolve().name}" for folder in folders]
+        names = [f"{folder.parent.name}_{folder.name}" for folder in folders]
     return dict(zip(names, folders, strict=True))

@@ -47,6 +47,11 @@ NYU = SourceCamera(
 )
 
 
+# What Open3D takes where it is given no intrinsics: PrimeSenseDefault, 640x480.
+OPEN3D = SourceCamera(Camera(640, 480, 525.0, 525.0, 319.5, 239.5))
+OPEN3D_FILES = ("trajectory.log", "odometry.log", "rgbd.match", "init.log")
+
+
 class Parts(NamedTuple):
     """The pictures of one sequence."""
 
@@ -122,9 +127,26 @@ def _cameras(place: Path, parts: Parts, size: tuple[int, int], options: ImportOp
     cameras = find_cameras(place, size, options)
     if cameras is not None:
         return cameras
-    is_nyu = is_nyu_raw(parts.colour[0]) and size == NYU.camera.size
-    fallback = (NYU, "published for NYU Depth V2") if is_nyu else None
     camera, calibration = find_camera(
-        (place, parts.folder, options.root), size, options, fallback=fallback
+        (place, parts.folder, options.root),
+        size,
+        options,
+        fallback=_known_camera(place, parts, size, options),
     )
-    return Cameras(camera, calibration, None)
+    words = (
+        "no intrinsics: Open3D's default for 640x480 taken (fx 525, cx 319.5, cy 239.5); --camera "
+        "FILE or --fov DEGREES sets others",
+    )
+    return Cameras(camera, calibration, None, words if camera is OPEN3D else ())
+
+
+def _known_camera(
+    place: Path, parts: Parts, size: tuple[int, int], options: ImportOptions
+) -> tuple[SourceCamera, str] | None:
+    """Return what a data set publishes or a program takes by default; None where --fov is given."""
+    if options.fov is not None or size != OPEN3D.camera.size:
+        return None
+    if is_nyu_raw(parts.colour[0]):
+        return NYU, "published for NYU Depth V2"
+    is_open3d = any((place / name).is_file() for name in OPEN3D_FILES)
+    return (OPEN3D, "Open3D's default") if is_open3d else None

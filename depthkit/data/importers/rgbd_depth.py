@@ -33,6 +33,8 @@ FAR = 8.0
 """Metres: a median of room scans above this says that values are not millimetres."""
 FAR_SCALE = 256.0
 """Stored value per metre where floating-point depth goes beyond what 16 bit of millimetres hold."""
+MOST_KEPT = 90
+"""Percent of known depth that has to fit into 16 bit; what lies beyond becomes unknown."""
 DEPTH_GAP = 0.02
 """Seconds between a frame and its depth, at most, where they are paired by time."""
 
@@ -147,7 +149,7 @@ def _float_unit(paths: list[Path], float_scale: float) -> tuple[tuple[str, ...],
     """Say that floating-point depth is metres; return the words and the scale to store it at."""
     depth = read_stored(paths[0], STORED_SCALE, float_scale)
     known = depth[depth > 0]
-    largest = float(np.percentile(known, 99)) if len(known) else 0.0
+    largest = float(np.percentile(known, MOST_KEPT)) if len(known) else 0.0
     stored = STORED_SCALE if largest * STORED_SCALE < np.iinfo(np.uint16).max else FAR_SCALE
     if float_scale != 1.0:
         return (), stored
