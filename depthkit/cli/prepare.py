@@ -27,6 +27,8 @@ FORMATS = (
     "sevenscenes",
     "stillbox",
     "tartanair",
+    "colmap",
+    "nerfstudio",
     "rgbd",
     "bag",
 )

@@ -6,10 +6,12 @@ from types import ModuleType
 
 from depthkit.data.importers import (
     bag,
+    colmap,
     euroc,
     images,
     kitti_odometry,
     kitti_raw,
+    nerfstudio,
     rgbd,
     sevenscenes,
     stillbox,
@@ -30,6 +32,8 @@ FORMATS: dict[str, ModuleType] = {
     "sevenscenes": sevenscenes,
     "stillbox": stillbox,
     "tartanair": tartanair,
+    "colmap": colmap,
+    "nerfstudio": nerfstudio,
     "rgbd": rgbd,
     "bag": bag,
     "video": video,

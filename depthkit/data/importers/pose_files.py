@@ -55,7 +55,9 @@ def read_pose_list(path: Path, time_unit: str = "auto") -> PoseList:
     rows = [line.replace(",", " ").split() for line in text.splitlines()]
     rows = [row for row in rows if row and not row[0].startswith("#")]
     if _is_colmap(rows):
-        return _from_colmap(path, rows)
+        # Rows of points stand between those of pictures and have no name.
+        images = [row for row in rows if len(row) >= 10 and not _is_float(row[9])]
+        return parse_colmap_images(path, images)
     blocks = _blocks(rows)
     if blocks is not None:
         numbers, matrices = blocks
@@ -124,11 +126,15 @@ def _is_float(text: str) -> bool:
     return True
 
 
-def _from_colmap(path: Path, rows: list[list[str]]) -> PoseList:
-    """Invert COLMAP's world-to-camera poses; rows of points have no name and are passed over."""
-    images = [row for row in rows if len(row) >= 10 and not _is_float(row[9])]
+def parse_colmap_images(path: Path, rows: list[list[str]]) -> PoseList:
+    """Invert COLMAP's world-to-camera poses.
+
+    Args:
+        path: of the file.
+        rows: `id qw qx qy qz tx ty tz camera name` of each picture.
+    """
     try:
-        values = np.array([row[1:8] for row in images], dtype=np.float64)
+        values = np.array([row[1:8] for row in rows], dtype=np.float64)
     except ValueError:
         raise DataError(f"{path}: expected 'id qw qx qy qz tx ty tz camera name'") from None
     if (np.linalg.norm(values[:, :4], axis=1) < 1e-6).any():
@@ -137,11 +143,11 @@ def _from_colmap(path: Path, rows: list[list[str]]) -> PoseList:
     return PoseList(
         path,
         inverse(T_cam_world),
-        names=tuple(" ".join(row[9:]) for row in images),
+        names=tuple(" ".join(row[9:]) for row in rows),
         metric=False,
         assumed=(
-            f"{path.name}: COLMAP's poses are world-to-camera and were inverted; their scale is "
-            "unknown: up to scale, not metres",
+            f"{path.name}: COLMAP's poses are world to camera and were inverted; they are up to "
+            "scale, not metres",
         ),
     )
 

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What importers of pictures with poses by name share: COLMAP, nerfstudio, Polycam, Record3D."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from depthkit.camera import Camera, SourceCamera, build_source_camera
+from depthkit.data.importers.pose_files import PoseList
+from depthkit.data.importers.pose_pairing import put_to_frames
+from depthkit.data.importers.source import FrameRef, ImportOptions, Source
+from depthkit.data.importers.times import find_times
+from depthkit.errors import DataError
+
+HALF_PIXEL = 0.5
+"""From pixels counted from the corner of the first one to those counted from its centre."""
+
+
+def corner_camera(
+    size: tuple[int, int], numbers: Sequence[float], model: str = "none", D: Sequence[float] = ()
+) -> SourceCamera:
+    """Build a camera whose file counts pixels from the corner of the picture.
+
+    Args:
+        size: (H, W) pixels.
+        numbers: fx, fy, cx, cy, pixels.
+        model: a word of `build_source_camera`.
+        D: distortion coefficients in OpenCV's order.
+    """
+    fx, fy, cx, cy = numbers
+    camera = Camera(size[1], size[0], fx, fy, cx - HALF_PIXEL, cy - HALF_PIXEL)
+    return build_source_camera(camera, model, tuple(D))
+
+
+def posed_source(
+    poses: PoseList,
+    paths: Sequence[Path],
+    camera: tuple[SourceCamera, str],
+    options: ImportOptions,
+    *,
+    name: str,
+    format: str,
+    notes: tuple[str, ...] = (),
+) -> Source:
+    """Put pictures, times and poses together.
+
+    Args:
+        poses: with the names of the pictures.
+        paths: the pictures, in order.
+        camera: and where it came from.
+        options: what the user said.
+        name: of the sequence.
+        format: of the importer.
+        notes: what its importer has to say.
+    """
+    found = find_times(paths[0].parent, paths, options)
+    frames = tuple(FrameRef(paths[i]) for i in found.keep)
+    T, assumed = put_to_frames(poses, frames, found.times, options.max_gap)
+    unknown = int(np.isnan(T).any(axis=(1, 2)).sum())
+    unposed = (f"{unknown} of {len(frames)} frames have no pose in {poses.path.name}",)
+    return Source(
+        name=name,
+        format=format,
+        frames=frames,
+        times=found.times,
+        camera=camera[0],
+        poses=T,
+        metric=poses.metric,
+        notes=found.notes + notes + (unposed if unknown else ()),
+        assumed=found.assumed + poses.assumed + assumed,
+        origin={"calibration": camera[1], **found.origin},
+    )
+
+
+def require(paths: Sequence[Path], place: Path, what: str) -> None:
+    """Refuse a model none of whose pictures is there."""
+    if not paths:
+        raise DataError(f"{place}: none of the pictures that {what} names is there")
