@@ -100,7 +100,7 @@ def test_doubled_time_is_left_out(tmp_path):
     ],
 )
 def test_names_that_are_times(tmp_path, names, times):
-    """Dates in any unit, decimals and large steps are times, and it is said that they were taken."""
+    """Dates in any unit, decimals and large steps are times, and it is said."""
     notes, watcher = listener()
     (result,) = run(make_named(tmp_path / "clip", names), tmp_path / "out", watcher)
     found = open_sequence(result.path).times

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Poses of a file: which row belongs to which frame, whose poses they are, where the camera sits."""
+"""Poses of a file: which row belongs to which frame, whose they are, where the camera sits."""
 
 from pathlib import Path
 
@@ -174,7 +174,7 @@ def as_yaml(M: np.ndarray) -> str:
     ],
 )  # fmt: skip
 def test_mounting_of_many_programs(tmp_path, text, words):
-    """EuRoC, Kalibr (the other way round), VINS, ORB-SLAM3 and plain numbers mean one T_body_cam."""
+    """EuRoC, Kalibr (inverse), VINS, ORB-SLAM3 and plain numbers mean one T_body_cam."""
     (tmp_path / "mount.yaml").write_text(text)
     T, said = load_mounting(tmp_path / "mount.yaml")
     np.testing.assert_allclose(T, T_BODY_CAM, atol=1e-9)

@@ -101,13 +101,14 @@ def parts_of(place: Path) -> Parts | None:
     if own[0]:
         depth = own[1] or [p for folder in depth_beside(place)[:1] for p in depth_files(folder)]
         return Parts(place, own[0], depth, own[2]) if depth or has_poses(place, place) else None
-    folders = colour_folders(place)
-    depth_folders = depth_beside(place)
-    if not folders or not (is_usual(folders[0]) or (depth_folders and len(folders) == 1)):
+    folders, depth_folders = colour_folders(place), depth_beside(place)
+    if not folders:
         return None
     colour, mixed, maps = split_colour(list_images(folders[0]))
+    posed = has_poses(place, folders[0])
+    alone = len(folders) == 1 and bool(depth_folders or (mixed and posed))
     depth = mixed or [p for folder in depth_folders[:1] for p in depth_files(folder)]
-    if not colour or not (depth or has_poses(place, folders[0])):
+    if not colour or not (depth or posed) or not (is_usual(folders[0]) or alone):
         return None
     return Parts(folders[0], colour, depth, maps)
 
