@@ -27,6 +27,8 @@ FORMATS = (
     "sevenscenes",
     "stillbox",
     "tartanair",
+    "polycam",
+    "record3d",
     "colmap",
     "nerfstudio",
     "rgbd",

@@ -393,3 +393,70 @@ def test_real_tartanair(tmp_path, data_root):
     np.testing.assert_allclose(sequence.poses[:, :3], truth, atol=1e-6)
     assert (result.format, result.depth, sequence.camera.fx) == ("tartanair", 2, 320.0)
     assert 0.5 < np.median(sequence.read_depth(0)) < 5
+
+
+# --- the unit of depth in TUM's layout -----------------------------------------------------------
+
+
+def make_tum(folder: Path, values: np.ndarray, name: str = "depth") -> Path:
+    for i in range(3):
+        save(folder / "rgb" / f"{100 + 0.1 * i:.6f}.png", picture(i))
+        save(folder / name / f"{100.005 + 0.1 * i:.6f}.png", values)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "factor", "metres", "words"),
+    [
+        ("walk", 1, 1.0, "depth taken as millimetres"),
+        ("walk", 5, 1.0, "5000 a metre (every value is a multiple of 5"),
+        ("rgbd_dataset_freiburg1_walk", 1, 0.2, ""),
+        ("icl_living_room", 1, 0.2, ""),
+    ],
+)
+def test_unit_of_tum_layout(tmp_path, name, factor, metres, words):
+    """Multiples of 5 are at 5000 a metre, others millimetres; official names need no word."""
+    folder = make_tum(tmp_path / name, depth_picture(0) * np.uint16(factor))
+    (result,) = run(folder, tmp_path / "out")
+    depth = open_sequence(result.path).read_depth(0)
+    np.testing.assert_allclose(depth[0, 0], metres, atol=1e-6)
+    said = [text for text in result.assumed if "depth taken" in text]
+    assert words in said[0] and "median" in said[0] if words else not said
+
+
+def test_unit_of_tum_layout_is_set(tmp_path):
+    """--depth-scale 100 reads centimetres and silences the assumption."""
+    (result,) = run(make_tum(tmp_path / "w", depth_picture(0)), tmp_path / "out", depth_scale=100)
+    np.testing.assert_allclose(open_sequence(result.path).read_depth(0)[0, 0], 10.0, atol=1e-6)
+    assert result.assumed == ()
+
+
+def test_associations_come_before_the_nearest(tmp_path):
+    """A file that names pairs is followed: frame 0 has the depth of a later stamp."""
+    folder = make_tum(tmp_path / "walk", depth_picture(0))
+    save(folder / "depth" / "100.300000.png", depth_picture(3))
+    row = "100.0 rgb/100.000000.png 100.3 depth/100.300000.png"
+    (folder / "associations.txt").write_text(row)
+    (result,) = run(folder, tmp_path / "out")
+    assert result.depth == 1
+    np.testing.assert_allclose(open_sequence(result.path).read_depth(0)[0, 0], 1.3, atol=1e-6)
+
+
+def test_two_clocks_in_tum_layout_are_named(tmp_path):
+    """Ground truth of another clock: frames without poses, both spans said."""
+    folder = make_tum(tmp_path / "walk", depth_picture(0))
+    (folder / "groundtruth.txt").write_text(
+        "1700000000.0 0 0 0 0 0 0 1\n1700000000.1 0 0 0 0 0 0 1\n"
+    )
+    notes, watcher = listener()
+    (result,) = run(folder, tmp_path / "out", watcher)
+    assert result.poses == 0
+    assert any("poses span 1700000000.000" in n and "frames 100.000" in n for n in notes)
+
+
+def test_unused_depth_scale_is_said(tmp_path):
+    """An option that changes nothing is named."""
+    save(tmp_path / "in" / "0.png", picture(0))
+    notes, watcher = listener()
+    run(tmp_path / "in", tmp_path / "out", watcher, depth_scale=1000)
+    assert any("--depth-scale 1000: unused, the source has no depth" in note for note in notes)

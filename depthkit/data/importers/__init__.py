@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The formats `prepare` reads, one module each, and how a source is told apart."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -12,6 +13,8 @@ from depthkit.data.importers import (
     kitti_odometry,
     kitti_raw,
     nerfstudio,
+    polycam,
+    record3d,
     rgbd,
     sevenscenes,
     stillbox,
@@ -32,6 +35,8 @@ FORMATS: dict[str, ModuleType] = {
     "sevenscenes": sevenscenes,
     "stillbox": stillbox,
     "tartanair": tartanair,
+    "polycam": polycam,
+    "record3d": record3d,
     "colmap": colmap,
     "nerfstudio": nerfstudio,
     "rgbd": rgbd,
@@ -39,6 +44,10 @@ FORMATS: dict[str, ModuleType] = {
     "video": video,
     "images": images,
 }
+
+
+IN_METRES = ("kitti-raw", "stillbox", "bag")
+"""Formats whose depth needs no unit."""
 
 
 def find_sequences(root: Path, name: str = "auto") -> tuple[str, dict[str, Path]]:
@@ -72,4 +81,9 @@ def other_sequences(root: Path, name: str) -> dict[str, Path]:
 
 def load_source(format_name: str, place: Path, name: str, options: ImportOptions) -> Source:
     """Load one sequence, with the user's poses where a file was given."""
-    return with_poses(FORMATS[format_name].load(place, name, options), options)
+    source = with_poses(FORMATS[format_name].load(place, name, options), options)
+    if options.depth_scale is None or (source.depth is not None and format_name not in IN_METRES):
+        return source
+    why = f"{format_name} holds metres" if source.depth is not None else "the source has no depth"
+    note = f"--depth-scale {options.depth_scale:g}: unused, {why}"
+    return replace(source, notes=(*source.notes, note))

@@ -18,6 +18,7 @@ from depthkit.data.importers.source import (
     pinhole_of,
 )
 from depthkit.errors import DataError
+from depthkit.time_units import to_seconds
 from depthkit.trajectory import load_kitti
 
 CAMERAS = (2, 3, 0, 1)
@@ -41,7 +42,7 @@ def load(place: Path, name: str, options: ImportOptions) -> Source:
     paths = list_images_of(place, number)
     index = frame_numbers(paths)
     P = read_calibration(place / "calib.txt", f"P{number}").reshape(3, 4)
-    times, notes = _times(place / "times.txt", index)
+    times, notes, assumed = _times(place / "times.txt", index, options.time_unit)
     poses, missing = _poses(place, index, P)
     return Source(
         name=name,
@@ -51,6 +52,7 @@ def load(place: Path, name: str, options: ImportOptions) -> Source:
         camera=options.camera or pinhole_of(P[:, :3], first_size(paths, place)),
         poses=poses,
         notes=notes + missing,
+        assumed=assumed,
         origin={
             "camera_index": number,
             "calibration": "--camera" if options.camera else "calib.txt",
@@ -106,16 +108,20 @@ def _is_sequence(folder: Path) -> bool:
     return any(list_images_of(folder, n) for n in CAMERAS)
 
 
-def _times(path: Path, index: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+def _times(
+    path: Path, index: np.ndarray, unit: str
+) -> tuple[np.ndarray, tuple[str, ...], tuple[str, ...]]:
+    """Return times of the frames, notes and what was assumed of their unit."""
     if not path.is_file():
-        return index / 10.0, ("no times.txt: 10 frames/s assumed, as KITTI was recorded",)
+        return index / 10.0, ("no times.txt: 10 frames/s assumed, as KITTI was recorded",), ()
     try:
         times = np.array(path.read_text(encoding="utf-8").split(), dtype=np.float64)
     except ValueError as error:
         raise DataError(f"{path}: cannot read times: {error}") from None
     if index[-1] >= len(times):
         raise DataError(f"{path}: {len(times)} times, but frame {index[-1]} exists")
-    return times[index], ()
+    seconds, assumed = to_seconds(times, unit, path.name)
+    return seconds[index], (), assumed
 
 
 def _poses(
@@ -132,4 +138,6 @@ def _poses(
     poses = np.full((len(index), 4, 4), np.nan)
     has_pose = index < len(known)
     poses[has_pose] = known[index[has_pose]] @ T_cam0_cam
-    return poses, ()
+    missing = int((~has_pose).sum())
+    note = f"{missing} of {len(index)} frames have no row in poses/{path.name}"
+    return poses, (note,) if missing else ()

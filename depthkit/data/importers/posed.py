@@ -2,6 +2,7 @@
 """What importers of pictures with poses by name share: COLMAP, nerfstudio, Polycam, Record3D."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,10 @@ import numpy as np
 from depthkit.camera import Camera, SourceCamera, build_source_camera
 from depthkit.data.importers.pose_files import PoseList
 from depthkit.data.importers.pose_pairing import put_to_frames
+from depthkit.data.importers.rgbd_camera import Cameras
+from depthkit.data.importers.rgbd_depth import find_depth
 from depthkit.data.importers.source import FrameRef, ImportOptions, Source
-from depthkit.data.importers.times import find_times
+from depthkit.data.importers.times import FrameTimes, find_times
 from depthkit.errors import DataError
 
 HALF_PIXEL = 0.5
@@ -42,6 +45,7 @@ def posed_source(
     name: str,
     format: str,
     notes: tuple[str, ...] = (),
+    fps: float | None = None,
 ) -> Source:
     """Put pictures, times and poses together.
 
@@ -53,8 +57,11 @@ def posed_source(
         name: of the sequence.
         format: of the importer.
         notes: what its importer has to say.
+        fps: frames per second as the source states them, where it has no times.
     """
     found = find_times(paths[0].parent, paths, options)
+    if not found.origin and fps and options.fps is None:
+        found = FrameTimes(np.arange(len(paths)) / fps, np.arange(len(paths)))
     frames = tuple(FrameRef(paths[i]) for i in found.keep)
     T, assumed = put_to_frames(poses, frames, found.times, options.max_gap)
     unknown = int(np.isnan(T).any(axis=(1, 2)).sum())
@@ -70,6 +77,28 @@ def posed_source(
         notes=found.notes + notes + (unposed if unknown else ()),
         assumed=found.assumed + poses.assumed + assumed,
         origin={"calibration": camera[1], **found.origin},
+    )
+
+
+def with_depth(
+    source: Source, place: Path, files: Sequence[Path], options: ImportOptions, note: str = ""
+) -> Source:
+    """Add metric depth that lies on the field of view of the pictures.
+
+    Args:
+        source: without depth.
+        place: folder of the sequence.
+        files: depth files.
+        options: holds --depth-scale.
+        note: why there is no depth, instead of the usual words.
+    """
+    cameras = Cameras(source.camera, "", None)
+    depth = find_depth(place, files, source.frames, source.times, cameras, options)
+    return replace(
+        source,
+        depth=depth.source,
+        notes=(*source.notes, *((note,) if note else depth.notes)),
+        assumed=(*source.assumed, *depth.assumed),
     )
 
 

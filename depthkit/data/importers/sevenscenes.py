@@ -6,6 +6,7 @@ Colour and depth are not registered to the pixel; the data set publishes one K f
 """
 
 import re
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -54,16 +55,16 @@ def load(place: Path, name: str, options: ImportOptions) -> Source:
         times=times,
         camera=camera,
         poses=poses,
-        depth=_depth([Path(f"{prefix}.depth.png") for prefix in prefixes]),
+        depth=_depth([Path(f"{prefix}.depth.png") for prefix in prefixes], options.depth_scale),
         notes=(f"{bad} of {len(frames)} frames have no usable pose",) if bad else (),
         origin={"calibration": calibration},
     )
 
 
-def read_depth(path: Path) -> np.ndarray:
+def read_depth(path: Path, scale: float = DEPTH_SCALE) -> np.ndarray:
     """Read depth in metres, 0 = unknown. (H, W) float32"""
     raw = read_uint16(path)
-    return np.where(raw == INVALID, 0, raw).astype(np.float32) / np.float32(DEPTH_SCALE)
+    return np.where(raw == INVALID, 0, raw).astype(np.float32) / np.float32(scale)
 
 
 def _colour_files(folder: Path) -> dict[int, Path]:
@@ -94,6 +95,7 @@ def _poses(paths: list[Path]) -> tuple[np.ndarray | None, int]:
     return (None if unknown == len(paths) else poses), unknown
 
 
-def _depth(paths: list[Path]) -> DepthSource | None:
+def _depth(paths: list[Path], scale: float | None) -> DepthSource | None:
     present = tuple(path if path.is_file() else None for path in paths)
-    return DepthSource(present, read_depth, DEPTH_SCALE) if any(present) else None
+    scale = scale or DEPTH_SCALE
+    return DepthSource(present, partial(read_depth, scale=scale), scale) if any(present) else None
