@@ -90,7 +90,11 @@ def _add_camera(parser: argparse.ArgumentParser) -> None:
         help="no calibration at all: guess a pinhole of this horizontal field of view",
     )
     group.add_argument(
-        "--poses", metavar="FILE", type=Path, help="camera poses T_world_cam: TUM, KITTI or EuRoC"
+        "--poses",
+        metavar="FILE",
+        type=Path,
+        help="camera poses T_world_cam: TUM, KITTI, EuRoC, 4x4 rows, Open3D .log, COLMAP images.txt, "
+        "transforms.json",
     )
     group.add_argument(
         "--max-gap",
@@ -128,7 +132,8 @@ def _add_camera(parser: argparse.ArgumentParser) -> None:
         "--body-to-camera",
         metavar="FILE",
         type=Path,
-        help="poses are those of a body: T_body_cam (4x4) of the camera that is mounted on it",
+        help="poses are those of a body: file with T_body_cam of the camera mounted on it (4x4 numbers, "
+        "EuRoC T_BS, Kalibr T_cam_imu, ORB-SLAM Tbc, VINS body_T_cam0)",
     )
     group.add_argument(
         "--bayer", choices=("rggb", "bggr", "grbg", "gbrg"), help="frames are raw mosaics"

@@ -131,7 +131,8 @@ def with_poses(stream: FrameStream, trajectory: Trajectory, max_gap: float) -> F
         for frame, pose in zip(stream.frames(), poses, strict=True):
             yield replace(frame, T_world_cam=pose)
 
-    return replace(stream, frames=frames, poses=poses, metric=True)
+    notes = (*stream.notes, *trajectory.assumed)
+    return replace(stream, frames=frames, poses=poses, metric=True, notes=notes)
 
 
 def stream_sequence(sequence: Sequence, every: int = 1) -> FrameStream:

@@ -8,7 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from depthkit.data.importers.folder_parts import kind_of_name, pair_key, split_colour
+from depthkit.data.importers.folder_parts import (
+    kind_of_name,
+    pair_by_key,
+    pair_key,
+    split_colour,
+)
 from depthkit.data.importers.rgbd_camera import depth_map, move_depth, read_intrinsics
 from depthkit.data.sequence import open_sequence
 from depthkit.errors import DataError
@@ -325,6 +330,24 @@ def test_pair_key_leaves_out_kind_words():
     keys = {pair_key(s) for s in ("rgb_00045", "sync_depth_00045", "45", "frame-00045.color")}
     assert keys == {"45"}
     assert pair_key("000001_lcam_front_depth") == pair_key("000001_lcam_front") != pair_key("1")
+
+
+def test_counts_from_0_and_from_1_are_paired_in_order(tmp_path):
+    """Depth 1 to 4 belongs to colour 0 to 3: said, and the first is not lost."""
+    root = make_scannet(tmp_path / "scene")
+    for i in reversed(range(4)):
+        (root / "depth" / f"{i}.png").rename(root / "depth" / f"{i + 1}.png")
+    (result,) = run(root, tmp_path / "out", camera=None)
+    assert result.depth == 4
+    np.testing.assert_allclose(open_sequence(result.path).read_depth(3)[0, 0], 1.3, atol=1e-6)
+    assert any("depth counts from 1, frames from 0: paired in order" in t for t in result.assumed)
+
+
+def test_lost_files_are_no_other_start():
+    """One lost on each side leaves equal counts, but no unbroken ones: names decide."""
+    assert pair_by_key(["0", "1", "3"], ["0", "2", "3"]) == ([0, None, 2], False)
+    assert pair_by_key(["0", "1"], ["5", "6"]) == ([0, 1], True)
+    assert pair_by_key([], ["5"]) == ([], False)
 
 
 def test_split_without_colour(tmp_path):

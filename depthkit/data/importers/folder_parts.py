@@ -87,6 +87,32 @@ def pair_key(stem: str) -> str:
     return " ".join(part.lstrip("0") or "0" if part[0].isdigit() else part.lower() for part in kept)
 
 
+def pair_by_key(wanted: Sequence[str], keys: Sequence[str]) -> tuple[list[int | None], bool]:
+    """Find for each wanted key where it stands; numbers that count from another start are shifted.
+
+    Args:
+        wanted: keys of the frames.
+        keys: keys of depth or pose files.
+
+    Returns:
+        index: into `keys`, None where there is none.
+        shifted: whether both are unbroken counts of one length from different starts (0 and 1),
+            which are paired in order.
+    """
+    counts = [sorted(int(k) for k in ks) if _are_numbers(ks) else [] for ks in (wanted, keys)]
+    unbroken = [c == list(range(c[0], c[0] + len(c))) if c else False for c in counts]
+    if all(unbroken) and len(counts[0]) == len(counts[1]) and counts[0] != counts[1]:
+        at = {int(key): i for i, key in enumerate(keys)}
+        shift = counts[1][0] - counts[0][0]
+        return [at[int(key) + shift] for key in wanted], True
+    place = {key: i for i, key in reversed(list(enumerate(keys)))}
+    return [place.get(key) for key in wanted], False
+
+
+def _are_numbers(keys: Sequence[str]) -> bool:
+    return bool(keys) and all(key.isdecimal() for key in keys)
+
+
 def depth_beside(folder: Path) -> list[Path]:
     """Return the folders of depth in a folder, the plainest name first."""
     children = [p for p in folder.iterdir() if p.is_dir() and p.name[0] != "."]

@@ -20,7 +20,7 @@ from depthkit.data.importers.depth_unit import (
     tell_scale,
     unit_words,
 )
-from depthkit.data.importers.folder_parts import is_nyu_raw, pair_key
+from depthkit.data.importers.folder_parts import is_nyu_raw, pair_by_key, pair_key
 from depthkit.data.importers.rgbd_camera import Cameras, depth_map, move_depth, read_depth_unit
 from depthkit.data.importers.source import DepthSource, FrameRef, ImportOptions
 from depthkit.data.importers.times import stamps_in_names
@@ -173,10 +173,13 @@ def _pair(
     files: Sequence[Path], frames: Sequence[FrameRef], times: np.ndarray
 ) -> tuple[tuple[Path | None, ...], tuple[str, ...]]:
     """Pair by name or number, by time, or by order where there are as many of both."""
-    by_key = {pair_key(path.stem): path for path in reversed(files)}
-    paths = tuple(by_key.get(pair_key(frame.path.stem)) for frame in frames)
-    if len(by_key) == len(files) and any(paths):
-        return paths, ()
+    keys = [pair_key(path.stem) for path in files]
+    index, shifted = pair_by_key([pair_key(f.path.stem) for f in frames], keys)
+    if len(set(keys)) == len(keys) and any(i is not None for i in index):
+        word = (
+            f"depth counts from {files[0].stem}, frames from {frames[0].path.stem}: paired in order"
+        )
+        return tuple(None if i is None else files[i] for i in index), (word,) if shifted else ()
     stamps, colour = stamps_in_names(files), stamps_in_names([frame.path for frame in frames])
     if stamps is not None and colour is not None and len(colour) == len(times):
         per_second = np.ptp(colour) / max(float(np.ptp(times)), 1e-9)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from depthkit.data.importers.folder_parts import pair_key, words_of
+from depthkit.data.image_io import natural_key
+from depthkit.data.importers.folder_parts import pair_by_key, pair_key, words_of
 from depthkit.data.importers.places import subfolders
 from depthkit.data.importers.pose_files import checked_poses, read_pose_list
 from depthkit.data.importers.pose_pairing import Poses, put_to_frames
@@ -68,7 +69,8 @@ def _pose_files(place: Path, colour: Path) -> dict[str, Path]:
     """Return files of one pose each by the key of their frame."""
     named = [p for p in subfolders(place) if words_of(p.name) & {"pose", "poses"}]
     for folder in dict.fromkeys((*named, colour)):
-        files = [p for p in folder.glob("*.txt") if p.name[0] != "." and _is_pose(p)]
+        found_here = sorted(folder.glob("*.txt"), key=lambda p: natural_key(p.name))
+        files = [p for p in found_here if p.name[0] != "." and _is_pose(p)]
         found = {pair_key(path.stem): path for path in files}
         if found and len(found) == len(files):
             return found
@@ -89,9 +91,11 @@ def _is_pose(path: Path) -> bool:
 def _from_files(files: dict[str, Path], frames: Sequence[FrameRef]) -> Poses:
     """Read the file of each frame; one that is missing, infinite or no rotation is unknown."""
     T = np.full((len(frames), 4, 4), np.nan)
-    for i, frame in enumerate(frames):
-        path = files.get(pair_key(frame.path.stem))
-        if path is not None:
+    paths = list(files.values())
+    index, shifted = pair_by_key([pair_key(f.path.stem) for f in frames], list(files))
+    for i, at in enumerate(index):
+        if at is not None:
+            path = paths[at]
             numbers = np.array(path.read_text(encoding="utf-8").split(), dtype=np.float64)
             T[i, 3] = [0.0, 0.0, 0.0, 1.0]
             T[i, : len(numbers) // 4] = numbers.reshape(-1, 4)
@@ -100,4 +104,5 @@ def _from_files(files: dict[str, Path], frames: Sequence[FrameRef]) -> Poses:
     if unknown == len(frames):
         return Poses(None, (f"{len(files)} pose files, none a usable pose of a frame",))
     notes = (f"{unknown} of {len(frames)} frames have no usable pose",) if unknown else ()
-    return Poses(T, notes)
+    word = f"pose files count from {paths[0].stem}, frames from {frames[0].path.stem}: in order"
+    return Poses(T, notes, (word,) if shifted else ())
