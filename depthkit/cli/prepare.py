@@ -93,8 +93,8 @@ def _add_camera(parser: argparse.ArgumentParser) -> None:
         "--poses",
         metavar="FILE",
         type=Path,
-        help="camera poses T_world_cam: TUM, KITTI, EuRoC, 4x4 rows, Open3D .log, COLMAP images.txt, "
-        "transforms.json",
+        help="camera poses T_world_cam: TUM, KITTI, EuRoC, 4x4 rows, Open3D .log, COLMAP "
+        "images.txt, transforms.json",
     )
     group.add_argument(
         "--max-gap",
@@ -132,7 +132,7 @@ def _add_camera(parser: argparse.ArgumentParser) -> None:
         "--body-to-camera",
         metavar="FILE",
         type=Path,
-        help="poses are those of a body: file with T_body_cam of the camera mounted on it (4x4 numbers, "
+        help="poses are those of a body: file with T_body_cam of the camera on it (4x4 numbers, "
         "EuRoC T_BS, Kalibr T_cam_imu, ORB-SLAM Tbc, VINS body_T_cam0)",
     )
     group.add_argument(

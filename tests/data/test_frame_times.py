@@ -162,3 +162,12 @@ def test_list_one_folder_up(tmp_path):
     )
     (tmp_path / "clip" / "times.txt").write_text("1.0\n1.5\n")
     assert run_one(tmp_path / "clip" / "pictures", tmp_path / "b").times[1] == pytest.approx(1 / 30)
+
+
+def test_dates_written_out(tmp_path):
+    """KITTI's timestamps.txt: 2011-09-26 13:02:25 UTC is 1317042145 s after 1970."""
+    source = make_images(tmp_path / "clip", 3)
+    lines = [f"2011-09-26 13:02:25.{i}00000000" for i in range(3)]
+    (source / "timestamps.txt").write_text("\n".join(lines))
+    times = run_one(source, tmp_path / "out").times
+    np.testing.assert_allclose(times, 1317042145 + 0.1 * np.arange(3), atol=1e-6)

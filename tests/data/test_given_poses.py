@@ -232,3 +232,13 @@ def test_unused_mounting_is_said(tmp_path):
     notes, watcher = listener()
     run(clip(tmp_path), tmp_path / "out", watcher, body_to_camera=tmp_path / "mount.txt")
     assert any("unused, the source has no poses" in note for note in notes)
+
+
+def test_times_that_are_frame_numbers(tmp_path):
+    """TUM rows that count frames (ICL-NUIM) go by number, with a word."""
+    source = make_images(tmp_path / "clip", 4)
+    notes, watcher = listener()
+    poses = tum(tmp_path / "p.txt", [0, 1, 2, 3, 4])
+    (result,) = run(source, tmp_path / "out", watcher, poses=poses)
+    np.testing.assert_allclose(open_sequence(result.path).poses, POSES[1:5], atol=1e-6)
+    assert any("its times are taken as frame numbers" in note for note in notes)

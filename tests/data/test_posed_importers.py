@@ -223,13 +223,13 @@ def test_record3d_width_for_height(tmp_path):
     root = make_record3d(tmp_path / "room", w=H, h=W)
     (result,) = run(root, tmp_path / "out", watcher, camera=None)
     assert open_sequence(result.path).camera == PINHOLE.camera
-    assert any("width and height are swapped there" in note for note in notes)
+    assert any("width and height taken as swapped there" in note for note in notes)
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"w": 64, "h": 48}, "K is for 64x48, the pictures are 32x24"),
+        ({"w": 64, "h": 48}, "its intrinsics are for 64x48, the pictures are 32x24"),
         ({"K": [1, 2]}, "expected K of 9 numbers"),
         ({"poses": [[1, 2, 3]]}, "expected poses as rows of qx qy qz qw x y z"),
         ({"poses": [["a"] * 7]}, "poses hold what is no number"),

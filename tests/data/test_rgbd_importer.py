@@ -397,6 +397,35 @@ def test_intrinsics_of_the_larger_picture(tmp_path):
     assert any("is of another size than the frames" in text for text in result.assumed)
 
 
+@pytest.mark.parametrize(
+    ("stated", "words"),
+    [((W, H), ""), ((H, W), "width and height taken as swapped"), ((64, 48), "refused")],
+)
+def test_size_beside_intrinsics(tmp_path, stated, words):
+    """Open3D's JSON says its size: that of the pictures, swapped (said) or another (refused)."""
+    root = make_scannet(tmp_path / "scene")
+    shutil.rmtree(root / "intrinsic")
+    record = {"width": stated[0], "height": stated[1]}
+    record["intrinsic_matrix"] = [30, 0, 0, 0, 31, 0, 15, 12, 1]
+    (root / "camera_intrinsic.json").write_text(json.dumps(record))
+    if words == "refused":
+        with pytest.raises(DataError, match="intrinsics are for 64x48, the pictures are 32x24"):
+            run(root, tmp_path / "out", camera=None)
+        return
+    (result,) = run(root, tmp_path / "out", camera=None)
+    assert open_sequence(result.path).camera == PINHOLE.camera
+    assert any("taken as swapped" in text for text in result.assumed) == bool(words)
+
+
+def test_infrared_frames_with_depth(tmp_path):
+    """ir/ and depth/ without colour: the infrared pictures are the frames."""
+    for i in range(3):
+        save(tmp_path / "in" / "ir" / f"{i}.png", picture(i))
+        save(tmp_path / "in" / "depth" / f"{i}.png", depth_picture(i))
+    (result,) = run(tmp_path / "in", tmp_path / "out")
+    assert (result.name, result.frames) == ("ir", 3)
+
+
 def test_real_open3d(tmp_path, data_root):
     """Colour, depth and trajectory.log become one; the camera is Open3D's default, said."""
     (result,) = run(data_root / "rgbd_open3d_5", tmp_path / "out", camera=None, ext="jpg")

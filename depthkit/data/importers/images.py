@@ -21,8 +21,9 @@ from depthkit.errors import DataError
 def find(root: Path) -> dict[str, Path]:
     """Return the folders of pictures, by name; depth and masks beside colour are left out."""
     found = find_folders(root, lambda folder: bool(list_images(folder)))
-    colour = {name: place for name, place in found.items() if kind_of_name(place.name) == "colour"}
-    return colour or found
+    kinds = {name: kind_of_name(place.name) for name, place in found.items()}
+    best = next((kind for kind in ("colour", "map") if kind in kinds.values()), "depth")
+    return {name: place for name, place in found.items() if kinds[name] == best}
 
 
 def load(place: Path, name: str, options: ImportOptions) -> Source:
@@ -50,7 +51,7 @@ def beside(place: Path) -> tuple[str, ...]:
         for p in subfolders(place.resolve().parent)
         if p != place.resolve() and kind_of_name(p.name) != "colour" and depth_files(p)
     ]
-    if not others or kind_of_name(place.resolve().name) != "colour":
+    if not others:
         return ()
     return (f"{', '.join(others)} beside {place.name}: depth or maps by name, not used",)
 

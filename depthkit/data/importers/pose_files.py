@@ -37,6 +37,8 @@ class PoseList:
     metric: bool = True
     any_unit: bool = False
     """Whether the unit of its times is a guess that frames may correct."""
+    in_seconds: bool = False
+    """Whether the times were taken as they stand in the file."""
     assumed: tuple[str, ...] = ()
 
 
@@ -72,6 +74,7 @@ def read_pose_list(path: Path, time_unit: str = "auto") -> PoseList:
         trajectory.T_world_cam,
         trajectory=trajectory,
         any_unit=time_unit == "auto" and date_unit(trajectory.stamps) is None,
+        in_seconds=not any("times taken as" in text for text in trajectory.assumed),
         assumed=trajectory.assumed,
     )
 

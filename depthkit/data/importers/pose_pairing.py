@@ -50,7 +50,8 @@ def put_to_frames(
         DataError: rows and frames cannot be paired, or none meets a frame.
     """
     if poses.trajectory is not None:
-        return _by_time(poses, times, max_gap)
+        counted = _by_counted_times(poses, frames, times, max_gap)
+        return _by_time(poses, times, max_gap) if counted is None else counted
     if poses.names is not None:
         keys: list[str] | list[int] = [Path(name).stem for name in poses.names]
         wanted: list[str] | list[int] = [frame.path.stem for frame in frames]
@@ -109,6 +110,28 @@ def _by_key(poses: PoseList, keys: Sequence[Any], wanted: Sequence[Any]) -> np.n
             f"frames {wanted[0]!r}"
         )
     return found
+
+
+def _by_counted_times(
+    poses: PoseList, frames: Sequence[FrameRef], times: np.ndarray, max_gap: float
+) -> tuple[np.ndarray, tuple[str, ...]] | None:
+    """Take times that are frame numbers for what they are; None where they are times.
+
+    They are numbers where all are whole, have a frame of that number, and meet fewer frames as
+    seconds.
+    """
+    own, trajectory = frame_numbers(frames), poses.trajectory
+    if own is None or trajectory is None or not poses.any_unit:
+        return None
+    stamps = trajectory.stamps
+    if len(stamps) < 2 or (stamps != np.round(stamps)).any() or not poses.in_seconds:
+        return None
+    shared = len(set(own) & set(stamps.astype(int).tolist()))
+    known = interpolate_poses(trajectory, times, max_gap)[1].sum()
+    if shared <= max(1, CLEARLY_MORE * known):
+        return None
+    word = f"{poses.path.name}: its times are taken as frame numbers, as in the names of the frames"
+    return _by_key(poses, stamps.astype(int).tolist(), own), (word,)
 
 
 def _by_time(

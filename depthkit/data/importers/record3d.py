@@ -17,6 +17,7 @@ from depthkit.data.importers.folder_parts import depth_files
 from depthkit.data.importers.places import find_folders
 from depthkit.data.importers.pose_files import OPENGL, PoseList
 from depthkit.data.importers.posed import posed_source, with_depth
+from depthkit.data.importers.rgbd_camera import check_stated
 from depthkit.data.importers.source import ImportOptions, Source, first_size, pinhole_of
 from depthkit.errors import DataError
 from depthkit.rigid import make_pose, quaternion_to_matrix
@@ -93,18 +94,7 @@ def _camera(
         stated = int(record.get("h", size[0])), int(record.get("w", size[1]))
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path}: expected K of 9 numbers, w and h ({error!r})") from None
-    if stated == size:
-        return pinhole_of(K, size), ()
-    if stated == size[::-1]:
-        nearer = abs(K[0, 2] - size[1] / 2) + abs(K[1, 2] - size[0] / 2)
-        turned = abs(K[0, 2] - size[0] / 2) + abs(K[1, 2] - size[1] / 2)
-        if nearer < turned:
-            note = f"{path.name} says {stated[1]}x{stated[0]} of {size[1]}x{size[0]} pictures"
-            return pinhole_of(K, size), (f"{note}: width and height are swapped there",)
-    raise DataError(
-        f"{path}: K is for {stated[1]}x{stated[0]}, the pictures are {size[1]}x{size[0]}; give "
-        "--camera"
-    )
+    return pinhole_of(K, size), check_stated(path.name, stated, K, size)
 
 
 def _poses(record: dict[str, Any], path: Path) -> np.ndarray:

@@ -67,13 +67,14 @@ def find_cameras(place: Path, size: tuple[int, int], options: ImportOptions) -> 
     if path is None or own:
         return None
     K = read_intrinsics(path, size)
+    word = _check_size(path, K, size)
     if K_depth is not None and _is_off(K, size) and not _is_off(K_depth, size):
-        word = (
+        words = (
             f"{path.name} is of another size than the frames ({size[1]}x{size[0]}); K of "
             f"{depth_file.name if depth_file else 'depth'} fits them and was taken"
         )
-        return Cameras(pinhole_of(K_depth, size), "intrinsics of depth", K_depth, (word,))
-    return Cameras(pinhole_of(K, size), path.name, K_depth)
+        return Cameras(pinhole_of(K_depth, size), "intrinsics of depth", K_depth, (words,))
+    return Cameras(pinhole_of(K, size), path.name, K_depth, word)
 
 
 def read_intrinsics(path: Path, size: tuple[int, int] | None) -> np.ndarray:
@@ -156,6 +157,45 @@ def move_depth(depth: np.ndarray, maps: tuple[np.ndarray, np.ndarray]) -> np.nda
     moved = np.zeros(u.shape, np.float32)
     moved[inside] = depth[v[inside], u[inside]]
     return moved
+
+
+def _check_size(path: Path, K: np.ndarray, size: tuple[int, int]) -> tuple[str, ...]:
+    """Refuse a JSON whose width and height are not those of the pictures; swapped ones are said."""
+    if path.suffix.lower() != ".json":
+        return ()
+    record = _inner(json.loads(path.read_text(encoding="utf-8-sig")))
+    width, height = (record.get(key, record.get(key[0])) for key in ("width", "height"))
+    return check_stated(path.name, (height, width), K, size)
+
+
+def check_stated(
+    name: str, stated: tuple[Any, Any], K: np.ndarray, size: tuple[int, int]
+) -> tuple[str, ...]:
+    """Compare the (H, W) that a file states with that of the pictures.
+
+    Args:
+        name: of the file.
+        stated: (H, W) as read; None where it states none.
+        K: its intrinsics, which tell whether width and height were swapped. (3, 3)
+        size: (H, W) of the pictures.
+
+    Returns:
+        A sentence where width and height are swapped in the file, else nothing.
+
+    Raises:
+        DataError: the intrinsics are for pictures of another size.
+    """
+    if None in stated or tuple(stated) == size:
+        return ()
+    as_stored = abs(K[0, 2] - size[1] / 2) + abs(K[1, 2] - size[0] / 2)
+    as_turned = abs(K[0, 2] - size[0] / 2) + abs(K[1, 2] - size[1] / 2)
+    if tuple(stated) == size[::-1] and as_stored < as_turned:
+        text = f"{name} says {stated[1]}x{stated[0]} of {size[1]}x{size[0]} pictures"
+        return (f"{text}: width and height taken as swapped there",)
+    raise DataError(
+        f"{name}: its intrinsics are for {stated[1]}x{stated[0]}, the pictures are "
+        f"{size[1]}x{size[0]}; give --camera with a calibration of this size"
+    )
 
 
 def _is_off(K: np.ndarray, size: tuple[int, int]) -> bool:

@@ -62,7 +62,8 @@ def find_poses(
 
 
 def _pose_list(place: Path) -> Path | None:
-    return next((place / name for name in LISTS if (place / name).is_file()), None)
+    named = next((place / name for name in LISTS if (place / name).is_file()), None)
+    return named or next(iter(sorted(place.glob("*.gt.freiburg"))), None)  # ICL-NUIM
 
 
 def _pose_files(place: Path, colour: Path) -> dict[str, Path]:

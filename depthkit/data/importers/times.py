@@ -31,6 +31,7 @@ COUNTED_STEP = 5000.0
 MOST_REPEATS = 0.25
 """Share of frames that may repeat the time before; beyond it the clock itself is at fault."""
 
+_DATE = re.compile(r"(\d{4}-\d\d-\d\d)[ T_](\d\d:\d\d:\d\d(?:\.\d+)?)Z?")
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 
@@ -104,11 +105,21 @@ def read_list(path: Path) -> list[list[str]]:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot read times: {error}") from None
+    text = _DATE.sub(_epoch, text)
     rows = [line.replace(",", " ").split() for line in text.splitlines()]
     rows = [row for row in rows if row and not row[0].startswith("#")]
     if rows and not any(is_number(field) for field in rows[0]) and len(rows) > 1:
         rows = rows[1:] if any(is_number(field) for field in rows[1]) else rows
     return rows
+
+
+def _epoch(match: re.Match[str]) -> str:
+    """Write a date as seconds since 1970, taken as UTC."""
+    try:
+        count = int(np.datetime64(f"{match[1]}T{match[2]}", "ns").astype(np.int64))
+    except ValueError:
+        return match[0]
+    return f"{count // 10**9}.{count % 10**9:09d}"
 
 
 def is_number(text: str) -> bool:
