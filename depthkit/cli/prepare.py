@@ -29,6 +29,7 @@ FORMATS = (
     "tartanair",
     "polycam",
     "record3d",
+    "stray",
     "colmap",
     "nerfstudio",
     "rgbd",

@@ -11,7 +11,17 @@ import pytest
 from depthkit.data.sequence import open_sequence
 from depthkit.errors import DataError
 from depthkit.rigid import exp_se3, inverse, matrix_to_quaternion
-from tests.data.source_makers import PINHOLE, H, W, listener, make_images, run, run_one, save
+from tests.data.source_makers import (
+    PINHOLE,
+    H,
+    W,
+    listener,
+    make_images,
+    make_video,
+    run,
+    run_one,
+    save,
+)
 
 POSES = np.stack([exp_se3([i, 2 * i, 0.5, 0.1, 0.2, 0.1 * i]) for i in range(4)])
 OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])
@@ -240,3 +250,36 @@ def test_broken_record3d_is_one_line(tmp_path, changes, words):
     with pytest.raises(DataError, match=words) as caught:
         run(make_record3d(tmp_path / "room", **changes), tmp_path / "out", camera=None)
     assert "\n" not in str(caught.value)
+
+
+def make_stray(root: Path, rows: int = 10) -> Path:
+    root.mkdir()
+    make_video(root / "rgb.mp4", 10)
+    (root / "camera_matrix.csv").write_text("50, 0, 31.5\n0, 50, 23.5\n0, 0, 1\n")
+    q = matrix_to_quaternion(POSES[1][:3, :3])
+    lines = ["timestamp, frame, x, y, z, qx, qy, qz, qw"]
+    for i in range(rows):
+        save(root / "depth" / f"{i:06d}.png", np.full((24, 32), 1000 + i, np.uint16))
+        lines.append(", ".join([f"{5000.5 + i / 60:.6f}", f"{i:06d}", f"{i}, 0, 0", *map(str, q)]))
+    (root / "odometry.csv").write_text("\n".join(lines))
+    return root
+
+
+def test_stray_scanner(tmp_path):
+    """Times and poses of odometry.csv, depth by the number of the video frame, enlarged twice."""
+    (result,) = run(make_stray(tmp_path / "room"), tmp_path / "out", camera=None)
+    sequence = open_sequence(result.path)
+    assert (result.format, result.frames, result.poses, result.depth) == ("stray", 10, 10, 10)
+    np.testing.assert_allclose(sequence.times[[0, 9]], [5000.5, 5000.65], atol=1e-6)
+    np.testing.assert_allclose(sequence.poses[7, :3, 3], [7, 0, 0], atol=1e-6)
+    np.testing.assert_allclose(sequence.poses[7, :3, :3], POSES[1][:3, :3], atol=1e-6)
+    np.testing.assert_allclose(sequence.read_depth(7)[24, 32], 1.007, atol=1e-6)
+    assert sequence.camera.size == (48, 64) and sequence.camera.fx == 50
+
+
+def test_stray_scanner_cut_short(tmp_path):
+    """Eight rows for ten frames: the last two frames are left out, and it is said."""
+    notes, watcher = listener()
+    (result,) = run(make_stray(tmp_path / "room", 8), tmp_path / "out", watcher, camera=None)
+    assert result.frames == 8
+    assert any("8 rows of odometry.csv for 10 video frames" in note for note in notes)

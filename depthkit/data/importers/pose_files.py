@@ -56,6 +56,8 @@ def read_pose_list(path: Path, time_unit: str = "auto") -> PoseList:
         return _from_transforms(path, text)
     rows = [line.replace(",", " ").split() for line in text.splitlines()]
     rows = [row for row in rows if row and not row[0].startswith("#")]
+    if not rows:
+        raise DataError(f"{path}: holds no poses")
     if _is_colmap(rows):
         # Rows of points stand between those of pictures and have no name.
         images = [row for row in rows if len(row) >= 10 and not _is_float(row[9])]

@@ -104,7 +104,7 @@ def _by_key(poses: PoseList, keys: Sequence[Any], wanted: Sequence[Any]) -> np.n
     for i, key in enumerate(wanted):
         if key in row:
             found[i] = poses.T_world_cam[row[key]]
-    if not np.isfinite(found).any():
+    if not np.isfinite(found).any() and len(keys) and len(wanted):
         raise DataError(
             f"{poses.path}: none of its {len(keys)} poses is of a frame; it has {keys[0]!r}, the "
             f"frames {wanted[0]!r}"

@@ -25,6 +25,8 @@ COLOUR_NAMES = (
 DEPTH_NAMES = ("intrinsic_depth.txt", "intrinsics_depth.txt", "depth_intrinsics.txt")
 OFF_CENTRE = 0.2
 """Share of the size by which a principal point may lie off the middle of its picture."""
+MOST_FOCAL = 1e6
+"""Pixels; a focal length beyond it is no number of a camera."""
 ASPECT_TOLERANCE = 0.02
 
 
@@ -79,6 +81,13 @@ def find_cameras(place: Path, size: tuple[int, int], options: ImportOptions) -> 
 
 def read_intrinsics(path: Path, size: tuple[int, int] | None) -> np.ndarray:
     """Read K of a text matrix, JSON, ScanNet's scene file or YAML. (3, 3)"""
+    K = _read_intrinsics(path, size)
+    if not np.isfinite(K).all() or not (0 < K[0, 0] < MOST_FOCAL and 0 < K[1, 1] < MOST_FOCAL):
+        raise DataError(f"{path}: fx {K[0, 0]:g} and fy {K[1, 1]:g} are no focal lengths in pixels")
+    return K
+
+
+def _read_intrinsics(path: Path, size: tuple[int, int] | None) -> np.ndarray:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:

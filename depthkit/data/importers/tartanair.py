@@ -14,7 +14,7 @@ from depthkit.camera import Camera, SourceCamera
 from depthkit.data.image_io import list_images
 from depthkit.data.importers.folder_parts import depth_files
 from depthkit.data.importers.places import find_folders
-from depthkit.data.importers.pose_files import PoseList
+from depthkit.data.importers.pose_files import PoseList, checked_poses
 from depthkit.data.importers.pose_pairing import Poses, frame_numbers, put_to_frames
 from depthkit.data.importers.rgbd_camera import Cameras
 from depthkit.data.importers.rgbd_depth import find_depth
@@ -25,6 +25,7 @@ from depthkit.data.importers.source import (
     first_size,
     frame_times,
 )
+from depthkit.data.importers.times import read_list
 from depthkit.errors import DataError
 from depthkit.rigid import make_pose, quaternion_to_matrix
 
@@ -98,22 +99,21 @@ def _poses(
 ) -> Poses:
     """Turn NED poses into those of a camera that looks along z; the world keeps its axes."""
     path = place / f"pose_{camera}.txt"
+    fields = read_list(path)
+    wrong = next((row for row in fields if len(row) != 7), None if fields else [])
+    if wrong is not None:
+        raise DataError(f"{path}: expected rows of x y z qx qy qz qw, got {' '.join(wrong)[:60]!r}")
     try:
-        rows = np.array(
-            [
-                line.split()
-                for line in path.read_text(encoding="utf-8").splitlines()
-                if line.strip()
-            ],
-            dtype=np.float64,
-        )
-    except (OSError, UnicodeDecodeError, ValueError) as error:
-        raise DataError(f"{path}: cannot read 'x y z qx qy qz qw' rows: {error}") from None
-    if rows.ndim != 2 or rows.shape[1] != 7 or (np.linalg.norm(rows[:, 3:], axis=1) < 1e-6).any():
-        raise DataError(f"{path}: expected rows of x y z qx qy qz qw, got {rows.shape}")
-    T = make_pose(quaternion_to_matrix(rows[:, 3:]) @ R_NED_CAM, rows[:, :3])
+        rows = np.array(fields, dtype=np.float64)
+    except ValueError as error:
+        raise DataError(f"{path}: cannot read 'x y z qx qy qz qw': {error}") from None
+    if (np.linalg.norm(rows[:, 3:], axis=1) < 1e-6).any():
+        raise DataError(f"{path}: holds a quaternion of length 0")
+    T = checked_poses(make_pose(quaternion_to_matrix(rows[:, 3:]) @ R_NED_CAM, rows[:, :3]))
     try:
-        found, assumed = put_to_frames(PoseList(path, T), frames, times, options.max_gap)
+        found, _ = put_to_frames(PoseList(path, T), frames, times, options.max_gap)
     except DataError as error:
         return Poses(None, (f"poses are not used: {error}",))
-    return Poses(found, (), assumed if len(T) < len(frames) else ())
+    unknown = int(np.isnan(found).any(axis=(1, 2)).sum())
+    notes = (f"{unknown} of {len(frames)} frames have no pose in {path.name}",) if unknown else ()
+    return Poses(found, notes)

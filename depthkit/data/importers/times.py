@@ -52,8 +52,9 @@ class FrameTimes:
 def find_times(place: Path, paths: Sequence[Path], options: ImportOptions) -> FrameTimes:
     """Return times of pictures: --fps, a list beside them, their names, or 30 a second.
 
-    A list in the folder itself has to fit; one in the source's root or one folder up is taken only
-    where it names the pictures or has as many rows.
+    A list in the folder itself has to fit, unless it lacks pictures whose names are dates. One in
+    the source's root or one folder up is taken only where it names the pictures or has as many
+    rows.
 
     Args:
         place: folder of the pictures.
@@ -66,10 +67,10 @@ def find_times(place: Path, paths: Sequence[Path], options: ImportOptions) -> Fr
     if options.fps is not None:
         times, notes = frame_times(len(paths), options.fps)
         return FrameTimes(times, np.arange(len(paths)), notes)
-    listed = _from_lists(place, paths, options)
-    if listed is not None:
+    listed, stamps = _from_lists(place, paths, options), stamps_in_names(paths)
+    named = stamps is not None and date_unit(stamps) is not None
+    if listed is not None and not (named and len(listed.keep) < len(paths)):
         return listed
-    stamps = stamps_in_names(paths)
     if stamps is not None:
         seconds, assumed = to_seconds(stamps, options.time_unit, "names of the pictures")
         words = assumed or ("times taken from the names of the pictures (--fps overrules them)",)

@@ -62,6 +62,10 @@ def find(root: Path) -> dict[str, Path]:
 def load(place: Path, name: str, options: ImportOptions) -> Source:
     """Read the lists, put depth to frames by time and interpolate poses at the frame times."""
     stamps, paths = _listing(place, "rgb")
+    fresh = np.concatenate([[True], np.diff(stamps) > 0])[: len(stamps)]
+    repeats = int((~fresh).sum())
+    doubled = (f"{repeats} rows of rgb repeat the time before: left out",) if repeats else ()
+    stamps, paths = stamps[fresh], [p for p, is_new in zip(paths, fresh, strict=True) if is_new]
     times, assumed = to_seconds(stamps, options.time_unit, "rgb")
     size = first_size(paths, place)
     camera, calibration = find_camera(
@@ -77,7 +81,7 @@ def load(place: Path, name: str, options: ImportOptions) -> Source:
         camera=camera,
         poses=poses.T_world_cam,
         depth=depth.source,
-        notes=poses.notes + depth.notes,
+        notes=doubled + poses.notes + depth.notes,
         assumed=assumed + poses.assumed + depth.assumed,
         origin={"calibration": calibration},
     )
@@ -99,11 +103,7 @@ def _listing(place: Path, kind: str) -> tuple[np.ndarray, list[Path]]:
         paths = [p for p in (list_images(folder) if folder.is_dir() else []) if _is_number(p.stem)]
         pairs = sorted((float(p.stem), p) for p in paths)
     else:
-        try:
-            rows = [line.split() for line in table.read_text(encoding="utf-8").splitlines()]
-        except UnicodeDecodeError:
-            raise DataError(f"{table}: is not a text file") from None
-        rows = [row for row in rows if row and not row[0].startswith("#")]
+        rows = read_list(table)
         for row in rows:
             if len(row) != 2 or not _is_number(row[0]):
                 raise DataError(f"{table}: expected 'timestamp file', got {' '.join(row)!r}")
