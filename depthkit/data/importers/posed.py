@@ -64,8 +64,6 @@ def posed_source(
         found = FrameTimes(np.arange(len(paths)) / fps, np.arange(len(paths)))
     frames = tuple(FrameRef(paths[i]) for i in found.keep)
     T, assumed = put_to_frames(poses, frames, found.times, options.max_gap)
-    unknown = int(np.isnan(T).any(axis=(1, 2)).sum())
-    unposed = (f"{unknown} of {len(frames)} frames have no pose in {poses.path.name}",)
     return Source(
         name=name,
         format=format,
@@ -74,10 +72,16 @@ def posed_source(
         camera=camera[0],
         poses=T,
         metric=poses.metric,
-        notes=found.notes + notes + (unposed if unknown else ()),
+        notes=found.notes + notes + _unposed(T, poses.path),
         assumed=found.assumed + poses.assumed + assumed,
         origin={"calibration": camera[1], **found.origin},
     )
+
+
+def _unposed(T: np.ndarray, path: Path) -> tuple[str, ...]:
+    """Count the frames without a pose."""
+    unknown = int(np.isnan(T).any(axis=(1, 2)).sum())
+    return (f"{unknown} of {len(T)} frames have no pose in {path.name}",) if unknown else ()
 
 
 def with_depth(

@@ -13,6 +13,7 @@ import numpy as np
 
 from depthkit.camera import Camera, SourceCamera
 from depthkit.data.image_io import list_images, read_uint16
+from depthkit.data.importers.places import find_folders
 from depthkit.data.importers.source import (
     DepthSource,
     FrameRef,
@@ -33,11 +34,7 @@ _COLOUR = re.compile(r"frame-(\d+)\.color$")
 
 def find(root: Path) -> dict[str, Path]:
     """Return folders of frame-*.color.* files: `root` itself or the seq-* in it."""
-    if not root.is_dir():
-        return {}
-    if _colour_files(root):
-        return {root.resolve().name: root}
-    return {p.name: p for p in sorted(root.iterdir()) if p.is_dir() and _colour_files(p)}
+    return find_folders(root, lambda folder: bool(_colour_files(folder)))
 
 
 def load(place: Path, name: str, options: ImportOptions) -> Source:

@@ -84,13 +84,16 @@ def _video_size(path: Path) -> tuple[int, int]:
 def _rows(path: Path) -> np.ndarray:
     """Return rows of nine numbers or more; a header is left out. (N, 9)"""
     fields = [row[:9] for row in read_list(path)]
+    wrong = next((row for row in fields if len(row) < 9), None if fields else [])
+    if wrong is not None:
+        raise DataError(
+            f"{path}: expected timestamp, frame, x, y, z, qx, qy, qz, qw, got "
+            f"{' '.join(wrong)[:60]!r}"
+        )
     try:
-        rows = np.array(fields, dtype=np.float64)
+        return np.array(fields, dtype=np.float64)
     except ValueError as error:
         raise DataError(f"{path}: cannot read rows of numbers: {error}") from None
-    if rows.ndim != 2 or rows.shape[1] != 9:
-        raise DataError(f"{path}: expected timestamp, frame, x, y, z, qx, qy, qz, qw")
-    return rows
 
 
 def _poses(rows: np.ndarray) -> np.ndarray:

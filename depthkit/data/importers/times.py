@@ -109,9 +109,9 @@ def read_list(path: Path) -> list[list[str]]:
     text = _DATE.sub(_epoch, text)
     rows = [line.replace(",", " ").split() for line in text.splitlines()]
     rows = [row for row in rows if row and not row[0].startswith("#")]
-    if rows and not any(is_number(field) for field in rows[0]) and len(rows) > 1:
-        rows = rows[1:] if any(is_number(field) for field in rows[1]) else rows
-    return rows
+    is_header = len(rows) > 1 and not any(c.isdigit() for c in rows[0][0])
+    is_header = is_header and not any(is_number(field) for field in rows[0])
+    return rows[1:] if is_header and any(is_number(field) for field in rows[1]) else rows
 
 
 def _epoch(match: re.Match[str]) -> str:

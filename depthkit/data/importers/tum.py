@@ -14,6 +14,7 @@ import numpy as np
 from depthkit.camera import Camera, SourceCamera
 from depthkit.data.image_io import list_images
 from depthkit.data.importers.depth_unit import TUM_SCALE, read_stored, tell_scale, unit_words
+from depthkit.data.importers.places import find_folders
 from depthkit.data.importers.pose_pairing import Poses, spans
 from depthkit.data.importers.rgbd_depth import FoundDepth
 from depthkit.data.importers.source import (
@@ -52,11 +53,7 @@ CALIBRATIONS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
 
 def find(root: Path) -> dict[str, Path]:
     """Return folders with rgb.txt or time-stamped rgb/ pictures, by name."""
-    if not root.is_dir():
-        return {}
-    if _is_sequence(root):
-        return {root.resolve().name: root}
-    return {p.name: p for p in sorted(root.iterdir()) if p.is_dir() and _is_sequence(p)}
+    return find_folders(root, _is_sequence)
 
 
 def load(place: Path, name: str, options: ImportOptions) -> Source:
