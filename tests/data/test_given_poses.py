@@ -242,3 +242,13 @@ def test_times_that_are_frame_numbers(tmp_path):
     (result,) = run(source, tmp_path / "out", watcher, poses=poses)
     np.testing.assert_allclose(open_sequence(result.path).poses, POSES[1:5], atol=1e-6)
     assert any("its times are taken as frame numbers" in note for note in notes)
+
+
+def test_unused_poses_are_named(tmp_path):
+    """Poses above folders of pictures belong to nobody in particular: the option is named."""
+    for name in ("take1", "take2"):
+        make_images(tmp_path / "in" / name, 2)
+    kitti(tmp_path / "in" / "poses.txt", 2)
+    notes, watcher = listener()
+    run(tmp_path / "in", tmp_path / "out", watcher)
+    assert sum("poses.txt lies there, unused: --poses" in note for note in notes) == 2

@@ -15,6 +15,7 @@ from depthkit.data.importers.asl_sensor import load_camera
 from depthkit.data.importers.mounting import find_mounting, load_mounting
 from depthkit.data.importers.places import find_folders, subfolders
 from depthkit.data.importers.pose_pairing import Poses, spans
+from depthkit.data.importers.rgbd_poses import unused_poses
 from depthkit.data.importers.source import (
     FrameRef,
     ImportOptions,
@@ -113,7 +114,8 @@ def _poses(place: Path, times: np.ndarray, options: ImportOptions) -> Poses:
     tables = [mav / name / "data.csv" for name in TRUTH]
     table = next((path for path in tables if path.is_file()), None)
     if table is None:
-        return Poses(None, (f"no poses in {mav.name} ({', '.join(TRUTH)}): stored without",))
+        none = f"no poses in {mav.name} ({', '.join(TRUTH)}): stored without"
+        return Poses(None, (none, *unused_poses((mav.parent, options.root), options)))
     trajectory = load_euroc(table, repeats="first", time_unit=options.time_unit)
     body, known = interpolate_poses(trajectory, times, options.max_gap)
     if not known.any():

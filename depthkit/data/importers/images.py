@@ -7,6 +7,7 @@ from depthkit.data.image_io import list_images
 from depthkit.data.importers.depth_unit import is_depth_picture
 from depthkit.data.importers.folder_parts import depth_files, kind_of_name, split_colour
 from depthkit.data.importers.places import find_folders, subfolders
+from depthkit.data.importers.rgbd_poses import unused_poses
 from depthkit.data.importers.source import (
     FrameRef,
     ImportOptions,
@@ -38,7 +39,7 @@ def load(place: Path, name: str, options: ImportOptions) -> Source:
         frames=tuple(FrameRef(paths[i]) for i in found.keep),
         times=found.times,
         camera=camera,
-        notes=found.notes + notes + beside(place),
+        notes=found.notes + notes + beside(place) + unused_poses((place, options.root), options),
         assumed=found.assumed,
         origin={"calibration": calibration, **found.origin},
     )

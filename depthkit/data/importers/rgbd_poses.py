@@ -61,6 +61,21 @@ def find_poses(
     return Poses(found, notes, assumed)
 
 
+def unused_poses(folders: Sequence[Path], options: ImportOptions) -> tuple[str, ...]:
+    """Name a file of poses that lies there and was not asked for.
+
+    Args:
+        folders: where to look.
+        options: holds --poses.
+    """
+    if options.poses is not None:
+        return ()
+    patterns = ("*groundtruth*.txt", "*poses*.txt", "traj*.txt", "*rajectory*.txt")
+    found = (p for folder in dict.fromkeys(folders) for g in patterns for p in folder.glob(g))
+    path = next((p for p in found if p.is_file()), None)
+    return () if path is None else (f"{path.name} lies there, unused: --poses {path} takes it",)
+
+
 def _pose_list(place: Path) -> Path | None:
     named = next((place / name for name in LISTS if (place / name).is_file()), None)
     return named or next(iter(sorted(place.glob("*.gt.freiburg"))), None)  # ICL-NUIM
