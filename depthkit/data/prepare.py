@@ -12,7 +12,7 @@ from depthkit.camera import SourceCamera
 from depthkit.data.conversion import convert, fingerprint, stored_fingerprint
 from depthkit.data.folder import check_free
 from depthkit.data.frame_conversion import Conversion
-from depthkit.data.importers import find_sequences, load_source
+from depthkit.data.importers import find_sequences, load_source, other_sequences
 from depthkit.data.importers.bag import sequence_name
 from depthkit.data.importers.source import ImportOptions, select
 from depthkit.data.sequence import SPLITS, read_split, write_split
@@ -92,6 +92,8 @@ def prepare(options: PrepareOptions, watcher: Watcher = Watcher()) -> list[Prepa
         DataError: nothing to read, no calibration, an output that exists; nothing half-written.
     """
     format_name, places = find_sequences(options.source, options.format)
+    if options.sequence is not None and options.sequence not in places:
+        places |= other_sequences(options.source, format_name)
     chosen = choose(places, format_name, options)
     _check_output(options)
     plans = [_plan(options, format_name, place, name) for name, place in chosen.items()]
