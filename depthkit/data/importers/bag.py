@@ -65,7 +65,8 @@ def find(root: Path) -> dict[str, Path]:
 def load(place: Path, name: str, options: ImportOptions) -> Source:
     """Read stamps, camera and poses in one pass; pictures are decoded when they are asked for."""
     bag = options.root
-    topics = read_contents(bag).topics
+    contents = read_contents(bag)
+    topics = contents.topics
     topic = next(t.name for t in topics if bag / t.name.lstrip("/") == place)
     odometry = choose_topic(
         bag, topics, (ODOMETRY,), options.odometry_topic, option="--odometry-topic (or 'none')"
@@ -83,7 +84,7 @@ def load(place: Path, name: str, options: ImportOptions) -> Source:
         times=times,
         camera=camera,
         poses=poses,
-        notes=(*about_camera, *about_poses, *scan.notes()),
+        notes=(*contents.notes, *about_camera, *about_poses, *scan.notes()),
         origin={"calibration": calibration, "topic": topic, "bits": options.bits},
         read=partial(read_frames, bag, topic, bits=options.bits),
     )
@@ -189,7 +190,9 @@ def _poses(
 
 def _is_depth(bag: Path, topic: str) -> bool:
     """Look at the first message: metres, or millimetres of a topic that says so."""
-    first = next(read_recorded(bag, (topic,)))
+    first = next(read_recorded(bag, (topic,)), None)
+    if first is None:
+        return False
     try:
         message = parse(first)
     except DataError:
