@@ -6,13 +6,14 @@ ROS 1) go one way. What cannot be right is refused: what came, what was expected
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
 import numpy as np
 
-from depthkit.camera import Camera, SourceCamera, build_source_camera
+from depthkit.camera import SourceCamera, build_source_camera
+from depthkit.camera_info import camera_of_image
 from depthkit.errors import DataError
 from depthkit.picture import BAYER_CODES, decode_rgb, to_8_bit
 from depthkit.rigid import inverse, make_pose, quaternion_to_matrix
@@ -182,7 +183,8 @@ def read_camera(msg: Any, size: tuple[int, int], *, rectified: bool = False) -> 
 
     Args:
         msg: K and D of the full sensor; region of interest, then binning, are applied to them.
-        size: (H, W) of the image; one of the same ratio is taken for a resized one.
+        size: (H, W) of the image; one of the same ratio is taken for a resized one. A K that
+            cannot be of the stated sensor and is central in the image counts as the image's own.
         rectified: the image is rectified already (image_rect): P is its K and nothing is distorted.
 
     Raises:
@@ -200,38 +202,42 @@ def read_camera(msg: Any, size: tuple[int, int], *, rectified: bool = False) -> 
             f"camera_info: skew is not supported, got {K[0, 1]:g}; calibrate without it"
         )
     try:
-        camera = _of_image(msg, K, size)
+        camera, assumed = camera_of_image(msg, K, size)
         if rectified:
-            return SourceCamera(camera)
+            return SourceCamera(camera, assumed=(*assumed, *_second_camera(msg)))
         D = tuple(float(value) for value in _field(msg, "D"))
-        return build_source_camera(camera, msg.distortion_model, D)
+        model, about = _model_name(msg.distortion_model, D)
+        return replace(build_source_camera(camera, model, D), assumed=(*assumed, *about))
     except DataError as error:
         raise DataError(f"camera_info: {str(error).removeprefix('camera: ')}") from None
+
+
+def _model_name(model: str, D: tuple[float, ...]) -> tuple[str, tuple[str, ...]]:
+    """Return the distortion model; one that is left out is told by its coefficients."""
+    if model or not any(D):
+        return model, ()
+    found = "rational_polynomial" if len(D) > 5 else "plumb_bob"
+    return found, (
+        f"camera_info names no distortion_model: its {len(D)} coefficients are taken as {found} "
+        "(--camera FILE overrules)",
+    )
+
+
+def _second_camera(msg: Any) -> tuple[str, ...]:
+    """Say that P is that of the second camera of a stereo pair, seen from the first one's frame."""
+    P = np.asarray(_field(msg, "P"), dtype=np.float64)
+    if P[3] == 0:
+        return ()
+    return (
+        f"camera_info: P[3] is {P[3]:g}, so this is the second camera of a stereo pair, "
+        f"{-P[3] / P[0]:.3g} m beside the first; poses are taken as those of its frame_id, "
+        f"{msg.header.frame_id!r}",
+    )
 
 
 def _field(msg: Any, name: str) -> Any:
     """Return K, D or P: ROS 2 writes them small, ROS 1 in capitals."""
     return getattr(msg, name.lower()) if hasattr(msg, name.lower()) else getattr(msg, name)
-
-
-def _of_image(msg: Any, K: np.ndarray, size: tuple[int, int]) -> Camera:
-    """Cut the region of interest out of the sensor, bin it, resize it to the image."""
-    camera = Camera(int(msg.width), int(msg.height), K[0, 0], K[1, 1], K[0, 2], K[1, 2])
-    roi = msg.roi
-    if roi.width and roi.height:  # 0 is the full sensor
-        camera = camera.cropped(roi.y_offset, roi.x_offset, (roi.height, roi.width))
-    by, bx = max(msg.binning_y, 1), max(msg.binning_x, 1)  # 0 is 1
-    binned = camera.height // by, camera.width // bx
-    camera = camera.cropped(0, 0, (binned[0] * by, binned[1] * bx)).resized(binned)
-    if camera.size == size:
-        return camera
-    height, width = size
-    if abs(camera.height * width / camera.width - height) >= 1:  # more than a rounded size
-        raise DataError(
-            f"the calibration is for {camera.width}x{camera.height}, expected the ratio of the "
-            f"{width}x{height} image; publish the camera_info of this image"
-        )
-    return camera.resized(size)
 
 
 # --- poses ---------------------------------------------------------------------------------------
