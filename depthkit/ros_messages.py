@@ -315,6 +315,10 @@ class FrameTree:
                 return inverse(above[frame]) @ T_frame_source
         return None
 
+    def parent(self, frame: str) -> str | None:
+        """Return the frame above one; None where nothing is known above it."""
+        return self._parents[frame][0] if frame in self._parents else None
+
     def _ancestors(self, frame: str) -> dict[str, np.ndarray]:
         """List a frame and those above it with T_ancestor_frame, nearest first; a ring ends."""
         found, T = {frame: np.eye(4)}, np.eye(4)
