@@ -129,7 +129,8 @@ def _add_bag_arguments(parser: argparse.ArgumentParser) -> None:
         "--odometry-topic",
         metavar="TOPIC",
         default="",
-        help="whose poses count, 'none' for no poses (default: the only one)",
+        help="whose poses count: Odometry, PoseStamped (also with covariance), TransformStamped, "
+        "Path or /tf; 'none' for no poses (default: the only odometry, else the only other one)",
     )
     bags.add_argument(
         "--bits",

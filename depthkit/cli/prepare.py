@@ -41,9 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = EPILOG
-    parser.add_argument(
-        "source", metavar="SOURCE", type=Path, help="folder, video file or ROS 2 bag"
-    )
+    parser.add_argument("source", metavar="SOURCE", type=Path, help="folder, video file or ROS bag")
     parser.add_argument(
         "--out", metavar="DIR", type=Path, required=True, help="data set folder to write into"
     )
@@ -98,7 +96,9 @@ def _add_camera(parser: argparse.ArgumentParser) -> None:
         "--odometry-topic",
         metavar="TOPIC",
         default="",
-        help="of a bag: whose poses count, 'none' for no poses (default: the only one)",
+        help="of a bag: whose poses count: Odometry, PoseStamped (also with covariance), "
+        "TransformStamped, Path or /tf (/tf:FRAME for another fixed frame); 'none' for no poses "
+        "(default: the only odometry, else the only other one)",
     )
     group.add_argument(
         "--bits",
