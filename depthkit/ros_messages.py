@@ -150,6 +150,22 @@ def _check_size(msg: Any, layout: _Layout) -> None:
             )
 
 
+_VIDEO_CODECS = (
+    "h264",
+    "avc",
+    "avc1",
+    "x264",
+    "libx264",
+    "h265",
+    "hevc",
+    "hvc1",
+    "av1",
+    "vp8",
+    "vp9",
+)
+_VIDEO_CODECS += ("mpeg4", "mpeg", "mjpg", "theora", "draco")
+
+
 def read_compressed(msg: Any, *, bits: int = 16) -> np.ndarray:
     """Read a sensor_msgs/CompressedImage (JPEG, PNG) as 8-bit RGB.
 
@@ -169,6 +185,11 @@ def read_compressed(msg: Any, *, bits: int = 16) -> np.ndarray:
         raise DataError(
             f"compressed image: format {msg.format!r} is depth, expected a picture; subscribe to "
             "the colour camera"
+        )
+    if encoding.strip().lower().partition(".")[0] in _VIDEO_CODECS:
+        raise DataError(
+            f"compressed image: format {msg.format!r} is video, expected a picture (JPEG, PNG); "
+            "decode it on the robot (image_transport republish)"
         )
     pattern = encoding.strip().removeprefix("bayer_").rstrip("0123456789")
     bayer = pattern if pattern in BAYER_CODES and "bgr" not in rest else None

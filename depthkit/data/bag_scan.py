@@ -14,6 +14,7 @@ import numpy as np
 
 from depthkit.data.bag import (
     COMPRESSED_IMAGE,
+    IMAGE,
     TRANSFORMS,
     Recorded,
     header_stamp,
@@ -49,6 +50,10 @@ class Scan:
     """Of these, nanoseconds, rising."""
     size: tuple[int, int] | None = None
     """(H, W) of the first picture that can be read."""
+    problem: str = ""
+    """Why the first message is no picture."""
+    first: Recorded | None = None
+    """The first message."""
     frame_id: str = ""
     """And the frame it is seen from."""
     seen: int = 0
@@ -136,6 +141,8 @@ def read_picture(message: Recorded, *, bits: int = 16) -> np.ndarray:
         DataError: it is none.
     """
     read = read_compressed if message.type == COMPRESSED_IMAGE else read_image
+    if message.type not in (COMPRESSED_IMAGE, IMAGE):
+        raise DataError(f"{message.type} is a piece of video")
     return read(parse(message), bits=bits)
 
 
@@ -156,6 +163,7 @@ def _take_frame(scan: Scan, message: Recorded) -> None:
     scan.indices.append(index)
     scan.stamps.append(stamp)
     scan.lags.append(message.received - stamp)
+    scan.first = scan.first or message
     if scan.size is None:
         _look_at_first(scan, message)
 
@@ -164,7 +172,8 @@ def _look_at_first(scan: Scan, message: Recorded) -> None:
     """Take size and frame from a picture; one that cannot be read is counted when it is wanted."""
     try:
         height, width = read_picture(message).shape[:2]
-    except DataError:
+    except DataError as error:
+        scan.problem = scan.problem or str(error)
         return
     scan.size, scan.frame_id = (height, width), parse(message).header.frame_id
 

@@ -32,6 +32,14 @@ _METADATA = "metadata.yaml"
 _METADATA_KEY = "rosbag2_bagfile_information"
 _ZSTD = b"\x28\xb5\x2f\xfd"
 """First bytes of zstd data; CDR begins with a 0."""
+FOXGLOVE_VIDEO = "foxglove_msgs/msg/CompressedVideo"
+FFMPEG_PACKET = "ffmpeg_image_transport_msgs/msg/FFMPEGPacket"
+_VIDEO_DEFINITIONS = {
+    FOXGLOVE_VIDEO: "builtin_interfaces/Time timestamp\nstring frame_id\nuint8[] data\n"
+    "string format",
+    FFMPEG_PACKET: "std_msgs/Header header\nint32 width\nint32 height\nstring encoding\n"
+    "uint64 pts\nuint8 flags\nbool is_bigendian\nuint8[] data",
+}
 _RECOVER = {
     ".mcap": "'mcap recover {0} -o whole.mcap' makes it a whole file",
     ".db3": "'sqlite3 {0} .recover | sqlite3 whole.db3' and 'ros2 bag reindex' make it whole",
@@ -328,13 +336,16 @@ def _type(name: str) -> str:
 
 @cache
 def standard_types() -> Any:
-    """Return rosbags' definitions of the standard packages.
+    """Return rosbags' definitions of the standard packages, and those of video in messages.
 
     Raises:
         EngineError: rosbags is not installed.
     """
     typesys = rosbags_module("typesys")
-    return typesys.get_typestore(typesys.Stores.ROS2_JAZZY)
+    store = typesys.get_typestore(typesys.Stores.ROS2_JAZZY)
+    for name, text in _VIDEO_DEFINITIONS.items():
+        store.register(typesys.get_types_from_msg(text, name))
+    return store
 
 
 def rosbags_module(name: str) -> Any:

@@ -25,7 +25,9 @@ from depthkit.data.bag import (
 )
 from depthkit.data.bag_poses import choose_pose_source, poses_at_frames, static_topics
 from depthkit.data.bag_scan import Scan, read_picture, scan_bag
+from depthkit.data.bag_video import VIDEO_TYPES, is_video, open_video, read_video_frames
 from depthkit.data.importers.source import (
+    FrameReader,
     FrameRef,
     ImportOptions,
     Source,
@@ -35,7 +37,7 @@ from depthkit.data.importers.source import (
 from depthkit.errors import DataError
 from depthkit.ros_messages import read_camera, seconds
 
-_PICTURES = (IMAGE, COMPRESSED_IMAGE)
+_PICTURES = (IMAGE, COMPRESSED_IMAGE, *VIDEO_TYPES)
 _DEPTH = ("32FC1", "64FC1")  # encodings that hold metres
 
 
@@ -69,6 +71,7 @@ def load(place: Path, name: str, options: ImportOptions) -> Source:
     source = choose_pose_source(bag, topics, options.odometry_topic)
     wanted = source.topic, source.type
     scan = scan_bag(bag, topic, camera_info_topic(topic), wanted, static_topics(topics))
+    read, about_video = _reader(bag, topic, scan, options.bits)
     camera, calibration, about_camera = _camera(bag, scan, topic, options)
     times = np.array([seconds(stamp) for stamp in scan.stamps])
     found = poses_at_frames(bag, scan, source, times, options)
@@ -81,11 +84,23 @@ def load(place: Path, name: str, options: ImportOptions) -> Source:
         times=times,
         camera=camera,
         poses=found.poses,
-        notes=(*contents.notes, *about_camera, *found.notes, *scan.notes()),
+        notes=(*contents.notes, *about_video, *about_camera, *found.notes, *scan.notes()),
         assumed=found.assumed,
         origin={"calibration": calibration, "topic": topic, "bits": options.bits},
-        read=partial(read_frames, bag, topic, bits=options.bits),
+        read=read,
     )
+
+
+def _reader(bag: Path, topic: str, scan: Scan, bits: int) -> tuple[FrameReader, tuple[str, ...]]:
+    """Return what decodes the frames: one by one, or those of a video from its key picture on."""
+    if scan.first is None or scan.size is not None or not is_video(scan.first):
+        return partial(read_frames, bag, topic, bits=bits), ()
+    video = open_video(bag, topic)
+    scan.size, scan.frame_id = video.size, video.frame_id
+    late = next((i for i, index in enumerate(scan.indices) if index >= video.first), 0)
+    del scan.indices[:late], scan.stamps[:late]
+    note = f"the first {late} messages of {topic} come before a key picture and are left out"
+    return partial(read_video_frames, bag, topic, video.first), (note,) if late else ()
 
 
 def read_frames(
@@ -132,7 +147,9 @@ def _camera(
 ) -> tuple[SourceCamera, str, tuple[str, ...]]:
     """Return --camera, the camera of the bag, or what a file beside it or --fov says."""
     if scan.size is None:
-        raise DataError(f"{bag}: {topic}: none of {scan.seen} messages is a picture")
+        raise DataError(
+            f"{bag}: {topic}: none of {scan.seen} messages is a picture; the first: {scan.problem}"
+        )
     given = given_camera(options, scan.size)
     if given is not None:
         return given, "--camera", ()
@@ -174,6 +191,8 @@ def _is_depth(bag: Path, topic: str) -> bool:
     try:
         message = parse(first)
     except DataError:
+        return False
+    if first.type in VIDEO_TYPES:
         return False
     if first.type == COMPRESSED_IMAGE:
         return "compressedDepth" in message.format
