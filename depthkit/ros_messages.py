@@ -151,19 +151,9 @@ def _check_size(msg: Any, layout: _Layout) -> None:
 
 
 _VIDEO_CODECS = (
-    "h264",
-    "avc",
-    "avc1",
-    "x264",
-    "libx264",
-    "h265",
-    "hevc",
-    "hvc1",
-    "av1",
-    "vp8",
-    "vp9",
+    *("h264", "avc", "avc1", "x264", "libx264", "h265", "hevc", "hvc1", "av1", "vp8", "vp9"),
+    *("mpeg4", "mpeg", "mjpg", "theora", "draco"),
 )
-_VIDEO_CODECS += ("mpeg4", "mpeg", "mjpg", "theora", "draco")
 
 
 def read_compressed(msg: Any, *, bits: int = 16) -> np.ndarray:

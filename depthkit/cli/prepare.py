@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from depthkit.cli.arguments import size
+from depthkit.cli.arguments import add_crop, size
 
 if TYPE_CHECKING:
     from depthkit.data.prepare import Prepared, PrepareOptions, Watcher
@@ -139,6 +139,7 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
         default="stretch",
         help="another aspect ratio keeps all pixels, or cuts the longer side (default: stretch)",
     )
+    add_crop(group, "marked in valid.png")
     group.add_argument("--name", metavar="NAME", help="name of the written sequence")
     group.add_argument(
         "--split", choices=("train", "val", "test"), default="train", help="(default: train)"
