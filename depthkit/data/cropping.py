@@ -25,6 +25,8 @@ Crop = str | Window
 
 LOOKS, STRIDE = 16, 2
 """Frames a border is looked for in: so many, every n-th from the start."""
+KNOWN = 0.02
+"""Share of the frame that a border may add to a mask without being another one."""
 _OVERRULE = "the rest is left out (--crop auto cuts it off, --crop none keeps all)"
 
 
@@ -127,19 +129,22 @@ def crop_stream(stream: FrameStream, crop: Crop) -> FrameStream:
     """Cut the frames of a stream, or mask a black border in them.
 
     Args:
-        stream: a mask of its own stays as it is, and no border is looked for then.
+        stream: a border that its own mask leaves out already is no news.
         crop: what the user said.
 
     Raises:
         DataError: a window that leaves the frames.
     """
-    if crop == "none" or (crop == "mask" and stream.covered is not None):
+    if crop == "none":
         return stream
     looked_at = [frame.rgb for frame in _first(stream) if frame.rgb is not None]
     if not looked_at:
         return stream
     size = looked_at[0].shape[0], looked_at[0].shape[1]
-    cut = plan_cut(crop, find_border(looked_at) if isinstance(crop, str) else None, size)
+    border = find_border(looked_at) if isinstance(crop, str) else None
+    if crop == "mask" and (border is None or _is_known(border, stream.covered)):
+        return stream
+    cut = plan_cut(crop, border, size)
     masks = [cut_image(one, cut.window) for one in (stream.covered,) if one is not None]
     masks += [] if cut.mask is None else [cut.mask]
     stream = replace(
@@ -148,6 +153,13 @@ def crop_stream(stream: FrameStream, crop: Crop) -> FrameStream:
         covered=np.logical_and.reduce(masks) if masks else None,
     )
     return stream if cut.window is None else _cut_stream(stream, cut.window, size)
+
+
+def _is_known(border: Border, covered: np.ndarray | None) -> bool:
+    """Whether a mask leaves out a border already, all but a rim."""
+    if covered is None or covered.shape != border.mask.shape:
+        return False
+    return bool((covered & ~border.mask).mean() < KNOWN)
 
 
 def _first(stream: FrameStream) -> Iterator[StreamFrame]:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Black borders: found where optics or a film leave them, nowhere else; cut and masked."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -220,3 +221,14 @@ def test_mask_follows_a_frame_through_rectification_and_size() -> None:
     geometry = with_mask(build_geometry(SourceCamera(camera), (H // 2, W // 2)), mask)
     assert geometry.valid is not None
     assert not geometry.valid[:, :21].any() and geometry.valid[:, 21:].all()
+
+
+def test_border_that_a_mask_leaves_out_already_changes_nothing(scope: Path, tmp_path: Path) -> None:
+    """A prepared sequence brings its valid.png: the stream stays as it is."""
+    sequence, _ = stored(scope, tmp_path / "out")
+    stream = open_stream(sequence.root)
+    assert stream.covered is not None and crop_stream(stream, "mask") is stream
+    hole = np.ones((H, W), bool)
+    hole[:5, :5] = False
+    found = crop_stream(replace(stream, covered=hole), "mask").covered
+    assert found is not None and not found[0, 0] and not found[10, 10] and found[60, 80]
