@@ -203,6 +203,14 @@ def read_camera(msg: Any, size: tuple[int, int], *, rectified: bool = False) -> 
     """
     name = "P" if rectified else "K"
     K = np.asarray(_field(msg, name), dtype=np.float64).reshape(3, -1)[:, :3]
+    if not np.isfinite(K).all():
+        raise DataError(f"camera_info: {name} must be finite, got {K.ravel().tolist()}")
+    if K[2, 0] or K[2, 1]:
+        raise DataError(
+            f"camera_info: the last row of {name} is ({K[2, 0]:g}, {K[2, 1]:g}, {K[2, 2]:g}), "
+            "expected (0, 0, 1): it is written by columns; publish it by rows, or name a "
+            "calibration file"
+        )
     if K[0, 0] == 0:
         raise DataError(
             f"camera_info: {name}[0] is 0, so the camera is not calibrated; calibrate it, or name "

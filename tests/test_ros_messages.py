@@ -457,7 +457,11 @@ BAD_CAMERAS = {
         "calibration is for 640x479, expected the ratio of the 640x480",
     ),
     "skew": ({"k": [500.0, 1, 320, 0, 500, 240, 0, 0, 1]}, "skew is not supported, got 1;"),
-    "NaN": ({"k": [500.0, 0, np.nan, 0, 500, 240, 0, 0, 1]}, "cx must be finite"),
+    "NaN": ({"k": [500.0, 0, np.nan, 0, 500, 240, 0, 0, 1]}, "K must be finite"),
+    "by columns": (
+        {"k": [500.0, 0, 0, 0, 500, 0, 320, 240, 1]},
+        r"last row of K is \(320, 240, 1\)",
+    ),
     "negative": ({"k": [500.0, 0, 320, 0, -500, 240, 0, 0, 1]}, "fx and fy must be positive"),
     "centre outside": (
         {"k": [500.0, 0, 3200, 0, 500, 240, 0, 0, 1]},

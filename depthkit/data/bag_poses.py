@@ -31,6 +31,8 @@ _WISHES = ("goal", "initialpose", "setpoint", "target", "clicked", "plan", "wayp
 CLOCK_LAG = 5.0
 """Seconds between stamp and recording by which two topics may differ; more is another clock."""
 LEAPS = {37.0: "TAI and UTC are 37 s apart", 18.0: "GPS time and UTC are 18 s apart"}
+NAMED = 4
+"""Frames of a tree that a message names."""
 GPS_EPOCH = 315964800.0
 """Seconds from 1970 to 1980."""
 
@@ -202,7 +204,11 @@ def _of_tree(
     frame, above = scan.frame_id.lstrip("/"), path_to_top(tracks, scan.frame_id)
     top = _fixed_frame(source, tracks, above)
     if not top:
-        text = f"no poses: nothing in {source.topic} moves the pictures' frame {frame!r}"
+        held = [f"{name!r} in {edge.parent!r}" for name, edge in tracks.edges.items()][:NAMED]
+        text = (
+            f"no poses: nothing in {source.topic} moves the pictures' frame {frame!r}; it holds "
+            f"{', '.join(held) or 'nothing'}"
+        )
         return FramePoses(None, (text,))
     found = moving_pose(tracks, top, frame, times, max_gap)
     if found is None:

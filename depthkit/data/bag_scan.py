@@ -36,6 +36,8 @@ from depthkit.ros_messages import (
 
 PATH = "nav_msgs/msg/Path"
 
+STUCK = 0.5
+"""Share of the pictures whose stamps rise, at least; below it the camera's clock stands still."""
 SAME_CLOCK = 10 * 10**9
 """Nanoseconds between the stamp of an image and its recording; more is another clock."""
 
@@ -73,6 +75,8 @@ class Scan:
     poses_unstamped: int = 0
     """Poses that have the time of their recording."""
     frames: FrameTree = field(default_factory=FrameTree)
+    by_recording: bool = False
+    """The stamps of the frames do not rise: the times of their recording count."""
     unstamped: int = 0
     """Frames that have the time of their recording."""
     left_out: dict[str, list[str]] = field(default_factory=dict)
@@ -90,6 +94,11 @@ class Scan:
 
     def notes(self) -> Iterator[str]:
         """Say what is not as it should be."""
+        if self.by_recording:
+            yield (
+                f"stamps of most of the {self.seen} pictures do not rise: the time of their "
+                "recording counts"
+            )
         for count, what in ((self.unstamped, "frames"), (self.poses_unstamped, "poses")):
             if count:
                 yield f"{count} {what} have stamp 0: the time of their recording counts"
@@ -112,7 +121,15 @@ def scan_bag(
     Raises:
         DataError: the bag is damaged.
     """
-    scan = Scan()
+    scan = _scan(bag, topic, info, poses, statics, Scan())
+    if scan.seen > 2 and len(scan.stamps) < STUCK * scan.seen:
+        scan = _scan(bag, topic, info, poses, statics, Scan(by_recording=True))
+    return scan
+
+
+def _scan(
+    bag: Path, topic: str, info: str, poses: tuple[str, str], statics: Collection[str], scan: Scan
+) -> Scan:
     takes = {topic: _take_frame, info: _take_info}
     takes |= dict.fromkeys(statics, _take_transforms)
     if poses[1] != TRANSFORMS:
@@ -151,7 +168,9 @@ def _take_frame(scan: Scan, message: Recorded) -> None:
     index, stamp = scan.seen, header_stamp(message.data)
     scan.seen += 1
     last = scan.stamps[-1] if scan.stamps else None
-    if stamp is None:  # no picture either: a frame all the same, for those to count who decode it
+    if scan.by_recording:
+        stamp = message.received
+    elif stamp is None:  # no picture either: a frame all the same, for those to count who decode it
         stamp = 0 if last is None else last + 1
     elif stamp == 0:
         stamp = message.received

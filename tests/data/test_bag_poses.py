@@ -269,3 +269,25 @@ def test_old_recordings_with_late_poses_keep_them(tmp_path: Path) -> None:
     source = load(make.write(tmp_path / "bag", entries))
     assert source.poses is not None and np.isfinite(source.poses).all()
     assert "taken as those of one clock" in said(source)
+
+
+def test_clock_that_stands_still_gives_way_to_the_recording(tmp_path: Path) -> None:
+    """A driver that repeats one stamp would leave a single frame."""
+    entries = [make.info(SECOND)]
+    entries += [
+        make.image(7 * SECOND, picture(i), received=SECOND + 100 * MS * i) for i in range(6)
+    ]
+    source = load(make.write(tmp_path / "bag", entries))
+    np.testing.assert_allclose(source.times, 1 + np.arange(6) / 10)
+    assert "stamps of most of the 6 pictures do not rise" in said(source)
+
+
+def test_tree_without_the_camera_names_its_frames(tmp_path: Path) -> None:
+    """What there is, and what is missing."""
+    base = [
+        make.moving(t * MS, make.transform(t * MS, at(t / 1000), child="base_link"))
+        for t in (1000, 1100)
+    ]
+    source = load(make.write(tmp_path / "bag", [*frames(2), *base]))
+    assert source.poses is None
+    assert "pictures' frame 'optical'; it holds 'base_link' in 'odom'" in said(source)
