@@ -57,6 +57,38 @@ def _stated(msg: Any) -> str:
     return f"{msg.width}x{msg.height}{binning}"
 
 
+def model_name(model: str, D: tuple[float, ...]) -> tuple[str, tuple[str, ...]]:
+    """Return the distortion model, and what was assumed: one without a name is told by its length.
+
+    Args:
+        model: the name, perhaps empty.
+        D: the coefficients.
+    """
+    if model or not any(D):
+        return model, ()
+    found = "rational_polynomial" if len(D) > 5 else "plumb_bob"
+    return found, (
+        f"camera_info names no distortion_model: its {len(D)} coefficients are taken as {found} "
+        "(--camera FILE overrules)",
+    )
+
+
+def second_camera(msg: Any, P: np.ndarray) -> tuple[str, ...]:
+    """Say that P is that of the second camera of a stereo pair, seen from the first one's frame.
+
+    Args:
+        msg: a sensor_msgs/CameraInfo.
+        P: its projection by rows. (12,)
+    """
+    if P[3] == 0:
+        return ()
+    return (
+        f"camera_info: P[3] is {P[3]:g}, so this is the second camera of a stereo pair, "
+        f"{-P[3] / P[0]:.3g} m beside the first; poses are taken as those of its frame_id, "
+        f"{msg.header.frame_id!r}",
+    )
+
+
 def _by_the_standard(msg: Any, K: np.ndarray, size: tuple[int, int]) -> Camera:
     """Cut the region of interest out of the sensor, bin it, resize it to the image."""
     camera = _pinhole(int(msg.width), int(msg.height), K)

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from depthkit.camera import SourceCamera, build_source_camera
-from depthkit.camera_info import camera_of_image
+from depthkit.camera_info import camera_of_image, model_name, second_camera
 from depthkit.errors import DataError
 from depthkit.picture import BAYER_CODES, decode_rgb, to_8_bit
 from depthkit.rigid import inverse, make_pose, quaternion_to_matrix
@@ -223,35 +223,13 @@ def read_camera(msg: Any, size: tuple[int, int], *, rectified: bool = False) -> 
     try:
         camera, assumed = camera_of_image(msg, K, size)
         if rectified:
-            return SourceCamera(camera, assumed=(*assumed, *_second_camera(msg)))
+            P = np.asarray(_field(msg, "P"), dtype=np.float64)
+            return SourceCamera(camera, assumed=(*assumed, *second_camera(msg, P)))
         D = tuple(float(value) for value in _field(msg, "D"))
-        model, about = _model_name(msg.distortion_model, D)
+        model, about = model_name(msg.distortion_model, D)
         return replace(build_source_camera(camera, model, D), assumed=(*assumed, *about))
     except DataError as error:
         raise DataError(f"camera_info: {str(error).removeprefix('camera: ')}") from None
-
-
-def _model_name(model: str, D: tuple[float, ...]) -> tuple[str, tuple[str, ...]]:
-    """Return the distortion model; one that is left out is told by its coefficients."""
-    if model or not any(D):
-        return model, ()
-    found = "rational_polynomial" if len(D) > 5 else "plumb_bob"
-    return found, (
-        f"camera_info names no distortion_model: its {len(D)} coefficients are taken as {found} "
-        "(--camera FILE overrules)",
-    )
-
-
-def _second_camera(msg: Any) -> tuple[str, ...]:
-    """Say that P is that of the second camera of a stereo pair, seen from the first one's frame."""
-    P = np.asarray(_field(msg, "P"), dtype=np.float64)
-    if P[3] == 0:
-        return ()
-    return (
-        f"camera_info: P[3] is {P[3]:g}, so this is the second camera of a stereo pair, "
-        f"{-P[3] / P[0]:.3g} m beside the first; poses are taken as those of its frame_id, "
-        f"{msg.header.frame_id!r}",
-    )
 
 
 def _field(msg: Any, name: str) -> Any:

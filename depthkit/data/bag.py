@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from depthkit.data.bag_files import is_bag
 from depthkit.data.bag_storage import (
     Recorded,
     Topic,
-    is_bag,
     open_parts,
     rosbags_module,
     standard_types,

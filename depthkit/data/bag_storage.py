@@ -1,14 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The files of a bag: which belong to it, and their messages, as far as each can be read.
+"""The messages in the files of a bag, as far as each can be read.
 
 rosbags reads a file that is whole (mcap, sqlite3, ROS 1). One that is not, such as of a recorder
-that was killed, is read from its beginning up to where it breaks off. metadata.yaml only names the
-files and their order: it may be missing or wrong without harm.
+that was killed, is read from its beginning up to where it breaks off.
 """
 
 import importlib
 import os
-import re
 import shutil
 import tempfile
 from collections import Counter
@@ -16,20 +14,14 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache, lru_cache, partial
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
-import yaml
-
+from depthkit.data.bag_files import PACKED, files_of, stem_of, suffix_of
 from depthkit.data.bag_mcap import Damage, read_mcap, unzstd, zstd_module
 from depthkit.data.bag_sqlite import has_log, read_rows
 from depthkit.errors import DataError, EngineError
 
-SUFFIXES = (".mcap", ".db3", ".bag")
-"""MCAP, sqlite3, ROS 1."""
-_PACKED = ".zstd"
-_METADATA = "metadata.yaml"
-_METADATA_KEY = "rosbag2_bagfile_information"
 _ZSTD = b"\x28\xb5\x2f\xfd"
 """First bytes of zstd data; CDR begins with a 0."""
 FOXGLOVE_VIDEO = "foxglove_msgs/msg/CompressedVideo"
@@ -89,21 +81,7 @@ class Part:
     """What was found wrong, and how far the file was read."""
 
 
-# --- which files ---------------------------------------------------------------------------------
-
-
-def is_bag(path: Path) -> bool:
-    """Say whether a path looks like a bag: a folder with its metadata.yaml, or a storage file."""
-    if path.is_file():
-        return _suffix(path) in SUFFIXES
-    if not path.is_dir():
-        return False
-    metadata = path / _METADATA
-    named = metadata.is_file() and _METADATA_KEY.encode() in metadata.read_bytes()
-    files = _storage_files(path)
-    # ROS 1 names no folder: one with nothing but its bags is a recording in several files.
-    only_ros1 = all(_suffix(file) == ".bag" for file in files)
-    return named or bool(files) and not (only_ros1 and len(files) < len(list(path.iterdir())))
+# --- all files -----------------------------------------------------------------------------------
 
 
 @contextmanager
@@ -117,7 +95,7 @@ def open_parts(path: Path) -> Iterator[tuple[list[Part], list[str]]]:
         DataError: no file, or none that can be read.
         EngineError: rosbags is not installed.
     """
-    files, notes = _files_of(path)
+    files, notes = files_of(path)
     rosbags_module("rosbag2")
     with ExitStack() as stack:
         parts = [_open_file(path, file, stack) for file in files]
@@ -125,70 +103,12 @@ def open_parts(path: Path) -> Iterator[tuple[list[Part], list[str]]]:
         yield parts, notes
 
 
-def _files_of(path: Path) -> tuple[list[Path], list[str]]:
-    """List the files of a bag in their order, and say what is wrong with the list."""
-    if path.is_file():
-        return [path], []
-    present = _storage_files(path)
-    named = _named_files(path)
-    if named:
-        files = [file for file in named if file.is_file()]
-        missing = [file.name for file in named if not file.is_file()]
-        if files:
-            text = f"{', '.join(missing)} of metadata.yaml is not in the folder; the rest is read"
-            return files, [text] if missing else []
-        if not present:
-            raise DataError(f"{path}: bag cannot be read: {', '.join(missing)} is not in it")
-    if not present:
-        raise DataError(f"{path}: bag cannot be read: no .mcap or .db3 file is in it")
-    if len({re.sub(r"_\d+$", "", _stem(file)) for file in present}) > 1:
-        names = ", ".join(file.name for file in present)
-        raise DataError(
-            f"{path}: holds several recordings ({names}) and no {_METADATA} that joins them; give "
-            f"one of the files, or run 'ros2 bag reindex {path}'"
-        )
-    return present, []
-
-
-def _named_files(folder: Path) -> list[Path]:
-    """Return the files that metadata.yaml names; none where it is missing or damaged."""
-    try:
-        record = yaml.safe_load((folder / _METADATA).read_text(encoding="utf-8"))
-        return [
-            folder / PurePath(name).name for name in record[_METADATA_KEY]["relative_file_paths"]
-        ]
-    except (FileNotFoundError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError):
-        return []
-
-
-def _storage_files(folder: Path) -> list[Path]:
-    """Return the storage files of a folder; those of a split bag by their number."""
-    files = [p for p in folder.iterdir() if _suffix(p) in SUFFIXES and p.is_file()]
-    return sorted(
-        files, key=lambda p: [(len(t), t) if t.isdigit() else (0, t) for t in _words_of(p)]
-    )
-
-
-def _words_of(path: Path) -> list[str]:
-    return re.split(r"(\d+)", path.name)
-
-
-def _suffix(path: Path) -> str:
-    """Return the kind of a storage file, also of a packed one."""
-    name = path.name.lower().removesuffix(_PACKED)
-    return PurePath(name).suffix
-
-
-def _stem(path: Path) -> str:
-    return PurePath(path.name.removesuffix(_PACKED)).stem
-
-
 # --- one file ------------------------------------------------------------------------------------
 
 
 def _open_file(bag: Path, file: Path, stack: ExitStack) -> Part:
     """Open a file whole, or else as far as it goes."""
-    suffix, packed = _suffix(file), file.suffix.lower() == _PACKED
+    suffix, packed = suffix_of(file), file.suffix.lower() == PACKED
     if packed:
         file = _unpacked(file, stack)
     if suffix == ".db3" and has_log(file):
@@ -211,7 +131,7 @@ def _open_file(bag: Path, file: Path, stack: ExitStack) -> Part:
 def _unpacked(file: Path, stack: ExitStack) -> Path:
     """Unpack a file that was compressed as a whole, as much of it as there is."""
     folder = stack.enter_context(tempfile.TemporaryDirectory())
-    target = Path(folder, _stem(file) + _suffix(file))
+    target = Path(folder, stem_of(file) + suffix_of(file))
     unpack = zstd_module().ZstdDecompressor()
     with file.open("rb") as source, target.open("wb") as sink:
         while (data := source.read(1 << 20)) and not unpack.eof:
@@ -252,7 +172,7 @@ def _read_whole(
         except (DataError, OSError):
             raise
         except Exception as error:  # as in _open_file
-            remedy = _RECOVER[_suffix(file)].format(file)
+            remedy = _RECOVER[suffix_of(file)].format(file)
             raise DataError(
                 f"{bag}: bag cannot be read ({_words(error)}); was its recording cut short? "
                 f"{remedy}"
@@ -302,7 +222,7 @@ def _read_sequence(file: Path, topics: Collection[str], start: int | None) -> It
 
 def _sequence(file: Path, damage: Damage) -> Iterator[Recorded]:
     """Read every message of a file that ROS 1 or 2 wrote, whatever is behind it."""
-    if _suffix(file) == ".db3":
+    if suffix_of(file) == ".db3":
         for row in read_rows(file, damage):
             yield Recorded(row.topic, _type(row.type), row.time, _as_cdr(row.data, row.type))
         return
