@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from zlib import crc32
 
+from depthkit.errors import EngineError
+
 MAGIC = b"\x89MCAP0\r\n"
 _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK, _DATA_END = 0x03, 0x04, 0x05, 0x06, 0x0F
 _CHUNK_HEAD = 64
@@ -176,4 +178,8 @@ def zstd_module() -> Any:
     try:
         return importlib.import_module("compression.zstd")
     except ModuleNotFoundError:
+        pass
+    try:
         return importlib.import_module("backports.zstd")
+    except ModuleNotFoundError:
+        raise EngineError("zstd is not installed; run: pip install backports.zstd") from None
