@@ -17,18 +17,19 @@ ANY = frozenset({"*"})
 
 # Files that are a part of another one and stand in its row.
 PART_OF = {
+    "camera_info": "ros_messages",
     "rigid": "trajectory",
     "calibration": "camera",
     "calibration_text": "camera",
     "intrinsics": "camera",
     "lens": "camera",
-    "time_units": "trajectory",
     "trajectory_formats": "trajectory",
     "trajectory_matrices": "trajectory",
     "trajectory_names": "trajectory",
     "trajectory_record": "trajectory",
     "trajectory_table": "trajectory",
     "trajectory_text": "trajectory",
+    "time_units": "trajectory",
 }
 
 

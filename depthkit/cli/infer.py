@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from depthkit.cli.arguments import (
     MODEL_HELP,
     RULES,
+    add_crop,
     add_engine_arguments,
     options_of,
     positive,
@@ -51,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="calibration of images or video, as prepare takes it; a sequence has its own",
     )
+    add_crop(parser, "left without depth")
     _add_pair_arguments(parser)
     _add_bag_arguments(parser)
     parser.add_argument("--every", type=positive, default=1, help="take every n-th frame")
@@ -88,7 +90,8 @@ def _add_bag_arguments(parser: argparse.ArgumentParser) -> None:
         "--odometry-topic",
         metavar="TOPIC",
         default="",
-        help="whose poses count, 'none' for no poses (default: the only one)",
+        help="whose poses count: Odometry, PoseStamped (also with covariance), TransformStamped, "
+        "Path or /tf; 'none' for no poses (default: the only odometry, else the only other one)",
     )
     bags.add_argument(
         "--bits",

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from depthkit.cli.arguments import options_of, size
+from depthkit.cli.arguments import add_crop, options_of, size
 from depthkit.cli.progress import watching
 
 if TYPE_CHECKING:
@@ -22,9 +22,17 @@ FORMATS = (
     "video",
     "kitti-odometry",
     "kitti-raw",
+    "euroc",
     "tum",
     "sevenscenes",
     "stillbox",
+    "tartanair",
+    "polycam",
+    "record3d",
+    "stray",
+    "colmap",
+    "nerfstudio",
+    "rgbd",
     "bag",
 )
 
@@ -41,9 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = EPILOG
-    parser.add_argument(
-        "source", metavar="SOURCE", type=Path, help="folder, video file or ROS 2 bag"
-    )
+    parser.add_argument("source", metavar="SOURCE", type=Path, help="folder, video file or ROS bag")
     parser.add_argument(
         "--out", metavar="DIR", type=Path, required=True, help="data set folder to write into"
     )
@@ -85,7 +91,11 @@ def _add_camera(parser: argparse.ArgumentParser) -> None:
         "focal length in EXIF)",
     )
     group.add_argument(
-        "--poses", metavar="FILE", type=Path, help="camera poses T_world_cam: TUM, KITTI or EuRoC"
+        "--poses",
+        metavar="FILE",
+        type=Path,
+        help="camera poses T_world_cam: TUM, KITTI, EuRoC, 4x4 rows, Open3D .log, COLMAP "
+        "images.txt, transforms.json",
     )
     group.add_argument(
         "--max-gap",
@@ -98,7 +108,9 @@ def _add_camera(parser: argparse.ArgumentParser) -> None:
         "--odometry-topic",
         metavar="TOPIC",
         default="",
-        help="of a bag: whose poses count, 'none' for no poses (default: the only one)",
+        help="of a bag: whose poses count: Odometry, PoseStamped (also with covariance), "
+        "TransformStamped, Path or /tf (/tf:FRAME for another fixed frame); 'none' for no poses "
+        "(default: the only odometry, else the only other one)",
     )
     group.add_argument(
         "--bits",
@@ -128,7 +140,8 @@ def _add_camera(parser: argparse.ArgumentParser) -> None:
         "--body-to-camera",
         metavar="FILE",
         type=Path,
-        help="poses are those of a body: T_body_cam (4x4) of the camera that is mounted on it",
+        help="poses are those of a body: file with T_body_cam of the camera on it (4x4 numbers, "
+        "EuRoC T_BS, Kalibr T_cam_imu, ORB-SLAM Tbc, VINS body_T_cam0)",
     )
     group.add_argument(
         "--bayer", choices=("rggb", "bggr", "grbg", "gbrg"), help="frames are raw mosaics"
@@ -144,6 +157,7 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
         default="stretch",
         help="another aspect ratio keeps all pixels, or cuts the longer side (default: stretch)",
     )
+    add_crop(group, "marked in valid.png")
     group.add_argument("--name", metavar="NAME", help="name of the written sequence")
     group.add_argument(
         "--split", choices=("train", "val", "test"), default="train", help="(default: train)"

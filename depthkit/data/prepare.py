@@ -2,22 +2,23 @@
 """From a source of any format to sequences of a data set: choose, convert, add to split.yaml."""
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from depthkit.camera import SourceCamera
 from depthkit.data.conversion import convert, fingerprint, stored_fingerprint
+from depthkit.data.cropping import Crop, crop_camera, cut_of_source
 from depthkit.data.folder import check_free
 from depthkit.data.frame_conversion import Conversion
-from depthkit.data.importers import find_sequences, load_source
+from depthkit.data.importers import find_sequences, load_source, other_sequences
 from depthkit.data.importers.bag import sequence_name
 from depthkit.data.importers.source import ImportOptions, select
 from depthkit.data.sequence import SPLITS, read_split, write_split
 from depthkit.errors import DataError
 from depthkit.trajectory import Order
-from depthkit.undistort import build_geometry
+from depthkit.undistort import build_geometry, with_mask
 from depthkit.watcher import SILENT, Watcher
 
 NAMED_BY_USER = ("images", "video", "sevenscenes", "tum")
@@ -43,6 +44,7 @@ class PrepareOptions:
     body_to_camera: Path | None = None
     size: tuple[int, int] | None = None
     fit: str = "stretch"
+    crop: Crop = "mask"
     every: int = 1
     start: int = 0
     stop: int | None = None
@@ -83,6 +85,8 @@ def prepare(options: PrepareOptions, watcher: Watcher = SILENT) -> list[Prepared
         DataError: nothing to read, no calibration, an output that exists; nothing half-written.
     """
     format_name, places = find_sequences(options.source, options.format)
+    if options.sequence is not None and options.sequence not in places:
+        places |= other_sequences(options.source, format_name)
     chosen = choose(places, format_name, options)
     _check_output(options)
     plans = [_plan(options, format_name, place, name) for name, place in chosen.items()]
@@ -169,9 +173,17 @@ def _plan(options: PrepareOptions, format_name: str, place: Path, name: str) -> 
         raise DataError(
             f"{name}: frame {i + 1} is not later than frame {i}; give --fps to number them"
         )
+    cut = cut_of_source(source, options.crop)
+    source = replace(
+        source,
+        camera=crop_camera(source.camera, cut.window),
+        assumed=(*source.assumed, *cut.words),
+    )
+    geometry = build_geometry(source.camera, options.size, options.fit)
     return Conversion(
         source=source,
-        geometry=build_geometry(source.camera, options.size, options.fit),
+        geometry=geometry if cut.mask is None else with_mask(geometry, cut.mask),
+        crop=cut.window,
         path=options.out / name,
         ext=options.ext,
         bayer=options.bayer,
@@ -181,6 +193,7 @@ def _plan(options: PrepareOptions, format_name: str, place: Path, name: str) -> 
             ("every", options.every),
             ("fit", options.fit),
             ("max_gap", options.max_gap),
+            *((("crop", list(cut.window)),) if cut.window else ()),
         ),
     )
 

@@ -130,7 +130,8 @@ def with_poses(stream: FrameStream, trajectory: Trajectory, max_gap: float) -> F
         for frame, pose in zip(stream.frames(), poses, strict=True):
             yield replace(frame, T_world_cam=pose)
 
-    return replace(stream, frames=frames, poses=poses, metric=True)
+    notes = (*stream.notes, *trajectory.assumed)
+    return replace(stream, frames=frames, poses=poses, metric=True, notes=notes)
 
 
 def stream_sequence(sequence: Sequence, every: int = 1) -> FrameStream:
@@ -216,6 +217,7 @@ def _stream_source(path: Path, source: Source, every: int) -> FrameStream:
         (*source.notes, *source.all_assumed),
         frames,
         poses=None if poses is None else poses[::every],
+        metric=source.metric,
     )
 
 

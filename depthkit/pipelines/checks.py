@@ -50,6 +50,14 @@ def check_positive(**numbers: float | None) -> None:
             raise ConfigError(f"{name}: above 0, got {value}")
 
 
+def check_crop(crop: str | tuple[int, int, int, int]) -> None:
+    """Refuse what is neither mask, auto, none nor a window (top, left, height, width)."""
+    if isinstance(crop, str):
+        check_choice("crop", crop, ("mask", "auto", "none"))
+    elif len(crop) != 4 or min(crop) < 0 or min(crop[2:]) < 1:
+        raise ConfigError(f"crop: expected (top, left, height, width) in pixels, got {crop}")
+
+
 def _choices(annotation: Any) -> tuple[Any, ...]:
     """Return the words of a Literal, alone or beside None."""
     if typing.get_origin(annotation) is Literal:

@@ -14,6 +14,7 @@ from depthkit.watcher import SILENT, Watcher
 
 if TYPE_CHECKING:
     from depthkit.camera import SourceCamera
+    from depthkit.data.cropping import Crop
     from depthkit.data.sequence import Sequence
     from depthkit.pipelines.infer.summary import InferSummary
     from depthkit.pipelines.inspect import InspectSummary
@@ -44,6 +45,7 @@ def prepare(
     bayer: Literal["rggb", "bggr", "grbg", "gbrg"] | None = None,
     size: tuple[int, int] | None = None,
     fit: Literal["stretch", "crop"] = "stretch",
+    crop: Crop = "mask",
     name: str | None = None,
     split: Literal["train", "val", "test"] = "train",
     ext: Literal["jpg", "png"] = "jpg",
@@ -74,6 +76,8 @@ def prepare(
         bayer: frames are raw mosaics of this pattern.
         size: (H, W) of the stored frames, pixels; None keeps that of the source.
         fit: another aspect ratio keeps all pixels, or cuts the longer side.
+        crop: black borders: mask marks them in valid.png, auto cuts frames to the picture, none
+            keeps all; or the window to cut (top, left, height, width), pixels.
         name: name of the written sequence.
         split: part of split.yaml that it is entered in.
         ext: format of stored frames.
@@ -103,6 +107,7 @@ def prepare(
         body_to_camera=_path(body_to_camera),
         size=size,
         fit=fit,
+        crop=crop,
         every=every,
         start=frames[0],
         stop=frames[1],
@@ -158,6 +163,7 @@ def infer(
     cloud: bool = False,
     rerun: bool = False,
     camera: str | Path | None = None,
+    crop: Crop = "mask",
     rule: Rule | None = None,
     shift: int | None = None,
     poses: str | Path | None = None,
@@ -186,6 +192,8 @@ def infer(
         cloud: also a PLY a frame; needs K.
         rerun: also a recording for the rerun viewer.
         camera: calibration file of images or a video; a sequence has its own.
+        crop: black borders: mask leaves them without depth, auto cuts frames to the picture, none
+            keeps all; or the window to cut (top, left, height, width), pixels.
         rule: pair networks: how earlier frames are chosen; None for multi_range.
         shift: pair networks: frames back, of rule fixed and while no displacement is known.
         poses: file of T_world_cam of the frames, metres, TUM rows on the source's clock.
@@ -220,6 +228,7 @@ def infer(
         cloud=cloud,
         rerun=rerun,
         camera=_path(camera),
+        crop=crop,
         rule=rule,
         shift=shift,
         poses=_path(poses),

@@ -1,58 +1,73 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A folder of pictures, or a folder of such folders; `times.txt` beside the pictures is read."""
+"""A folder of pictures, or a folder of such folders; times come from a list beside them."""
 
 from pathlib import Path
 
-import numpy as np
-
-from depthkit.data.image_io import list_images, natural_key
+from depthkit.data.image_io import list_images
+from depthkit.data.importers.depth_unit import is_depth_picture
+from depthkit.data.importers.folder_parts import depth_files, kind_of_name, split_colour
+from depthkit.data.importers.places import find_folders, subfolders
+from depthkit.data.importers.rgbd_poses import unused_poses
 from depthkit.data.importers.source import (
     FrameRef,
     ImportOptions,
     Source,
     find_camera,
     first_size,
-    frame_times,
 )
+from depthkit.data.importers.times import find_times
 from depthkit.errors import DataError
 
 
 def find(root: Path) -> dict[str, Path]:
-    """Return the folders that hold pictures, by name."""
-    if not root.is_dir():
-        return {}
-    if list_images(root):
-        return {root.resolve().name: root}
-    folders = sorted((p for p in root.iterdir() if p.is_dir()), key=lambda p: natural_key(p.name))
-    return {p.name: p for p in folders if p.name[0] != "." and list_images(p)}
+    """Return the folders of pictures, by name; depth and masks beside colour are left out."""
+    found = find_folders(root, lambda folder: bool(list_images(folder)))
+    kinds = {name: kind_of_name(place.name) for name, place in found.items()}
+    best = next((kind for kind in ("colour", "map") if kind in kinds.values()), "depth")
+    return {name: place for name, place in found.items() if kinds[name] == best}
 
 
 def load(place: Path, name: str, options: ImportOptions) -> Source:
-    """Take the pictures in natural order of their names."""
-    paths = list_images(place)
+    """Take the colour pictures in natural order of their names."""
+    paths, notes = _colour(place)
     size = first_size(paths, place)
     camera, calibration = find_camera((place, options.root), size, options, pictures=paths)
-    times, notes = _times(place, len(paths), options)
+    found = find_times(place, paths, options)
     return Source(
         name=name,
         format="images",
-        frames=tuple(FrameRef(path) for path in paths),
-        times=times,
+        frames=tuple(FrameRef(paths[i]) for i in found.keep),
+        times=found.times,
         camera=camera,
-        notes=notes,
-        origin={"calibration": calibration},
+        notes=found.notes + notes + beside(place) + unused_poses((place, options.root), options),
+        assumed=found.assumed,
+        origin={"calibration": calibration, **found.origin},
     )
 
 
-def _times(place: Path, count: int, options: ImportOptions) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Read times.txt (seconds, one a picture) unless --fps overrules it."""
-    path = place / "times.txt"
-    if options.fps is not None or not path.is_file():
-        return frame_times(count, options.fps)
-    try:
-        times = np.array(path.read_text(encoding="utf-8").split(), dtype=np.float64)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot read times: {error}") from None
-    if len(times) != count:
-        raise DataError(f"{path}: {len(times)} times for {count} images; fix it or give --fps")
-    return times, ()
+def beside(place: Path) -> tuple[str, ...]:
+    """Name the folders of depth, masks and the like beside a folder of pictures."""
+    others = [
+        p.name
+        for p in subfolders(place.resolve().parent)
+        if p != place.resolve() and kind_of_name(p.name) != "colour" and depth_files(p)
+    ]
+    if not others:
+        return ()
+    return (f"{', '.join(others)} beside {place.name}: depth or maps by name, not used",)
+
+
+def _colour(place: Path) -> tuple[list[Path], tuple[str, ...]]:
+    """Return the colour pictures of a folder; one of depth pictures alone is refused."""
+    paths = list_images(place)
+    named_depth = kind_of_name(place.resolve().name) == "depth"
+    colour, depth, maps = split_colour(paths)
+    if (named_depth or not colour) and is_depth_picture(paths[0]) and not maps:
+        raise DataError(
+            f"{place}: holds depth (16 bit, one channel, named so), not frames; give the folder of "
+            "the colour pictures, or the one that holds both"
+        )
+    if not colour or not depth + maps:
+        return paths, ()
+    left_out = f"{len(depth)} depth pictures and {len(maps)} masks, labels or other maps by name"
+    return colour, (f"{left_out}: left out of the frames",)

@@ -20,13 +20,7 @@ from depthkit.data.calibrations import load_calibration
 from depthkit.data.calibrations.exif_focal import camera_of_exif
 from depthkit.data.image_io import UnreadableImageError, read_rgb
 from depthkit.errors import DataError
-from depthkit.trajectory import (
-    Order,
-    detect_format,
-    interpolate_poses,
-    load_kitti,
-    load_trajectory,
-)
+from depthkit.trajectory import Order
 
 DEFAULT_FPS = 30.0
 CALIBRATION_NAMES = (
@@ -91,6 +85,8 @@ class Source:
     that was taken; one sentence each, with the option that changes it."""
     origin: dict[str, Any] = field(default_factory=dict)
     """Plain values for the `source` section of camera.yaml."""
+    metric: bool = True
+    """Whether poses and depth are metres; else their common scale is unknown."""
     read: FrameReader | None = None
     """Of a source that holds its frames in one file; None where each is a file."""
 
@@ -117,7 +113,7 @@ class ImportOptions:
     stop: int | None = None
     every: int = 1
     odometry_topic: str = ""
-    """Of a bag: whose poses count, empty for the only one, 'none' for no poses."""
+    """Of a bag: topic whose poses count, empty for the only one, 'none' for no poses."""
     bits: int = 16
     """Of a bag: bits in use of a 16-bit pixel."""
     time_unit: str = "auto"
@@ -130,6 +126,11 @@ class ImportOptions:
     """File with T_body_cam (4x4), where the poses are those of a body the camera is mounted on."""
     fallback: SourceCamera | None = None
     """Where no calibration is found; None: that is an error."""
+
+    @property
+    def camera_file(self) -> Path | None:
+        """Where the camera is read from; such a file may also say how the camera is mounted."""
+        return self.camera if isinstance(self.camera, Path) else None
 
 
 def select(source: Source, options: ImportOptions) -> Source:
@@ -149,35 +150,6 @@ def select(source: Source, options: ImportOptions) -> Source:
         times=source.times[keep],
         poses=None if source.poses is None else source.poses[keep],
         depth=depth,
-    )
-
-
-def with_poses(source: Source, options: ImportOptions) -> Source:
-    """Take the poses from the user's file, when there is one, instead of the source's own."""
-    if options.poses is None:
-        return source
-    if detect_format(options.poses) == "kitti":
-        trajectory = load_kitti(options.poses, stamps=source.times)
-    else:
-        trajectory = load_trajectory(
-            options.poses,
-            repeats="first",
-            time_unit=options.time_unit,
-            quaternion=options.quaternion,
-        )
-    poses, known = interpolate_poses(trajectory, source.times, options.max_gap)
-    if not known.any():
-        raise DataError(
-            f"{options.poses}: no pose within {options.max_gap:g} s of a frame; poses span "
-            f"{trajectory.stamps[0]:.3f} to {trajectory.stamps[-1]:.3f} s, frames "
-            f"{source.times[0]:.3f} to {source.times[-1]:.3f} s"
-        )
-    return replace(
-        source,
-        poses=poses,
-        assumed=(*source.assumed, *trajectory.assumed),
-        notes=(*source.notes, *trajectory.notes),
-        origin={**source.origin, "poses": options.poses.name},
     )
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from depthkit.pipelines.checks import check_at_least, check_choices, check_positive
+from depthkit.data.cropping import Crop
+from depthkit.pipelines.checks import check_at_least, check_choices, check_crop, check_positive
 from depthkit.pipelines.models import EngineOptions
 from depthkit.runtime.config import Rule
 
@@ -36,6 +37,9 @@ class InferOptions:
     """Also write a recording for the rerun viewer."""
     camera: Path | None = None
     """Calibration file of images or a video; a sequence has its own."""
+    crop: Crop = "mask"
+    """Black borders: mask leaves them without depth, auto cuts frames to the picture, none keeps
+    all; or the window to cut (top, left, height, width), pixels."""
     rule: Rule | None = None
     """Pair networks: how earlier frames are chosen; None for multi_range."""
     shift: int | None = None
@@ -59,5 +63,6 @@ class InferOptions:
 
     def __post_init__(self) -> None:
         check_choices(self)
+        check_crop(self.crop)
         check_at_least(1, every=self.every, shift=self.shift)
         check_positive(speed=self.speed)

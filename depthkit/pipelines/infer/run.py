@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from depthkit.data.cropping import crop_stream
 from depthkit.data.folder import make_folder, partial_path, publish
 from depthkit.data.frame_conversion import MAX_UNREADABLE
 from depthkit.data.stream import FrameStream, StreamFrame, open_stream
@@ -67,7 +68,7 @@ def _open_stream(options: InferOptions) -> FrameStream:
         odometry_topic=options.odometry_topic,
         bits=options.bits,
     )
-    stream = give_poses(stream, options.poses)
+    stream = crop_stream(give_poses(stream, options.poses), options.crop)
     if options.cloud and stream.camera is None:
         raise DataError(f"{options.source}: a point cloud needs K; give --camera camera.yaml")
     return stream
@@ -148,9 +149,9 @@ def results(
 
 def _inside(result: DepthResult, covered: np.ndarray | None) -> DepthResult:
     """Leave out depth of pixels that are no picture: a lens' rim, an endoscope's corners."""
-    if covered is None or result.valid is None:
+    if covered is None or result.depth is None:
         return result
-    return replace(result, valid=result.valid & covered)
+    return replace(result, valid=covered if result.valid is None else result.valid & covered)
 
 
 def _good_frames(job: Job) -> Iterator[tuple[StreamFrame, np.ndarray]]:
