@@ -3,6 +3,7 @@
 
 import argparse
 import json
+import math
 import os
 import re
 import sys
@@ -34,6 +35,9 @@ The sequence goes to DIR/NAME and is entered in DIR/split.yaml. A source with se
 another name, so that one recording can serve to train and to test:
   depthkit prepare kitti --out data --sequence 00 --frames 0:200 --name 00_train
   depthkit prepare kitti --out data --sequence 00 --frames 200:300 --name 00_test --split test
+Files are told by their content, not by their suffix. Chapters of a GoPro recording (GX01nnnn,
+GX02nnnn) become one sequence; photos are in order of their EXIF times where names tell another;
+phone pictures (HEIC) need: pip install 'depthkit[heic]'.
 A run that was killed continues where it stopped when the same command is given again."""
 
 
@@ -42,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = EPILOG
     parser.add_argument(
-        "source", metavar="SOURCE", type=Path, help="folder, video file or ROS 2 bag"
+        "source", metavar="SOURCE", type=Path, help="folder, video, picture or ROS 2 bag"
     )
     parser.add_argument(
         "--out", metavar="DIR", type=Path, required=True, help="data set folder to write into"
@@ -104,6 +108,13 @@ def _add_camera(parser: argparse.ArgumentParser) -> None:
         choices=(10, 12, 16),
         default=16,
         help="of a bag: bits in use of a 16-bit pixel (default: 16)",
+    )
+    group.add_argument(
+        "--levels",
+        metavar="LOW:HIGH",
+        type=_levels,
+        help="of pictures of more than 8 bit (thermal, 12 bit): values that become black and white "
+        "(default: those in use over the sequence, where they are few)",
     )
     group.add_argument(
         "--time-unit",
@@ -169,8 +180,10 @@ def run(args: argparse.Namespace) -> None:
 def _options(args: argparse.Namespace) -> "PrepareOptions":
     from depthkit.camera import load_source_camera
     from depthkit.data.prepare import PrepareOptions
+    from depthkit.picture import Levels
 
     values = {key: value for key, value in vars(args).items() if key not in ("frames", "json")}
+    values["levels"] = Levels(*args.levels) if args.levels else None
     values["camera"] = load_source_camera(args.camera) if args.camera else None
     return PrepareOptions(**values, start=args.frames[0], stop=args.frames[1])
 
@@ -234,6 +247,16 @@ def _frame_range(text: str) -> tuple[int, int | None]:
     if match is None:
         raise argparse.ArgumentTypeError(f"expected START:STOP such as 0:200, got {text!r}")
     return int(match[1] or 0), int(match[2]) if match[2] else None
+
+
+def _levels(text: str) -> tuple[float, float]:
+    try:
+        low, high = (float(word) for word in text.split(":"))
+    except ValueError:
+        low = high = 0.0
+    if not -math.inf < low < high < math.inf:
+        raise argparse.ArgumentTypeError(f"expected LOW:HIGH such as 29000:31000, got {text!r}")
+    return low, high
 
 
 def _count(text: str) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from depthkit.camera import Camera
+from depthkit.data.file_kinds import kind_of
 from depthkit.data.folder import partial_path, write_depth
 from depthkit.data.image_io import (
     UnreadableImageError,
@@ -22,6 +23,7 @@ from depthkit.undistort import FrameGeometry
 
 MAX_UNREADABLE = 0.05
 """Share of frames that may be unreadable; beyond it the source itself is broken."""
+STORED_KINDS = {"jpg": "a JPEG picture", "png": "a PNG picture"}
 MIN_DEPTH = 0.1
 """Metres: points nearer than this to the camera plane are the vehicle or behind it."""
 
@@ -77,14 +79,15 @@ def convert_frame(plan: Conversion, i: int, image: np.ndarray | str | None) -> N
 def _colour_bytes(plan: Conversion, i: int, image: np.ndarray | str | None) -> bytes:
     """Return the stored file of a frame: the source's own bytes where nothing has to change."""
     path, raw = plan.source.frames[i].path, None
+    must_change = bool(plan.bayer) or plan.source.levels is not None
     if isinstance(image, str):
         raise UnreadableImageError(image)
     if image is None:
         raw = read_bytes(path)
-        image = decode_rgb(raw, path, plan.bayer)
+        image = decode_rgb(raw, path, plan.bayer, levels=plan.source.levels)
     _check_size(image, plan.geometry.source.camera, path, "frame")
-    same_kind = path.suffix.lower() in ((".jpg", ".jpeg") if plan.ext == "jpg" else (".png",))
-    if raw is not None and same_kind and plan.geometry.is_identity and not plan.bayer:
+    is_same = raw is not None and kind_of(raw[:1024]).name == STORED_KINDS[plan.ext]
+    if raw is not None and is_same and plan.geometry.is_identity and not must_change:
         return raw
     return encode(plan.geometry.colour(image), plan.ext)
 

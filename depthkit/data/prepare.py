@@ -17,6 +17,7 @@ from depthkit.data.importers.bag import sequence_name
 from depthkit.data.importers.source import ImportOptions, select
 from depthkit.data.sequence import SPLITS, read_split, write_split
 from depthkit.errors import DataError
+from depthkit.picture import Levels
 from depthkit.undistort import build_geometry
 
 NAMED_BY_USER = ("images", "video", "sevenscenes", "tum")
@@ -36,6 +37,7 @@ class PrepareOptions:
     poses: Path | None = None
     odometry_topic: str = ""
     bits: int = 16
+    levels: Levels | None = None
     time_unit: str = "auto"
     depth_scale: float | None = None
     body_to_camera: Path | None = None
@@ -162,6 +164,7 @@ def _plan(options: PrepareOptions, format_name: str, place: Path, name: str) -> 
         poses=options.poses,
         odometry_topic=options.odometry_topic,
         bits=options.bits,
+        levels=options.levels,
         time_unit=options.time_unit,
         depth_scale=options.depth_scale,
         body_to_camera=options.body_to_camera,

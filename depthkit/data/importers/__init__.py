@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The formats `prepare` reads, one module each, and how a source is told apart."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -14,7 +15,9 @@ from depthkit.data.importers import (
     tum,
     video,
 )
+from depthkit.data.importers.lying_there import say_what_lies_there
 from depthkit.data.importers.source import ImportOptions, Source, with_poses
+from depthkit.data.levels import find_levels
 from depthkit.errors import DataError
 
 # In the order of detection: the most particular layout first, plain pictures last.
@@ -30,8 +33,12 @@ FORMATS: dict[str, ModuleType] = {
 }
 
 
-def find_sequences(root: Path, name: str = "auto") -> tuple[str, dict[str, Path]]:
+def find_sequences(root: Path, *formats: str) -> tuple[str, dict[str, Path]]:
     """Return the format of a source and the sequences in it, by name.
+
+    Args:
+        root: file or folder.
+        formats: those to try, in this order; without any, or with 'auto', all.
 
     Raises:
         DataError: nothing is there, or nothing of the format.
@@ -42,17 +49,34 @@ def find_sequences(root: Path, name: str = "auto") -> tuple[str, dict[str, Path]
         raise DataError(f"{root}: is a prepared sequence already; name its own source")
     if root.is_dir() and not any(root.iterdir()):
         raise DataError(f"{root}: folder is empty; expected frames, a video or a data set")
-    for candidate in FORMATS if name == "auto" else (name,):
+    candidates = tuple(FORMATS) if not formats or formats == ("auto",) else formats
+    for candidate in candidates:
         sequences = FORMATS[candidate].find(root)
         if sequences:
             return candidate, sequences
-    if name == "auto":
-        raise DataError(f"{root}: no frames found; expected one of {', '.join(FORMATS)}")
-    if root.is_file():
-        raise DataError(f"{root}: this file holds no {name}")
-    raise DataError(f"{root}: no {name} sequence found; is this the folder that holds it?")
+    raise DataError(f"{root}: {say_what_lies_there(root, candidates)}")
 
 
 def load_source(format_name: str, place: Path, name: str, options: ImportOptions) -> Source:
     """Load one sequence, with the user's poses where a file was given."""
-    return with_poses(FORMATS[format_name].load(place, name, options), options)
+    source = FORMATS[format_name].load(place, name, options)
+    return with_poses(_with_levels(source, options), options)
+
+
+def _with_levels(source: Source, options: ImportOptions) -> Source:
+    """Choose how pictures of more than 8 bit become 8 bit, the same for all frames."""
+    if source.read is not None:
+        if options.levels is not None:
+            raise DataError(f"{source.name}: --levels is for picture files of more than 8 bit")
+        return source
+    levels, sentence = find_levels([frame.path for frame in source.frames])
+    if options.levels is not None:
+        levels, sentence = options.levels, ""
+    if levels is None:
+        return source
+    return replace(
+        source,
+        levels=levels,
+        assumed=(*source.assumed, sentence) if sentence else source.assumed,
+        origin={**source.origin, "levels": [levels.low, levels.high]},
+    )

@@ -15,11 +15,14 @@ from typing import Any
 import numpy as np
 
 from depthkit.camera import Camera, SourceCamera, load_source_camera
-from depthkit.data.image_io import UnreadableImageError, read_rgb
+from depthkit.data.image_io import UnreadableImageError, read_size
 from depthkit.errors import DataError
+from depthkit.picture import Levels
 from depthkit.trajectory import detect_format, interpolate_poses, load_kitti, load_trajectory
 
 DEFAULT_FPS = 30.0
+STAMP_ROUNDING = 1e-3
+"""Seconds by which a written stamp may differ from the time that was meant."""
 CALIBRATION_NAMES = ("camera.yaml", "camera_info.yaml", "calibration.yaml", "ost.yaml", "K.txt")
 
 
@@ -69,6 +72,8 @@ class Source:
     that was taken; one sentence each, with the option that changes it."""
     origin: dict[str, Any] = field(default_factory=dict)
     """Plain values for the `source` section of camera.yaml."""
+    levels: Levels | None = None
+    """How pictures of more than 8 bit become 8 bit; None: 16 bit / 257."""
     read: FrameReader | None = None
     """Of a source that holds its frames in one file; None where each is a file."""
 
@@ -97,6 +102,8 @@ class ImportOptions:
     """Of a bag: whose poses count, empty for the only one, 'none' for no poses."""
     bits: int = 16
     """Of a bag: bits in use of a 16-bit pixel."""
+    levels: Levels | None = None
+    """Values of pictures of more than 8 bit that become 0 and 255; None: those in use."""
     time_unit: str = "auto"
     """Unit of the times in the source and in a pose file: s, ms, us or ns; auto: told by size."""
     depth_scale: float | None = None
@@ -135,7 +142,9 @@ def with_poses(source: Source, options: ImportOptions) -> Source:
         trajectory = load_kitti(options.poses, stamps=source.times)
     else:
         trajectory = load_trajectory(options.poses, repeats="first")
-    poses, known = interpolate_poses(trajectory, source.times, options.max_gap)
+    poses, known = interpolate_poses(
+        trajectory, source.times, options.max_gap, slack=STAMP_ROUNDING
+    )
     if not known.any():
         raise DataError(
             f"{options.poses}: no pose within {options.max_gap:g} s of a frame; poses span "
@@ -213,13 +222,17 @@ def pinhole_of(K: np.ndarray, size: tuple[int, int]) -> SourceCamera:
 
 def first_size(paths: Iterable[Path], place: Path) -> tuple[int, int]:
     """Return (H, W) of the first picture that can be read."""
+    reasons = []
     for path in paths:
         try:
-            height, width = read_rgb(path).shape[:2]
-        except UnreadableImageError:
-            continue
-        return height, width
-    raise DataError(f"{place}: no readable image")
+            return read_size(path)
+        except UnreadableImageError as error:
+            reasons.append(str(error))
+    if not reasons:
+        raise DataError(f"{place}: holds no picture")
+    raise DataError(
+        f"{place}: none of {len(reasons)} pictures can be read; the first: {reasons[0]}"
+    )
 
 
 def frame_times(count: int, fps: float | None) -> tuple[np.ndarray, tuple[str, ...]]:

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Photos in the order in which they were taken: names against EXIF times.
+
+A camera's counter goes from 9999 to 0001, and a program that copies adds "(1)": names then tell
+another order than DateTimeOriginal and SubSecTimeOriginal.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from depthkit.data.exif import Exif, read_exif
+
+WHOLE_SECOND = 1.0
+
+
+@dataclass(frozen=True)
+class Photos:
+    """Pictures in order, and what their EXIF says about time."""
+
+    paths: tuple[Path, ...]
+    times: np.ndarray | None = None
+    """Seconds from the first picture, rising; None where EXIF does not tell them. (N,)"""
+    notes: tuple[str, ...] = ()
+    assumed: tuple[str, ...] = ()
+
+
+def order_photos(paths: Sequence[Path]) -> Photos:
+    """Put pictures in the order of their EXIF times where names tell another.
+
+    Args:
+        paths: in the order of their names.
+    """
+    plain = Photos(tuple(paths))
+    if len(paths) < 2 or _time(read_exif(paths[0])) is None:
+        return plain
+    records = [read_exif(path) for path in paths]
+    moments = [_time(record) for record in records]
+    if any(moment is None for moment in moments):
+        lacking = sum(moment is None for moment in moments)
+        note = f"{lacking} of {len(paths)} pictures have no EXIF time: taken in order of names"
+        return Photos(plain.paths, notes=(note,))
+    taken = np.array(moments, dtype=np.float64)
+    order = _order(taken)
+    ordered = tuple(paths[i] for i in order)
+    times, sentence = _frame_times(taken[order], [records[i] for i in order])
+    notes = () if (np.diff(order) == 1).all() else (_about_order(paths, order),)
+    return Photos(ordered, times, notes, (sentence,))
+
+
+def _time(record: Exif | None) -> float | None:
+    return None if record is None else record.time
+
+
+def _order(taken: np.ndarray) -> np.ndarray:
+    """Return the order of time; equal times stay in order of names, a counter's turn respected."""
+    falls = np.flatnonzero(np.diff(taken) < 0)
+    if len(falls) == 1 and taken[-1] <= taken[0]:  # 0001 .. 0004, 9996 .. 9999
+        return np.roll(np.arange(len(taken)), -(falls[0] + 1))
+    return np.argsort(taken, kind="stable")
+
+
+def _about_order(paths: Sequence[Path], order: np.ndarray) -> str:
+    at = int(np.argmax(order != np.arange(len(order))))
+    return (
+        "names and EXIF times tell different orders: frames are in order of EXIF time "
+        f"(frame {at} is {paths[order[at]].name}, by name it would be {paths[at].name})"
+    )
+
+
+def _frame_times(
+    taken: np.ndarray, records: Sequence[Exif | None]
+) -> tuple[np.ndarray | None, str]:
+    """Use EXIF times where their resolution tells every picture from the next."""
+    steps = np.diff(taken)
+    has_fractions = all(record is not None and record.subsec is not None for record in records)
+    if (steps > 0).all() and (has_fractions or steps.min() >= WHOLE_SECOND):
+        digits = "SubSecTimeOriginal" if has_fractions else "whole seconds"
+        return taken - taken[0], (
+            f"frame times are EXIF DateTimeOriginal ({digits}), seconds from the first picture "
+            "(prepare --fps overrules)"
+        )
+    return (
+        None,
+        "EXIF times repeat between pictures: not used as frame times (prepare --fps sets them)",
+    )
