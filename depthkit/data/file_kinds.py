@@ -74,10 +74,8 @@ _BRANDS = {b"avif": "an AVIF picture", b"avis": "an AVIF picture"} | dict.fromke
     (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"), "a HEIC picture"
 )
 _BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
-_STREAMS = {  # byte after the start code of a raw H.264 or H.265 stream
-    **dict.fromkeys((0x09, 0x67, 0x27, 0x47), "a raw H.264 stream"),
-    **dict.fromkeys((0x40, 0x42, 0x46), "a raw H.265 stream"),
-}
+_H265_STARTS = (0x40, 0x42, 0x44, 0x46, 0x4E)  # VPS, SPS, PPS, delimiter, SEI; then always a 1
+_H264_STARTS = (6, 7, 9)  # SEI, SPS, delimiter, in the low five bits
 
 
 def read_kind(path: Path) -> FileKind:
@@ -111,8 +109,12 @@ def _stream_kind(data: bytes) -> FileKind | None:
         if len(data) > at + 2 * length and data[at::length][:3] == b"GGG":  # 0x47
             return FileKind(VIDEO, "an MPEG transport stream")
     start = 4 if data[:4] == b"\0\0\0\x01" else 3 if data[:3] == b"\0\0\x01" else None
-    name = _STREAMS.get(data[start]) if start is not None and len(data) > start else None
-    return None if name is None else FileKind(VIDEO, name)
+    if start is None or len(data) < start + 2:
+        return None
+    if data[start] in _H265_STARTS and data[start + 1] == 1:
+        return FileKind(VIDEO, "a raw H.265 stream")
+    is_h264 = data[start] < 0x80 and data[start] & 0x1F in _H264_STARTS
+    return FileKind(VIDEO, "a raw H.264 stream") if is_h264 else None
 
 
 def _text_kind(data: bytes) -> FileKind:

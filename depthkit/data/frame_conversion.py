@@ -108,10 +108,20 @@ def _depth(plan: Conversion, i: int) -> np.ndarray:
 def _check_size(image: np.ndarray, camera: Camera, path: Path, what: str) -> None:
     height, width = image.shape[:2]
     if (height, width) != camera.size:
-        raise DataError(
-            f"{path}: {what} is {width}x{height} but the calibration is for "
-            f"{camera.width}x{camera.height}; give the calibration of this size"
+        raise DataError(f"{path}: {what} {say_size(height, width, camera)}")
+
+
+def say_size(height: int, width: int, camera: Camera) -> str:
+    """Say that a frame is not of the calibration's size, and what to do."""
+    remedy = "give the calibration of this size"
+    if (width, height) == camera.size != (height, width):
+        remedy = (
+            "it is turned by 90 degrees (by EXIF or as stored): prepare upright and turned frames "
+            "apart, each with the calibration of its size"
         )
+    return (
+        f"is {width}x{height} but the calibration is for {camera.width}x{camera.height}; {remedy}"
+    )
 
 
 def _skip(plan: Conversion, i: int, message: str) -> None:

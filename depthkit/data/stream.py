@@ -13,6 +13,7 @@ import numpy as np
 
 from depthkit.camera import Camera, SourceCamera, load_source_camera
 from depthkit.data.bag import is_bag
+from depthkit.data.frame_conversion import say_size
 from depthkit.data.image_io import UnreadableImageError, read_rgb
 from depthkit.data.importers import find_sequences, load_source
 from depthkit.data.importers.bag import sequence_name
@@ -261,7 +262,4 @@ def _check_size(frame: StreamFrame, camera: Camera | None, path: Path) -> None:
     if camera is None or frame.rgb is None or frame.rgb.shape[:2] == camera.size:
         return
     height, width = frame.rgb.shape[:2]
-    raise DataError(
-        f"{path}: frame {frame.name} is {width}x{height} but the calibration is for "
-        f"{camera.width}x{camera.height}; give the calibration of this size"
-    )
+    raise DataError(f"{path}: frame {frame.name} {say_size(height, width, camera)}")

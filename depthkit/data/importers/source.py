@@ -228,8 +228,8 @@ def first_size(paths: Iterable[Path], place: Path) -> tuple[int, int]:
             return read_size(path)
         except UnreadableImageError as error:
             reasons.append(str(error))
-    if not reasons:
-        raise DataError(f"{place}: holds no picture")
+    if len(reasons) < 2:
+        raise DataError(reasons[0] if reasons else f"{place}: holds no picture")
     raise DataError(
         f"{place}: none of {len(reasons)} pictures can be read; the first: {reasons[0]}"
     )

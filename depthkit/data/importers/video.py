@@ -206,29 +206,29 @@ def _read_parts(facts: Sequence[VideoFacts], options: ImportOptions) -> list[Par
     for one in facts:
         if left is not None and left <= 0:
             break
-        stamps, last_index = _scan(one.path, left)
+        stamps, last = _scan(one, left)
         if not len(stamps):
             raise DataError(f"{one.path}: none of its frames decodes")
         times = _times_of(one, stamps, options)
         is_cut = left is not None and len(stamps) >= left
-        missing = "" if is_cut else find_missing(one, len(stamps), last_index)
+        missing = "" if is_cut else find_missing(one, len(stamps), last, times.step)
         notes = [f"{one.path.name}: {missing}" if len(facts) > 1 else missing] if missing else []
         parts.append(Part(one, len(stamps), times, tuple(notes)))
         left = None if left is None else left - len(stamps)
     return parts
 
 
-def _scan(path: Path, stop: int | None) -> tuple[np.ndarray, float]:
-    """Return the time of each frame, seconds (N,), and the last one's index from time 0."""
-    capture, stamps, last = open_video(path), list[float](), -1.0
-    pts = getattr(cv2, "CAP_PROP_PTS", None)  # OpenCV 4.12 on
+def _scan(facts: VideoFacts, stop: int | None) -> tuple[np.ndarray, float | None]:
+    """Return the time of each frame, and of the last one by the file's own zero, seconds. (N,)"""
+    capture, stamps, last = open_video(facts.path), list[float](), -1.0
+    pts = getattr(cv2, "CAP_PROP_PTS", None)  # OpenCV 4.12 on; in units of 1 / rate
     try:
         while (stop is None or len(stamps) < stop) and capture.grab():
             stamps.append(capture.get(cv2.CAP_PROP_POS_MSEC) / 1000.0)
             last = max(last, capture.get(pts)) if pts is not None else last
     finally:
         capture.release()
-    return np.array(stamps), last
+    return np.array(stamps), last / facts.rate if last >= 0 and facts.rate > 0 else None
 
 
 def _times_of(facts: VideoFacts, stamps: np.ndarray, options: ImportOptions) -> FrameTimes:

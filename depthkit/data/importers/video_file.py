@@ -22,6 +22,8 @@ VIDEO_SUFFIXES = (
 )
 PROXY_SUFFIXES = (".lrv", ".lrf", ".thm")
 """Small copies that GoPro, Insta360 and DJI cameras write beside a recording."""
+TRANSPORT = "an MPEG transport stream"
+"""A kind of file that often ends within a packet and is whole all the same."""
 RAW_STREAMS = ("a raw H.264 stream", "a raw H.265 stream", "a JPEG picture")
 """Kinds without a container, which carry no times; JPEG pictures in a row are Motion JPEG."""
 _AUDIO_SUFFIXES = (".m4a", ".mka", ".ogg", ".oga", ".opus", ".wma", ".mp3", ".aac", ".wav", ".flac")
@@ -113,26 +115,27 @@ def open_video(path: Path) -> cv2.VideoCapture:
     return capture
 
 
-def find_missing(facts: VideoFacts, frames: int, last_index: float) -> str:
+def find_missing(facts: VideoFacts, frames: int, last: float | None, step: float) -> str:
     """Say that a video ends early; '' where nothing tells that it does.
 
     Args:
         facts: what the file says.
         frames: number of frames that decode.
-        last_index: time of the last frame by the file's own clock x its rate, -1 where unknown.
+        last: time of the last one by the file's own clock, seconds; None where unknown.
+        step: usual time from frame to frame, seconds.
     """
-    if frames + 1 >= facts.promised:
+    kind, whole = read_kind(facts.path).name, is_whole(facts.path)
+    lacking = facts.promised - frames > 1 and facts.rate > 0
+    if whole is False and (lacking or kind != TRANSPORT):
+        of_all = f" of {facts.promised}" if lacking and abs(facts.rate * step - 1) < 0.1 else ""
+        return f"video ends after {frames}{of_all} frames: the file is cut short"
+    if not lacking:
         return ""
-    whole = is_whole(facts.path)
-    if whole is False:
-        return f"video ends after {frames} of {facts.promised} frames: the file is cut short"
-    if whole is None and 0 <= last_index < facts.promised - 3:
-        seconds = (last_index + 1) / facts.rate, facts.promised / facts.rate
-        return (
-            f"frames end at {seconds[0]:.2f} s, the file announces {seconds[1]:.2f} s: was it cut "
-            "short?"
-        )
-    if whole and frames < 0.9 * facts.promised and read_kind(facts.path).name.startswith("an MP4"):
+    announced = facts.promised / facts.rate
+    end = announced if last is None else last + step
+    if whole is None and announced - end > max(3 * step, 0.03 * announced):
+        return f"frames end at {end:.2f} s, the file announces {announced:.2f} s: was it cut short?"
+    if whole and frames < 0.9 * facts.promised and kind.startswith("an MP4"):
         return (
             f"{frames} frames are shown of {facts.promised} in the index of the file: an edit list "
             "hides the others, or they are damaged"
@@ -146,10 +149,15 @@ def is_whole(path: Path) -> bool | None:
     with path.open("rb") as file:
         head = file.read(64)
         if head[:4] == b"RIFF":
-            return 8 + int.from_bytes(head[4:8], "little") <= total + 1
+            length = int.from_bytes(head[4:8], "little")
+            return None if length in (0, 0xFFFFFFFF) else 8 + length <= total + 1
         if head[:4] == b"\x1a\x45\xdf\xa3":
             return _is_whole_matroska(head, total)
-        if head[:1] == b"\x47" and read_kind(path).group == VIDEO:
+        if head[:4] == b"OggS":
+            file.seek(max(0, total - (1 << 17)))
+            flags = file.read().rpartition(b"OggS")[2][1:2]
+            return bool(flags and flags[0] & 4)  # the last page says that it is the last
+        if read_kind(path).name == TRANSPORT and head[:1] == b"G":
             return None if total % 188 == 0 else False
         if head[4:8] in _BOXES:
             return _is_whole_mp4(path, total)
