@@ -20,6 +20,7 @@ from depthkit.data.importers.source import (
     first_size,
     frame_times,
 )
+from depthkit.data.importers.video_file import is_video
 from depthkit.errors import DataError
 
 READ_BY_CONTENT = ("a JPEG picture", "a PNG picture", "a TIFF picture", "a BMP picture")
@@ -77,6 +78,9 @@ def _about_others(folder: Path, taken: list[Path], others: list[Path]) -> tuple[
             f"{len(others)} pictures are masks, labels or thumbnails of frames by their names, "
             f"left out ({others[0].name})"
         )
+    videos = [path for path in folder.iterdir() if path.name[0] != "." and is_video(path)]
+    if videos:
+        notes.append(f"{len(videos)} videos lie there too, {videos[0].name} (--format video)")
     return tuple(note for note in notes if note)
 
 

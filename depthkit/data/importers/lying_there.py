@@ -25,19 +25,28 @@ def say_what_lies_there(root: Path, expected: Sequence[str]) -> str:
     """Say why a source gives no frames of some formats: what the file is, or the folder holds."""
     wanted = f"expected {'one of ' if len(expected) > 2 else ''}{', '.join(expected)}"
     if root.is_file():
-        return f"is {read_kind(root).name}; {wanted}"
+        whole = "expected a picture, a video or a bag" if len(expected) > 1 else wanted
+        return f"is {read_kind(root).name}; {whole}"
     named = name_unread(root)
     if named:
         return f"no frames found; {named}"
-    folders = sorted(p for p in root.iterdir() if p.is_dir() and p.name[0] != ".")
-    for folder in folders[:_MOST_FOLDERS]:
+    for folder in _folders_below(root):
         named = name_unread(folder) or _name_media(folder)
         if named:
-            return f"no frames found; in {folder.name}: {named}"
+            return f"no frames found; in {folder.relative_to(root)}: {named}"
     files = [p for p in root.iterdir() if p.is_file() and p.name[0] != "."]
     held = f"it holds {count_suffixes(files)} files" if files else "no file lies in it"
-    folders_too = f" and {len(folders)} folders" if folders else ""
-    return f"no frames found; {held}{folders_too}; {wanted}"
+    return f"no frames found; {held}; {wanted}"
+
+
+def _folders_below(root: Path) -> list[Path]:
+    """Return the first folders below, nearest first, three levels deep."""
+    found, level = list[Path](), [root]
+    for _ in range(3):
+        level = [p for folder in level for p in sorted(folder.iterdir()) if p.is_dir()]
+        level = [p for p in level if p.name[0] != "."][:_MOST_FOLDERS]
+        found += level
+    return found
 
 
 def name_unread(folder: Path, taken: Sequence[Path] = ()) -> str:

@@ -17,6 +17,7 @@ import numpy as np
 from depthkit.camera import SourceCamera
 from depthkit.data.image_io import list_images
 from depthkit.data.importers.chapters import join_chapters, say_missing
+from depthkit.data.importers.lying_there import name_unread
 from depthkit.data.importers.source import (
     FrameRef,
     ImportOptions,
@@ -148,6 +149,8 @@ def _about_place(files: Sequence[Path], options: ImportOptions) -> tuple[str, ..
         notes += [f"{group[0].name} goes on in other files; give the folder" for group in groups]
     elif pictures := list_images(files[0].parent):
         notes.append(f"{len(pictures)} pictures lie there too (--format images takes them)")
+    else:
+        notes.append(name_unread(files[0].parent))
     return tuple(note for note in notes if note)
 
 
@@ -160,7 +163,7 @@ def _camera(facts: VideoFacts, options: ImportOptions) -> tuple[SourceCamera, st
     aspect = facts.pixel_aspect
     if options.fov is not None and camera == guess_camera(options.fov, facts.size):
         return _with_aspect(camera, aspect), calibration, ()
-    notes, own = _about_rotation(facts, camera, options), camera.camera.fy / camera.camera.fx
+    notes, own = _about_rotation(facts, camera), camera.camera.fy / camera.camera.fx
     if camera.camera.size == facts.size and abs(own / aspect - 1) > ASPECT_TOLERANCE:
         notes += (
             f"pixels are {aspect:.3f} times as wide as high by the file's sample aspect ratio, the "
@@ -181,11 +184,9 @@ def _with_aspect(camera: SourceCamera, aspect: float) -> SourceCamera:
     return replace(camera, camera=K, assumed=(*camera.assumed, sentence))
 
 
-def _about_rotation(
-    facts: VideoFacts, camera: SourceCamera, options: ImportOptions
-) -> tuple[str, ...]:
+def _about_rotation(facts: VideoFacts, camera: SourceCamera) -> tuple[str, ...]:
     """Refuse a calibration of the frames before they are turned; a half turn can only be said."""
-    if facts.rotation == 0 or camera == options.fallback:
+    if facts.rotation == 0 or camera.camera.size not in (facts.size, facts.size[::-1]):
         return ()
     turned = f"the file says to turn its frames by {facts.rotation} degrees, which is done"
     if facts.rotation != 180 and camera.camera.size == facts.size[::-1] != facts.size:
@@ -253,6 +254,11 @@ def _join_times(
 
 def _assumed(parts: Sequence[Part], options: ImportOptions) -> tuple[str, ...]:
     sentences = [sentence for part in parts for sentence in part.times.assumed]
+    if (bits := parts[0].facts.grey_bits) > 8:
+        sentences.append(
+            f"grey of {bits} bit: OpenCV keeps the upper 8 of a video; pictures keep all "
+            "(ffmpeg -i IN DIR/%06d.png)"
+        )
     if len(parts) > 1 and options.fps is None:
         sentences.append("a chapter begins one frame after the last one of the chapter before")
     return tuple(dict.fromkeys(sentences))

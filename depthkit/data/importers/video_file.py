@@ -18,10 +18,11 @@ from depthkit.errors import DataError
 VIDEO_SUFFIXES = (
     *(".mp4", ".avi", ".mov", ".mkv", ".m4v", ".webm", ".mpg", ".mpeg", ".mts", ".m2ts", ".wmv"),
     *(".3gp", ".3g2", ".insv", ".360", ".mxf", ".ogv", ".flv", ".f4v", ".y4m", ".asf", ".vob"),
-    *(".h264", ".264", ".h265", ".265", ".hevc", ".mjpeg", ".mjpg", ".m2v", ".dv", ".qt"),
+    *(".h264", ".264", ".h265", ".265", ".hevc", ".m2v", ".dv", ".qt", ".mjpeg", ".mjpg"),
 )
 PROXY_SUFFIXES = (".lrv", ".lrf", ".thm")
 """Small copies that GoPro, Insta360 and DJI cameras write beside a recording."""
+MOTION_JPEG = (".mjpeg", ".mjpg")
 TRANSPORT = "an MPEG transport stream"
 """A kind of file that often ends within a packet and is whole all the same."""
 RAW_STREAMS = ("a raw H.264 stream", "a raw H.265 stream", "a JPEG picture")
@@ -49,6 +50,8 @@ class VideoFacts:
     """Width of a pixel / its height, of frames as decoded; 1 where it says none."""
     rotation: int
     """Degrees by which its metadata turn the frames, applied by OpenCV."""
+    grey_bits: int
+    """Bits of a pixel of grey video; 0 of any other."""
     is_raw: bool
     """It is a stream without a container: the rate is a guess."""
 
@@ -66,9 +69,11 @@ def is_video(path: Path) -> bool:
 def is_video_file(path: Path) -> bool:
     """Whether the file that was given as the source is a video; OpenCV is asked where in doubt."""
     suffix, kind = path.suffix.lower(), read_kind(path)
-    if suffix in VIDEO_SUFFIXES or kind.group == VIDEO or _is_animation(path):
+    if kind.group == PICTURE:
+        return suffix in MOTION_JPEG or _is_animation(path)
+    if suffix in VIDEO_SUFFIXES or kind.group == VIDEO:
         return True
-    if kind.group in (PICTURE, TEXT, OTHER, EMPTY):
+    if kind.group in (TEXT, OTHER, EMPTY):
         return False
     try:
         open_video(path).release()
@@ -94,6 +99,7 @@ def look_at(path: Path) -> VideoFacts:
             rate=_property(capture, cv2.CAP_PROP_FPS),
             pixel_aspect=_pixel_aspect(capture, is_turned=rotation in (90, 270)),
             rotation=rotation,
+            grey_bits=_grey_bits(capture),
             is_raw=read_kind(path).name in RAW_STREAMS,
         )
     finally:
@@ -233,6 +239,13 @@ def _pixel_aspect(capture: cv2.VideoCapture, *, is_turned: bool) -> float:
     return height / width if is_turned else width / height
 
 
+def _grey_bits(capture: cv2.VideoCapture) -> int:
+    """Read the bits of a pixel from FFmpeg's code of grey pixels: Y, 1, 0, bits."""
+    code = int(_property(capture, cv2.CAP_PROP_CODEC_PIXEL_FORMAT)) & 0xFFFFFFFF
+    letters = code.to_bytes(4, "little")
+    return letters[3] if letters[:3] == b"Y1\0" else 0
+
+
 def _property(capture: cv2.VideoCapture, name: int) -> float:
     value = float(capture.get(name))
     return value if np.isfinite(value) else 0.0
@@ -240,6 +253,8 @@ def _property(capture: cv2.VideoCapture, name: int) -> float:
 
 def _why_closed(path: Path) -> str:
     kind = read_kind(path)
+    if kind.group == VIDEO and is_whole(path) is False:
+        return f"it is {kind.name} that was cut short, and its index is lost; copy it again"
     if kind.group == VIDEO:
         return f"it is {kind.name}: is it whole, and its codec known to OpenCV?"
     return (
