@@ -35,6 +35,7 @@ __all__ = [
 
 IMAGE_SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".dib", ".tif", ".tiff", ".webp", ".gif"),
+    ".mpo",
     *(".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".avif", ".hdr", ".ras", ".sr"),
 )
 JPEG_QUALITY = 95
@@ -59,13 +60,15 @@ def list_images(folder: Path) -> list[Path]:
     """Return the picture files of a folder in natural order; hidden files are left out.
 
     The order is that of the names without their suffixes and whatever their case, so that
-    'a (1).jpg' comes after 'a.jpg' and IMG_2.JPG before img_10.jpg.
+    'a (1).jpg' comes after 'a.jpg' and IMG_2.JPG before img_10.jpg. Names that are seconds since
+    1970 are in order of time: 1700000000.5 after 1700000000.25.
     """
     return sorted(filter(is_image, folder.iterdir()), key=_picture_key)
 
 
 def _picture_key(path: Path) -> tuple[tuple[tuple[int, int, str], ...], str]:
-    return natural_key(path.stem.casefold()), path.name
+    stem = re.sub(r"(?<=\d{9}\.)\d{1,9}$", lambda found: found[0].ljust(9, "0"), path.stem)
+    return natural_key(stem.casefold()), path.name
 
 
 def read_rgb(path: Path, bayer: str | None = None, *, levels: Levels | None = None) -> np.ndarray:

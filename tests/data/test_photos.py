@@ -198,6 +198,17 @@ def test_names_count_without_suffix_and_case(tmp_path):
     assert order == ["IMG_2.JPG", "img_2 (1).jpg", "IMG_003.jpeg", "img_10.jpg"]
 
 
+def test_names_that_are_seconds_are_in_order_of_time(tmp_path):
+    """Half a second after a quarter, although 5 is less than 25; versions are no seconds."""
+    for name in ("1700000000.5", "1700000000.25", "1700000001.0"):
+        save(tmp_path / "in" / f"{name}.png", picture(0))
+    order = [path.stem for path in list_images(tmp_path / "in")]
+    assert order == ["1700000000.25", "1700000000.5", "1700000001.0"]
+    for name in ("v1.5", "v1.25"):
+        save(tmp_path / "v" / f"{name}.png", picture(0))
+    assert [path.stem for path in list_images(tmp_path / "v")] == ["v1.5", "v1.25"]
+
+
 @pytest.mark.parametrize(
     ("names", "frames"),
     [

@@ -90,6 +90,18 @@ def test_calibration_against_the_aspect_is_used_and_said(tmp_path):
         assert stored["fy"] == pytest.approx(fy)
 
 
+def test_calibration_of_square_pixels_is_squeezed(tmp_path):
+    """Stretched to square pixels, 64 of 3:2 are 96 columns: fx 75 of those is 50 of these."""
+    video = set_pixel_aspect(make_video(tmp_path / "clip.mp4", 3), 3, 2)
+    (tmp_path / "camera.yaml").write_text(
+        "width: 96\nheight: 48\nfx: 75\nfy: 75\ncx: 47.5\ncy: 23.5\n"
+    )
+    sequence = run_one(video, tmp_path / "out", camera=None)
+    camera = sequence.camera
+    assert (camera.fx, camera.fy, camera.cx, camera.cy) == pytest.approx((50, 75, 31.5, 23.5))
+    assert "square pixels, 96x48" in (sequence.root / "camera.yaml").read_text()
+
+
 def test_calibration_before_the_turn_is_named(tmp_path):
     """Frames are turned on reading: a calibration of 64x48 does not fit 48x64, and says why."""
     (tmp_path / "camera.yaml").write_text("width: 64\nheight: 48\nfx: 50\nfy: 50\ncx: 32\ncy: 24\n")
@@ -121,18 +133,24 @@ def test_video_is_told_by_its_content(tmp_path, name):
 
 
 def test_videos_of_a_folder_are_told_by_content(tmp_path):
-    """TypeScript is no transport stream, a proxy no recording; one stem twice is two sequences."""
+    """TypeScript is no transport stream, a proxy no recording; one stem twice is two sequences.
+
+    Among pictures a suffix of videos is needed: a file of unknown kind does not outweigh them.
+    """
     folder = tmp_path / "in"
     folder.mkdir()
     make_video(folder / "a.mp4", 2)
     make_video(folder / "a.avi", 3, codec="MJPG")
     make_video(tmp_path / "b.mp4", 4).rename(folder / "b.insx")
     make_video(tmp_path / "c.mp4", 5).rename(folder / "c.LRV")
+    make_video(tmp_path / "d.mp4", 5).rename(folder / "LRV_d.insv")
     (folder / "code.ts").write_text("console.log(1)")
+    results = run(folder, tmp_path / "out", **FOV)
+    assert [(r.name, r.frames) for r in results] == [("a.avi", 3), ("a.mp4", 2), ("b", 4)]
     save(folder / "still.png", picture(0))
     notes, watcher = listener()
-    results = run(folder, tmp_path / "out", watcher, **FOV)
-    assert [(r.name, r.frames) for r in results] == [("a.avi", 3), ("a.mp4", 2), ("b", 4)]
+    results = run(folder, tmp_path / "again", watcher, **FOV)
+    assert [r.name for r in results] == ["a.avi", "a.mp4"]
     assert any("1 pictures lie there too (--format images" in note for note in notes)
 
 

@@ -20,11 +20,12 @@ from depthkit.data.importers.source import (
     first_size,
     frame_times,
 )
-from depthkit.data.importers.video_file import is_video
+from depthkit.data.importers.video_file import list_videos
 from depthkit.errors import DataError
 
 READ_BY_CONTENT = ("a JPEG picture", "a PNG picture", "a TIFF picture", "a BMP picture")
 """Kinds that are taken whatever the suffix of their file, where no file has that of a picture."""
+MOST_MISSES = 20
 _NO_PICTURES = (".txt", ".csv", ".json", ".yaml", ".yml", ".xml", ".md", ".thm", ".bin", ".npy")
 
 
@@ -46,6 +47,8 @@ def pictures_at(place: Path) -> list[Path]:
         return named
     files = [p for p in place.iterdir() if p.is_file() and p.suffix.lower() not in _NO_PICTURES]
     files = sorted((p for p in files if p.name[0] != "."), key=lambda p: natural_key(p.name))
+    if not any(read_kind(path).name in READ_BY_CONTENT for path in files[:MOST_MISSES]):
+        return []
     return [path for path in files if read_kind(path).name in READ_BY_CONTENT]
 
 
@@ -78,8 +81,7 @@ def _about_others(folder: Path, taken: list[Path], others: list[Path]) -> tuple[
             f"{len(others)} pictures are masks, labels or thumbnails of frames by their names, "
             f"left out ({others[0].name})"
         )
-    videos = [path for path in folder.iterdir() if path.name[0] != "." and is_video(path)]
-    if videos:
+    if videos := list_videos(folder):
         notes.append(f"{len(videos)} videos lie there too, {videos[0].name} (--format video)")
     return tuple(note for note in notes if note)
 

@@ -28,8 +28,8 @@ from depthkit.data.importers.source import (
 from depthkit.data.importers.video_file import (
     VideoFacts,
     find_missing,
-    is_video,
     is_video_file,
+    list_videos,
     look_at,
     open_video,
 )
@@ -118,7 +118,7 @@ def _read_in_turn(
 
 
 def _recordings(folder: Path) -> list[tuple[Path, ...]]:
-    return join_chapters(p for p in folder.iterdir() if p.name[0] != "." and is_video(p))
+    return join_chapters(list_videos(folder))
 
 
 def _files_of(place: Path, options: ImportOptions) -> tuple[Path, ...]:
@@ -160,7 +160,14 @@ def _about_place(files: Sequence[Path], options: ImportOptions) -> tuple[str, ..
 def _camera(facts: VideoFacts, options: ImportOptions) -> tuple[SourceCamera, str, tuple[str, ...]]:
     """Return the camera, where it came from, and what is to be said about its pixels."""
     camera, calibration = find_camera((facts.path.parent,), facts.size, options)
-    aspect = facts.pixel_aspect
+    aspect, shown = facts.pixel_aspect, (facts.size[0], round(facts.size[1] * facts.pixel_aspect))
+    if shown == camera.camera.size != facts.size:
+        height, width = shown
+        sentence = (
+            f"the calibration is of these frames stretched to square pixels, {width}x{height}"
+        )
+        K = camera.camera.resized(facts.size)
+        return replace(camera, camera=K, assumed=(*camera.assumed, sentence)), calibration, ()
     if options.fov is not None and camera == guess_camera(options.fov, facts.size):
         return _with_aspect(camera, aspect), calibration, ()
     notes, own = _about_rotation(facts, camera), camera.camera.fy / camera.camera.fx

@@ -6,6 +6,7 @@ and rate in most formats; whether a file was cut is told by the lengths that its
 """
 
 import os
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import cv2
 import numpy as np
 
 from depthkit.data.file_kinds import EMPTY, OTHER, PICTURE, TEXT, UNKNOWN, VIDEO, read_kind
+from depthkit.data.image_io import is_image
 from depthkit.errors import DataError
 
 VIDEO_SUFFIXES = (
@@ -20,8 +22,9 @@ VIDEO_SUFFIXES = (
     *(".3gp", ".3g2", ".insv", ".360", ".mxf", ".ogv", ".flv", ".f4v", ".y4m", ".asf", ".vob"),
     *(".h264", ".264", ".h265", ".265", ".hevc", ".m2v", ".dv", ".qt", ".mjpeg", ".mjpg"),
 )
+MOST_MISSES = 20
 PROXY_SUFFIXES = (".lrv", ".lrf", ".thm")
-"""Small copies that GoPro, Insta360 and DJI cameras write beside a recording."""
+"""Small copies that GoPro, Insta360 (also LRV_*.insv) and DJI cameras write beside a recording."""
 MOTION_JPEG = (".mjpeg", ".mjpg")
 TRANSPORT = "an MPEG transport stream"
 """A kind of file that often ends within a packet and is whole all the same."""
@@ -56,14 +59,36 @@ class VideoFacts:
     """It is a stream without a container: the rate is a guess."""
 
 
-def is_video(path: Path) -> bool:
-    """Whether a file of a folder is a video, by its first bytes, or by a suffix of videos."""
+def list_videos(folder: Path) -> list[Path]:
+    """Return the videos of a folder, in order of names; hidden files and proxies are left out.
+
+    They are told by their suffix or by their first bytes; among pictures by their suffix alone. Of
+    a suffix that is no video's a few files are looked into, not all.
+    """
+    paths = [p for p in sorted(folder.iterdir()) if p.name[0] != "." and not _is_proxy(p)]
+    named = [p for p in paths if _has_video_name(p) and p.is_file()]
+    if any(is_image(p) and p.suffix.lower() != ".gif" for p in paths):
+        return named
+    others, misses = list[Path](), Counter[str]()
+    for path in paths:
+        suffix = path.suffix.lower()
+        if path in named or suffix in _AUDIO_SUFFIXES + _NEVER or misses[suffix] >= MOST_MISSES:
+            continue
+        if path.is_file() and (read_kind(path).group == VIDEO or _is_animation(path)):
+            others.append(path)
+        else:
+            misses[suffix] += 1
+    return sorted(named + others)
+
+
+def _has_video_name(path: Path) -> bool:
+    """Whether a suffix is that of a video; '.ts' is that of TypeScript, too."""
     suffix = path.suffix.lower()
-    if suffix in PROXY_SUFFIXES + _AUDIO_SUFFIXES + _NEVER or not path.is_file():
-        return False
-    if suffix in VIDEO_SUFFIXES:
-        return True
-    return _is_animation(path) if suffix == ".gif" else read_kind(path).group == VIDEO
+    return suffix in VIDEO_SUFFIXES or (suffix == ".ts" and read_kind(path).name == TRANSPORT)
+
+
+def _is_proxy(path: Path) -> bool:
+    return path.suffix.lower() in PROXY_SUFFIXES or path.name.upper().startswith("LRV_")
 
 
 def is_video_file(path: Path) -> bool:
@@ -114,7 +139,7 @@ def open_video(path: Path) -> cv2.VideoCapture:
     backends = cv2.videoio_registry.getStreamBackends()
     backend = cv2.CAP_FFMPEG if cv2.CAP_FFMPEG in backends else cv2.CAP_ANY
     level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    capture = cv2.VideoCapture(str(path), backend)
+    capture = cv2.VideoCapture(str(path.absolute()), backend)  # 12:00.mp4 alone is a protocol
     cv2.utils.logging.setLogLevel(level)
     if not capture.isOpened():
         raise DataError(f"{path}: video does not open; {_why_closed(path)}")
