@@ -90,6 +90,17 @@ def test_picture_of_another_kind_says_so(tmp_path):
         run(tmp_path / "in", tmp_path / "out")
 
 
+def test_pages_of_a_tiff_are_counted(tmp_path):
+    """Of a stack the first page is taken, which is said."""
+    pages = [picture(i) for i in range(3)]
+    assert cv2.imwritemulti(str(tmp_path / "stack.tif"), pages)
+    notes, watcher = listener()
+    run(tmp_path / "stack.tif", tmp_path / "out", watcher)
+    assert notes == [
+        "stack: stack.tif holds 3 pages, the first is taken; split it into files for all"
+    ]
+
+
 def test_pictures_without_suffix_are_told_by_content(tmp_path):
     """A folder of names without suffixes is a sequence."""
     for path in make_images(tmp_path / "in", 3).iterdir():

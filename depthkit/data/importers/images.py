@@ -6,6 +6,7 @@
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from depthkit.data.file_kinds import PICTURE, read_kind
@@ -67,15 +68,19 @@ def load(place: Path, name: str, options: ImportOptions) -> Source:
         frames=tuple(FrameRef(path) for path in photos.paths),
         times=times,
         camera=camera,
-        notes=(*photos.notes, *notes, *(_about_others(folder, paths, others) if given else ())),
+        notes=(*photos.notes, *notes, *_about_others(folder, paths, others, is_alone=not given)),
         assumed=assumed,
         origin={"calibration": calibration},
     )
 
 
-def _about_others(folder: Path, taken: list[Path], others: list[Path]) -> tuple[str, ...]:
-    """Say which pictures of a folder are no frames."""
-    notes = [name_unread(folder, taken)]
+def _about_others(
+    folder: Path, taken: list[Path], others: list[Path], *, is_alone: bool
+) -> tuple[str, ...]:
+    """Say which pictures, of a folder or beside the one that was given, are no frames."""
+    if is_alone:
+        return _about_pages(taken[0])
+    notes = [name_unread(folder, taken), *_about_pages(taken[0])]
     if others:
         notes.append(
             f"{len(others)} pictures are masks, labels or thumbnails of frames by their names, "
@@ -84,6 +89,16 @@ def _about_others(folder: Path, taken: list[Path], others: list[Path]) -> tuple[
     if videos := list_videos(folder):
         notes.append(f"{len(videos)} videos lie there too, {videos[0].name} (--format video)")
     return tuple(note for note in notes if note)
+
+
+def _about_pages(path: Path) -> tuple[str, ...]:
+    """Say that a TIFF holds more than one picture."""
+    if path.suffix.lower() not in (".tif", ".tiff"):
+        return ()
+    pages = cv2.imcount(str(path))
+    if pages < 2:
+        return ()
+    return (f"{path.name} holds {pages} pages, the first is taken; split it into files for all",)
 
 
 def _times_of(

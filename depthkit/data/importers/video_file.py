@@ -281,7 +281,7 @@ def _why_closed(path: Path) -> str:
     if kind.group == VIDEO and is_whole(path) is False:
         return f"it is {kind.name} that was cut short, and its index is lost; copy it again"
     if kind.group == VIDEO:
-        return f"it is {kind.name}: is it whole, and its codec known to OpenCV?"
+        return f"it is {kind.name}: is it whole, with pictures in a codec that OpenCV knows?"
     return (
         "is it whole, and its codec known to OpenCV?"
         if kind.group == UNKNOWN
