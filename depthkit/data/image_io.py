@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from depthkit.data.file_kinds import EMPTY, PICTURE, UNKNOWN, FileKind, kind_of
+from depthkit.data.file_kinds import EMPTY, PICTURE, UNKNOWN, FileKind, kind_of, read_kind
 from depthkit.data.heif import HEIF_SUFFIXES, decode_heif, has_heif
 from depthkit.errors import DataError
 from depthkit.picture import Levels, UnreadableImageError, decode, decode_deep
@@ -43,6 +43,14 @@ _COMMON = tuple(f"a {name} picture" for name in ("JPEG", "PNG", "TIFF", "BMP", "
 """Kinds that every build of OpenCV reads: where one does not decode, it is damaged."""
 
 
+MOST_LOOKS = 20
+_NO_PICTURES = (
+    *(".txt", ".csv", ".json", ".yaml", ".yml", ".xml", ".md", ".py", ".bin", ".npy", ".npz"),
+    *(".thm", ".pfm", ".flo", ".bag", ".db3", ".mcap", ".mp4", ".avi", ".mov", ".mkv"),
+)
+"""Suffixes of what is never a frame, whatever it holds."""
+
+
 def natural_key(name: str | Path) -> tuple[tuple[int, int, str], ...]:
     """Return a sort key under which frame2 comes before frame10."""
     parts = re.split(r"(\d+)", str(name))
@@ -59,11 +67,23 @@ def is_image(path: Path) -> bool:
 def list_images(folder: Path) -> list[Path]:
     """Return the picture files of a folder in natural order; hidden files are left out.
 
+    Where no file has the suffix of a picture, those that begin as one are taken.
+
     The order is that of the names without their suffixes and whatever their case, so that
     'a (1).jpg' comes after 'a.jpg' and IMG_2.JPG before img_10.jpg. Names that are seconds since
     1970 are in order of time: 1700000000.5 after 1700000000.25.
     """
-    return sorted(filter(is_image, folder.iterdir()), key=_picture_key)
+    named = [path for path in folder.iterdir() if is_image(path)]
+    return sorted(named or _pictures_by_content(folder), key=_picture_key)
+
+
+def _pictures_by_content(folder: Path) -> list[Path]:
+    """Look into a few files of a folder, and into all where one of the few is a picture."""
+    paths = (p for p in sorted(folder.iterdir()) if p.suffix.lower() not in _NO_PICTURES)
+    files = [path for path in paths if path.name[0] != "." and path.is_file()]
+    if not any(read_kind(path).name in _COMMON for path in files[:MOST_LOOKS]):
+        return []
+    return [path for path in files if read_kind(path).name in _COMMON]
 
 
 def _picture_key(path: Path) -> tuple[tuple[tuple[int, int, str], ...], str]:

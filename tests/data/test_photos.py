@@ -174,6 +174,7 @@ def test_bursts_without_fractions_keep_the_rate(tmp_path):
     notes, watcher = listener()
     (result,) = run(folder, tmp_path / "out", watcher)
     assert any("EXIF times repeat" in note for note in notes)
+    assert any("30 frames/s assumed" in sentence for sentence in result.assumed)
     np.testing.assert_allclose(np.loadtxt(result.path / "times.txt")[:2], [0, 1 / 30], atol=1e-9)
     (other,) = run(folder, tmp_path / "fps", fps=3.0)
     np.testing.assert_allclose(np.loadtxt(other.path / "times.txt")[3], 1.0)

@@ -5,9 +5,12 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+import cv2
+
 from depthkit.data.file_kinds import OTHER, PICTURE, TEXT, VIDEO, count_suffixes, read_kind
 from depthkit.data.heif import HEIF_REMEDY, HEIF_SUFFIXES, has_heif
 from depthkit.data.image_io import is_image
+from depthkit.data.importers.video_file import list_videos
 
 RAW_SUFFIXES = (
     *(".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".rw2", ".orf", ".pef", ".srw", ".gpr"),
@@ -66,6 +69,35 @@ def name_unread(folder: Path, taken: Sequence[Path] = ()) -> str:
     if other:
         parts.append(f"{count_suffixes(other)} files cannot be read; convert them to JPEG or PNG")
     return "; ".join(parts)
+
+
+def say_beside(folder: Path, taken: Sequence[Path], others: Sequence[Path]) -> tuple[str, ...]:
+    """Say which files of a folder of pictures are no frames.
+
+    Args:
+        folder: of the pictures.
+        taken: the frames.
+        others: pictures about them, as `split_about` tells.
+    """
+    notes = [name_unread(folder, taken), *say_pages(taken[0])]
+    if others:
+        notes.append(
+            f"{len(others)} pictures are masks, labels or thumbnails of frames by their names, "
+            f"left out ({others[0].name})"
+        )
+    if videos := list_videos(folder):
+        notes.append(f"{len(videos)} videos lie there too, {videos[0].name} (--format video)")
+    return tuple(note for note in notes if note)
+
+
+def say_pages(path: Path) -> tuple[str, ...]:
+    """Say that a TIFF holds more than one picture."""
+    if path.suffix.lower() not in (".tif", ".tiff"):
+        return ()
+    pages = cv2.imcount(str(path))
+    if pages < 2:
+        return ()
+    return (f"{path.name} holds {pages} pages, the first is taken; split it into files for all",)
 
 
 def split_about(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
