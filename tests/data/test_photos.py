@@ -2,6 +2,7 @@
 """Pictures as cameras and phones write them: large, foreign, damaged; their order and times."""
 
 import struct
+import sys
 from pathlib import Path
 
 import cv2
@@ -11,6 +12,7 @@ from source_makers import (
     PINHOLE,
     H,
     W,
+    corrupt,
     listener,
     make_images,
     picture,
@@ -20,7 +22,7 @@ from source_makers import (
 )
 
 from depthkit.data.file_kinds import kind_of
-from depthkit.data.heif import has_heif
+from depthkit.data.heif import decode_heif, has_heif
 from depthkit.data.image_io import list_images
 from depthkit.data.importers.lying_there import split_about
 from depthkit.data.stream import open_stream
@@ -69,6 +71,42 @@ def test_heic_pictures_are_named_with_their_number(tmp_path):
     notes, watcher = listener()
     (result,) = run(folder, tmp_path / "out", watcher)
     assert result.frames == 1 and any("2 .HEIC files cannot be read" in note for note in notes)
+
+
+def test_heic_pictures_are_read_with_the_extra(tmp_path):
+    """A picture that was written as HEIC comes back but for compression; half a file does not."""
+    pillow_heif = pytest.importorskip("pillow_heif", reason="extra [heic] is not installed")
+    (tmp_path / "in").mkdir()
+    for i in range(2):
+        rgb = np.ascontiguousarray(picture(i, (48, 64)))
+        image = pillow_heif.from_bytes("RGB", (64, 48), rgb.tobytes())
+        image.save(tmp_path / "in" / f"IMG_{i}.HEIC", quality=95)
+    sequence = run_one(tmp_path / "in", tmp_path / "out", **FOV)
+    assert np.abs(sequence.read_frame(1).astype(int) - picture(1, (48, 64))).mean() < 8
+    corrupt(tmp_path / "in" / "IMG_0.HEIC")
+    with pytest.raises(DataError, match="IMG_0.HEIC: damaged HEIC picture"):
+        run(tmp_path / "in" / "IMG_0.HEIC", tmp_path / "half", **FOV)
+
+
+def test_heic_of_any_mode_becomes_rgb(monkeypatch):
+    """Grey is tripled and alpha dropped, whatever pillow-heif hands over."""
+    for shape in ((4, 6), (4, 6, 3), (4, 6, 4)):
+        image = np.full(shape, 7, np.uint8)
+        monkeypatch.setitem(sys.modules, "pillow_heif", FakeHeif(image))
+        rgb = decode_heif(b"", "a.heic")
+        assert rgb.shape == (4, 6, 3) and (rgb == 7).all()
+
+
+class FakeHeif:
+    """Stands for the package: hands over one picture."""
+
+    def __init__(self, image: np.ndarray) -> None:
+        self.image = image
+
+    def read_heif(self, data: bytes, *, convert_hdr_to_8bit: bool) -> np.ndarray:
+        """Return the picture."""
+        assert convert_hdr_to_8bit
+        return self.image
 
 
 def test_foreign_pictures_are_named(tmp_path):
