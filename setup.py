@@ -95,7 +95,7 @@ setup(
     maintainer="depthkit maintainers",
     maintainer_email="maintainers@depthkit.example",
     python_requires=">=3.10",
-    packages=[*find_packages(include=[NAME, f"{NAME}.*"]), "ros_nodes"],
+    packages=find_packages(include=[NAME, f"{NAME}.*", "ros_nodes", "ros_nodes.*"]),
     package_data={NAME: ["synth/shaders/*", "weights/*"], "ros_nodes": ["fastdds.xml"]},
     data_files=ros_files(),
     install_requires=CORE,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pinhole cameras, the one place that rescales K, and the calibration files of other programs.
+"""Pinhole cameras, the one place that rescales K, and the calibration files that a robot reads.
 
 Pixels have integer centres: (0, 0) is the centre of the top-left pixel, so resizing by s maps
 c' = s (c + 0.5) - 0.5. Distortion follows OpenCV: Brown-Conrady (k1 k2 p1 p2 [k3 [k4 k5 k6 [s1..s4
@@ -7,31 +7,17 @@ c' = s (c + 0.5) - 0.5. Distortion follows OpenCV: Brown-Conrady (k1 k2 p1 p2 [k
 """
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
+from depthkit.calibration import Calibration, read_matrices, read_scalars
+from depthkit.calibration_text import parse_record, read_text
 from depthkit.errors import DataError
-
-# How many coefficients each model takes, and the names other programs give to it.
-COEFFICIENTS = {"none": (0,), "brown_conrady": (4, 5, 8, 12, 14), "kannala_brandt": (4,)}
-MODEL_NAMES = {
-    "none": "none",
-    "pinhole": "none",
-    "": "none",
-    "brown_conrady": "brown_conrady",
-    "plumb_bob": "brown_conrady",
-    "rational_polynomial": "brown_conrady",
-    "thin_prism": "brown_conrady",
-    "radtan": "brown_conrady",
-    "kannala_brandt": "kannala_brandt",
-    "equidistant": "kannala_brandt",
-    "fisheye": "kannala_brandt",
-}
+from depthkit.intrinsics import check_size, convert_intrinsics
+from depthkit.lens import COEFFICIENTS, choose_lens, lens_model
 
 
 @dataclass(frozen=True)
@@ -153,34 +139,53 @@ def build_source_camera(camera: Camera, model: str, D: tuple[float, ...]) -> Sou
     Args:
         camera: the pinhole part.
         model: a key of `MODEL_NAMES`, in any case; a fisheye bends even with zeros.
-        D: as many coefficients as the model takes.
+        D: its coefficients; zeros beyond those the model takes mean nothing.
     """
-    name = MODEL_NAMES.get(model.lower())
-    if name is None:
-        raise DataError(
-            f"camera: unknown distortion model {model!r}; expected one of "
-            f"{', '.join(key for key in MODEL_NAMES if key)}"
-        )
-    if model.lower() == "plumb_bob" and len(D) not in (0, 4, 5):
-        raise DataError(f"camera: plumb_bob takes 5 distortion coefficients, got {len(D)}")
-    if name != "kannala_brandt" and not any(D) and len(D) in (0, *COEFFICIENTS["brown_conrady"]):
-        return SourceCamera(camera)
-    return SourceCamera(camera, name, D)
+    return SourceCamera(camera, *lens_model(model, D))
+
+
+def source_camera(calibration: Calibration, size: tuple[int, int] | None = None) -> SourceCamera:
+    """Convert what a calibration file says into our convention.
+
+    Args:
+        calibration: as the file says it.
+        size: (H, W) of the frames; used where the file states none, else both must be the same.
+
+    Raises:
+        DataError: an impossible camera, a lens that cannot be undistorted, or another size.
+    """
+    name, D, said = choose_lens(
+        calibration.camera_model, calibration.distortion_model, calibration.D
+    )
+    found = convert_intrinsics(calibration, size, is_fisheye=name == "kannala_brandt")
+    camera = Camera(found.size[1], found.size[0], found.fx, found.fy, found.cx, found.cy)
+    if size is not None and size != found.size:
+        fitting = camera.resized(size)
+        values = ", ".join(f"{key} {getattr(fitting, key):g}" for key in ("fx", "fy", "cx", "cy"))
+        check_size(found.size, size, values)
+    return SourceCamera(camera, name, D, assumed=(*found.assumed, *said))
 
 
 def load_source_camera(path: Path | str) -> SourceCamera:
     """Read a calibration: our camera.yaml, a ROS camera_info YAML or an OpenCV FileStorage YAML.
 
+    `depthkit.data.calibrations` reads those of other programs, too.
+
     Raises:
         DataError: the file is missing, is none of the three, or holds an impossible camera.
     """
     path = Path(path)
-    record = _read_yaml(path)
+    text = read_text(path)
     try:
-        if "fx" in record:
-            return _from_own(record)
-        if _first(record, _MATRIX_KEYS) is not None:
-            return _from_matrix(record)
+        record = parse_record(text)
+        records = record if isinstance(record, list) else [record]
+        if not records or not all(isinstance(one, dict) for one in records):
+            raise DataError("not a camera file; expected a mapping of keys to values")
+        found = [read_scalars(one) or read_matrices(one) for one in records]
+        if any(one != found[0] for one in found):
+            raise DataError(f"holds {len(found)} different cameras; keep one")
+        if found[0] is not None:
+            return source_camera(found[0])
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
     raise DataError(
@@ -189,120 +194,6 @@ def load_source_camera(path: Path | str) -> SourceCamera:
     )
 
 
-# --- the three file kinds ------------------------------------------------------------------------
-
-_MATRIX_KEYS = ("camera_matrix", "cameraMatrix", "Camera_Matrix", "intrinsic_matrix", "K", "k")
-_COEFFICIENT_KEYS = (
-    "distortion_coefficients",
-    "Distortion_Coefficients",
-    "dist_coeffs",
-    "distCoeffs",
-    "dist_coeff",
-    "D",
-    "d",
-)
-_WIDTH_KEYS = ("image_width", "image_Width", "width")
-_HEIGHT_KEYS = ("image_height", "image_Height", "height")
-
-
-_SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same, parsed in C
-
-
-class _OpenCvLoader(_SafeLoader):
-    """Safe YAML that also takes OpenCV's matrices as plain mappings."""
-
-
-_OpenCvLoader.add_constructor(
-    "tag:yaml.org,2002:opencv-matrix",
-    lambda loader, node: loader.construct_mapping(node, deep=True),
-)
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    """Parse a YAML mapping; OpenCV's `%YAML:1.0` header is not YAML and is dropped."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise DataError(f"{path}: camera file not found") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot read camera file: {error}") from None
-    lines = text.splitlines()
-    if lines and lines[0].startswith("%YAML"):
-        text = "\n".join(lines[1:])
-    try:
-        record = yaml.load(text, Loader=_OpenCvLoader)  # noqa: S506 (derived from SafeLoader)
-    except yaml.YAMLError as error:
-        summary = " ".join(str(error).split())
-        raise DataError(f"{path}: not valid YAML: {summary}") from None
-    if not isinstance(record, dict):
-        raise DataError(f"{path}: not a camera file; expected a mapping of keys to values")
-    return record
-
-
-def _from_own(record: Mapping[str, Any]) -> SourceCamera:
-    missing = [key for key in ("width", "height", "fx", "fy", "cx", "cy") if key not in record]
-    if missing:
-        raise DataError(f"camera: missing {', '.join(missing)}")
-    camera = Camera(
-        _whole(record["width"], "width"),
-        _whole(record["height"], "height"),
-        *(_number(record[key], key) for key in ("fx", "fy", "cx", "cy")),
-    )
-    D = _numbers(record.get("distortion", []), "distortion")
-    return build_source_camera(camera, str(record.get("model", "pinhole")), D)
-
-
-def _from_matrix(record: Mapping[str, Any]) -> SourceCamera:
-    values = _numbers(_first(record, _MATRIX_KEYS), "camera_matrix")
-    if len(values) != 9:
-        raise DataError(f"camera: camera_matrix must hold 9 values, got {len(values)}")
-    width, height = _first(record, _WIDTH_KEYS), _first(record, _HEIGHT_KEYS)
-    if width is None or height is None:
-        raise DataError("camera: missing image_width and image_height; add them to the file")
-    if values[1] != 0:
-        raise DataError(f"camera: skew is not supported, got {values[1]!r}; recalibrate without it")
-    K = np.array(values).reshape(3, 3)
-    camera = _camera_of(K, (_whole(height, "image_height"), _whole(width, "image_width")))
-    D = _numbers(_first(record, _COEFFICIENT_KEYS) or [], "distortion_coefficients")
-    fisheye = bool(record.get("fisheye_model"))  # OpenCV's calibration sample writes this flag
-    default = "kannala_brandt" if fisheye else "brown_conrady"
-    return build_source_camera(camera, str(record.get("distortion_model", default)), D)
-
-
-# --- small conversions ---------------------------------------------------------------------------
-
-
 def _camera_of(K: np.ndarray, size: tuple[int, int]) -> Camera:
     fx, fy, cx, cy = (float(K[i, j]) for i, j in ((0, 0), (1, 1), (0, 2), (1, 2)))
     return Camera(size[1], size[0], fx, fy, cx, cy)
-
-
-def _first(record: Mapping[str, Any], keys: tuple[str, ...]) -> Any:
-    return next((record[key] for key in keys if key in record), None)
-
-
-def _number(value: Any, name: str) -> float:
-    # PyYAML reads 1e-4 as text, so text that is a number counts as one.
-    try:
-        if isinstance(value, bool):
-            raise TypeError
-        return float(value)
-    except (TypeError, ValueError):
-        raise DataError(f"camera: {name} must be a number, got {value!r}") from None
-
-
-def _whole(value: Any, name: str) -> int:
-    number = _number(value, name)
-    if not number.is_integer():
-        raise DataError(f"camera: {name} must be a whole number of pixels, got {value!r}")
-    return int(number)
-
-
-def _numbers(value: Any, name: str) -> tuple[float, ...]:
-    """Flatten a list, a list of rows or a {rows, cols, data} mapping."""
-    if isinstance(value, Mapping):
-        value = value.get("data")
-    if not isinstance(value, list):
-        raise DataError(f"camera: {name} must be a list of numbers, got {value!r}")
-    flat = [v for row in value for v in (row if isinstance(row, list) else [row])]
-    return tuple(_number(v, name) for v in flat)

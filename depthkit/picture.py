@@ -5,8 +5,8 @@ OpenCV fills the missing part of a truncated picture with grey and says nothing;
 """
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -39,8 +39,7 @@ class UnreadableImageError(DataError):
     """A picture that is missing, truncated or no picture: `prepare` skips and counts these."""
 
 
-@dataclass(frozen=True)
-class Levels:
+class Levels(NamedTuple):
     """How values of more than 8 bit become 8 bit: low becomes 0, high becomes 255."""
 
     low: float

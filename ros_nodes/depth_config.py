@@ -6,10 +6,10 @@ from pathlib import Path
 
 from depthkit.runtime import RuntimeConfig
 from depthkit.runtime.config import option
-from ros_nodes.camera_input import CameraConfig
 from ros_nodes.depth_output import OutputConfig
-from ros_nodes.frames import ExtrinsicConfig
-from ros_nodes.motion_source import MotionConfig
+from ros_nodes.inputs.camera_input import CameraConfig
+from ros_nodes.inputs.frames import ExtrinsicConfig
+from ros_nodes.inputs.motion_source import MotionConfig
 
 
 @dataclass(frozen=True)

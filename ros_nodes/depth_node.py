@@ -9,7 +9,6 @@ The interface stands at `DepthNode`; every parameter is described by `ros2 param
 import sys
 from collections.abc import Sequence
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 from rclpy.node import Node
@@ -18,18 +17,18 @@ from std_srvs.srv import Trigger
 from depthkit.errors import DataError, DepthkitError
 from depthkit.runtime import DepthEngine, DepthStream
 from depthkit.runtime.field_of_view import open_view
-from ros_nodes.camera_input import CameraFrame, CameraInput, Received
-from ros_nodes.complaints import Complaints
+from depthkit.runtime.motion.told import NO_MOTION, Motion
 from ros_nodes.depth_config import DepthNodeConfig
 from ros_nodes.depth_output import DepthOutput
 from ros_nodes.depth_status import DepthFigures, Stages, model_status
-from ros_nodes.frames import Extrinsic
-from ros_nodes.model_keeper import ModelKeeper
-from ros_nodes.monitor import Monitor, Status
-from ros_nodes.motion_source import MotionSource
-from ros_nodes.params import declare, follow
-from ros_nodes.run import run_node
-from ros_nodes.slot import LatestSlot, Worker
+from ros_nodes.inputs.camera_input import CameraFrame, CameraInput, Received
+from ros_nodes.inputs.frames import Extrinsic
+from ros_nodes.inputs.motion_source import MotionSource
+from ros_nodes.life.model_keeper import ModelKeeper
+from ros_nodes.life.monitor import Complaints, Monitor, Status, StopWatch
+from ros_nodes.life.params import declare, follow
+from ros_nodes.life.run import run_node
+from ros_nodes.life.slot import LatestSlot, Worker
 from ros_nodes.static_scene import Seen, StaticScene
 
 NO_CAMERA = (
@@ -216,13 +215,16 @@ class DepthNode:
         config = self._config
         if frame.K is None and (engine.kind == "pair" or engine.manifest.scale == "metric"):
             raise DataError(NO_CAMERA)
-        asked = perf_counter()
+        # 1. The stream that the frame continues, and the motion up to it: may wait for odometry.
+        watch = StopWatch(started)
         stream, motion = self._follow(engine, frame, config)
-        told = perf_counter()
+        wait_ms = watch.lap_ms()
+        # 2. The picture's own part of the frame, then its depth.
         inside = self._inside(frame)
-        began = perf_counter()
-        result = stream.process(frame.rgb, stamp=frame.stamp, K=frame.K, **motion)
-        answered = perf_counter()
+        watch.lap_ms()
+        result = stream.process(frame.rgb, stamp=frame.stamp, K=frame.K, motion=motion or NO_MOTION)
+        engine_ms = watch.lap_ms()
+        # 3. Depth goes out before anything else is done with the frame.
         self._since = frame.stamp
         self._output.send(result, frame.header, camera=frame.camera, inside=inside, config=config)
         self._static.offer(Seen(frame, result, motion, inside, config.output_width))
@@ -233,27 +235,27 @@ class DepthNode:
         now = self._node.get_clock().now().nanoseconds
         stages = Stages(
             age_ms=1e-6 * (now - frame.stamp_ns),
-            total_ms=1e3 * (perf_counter() - started),
-            engine_ms=1e3 * (answered - began),
-            wait_ms=1e3 * (told - asked),
+            total_ms=watch.total_ms(),
+            engine_ms=engine_ms,
+            wait_ms=wait_ms,
         )
         self._figures.note_sent(result, stages)
 
     def _follow(
         self, engine: DepthEngine, frame: CameraFrame, config: DepthNodeConfig
-    ) -> tuple[DepthStream, dict[str, Any]]:
-        """Return the stream that the frame continues, or begins, and how the camera moved."""
+    ) -> tuple[DepthStream, Motion | None]:
+        """Return the stream that a frame continues or begins, and its motion; None for mono."""
         stream = self._stream
         if stream is None or stream.config != config.baseline:
             stream, self._since = DepthStream(engine, config.baseline), None
-        asked = self._reset_asked
-        if asked:
+        reset = self._reset_asked
+        if reset:
             self._reset_asked = False
         # Another epoch: time was set back, as by a bag that loops.
-        forget = asked or frame.epoch != self._epochs[0]
+        forget = reset or frame.epoch != self._epochs[0]
         if forget and (view := self._view) is not None:
             view.reset()
-        motion: dict[str, Any] = {}
+        motion = None
         if engine.kind == "pair":
             since = None if forget else self._since
             motion = self._motion.tell(frame.stamp, frame.header.frame_id, since=since)

@@ -7,8 +7,8 @@ import time
 from dataclasses import dataclass
 
 from depthkit.runtime import DepthEngine, DepthResult
-from depthkit.runtime.depth_engine import OTHER_FOCAL
-from ros_nodes.monitor import Level, Quantiles, Rate, Status
+from depthkit.runtime.depth.depth_engine import OTHER_FOCAL
+from ros_nodes.life.monitor import Level, Quantiles, Rate, Status
 
 SILENT = 3.0  # seconds without a frame, after which what was last said is of the past
 DIRECTION = ("odometry",)  # sources of motion that say where to, not only how far

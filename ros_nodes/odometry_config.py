@@ -7,10 +7,10 @@ from typing import Literal
 
 from depthkit.errors import ConfigError
 from depthkit.runtime.config import EngineConfig, check_ranges, option
-from depthkit.runtime.odometry_chain import Noise
-from ros_nodes.camera_input import CameraConfig
-from ros_nodes.frames import ExtrinsicConfig
-from ros_nodes.motion_source import MotionConfig
+from depthkit.runtime.odometry.odometry_chain import Noise
+from ros_nodes.inputs.camera_input import CameraConfig
+from ros_nodes.inputs.frames import ExtrinsicConfig
+from ros_nodes.inputs.motion_source import MotionConfig
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from depthkit.errors import EngineError
 from depthkit.runtime import DepthEngine, OdometryEngine
 from depthkit.runtime.config import EngineConfig
-from depthkit.runtime.manifest import shipped_models
+from depthkit.runtime.network.manifest import shipped_models
 from ros_nodes.odometry_config import ScaleConfig
 
 

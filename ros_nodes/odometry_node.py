@@ -18,22 +18,21 @@ from std_srvs.srv import Trigger
 from depthkit.errors import DepthkitError
 from depthkit.rigid import make_pose
 from depthkit.runtime import OdometryResult
-from depthkit.runtime.camera_motion import Intrinsics, steady_intrinsics
-from depthkit.runtime.odometry_chain import OdometryChain
-from ros_nodes.camera_input import CameraFrame, CameraInput, Received
-from ros_nodes.complaints import Complaints
-from ros_nodes.frames import Extrinsic
-from ros_nodes.model_keeper import ModelKeeper
-from ros_nodes.monitor import Monitor, Status
+from depthkit.runtime.frame_gate import Intrinsics, steady_intrinsics
+from depthkit.runtime.odometry.odometry_chain import OdometryChain
+from ros_nodes.inputs.camera_input import CameraFrame, CameraInput, Received
+from ros_nodes.inputs.frames import Extrinsic
+from ros_nodes.life.model_keeper import ModelKeeper
+from ros_nodes.life.monitor import Complaints, Monitor, Status
+from ros_nodes.life.params import declare, follow
+from ros_nodes.life.run import run_node
+from ros_nodes.life.slot import LatestSlot, Worker
 from ros_nodes.odometry_config import OdometryNodeConfig
 from ros_nodes.odometry_models import Models, open_models
 from ros_nodes.odometry_output import OdometryOutput
 from ros_nodes.odometry_scale import OdometryScale
 from ros_nodes.odometry_status import OdometryFigures, model_status
 from ros_nodes.odometry_tracker import OdometryTracker
-from ros_nodes.params import declare, follow
-from ros_nodes.run import run_node
-from ros_nodes.slot import LatestSlot, Worker
 
 
 class OdometryNode:
@@ -75,7 +74,7 @@ class OdometryNode:
         noise.*            translation (m/m, 0.1), rotation (rad/rad, 0.05), drift (rad/m, 0.0005):
                            t_rel / 100 and r_rel of `depthkit evaluate odometry`; lost_speed (m/s,
                            1), lost_turn (rad/s, 0.5). Standard deviations grow with the path; see
-                           depthkit.runtime.odometry_chain
+                           depthkit.runtime.odometry.odometry_chain
         scale.*            see ScaleConfig; speed, hold, stale are live
         camera.*  extrinsic.*   see CameraConfig, ExtrinsicConfig
     """

@@ -10,9 +10,9 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from std_msgs.msg import Header
 
 from depthkit.ros_messages import nanoseconds
-from depthkit.runtime.odometry_chain import BodyPose
+from depthkit.runtime.odometry.odometry_chain import BodyPose
 from ros_nodes.convert import pose_message
-from ros_nodes.frames import TfPublisher
+from ros_nodes.inputs.frames import TfPublisher
 
 QOS = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
 PATH_PERIOD = 1_000_000_000  # nanoseconds; 500 poses take 30 ms of Python to serialise

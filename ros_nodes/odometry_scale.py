@@ -12,12 +12,12 @@ import numpy as np
 from rclpy.node import Node
 
 from depthkit.runtime import DepthEngine, OdometryResult
-from depthkit.runtime.ground_height import ground_height
-from depthkit.runtime.scale_follower import ScaleFollower
-from ros_nodes.camera_input import CameraFrame
-from ros_nodes.frames import Extrinsic
-from ros_nodes.monitor import Status
-from ros_nodes.motion_source import MotionSource
+from depthkit.runtime.odometry.ground_height import ground_height
+from depthkit.runtime.odometry.scale_follower import ScaleFollower
+from ros_nodes.inputs.camera_input import CameraFrame
+from ros_nodes.inputs.frames import Extrinsic
+from ros_nodes.inputs.motion_source import MotionSource
+from ros_nodes.life.monitor import Status
 from ros_nodes.odometry_config import ScaleConfig
 from ros_nodes.odometry_models import Models
 
@@ -166,13 +166,14 @@ class OdometryScale:
         """Return how far the camera went, metres; NaN where nothing told."""
         now = self._motion.tell(motion.stamp, motion.camera_frame, since=motion.since)
         self._note, epoch = self._motion.reason, self._motion.epoch
-        if "T_world_cam" not in now:
-            return float(now["displacement"])
+        if self._motion.config.source != "odometry":
+            return float("nan") if now.displacement is None else now.displacement
         before = self._motion.recall(motion.since, motion.camera_frame)
         self._note = self._note or self._motion.reason
-        if self._motion.epoch != epoch:
+        poses = now.T_world_cam, before.T_world_cam
+        if self._motion.epoch != epoch or poses[0] is None or poses[1] is None:
             return float("nan")
-        return float(np.linalg.norm(now["T_world_cam"][:3, 3] - before["T_world_cam"][:3, 3]))
+        return float(np.linalg.norm(poses[0][:3, 3] - poses[1][:3, 3]))
 
     def _see_height(self, engine: DepthEngine, frame: CameraFrame, T_base_cam: np.ndarray) -> None:
         """Compare the known height with the one that the depth network sees, now and then."""

@@ -4,10 +4,10 @@
 import time
 
 from depthkit.runtime import Manifest, OdometryResult
-from depthkit.runtime.camera_motion import Intrinsics
-from depthkit.runtime.depth_engine import SAME_FOCAL
+from depthkit.runtime.depth.depth_engine import SAME_FOCAL
+from depthkit.runtime.frame_gate import Intrinsics
 from depthkit.runtime.preprocess import resize_K
-from ros_nodes.monitor import Level, Quantiles, Rate, Status
+from ros_nodes.life.monitor import Level, Quantiles, Rate, Status
 from ros_nodes.odometry_models import Models
 from ros_nodes.odometry_tracker import OdometryTracker, State
 
@@ -137,9 +137,9 @@ def model_status(models: Models | None, fault: str, camera: Intrinsics | None) -
 
 def _unlike(manifest: Manifest, camera: Intrinsics | None) -> str:
     """Say how the camera differs from the one that the network has learnt; empty where alike."""
-    if camera is None or manifest.focal is None:
+    size, K = camera or ((0, 0), None)
+    if K is None or manifest.focal is None:
         return ""
-    size, K = camera
     focal, most = resize_K(K, size, manifest.size)[0, 0], manifest.focal_most or manifest.focal
     if manifest.focal / SAME_FOCAL < focal < most * SAME_FOCAL:
         return ""

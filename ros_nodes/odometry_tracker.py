@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 
 from depthkit.runtime import OdometryResult
-from depthkit.runtime.odometry_chain import BodyPose, OdometryChain, body_motion, scaled
+from depthkit.runtime.odometry.odometry_chain import BodyPose, OdometryChain, body_motion, scaled
 
 State = Literal["waiting", "tracking", "lost"]
 

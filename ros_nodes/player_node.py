@@ -23,13 +23,13 @@ from rosgraph_msgs.msg import Clock
 from depthkit.data.bag import with_stamp
 from depthkit.errors import DepthkitError
 from ros_nodes.convert import stamp_message
-from ros_nodes.lifecycle import first_line
-from ros_nodes.monitor import Monitor, Quantiles, Status, Throttle
-from ros_nodes.params import declare
+from ros_nodes.life.lifecycle import first_line
+from ros_nodes.life.monitor import Monitor, Quantiles, Status, Throttle
+from ros_nodes.life.params import declare
+from ros_nodes.life.run import run_node
 from ros_nodes.player_config import PlayerConfig
 from ros_nodes.player_source import STATIC, Outgoing, open_play
 from ros_nodes.read_ahead import CLOSING, ReadAhead
-from ros_nodes.run import run_node
 from ros_nodes.timeline import Timeline
 
 AHEAD = 16  # messages read before their time

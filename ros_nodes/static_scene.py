@@ -7,7 +7,6 @@ is busy newer frames wait in a slot of one; depth waits for nothing.
 
 import time
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from rclpy.node import Node
@@ -16,14 +15,15 @@ from sensor_msgs.msg import Image
 
 from depthkit.errors import DepthkitError
 from depthkit.runtime import DepthResult, FlowEngine, MovingStream, StaticResult
-from ros_nodes.camera_input import CameraFrame
+from depthkit.runtime.motion.told import Motion
 from ros_nodes.convert import image_message
 from ros_nodes.depth_config import DepthNodeConfig
 from ros_nodes.depth_output import SENT, nearest, output_size
-from ros_nodes.model_keeper import ModelKeeper
-from ros_nodes.monitor import Monitor, Quantiles, Rate, Status
-from ros_nodes.motion_source import MotionSource
-from ros_nodes.slot import LatestSlot, Worker
+from ros_nodes.inputs.camera_input import CameraFrame
+from ros_nodes.inputs.motion_source import MotionSource
+from ros_nodes.life.model_keeper import ModelKeeper
+from ros_nodes.life.monitor import Monitor, Quantiles, Rate, Status
+from ros_nodes.life.slot import LatestSlot, Worker
 
 TOPIC = "static_probability"
 RECENT = 3.0  # seconds that what was last said stays true
@@ -39,7 +39,7 @@ class Seen:
 
     frame: CameraFrame
     depth: DepthResult
-    motion: dict[str, Any]
+    motion: Motion | None
     """How the camera moved, where the depth network was told; else it is asked for here."""
     inside: np.ndarray | None
     """Which pixels are picture; None where all are. (H, W) bool"""
@@ -168,19 +168,21 @@ class StaticScene:
         """Compare a frame with the one before it."""
         frame = seen.frame
         stream = self._stream = self._stream or MovingStream(engine)
-        motion = seen.motion or self._motion.tell(frame.stamp, frame.header.frame_id, since=None)
+        motion = seen.motion
+        if motion is None:
+            motion = self._motion.tell(frame.stamp, frame.header.frame_id, since=None)
         epochs = (frame.epoch, self._motion.epoch)
         if self._forget or epochs != self._epochs:
             self._forget = False
             stream.reset()
         self._epochs = epochs
-        pose = motion.get("T_world_cam")
+        pose = motion.T_world_cam
         result = stream.process(
             frame.rgb, seen.depth, T_world_cam=pose, same_unit=seen.depth.scale == "metric"
         )
-        if pose is None:
+        if pose is None and self._motion.config.source != "odometry":
             return StaticResult(None, result.rule, frame.stamp, reason=NO_POSES)
-        if not np.isfinite(pose).all():
+        if pose is None or not np.isfinite(pose).all():
             reason = self._motion.reason or result.reason
             return StaticResult(None, result.rule, frame.stamp, reason=reason)
         return result

@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
-from depthkit.cli.demo_scores import (
+from depthkit.pipelines.demo.scores import (
     Shown,
     open_shipped,
     score_frames,

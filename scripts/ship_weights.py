@@ -16,11 +16,11 @@ from pathlib import Path
 import torch
 
 from depthkit.config import TrainConfig
+from depthkit.config.strict_yaml import load_config
 from depthkit.errors import CheckpointError
 from depthkit.export.model import Options, export_model
 from depthkit.models.checkpoint import read_checkpoint, save_checkpoint
-from depthkit.strict_yaml import load_config
-from depthkit.training.predict import SHIPPED, find_checkpoint, load_task
+from depthkit.tasks.loaded import SHIPPED, find_checkpoint, load_task
 
 MOST = 12e6  # bytes a file may have
 

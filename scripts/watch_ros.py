@@ -21,9 +21,9 @@ from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import Image
 
 from depthkit.data.folder import make_folder
+from depthkit.outputs.files import InverseDepthColours, save_picture
 from depthkit.ros_messages import nanoseconds, seconds
-from depthkit.runtime.output import InverseDepthColours, save_picture
-from ros_nodes.run import run_node
+from ros_nodes.life.run import run_node
 
 UNITS = {"depth": "m", "depth_relative": "in a unit of its own"}
 OK = DiagnosticStatus.OK

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from depthkit.config import TrainConfig
+from depthkit.config.strict_yaml import load_config
 from depthkit.data.snippet import Snippet, SnippetDataset, collate
-from depthkit.strict_yaml import load_config
 from depthkit.synth.boxes import write_box_sequence
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -69,7 +69,7 @@ def small_words(root: Path, *words: str) -> list[str]:
 
 def write_config(path: Path, root: Path, *words: str) -> Path:
     """Write the small configuration as a YAML file."""
-    from depthkit.strict_yaml import to_yaml
+    from depthkit.config.strict_yaml import to_yaml
 
     path.write_text(to_yaml(small_config(root, *words)))
     return path

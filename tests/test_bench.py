@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 from runtime.onnx_makers import write_mono, write_pair, write_pose
 
-from depthkit.cli import bench, bench_measure, main
-from depthkit.cli.bench_measure import MIB, Task, measure, peak_resident, resident
+from depthkit.cli import bench, main
 from depthkit.data.sequence import open_sequence
 from depthkit.errors import DataError, EngineError
+from depthkit.pipelines import bench as bench_measure
+from depthkit.pipelines.bench import MIB, Task, measure, peak_resident, resident
 from depthkit.synth.boxes import write_box_sequence
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -51,7 +52,7 @@ def test_every_kind_is_measured(tmp_path: Path, kind: str) -> None:
 
 def test_frames_are_random_and_go_round(tmp_path: Path) -> None:
     """A network may be faster on zeros: no frame is empty, and no two in a row are one."""
-    from depthkit.runtime.backend import Backend, open_backend
+    from depthkit.runtime.network.backend import Backend, open_backend
 
     seen = []
     backend = open_backend(write_mono(tmp_path / "net.onnx", size=(32, 48)))
@@ -90,7 +91,7 @@ def test_memory_is_that_of_the_process_itself() -> None:
     """100 MB that the parent holds are none of the child's; what the child holds is counted."""
     held = np.ones(100 * MIB, np.uint8)
     code = (
-        "from depthkit.cli.bench_measure import *; import numpy as np\n"
+        "from depthkit.pipelines.bench import *; import numpy as np\n"
         "a = resident(); x = np.ones(64 * MIB, np.uint8); print(a, peak_resident())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

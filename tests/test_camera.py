@@ -200,12 +200,13 @@ def test_bad_own_file_is_one_line(tmp_path, change, words):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("[1, 2", "not valid YAML"),
+        ("[1, 2", "not valid JSON"),
+        ("a: [1, 2", "not valid YAML"),
         ("just words", "expected a mapping"),
         ("a: 1", "not a camera file"),
         ("fx: 50", "missing width, height, fy, cx, cy"),
         (ROS.replace("MODEL", "plumb_bob").replace("COEFFICIENTS", "1, 2, 3"), "takes 5"),
-        (ROS.replace("MODEL", "none").replace("[50, 0,", "[50, 0.5,"), "skew"),
+        (ROS.replace("MODEL", "none").replace("[50, 0,", "[50, 5,"), "skew"),
         (OPENCV.replace("image_width: 64\n", ""), "missing image_width"),
     ],
 )

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from depthkit.config import TrainConfig
+from depthkit.config.strict_yaml import field_help, load_config, to_yaml
 from depthkit.errors import ConfigError
-from depthkit.plane_sweep import NEAREST
-from depthkit.strict_yaml import field_help, load_config, to_yaml
+from depthkit.multiview.plane_sweep import NEAREST
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 # Those of ROS hold parameters of nodes: tests/ros/test_launch_files.py reads them.

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from runtime.onnx_makers import write_mono, write_pair
 
-from depthkit.cli import demo_scores, main
+from depthkit.cli import main
 from depthkit.cli.demo_output import ABOUT, MARKER
-from depthkit.cli.demo_scores import FRAME_WEIGHTS, PAIR_WEIGHTS, Flights
 from depthkit.data.folder import read_settings
 from depthkit.data.sequence import open_dataset
-from depthkit.runtime import manifest
+from depthkit.pipelines.demo import scores as demo_scores
+from depthkit.pipelines.demo.scores import FRAME_WEIGHTS, PAIR_WEIGHTS, Flights
+from depthkit.runtime.network import manifest
 from depthkit.synth import render_gl
 
 
@@ -58,8 +59,8 @@ def test_demo_needs_no_torch(tmp_path, weights):
     code = (
         "import sys; sys.modules['torch'] = None\n"
         "from pathlib import Path\n"
-        "from depthkit.cli import demo_scores, main\n"
-        "from depthkit.runtime import manifest\n"
+        "from depthkit.cli import main\nfrom depthkit.pipelines.demo import scores as demo_scores\n"
+        "from depthkit.runtime.network import manifest\n"
         f"manifest.SHIPPED = Path({str(weights)!r})\n"
         "demo_scores.FLIGHTS = {n: demo_scores.Flights(1, 11) for n in ('stillbox', 'colon')}\n"
         f"sys.exit(main(['demo', '--out', {str(tmp_path / 'demo')!r}]))"

@@ -25,11 +25,11 @@ from depthkit.cli.engines import (
 from depthkit.data.sequence import open_sequence
 from depthkit.errors import CheckpointError, EngineError
 from depthkit.rigid import inverse
-from depthkit.runtime import manifest
-from depthkit.runtime.known_motion import depth_of_pair
-from depthkit.training import predict
+from depthkit.runtime.depth.one_pair import depth_of_pair
+from depthkit.runtime.network import manifest
+from depthkit.tasks import loaded as predict
+from depthkit.tasks.loaded import load_task
 from depthkit.training.loop import train
-from depthkit.training.predict import load_task
 from depthkit.trajectory import load_tum
 
 Output = pytest.CaptureFixture[str]
@@ -138,7 +138,8 @@ def test_words_are_those_of_the_runtime() -> None:
     """The lists that --help shows without loading the runtime are the runtime's own."""
     from typing import get_args
 
-    from depthkit.runtime import backend, config
+    from depthkit.runtime import config
+    from depthkit.runtime.network import backend
 
     assert (engines.BACKENDS, engines.PRECISIONS) == (backend.BACKENDS, backend.PRECISIONS)
     assert get_args(config.Rule) == engines.RULES

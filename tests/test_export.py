@@ -14,6 +14,7 @@ from onnx_run import run_onnx
 from small_run import small_config
 
 from depthkit.cli import main
+from depthkit.config.strict_yaml import to_mapping
 from depthkit.errors import EngineError
 from depthkit.export.calibration import read_calibration
 from depthkit.export.convert import dead_parts, to_onnx
@@ -23,13 +24,12 @@ from depthkit.export.model import Options, difference, draw_inputs, export_model
 from depthkit.export.pictures import draw_views
 from depthkit.export.quantize import quantizable, quantize, to_int8
 from depthkit.models.checkpoint import save_checkpoint
-from depthkit.runtime.backend import open_backend
-from depthkit.runtime.manifest import Manifest, read_manifest, read_model, write_model
-from depthkit.runtime.parity import stored_inputs
-from depthkit.strict_yaml import to_mapping
+from depthkit.runtime.network.backend import open_backend
+from depthkit.runtime.network.manifest import Manifest, read_manifest, read_model, write_model
+from depthkit.runtime.network.parity import stored_inputs
 from depthkit.synth.boxes import write_box_sequence
 from depthkit.tasks import build_task
-from depthkit.training.predict import LoadedTask, load_task
+from depthkit.tasks.loaded import LoadedTask, load_task
 
 PAIR = ("task=supervised_pair", "model.depth=depthnet", "model.width=0.125", "data.shifts=[-3]")
 MEASURED = (

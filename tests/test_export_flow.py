@@ -23,9 +23,9 @@ from depthkit.export.model import Options, difference, draw_inputs, export_model
 from depthkit.export.pictures import draw_views
 from depthkit.export.quantize import quantizable
 from depthkit.models.checkpoint import read_checkpoint, save_checkpoint
-from depthkit.runtime.backend import open_backend
-from depthkit.runtime.flow_engine import FlowEngine
-from depthkit.runtime.manifest import (
+from depthkit.runtime.flow.flow_engine import FlowEngine
+from depthkit.runtime.network.backend import open_backend
+from depthkit.runtime.network.manifest import (
     Mixture,
     StaticLaw,
     manifest_from_json,
@@ -33,7 +33,7 @@ from depthkit.runtime.manifest import (
     read_model,
 )
 from depthkit.synth.boxes import write_box_sequence
-from depthkit.training.predict import load_task
+from depthkit.tasks.loaded import load_task
 
 WORDS = ("model.flow_width=0.25", "data.size=[72,100]")  # 72 and 100 are no multiples of 64
 DELTA, GAP = (0.5, 0.25, 2.0, 0.125), (0.25, 0.5, 2.0, 0.25)

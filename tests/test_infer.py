@@ -267,7 +267,7 @@ def test_data_set_folder_names_its_sequences(tmp_path, room, model, capsys):
 
 def test_full_disk_leaves_nothing(tmp_path, room, model, monkeypatch, capsys):
     """A write that fails in the middle is one line and no output folder."""
-    from depthkit.runtime import output
+    from depthkit.outputs import files as output
 
     def full(path, data):
         raise output.DataError(f"{path}: cannot write: No space left on device")

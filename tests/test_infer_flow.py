@@ -15,7 +15,7 @@ from depthkit.cli import main
 from depthkit.data.flow_files import read_flow
 from depthkit.data.sequence import open_sequence
 from depthkit.runtime import DepthEngine, FlowEngine, MovingStream
-from depthkit.runtime.manifest import Mixture, StaticLaw
+from depthkit.runtime.network.manifest import Mixture, StaticLaw
 from depthkit.synth.boxes import write_box_sequence
 
 FRAMES, SIZE = 5, (24, 32)

@@ -222,7 +222,7 @@ def test_wrong_numbers_are_wrong_usage(tmp_path: Path, room: Path, model: Path) 
 
 def test_poses_beside_depth_have_its_unit() -> None:
     """Metres of depth never lie along a path in a pose network's own unit."""
-    from depthkit.cli.infer_stages import _pose
+    from depthkit.pipelines.infer.run import _pose
 
     known, chained = np.eye(4), np.diag([1.0, 1, 1, 1])
     frame: Any = SimpleNamespace(T_world_cam=known)

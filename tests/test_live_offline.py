@@ -9,14 +9,15 @@ import pytest
 from runtime.onnx_makers import write_mono, write_pair, write_pose
 
 from depthkit.cli import main
-from depthkit.cli.infer_output import decision_line, known_depth
 from depthkit.data.sequence import Sequence, open_sequence
 from depthkit.data.stream import StreamFrame
+from depthkit.outputs.files import DepthFolder, save_confidence
+from depthkit.pipelines.infer.writers import decision_line, known_depth
 from depthkit.runtime.config import BaselineConfig
-from depthkit.runtime.depth_engine import DepthEngine
-from depthkit.runtime.depth_stream import DepthStream
-from depthkit.runtime.odometry_engine import OdometryEngine
-from depthkit.runtime.output import DepthFolder, save_confidence
+from depthkit.runtime.depth.depth_engine import DepthEngine
+from depthkit.runtime.depth.depth_stream import DepthStream
+from depthkit.runtime.motion.told import Motion
+from depthkit.runtime.odometry.odometry_engine import OdometryEngine
 from depthkit.runtime.result import DepthResult
 from depthkit.synth.boxes import write_box_sequence
 from depthkit.trajectory import Trajectory, save_tum
@@ -46,7 +47,7 @@ def live(stream: DepthStream, room: Sequence, *, poses: bool) -> list[DepthResul
         buffer[...] = room.read_frame(i)
         pose = room.poses[i] if poses and room.poses is not None else None
         stamp = float(room.times[i])
-        results.append(stream.process(buffer, stamp=stamp, K=room.camera.K, T_world_cam=pose))
+        results.append(stream.process(buffer, stamp=stamp, K=room.camera.K, motion=Motion(pose)))
     return results
 
 

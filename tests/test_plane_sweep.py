@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from depthkit.errors import ShapeError
-from depthkit.plane_sweep import OUTSIDE, plane_inverse_depths, plane_sweep
+from depthkit.multiview.plane_sweep import OUTSIDE, plane_inverse_depths, plane_sweep
 
 K = np.array([[40.0, 0, 31.5], [0, 40.0, 23.5], [0, 0, 1]])
 

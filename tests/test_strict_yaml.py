@@ -7,8 +7,14 @@ from typing import Any, Literal
 
 import pytest
 
+from depthkit.config.strict_yaml import (
+    config_from_mapping,
+    field_help,
+    load_config,
+    override,
+    to_yaml,
+)
 from depthkit.errors import ConfigError
-from depthkit.strict_yaml import config_from_mapping, field_help, load_config, override, to_yaml
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from small_run import small_words, write_config, write_world
 
 from depthkit.cli import main
 from depthkit.config import TrainConfig
-from depthkit.strict_yaml import field_help
+from depthkit.config.strict_yaml import field_help
 
 
 @pytest.fixture(scope="module")

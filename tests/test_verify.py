@@ -10,8 +10,8 @@ from runtime.onnx_makers import write_mono
 
 from depthkit.cli.verify import as_json, verify_one
 from depthkit.errors import EngineError
-from depthkit.runtime import backend
-from depthkit.runtime.parity import Parity
+from depthkit.runtime.network import backend
+from depthkit.runtime.network.parity import Parity
 
 
 def no_such_word(word: str) -> None:

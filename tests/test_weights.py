@@ -13,10 +13,10 @@ from depthkit.cli import main
 from depthkit.data.flow_pairs import find_flow_pairs
 from depthkit.errors import EngineError
 from depthkit.rigid import inverse
-from depthkit.runtime.depth_engine import DepthEngine
-from depthkit.runtime.flow_engine import FlowEngine
-from depthkit.runtime.known_motion import depth_of_pair
-from depthkit.runtime.manifest import SHIPPED, read_manifest
+from depthkit.runtime.depth.depth_engine import DepthEngine
+from depthkit.runtime.depth.one_pair import depth_of_pair
+from depthkit.runtime.flow.flow_engine import FlowEngine
+from depthkit.runtime.network.manifest import SHIPPED, read_manifest
 from depthkit.synth.boxes import write_box_sequence
 from depthkit.synth.colon import ColonOptions, make_colon_scene
 from depthkit.synth.render import open_renderer

@@ -17,10 +17,10 @@ from depthkit.camera import resize_matrix
 from depthkit.errors import EngineError, check_shape
 from depthkit.geometry.rotation import derotate
 from depthkit.models.pair_networks import ask_pair_network
+from depthkit.tasks.loaded import load_task
 from depthkit.tasks.stabilized_pair import StabilizedPair
 from depthkit.tasks.supervised_pair import SupervisedPair
 from depthkit.tasks.view_synthesis import ViewSynthesis
-from depthkit.training.predict import load_task
 
 REACH = (0.5, 2.0)
 """Field of view that is taken, tan(half of it) as a share of the training's, least and most."""

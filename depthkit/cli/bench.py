@@ -17,8 +17,8 @@ from depthkit.cli.engines import BACKENDS, MODEL_HELP, PRECISIONS, add_threads, 
 from depthkit.errors import DataError, EngineError
 
 if TYPE_CHECKING:
-    from depthkit.cli.bench_measure import Measurement, Task
-    from depthkit.runtime.manifest import Manifest
+    from depthkit.pipelines.bench import Measurement, Task
+    from depthkit.runtime.network.manifest import Manifest
 
 WARMUP = 10
 BATCH = 3  # baselines of the multi-range rule
@@ -81,10 +81,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Measure each backend in a process of its own; print a table."""
-    from depthkit.cli.bench_measure import Task
     from depthkit.cli.evaluate_output import plain
-    from depthkit.runtime.backend import available_backends, runnable
-    from depthkit.runtime.manifest import read_manifest
+    from depthkit.pipelines.bench import Task
+    from depthkit.runtime.network.backend import available_backends, runnable
+    from depthkit.runtime.network.manifest import read_manifest
 
     with as_onnx(args.model) as file:
         manifest = read_manifest(file)
@@ -170,9 +170,9 @@ def measure_apart(task: Task) -> Measurement | str:
     Raises:
         EngineError: the process died, of memory for instance.
     """
-    from depthkit.cli.bench_measure import Measurement
+    from depthkit.pipelines.bench import Measurement
 
-    command = [sys.executable, "-m", "depthkit.cli.bench_measure", json.dumps(asdict(task))]
+    command = [sys.executable, "-m", "depthkit.pipelines.bench", json.dumps(asdict(task))]
     threads = {name: str(task.threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | threads)
     if done.returncode != 0:

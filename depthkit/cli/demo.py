@@ -18,7 +18,7 @@ from depthkit.cli.rendering import say_backend
 from depthkit.errors import ConfigError
 
 if TYPE_CHECKING:
-    from depthkit.cli.demo_scores import Result
+    from depthkit.pipelines.demo.scores import Result
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,8 +62,13 @@ def run_shipped(args: argparse.Namespace) -> None:
     """Render, score, draw."""
     begin = time.perf_counter()
     check_replaceable(args.out, MARKER, force=args.force)
-    from depthkit.cli.demo_report import write_demo_report
-    from depthkit.cli.demo_scores import open_shipped, score_frames, score_pairs, write_flights
+    from depthkit.pipelines.demo.report import write_demo_report
+    from depthkit.pipelines.demo.scores import (
+        open_shipped,
+        score_frames,
+        score_pairs,
+        write_flights,
+    )
 
     pairs, frames = open_shipped()
     say_backend("auto")
@@ -87,8 +92,8 @@ def run_shipped(args: argparse.Namespace) -> None:
 
 def as_text(results: list[Result], out: Path, report: Path, seconds: float) -> str:
     """Format the figures as a small table and say where everything lies."""
-    from depthkit.cli.demo_scores import COLUMNS, UNSCALED
     from depthkit.evaluation.report import format_cell
+    from depthkit.pipelines.demo.scores import COLUMNS, UNSCALED
 
     lines = [f"{'':38}" + "".join(f"{name:>15}" for name in COLUMNS)]
     for result in results:

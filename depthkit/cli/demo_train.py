@@ -42,7 +42,7 @@ WORLD = World()
 def run_training(args: argparse.Namespace) -> None:
     """Render, train, score, draw; print what came out and where it is."""
     from depthkit.config import TrainConfig
-    from depthkit.strict_yaml import load_config
+    from depthkit.config.strict_yaml import load_config
 
     begin = time.perf_counter()
     check_replaceable(args.out, MARKER, force=args.force)
@@ -59,11 +59,11 @@ def run_training(args: argparse.Namespace) -> None:
     train(config, args.out / "run")
     trained = time.perf_counter() - start
     say("3/4 scoring on flights not trained on")
-    from depthkit.cli.demo_train_scores import score_training
+    from depthkit.pipelines.demo.train_scores import score_training
 
     result = score_training(args.out, config)
     say("4/4 drawing")
-    from depthkit.cli.demo_train_report import write_training_report
+    from depthkit.pipelines.demo.train_report import write_training_report
 
     report = write_training_report(args.out, config, result, trained=trained)
     summary = {
@@ -111,8 +111,8 @@ def write_world(root: Path, world: World, size: tuple[int, int]) -> None:
 
 def as_text(summary: dict[str, object], out: Path) -> str:
     """Format the figures as a small table and say where everything lies."""
-    from depthkit.cli.demo_train_scores import FIGURE_ROWS
     from depthkit.evaluation.report import format_cell
+    from depthkit.pipelines.demo.train_scores import FIGURE_ROWS
 
     lines = [f"{'':38}{'untrained':>10}{'trained':>10}{'baseline':>10}"]
     for row in FIGURE_ROWS:

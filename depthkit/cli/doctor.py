@@ -166,14 +166,16 @@ def _onnxruntime() -> str:
 def _openvino() -> str:
     openvino: Any = importlib.import_module("openvino")
     devices = ", ".join(openvino.Core().available_devices)
-    precisions: Any = importlib.import_module("depthkit.runtime.backend_openvino").precisions
+    precisions: Any = importlib.import_module(
+        "depthkit.runtime.network.backend_openvino"
+    ).precisions
     return f"{openvino.__version__}: {devices} ({', '.join(precisions())})"
 
 
 def look_at_backends() -> dict[str, State]:
     """Say of each value of --backend whether it can run here: its version, or what is missing."""
     try:
-        runtime: Any = importlib.import_module("depthkit.runtime.backend")
+        runtime: Any = importlib.import_module("depthkit.runtime.network.backend")
         found: dict[str, str] = runtime.available_backends()
     except Exception as error:  # a broken runtime must not stop the report
         return {"all": State("broken", _one_line(error))}

@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Literal
 from depthkit.errors import CheckpointError, EngineError
 
 if TYPE_CHECKING:
-    from depthkit.runtime.depth_engine import DepthEngine
-    from depthkit.runtime.flow_engine import FlowEngine
-    from depthkit.runtime.odometry_engine import OdometryEngine
-    from depthkit.training.predict import LoadedTask
+    from depthkit.runtime.depth.depth_engine import DepthEngine
+    from depthkit.runtime.flow.flow_engine import FlowEngine
+    from depthkit.runtime.odometry.odometry_engine import OdometryEngine
+    from depthkit.tasks.loaded import LoadedTask
 
 BACKENDS = ("auto", "onnxruntime", "openvino", "cuda", "tensorrt")
 PRECISIONS = ("default", "fp32", "bf16", "fp16")
@@ -98,7 +98,7 @@ def positive(text: str) -> int:
 
 def open_depth(model: Path, options: EngineOptions = EngineOptions()) -> DepthEngine:  # noqa: B008
     """Open the depth network of a model; see `as_onnx`."""
-    from depthkit.runtime.depth_engine import DepthEngine
+    from depthkit.runtime.depth.depth_engine import DepthEngine
 
     with as_onnx(model) as file:
         return DepthEngine.open(file, **vars(options))
@@ -117,7 +117,7 @@ def open_odometry(
         options: what it runs on.
         max_gap: longest pause between two frames of the stream, seconds.
     """
-    from depthkit.runtime.odometry_engine import OdometryEngine
+    from depthkit.runtime.odometry.odometry_engine import OdometryEngine
 
     with as_onnx(model, part="pose") as file:
         return OdometryEngine.open(file, **vars(options), max_gap=max_gap)
@@ -125,7 +125,7 @@ def open_odometry(
 
 def open_flow(model: Path, options: EngineOptions = EngineOptions()) -> FlowEngine:  # noqa: B008
     """Open the flow network of a model; see `as_onnx`."""
-    from depthkit.runtime.flow_engine import FlowEngine
+    from depthkit.runtime.flow.flow_engine import FlowEngine
 
     with as_onnx(model, part="flow") as file:
         return FlowEngine.open(file, **vars(options))
@@ -144,11 +144,11 @@ def as_onnx(model: Path, *, part: Part = "depth") -> Iterator[Path]:
         EngineError: the run has no such part, or its network cannot be exported.
     """
     if not needs_export(model):
-        from depthkit.runtime.manifest import find_model
+        from depthkit.runtime.network.manifest import find_model
 
         yield find_model(model)
         return
-    from depthkit.training.predict import load_task
+    from depthkit.tasks.loaded import load_task
 
     with exported(load_task(model), part) as file:
         line = f"{model}: exported to a temporary ONNX file; 'depthkit export' writes one to keep"
@@ -173,7 +173,7 @@ def needs_export(model: Path) -> bool:
     Raises:
         CheckpointError: there is no such model.
     """
-    from depthkit.runtime.manifest import SHIPPED
+    from depthkit.runtime.network.manifest import SHIPPED
 
     if model.exists():
         return model.is_dir() or model.suffix == ".safetensors"
@@ -194,7 +194,7 @@ def has_own_pose(model: Path) -> bool:
     if not needs_export(model):
         return False
     from depthkit.export.graphs import build_graph
-    from depthkit.training.predict import load_task
+    from depthkit.tasks.loaded import load_task
 
     try:
         build_graph(load_task(model), "pose", dynamic=False)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from depthkit.cli.depth_folder import DepthMaps, open_depth_maps
 from depthkit.cli.evaluate_output import check_report, print_json, print_table, warn
 from depthkit.errors import DataError
 from depthkit.evaluation.baselines import constant_depth
@@ -15,6 +14,7 @@ from depthkit.evaluation.depth import CROPS, DEPTH_ALIGNMENTS, DepthReport, scor
 from depthkit.evaluation.plots import plot_depth
 from depthkit.evaluation.report import Cell, Picture, Section, write_report
 from depthkit.evaluation.resample import resize_depth
+from depthkit.outputs.depth_folder import DepthMaps, open_depth_maps
 
 _ROWS = (
     ("abs_rel", "mean |p - g| / g"),

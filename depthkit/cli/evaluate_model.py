@@ -12,7 +12,14 @@ import numpy as np
 
 from depthkit.cli.engines import engine_options, open_depth
 from depthkit.cli.evaluate_output import check_report, print_json, print_table, warn
-from depthkit.cli.evaluate_pairs import (
+from depthkit.cli.evaluate_pairs_output import pair_notes, print_rows, rows_json, write_pair_report
+from depthkit.data.sequence import Sequence, open_dataset, open_sequence
+from depthkit.errors import DataError
+from depthkit.evaluation.baselines import constant_depth
+from depthkit.evaluation.depth import METRICS, DepthProtocol, DepthReport, score_depth
+from depthkit.evaluation.plots import plot_depth
+from depthkit.evaluation.report import Cell, Picture, Section, write_report
+from depthkit.pipelines.score.pairs import (
     FACTORS,
     EnginePairs,
     PairModel,
@@ -20,21 +27,14 @@ from depthkit.cli.evaluate_pairs import (
     read_truth,
     score_row,
 )
-from depthkit.cli.evaluate_pairs_output import pair_notes, print_rows, rows_json, write_pair_report
-from depthkit.cli.evaluate_stream import (
+from depthkit.pipelines.score.stream import (
     score_stream,
     stream_config,
     stream_notes,
     stream_rows,
     write_stream_report,
 )
-from depthkit.data.sequence import Sequence, open_dataset, open_sequence
-from depthkit.errors import DataError
-from depthkit.evaluation.baselines import constant_depth
-from depthkit.evaluation.depth import METRICS, DepthProtocol, DepthReport, score_depth
-from depthkit.evaluation.plots import plot_depth
-from depthkit.evaluation.report import Cell, Picture, Section, write_report
-from depthkit.runtime.depth_engine import DepthEngine
+from depthkit.runtime.depth.depth_engine import DepthEngine
 
 T = TypeVar("T")
 

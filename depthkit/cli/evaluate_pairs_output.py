@@ -4,11 +4,11 @@
 from pathlib import Path
 from typing import Any
 
-from depthkit.cli.classical import classical_depth
-from depthkit.cli.evaluate_pairs import METHODS, PairModel, Row, predict
 from depthkit.evaluation.depth import DepthProtocol
 from depthkit.evaluation.plots import plot_depth
 from depthkit.evaluation.report import Cell, Picture, Section, format_cell, write_report
+from depthkit.multiview.classical import classical_depth
+from depthkit.pipelines.score.pairs import METHODS, PairModel, Row, predict
 
 _FIGURES = ("abs_rel", "a1", "rmse", "mae_m", "mae_m_at_d0")
 _HEADER = ("baseline", "pairs", "method", *_FIGURES, "pixels")

@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> None:
     check_out(args.out, force=args.force)
     from depthkit.export.calibration import read_calibration
     from depthkit.export.model import Options, export_model
-    from depthkit.training.predict import load_task
+    from depthkit.tasks.loaded import load_task
 
     options = Options(args.part, args.precision, args.dynamic, args.half_weights, args.opset)
     loaded = load_task(args.run)

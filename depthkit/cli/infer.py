@@ -18,7 +18,7 @@ from depthkit.cli.engines import MODEL_HELP, RULES, add_engine_arguments, positi
 from depthkit.errors import DataError
 
 if TYPE_CHECKING:
-    from depthkit.cli.infer_stages import Job
+    from depthkit.pipelines.infer.run import Job
 
 SUMMARY = "summary.json"
 NAMED = 3  # frames without depth that the text names
@@ -88,7 +88,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cloud", action="store_true", help="also a PLY a frame (needs K)")
     parser.add_argument("--rerun", action="store_true", help="also a recording for rerun")
     parser.add_argument(
-        "--camera", type=Path, help="calibration of images or video; a sequence has its own"
+        "--camera",
+        type=Path,
+        help="calibration of images or video, as prepare takes it; a sequence has its own",
     )
     _add_pair_arguments(parser)
     _add_bag_arguments(parser)
@@ -141,9 +143,9 @@ def _add_bag_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Read, predict, write; print what there is now."""
     check_replaceable(args.out, SUMMARY, force=args.force)
-    from depthkit.cli.infer_motion import give_poses
-    from depthkit.cli.infer_stages import open_job
     from depthkit.data.stream import open_stream
+    from depthkit.pipelines.infer.run import open_job
+    from depthkit.pipelines.infer.trajectory import give_poses
 
     stream = open_stream(
         args.source,
@@ -165,8 +167,8 @@ def run(args: argparse.Namespace) -> None:
 
 def infer(job: Job, args: argparse.Namespace) -> Summary:
     """Write the whole output folder under a hidden name, then rename it."""
-    from depthkit.cli.infer_stages import write_all
     from depthkit.data.folder import make_folder, partial_path, publish
+    from depthkit.pipelines.infer.run import write_all
 
     partial = partial_path(args.out)
     shutil.rmtree(partial, ignore_errors=True)

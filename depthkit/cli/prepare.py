@@ -78,13 +78,15 @@ def _add_camera(parser: argparse.ArgumentParser) -> None:
         "--camera",
         metavar="FILE",
         type=Path,
-        help="calibration: depthkit camera.yaml, ROS camera_info YAML or OpenCV YAML",
+        help="calibration: file of depthkit, ROS, OpenCV, Kalibr, EuRoC, ORB-SLAM, camodocal, "
+        "COLMAP, nerfstudio, Open3D, KITTI or DSO, or K as text",
     )
     known.add_argument(
         "--fov",
         metavar="DEG",
         type=_angle,
-        help="no calibration at all: guess a pinhole of this horizontal field of view",
+        help="no calibration at all: guess a pinhole of this horizontal field of view (default: "
+        "focal length in EXIF)",
     )
     group.add_argument(
         "--poses", metavar="FILE", type=Path, help="camera poses T_world_cam: TUM, KITTI or EuRoC"
@@ -178,13 +180,9 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _options(args: argparse.Namespace) -> "PrepareOptions":
-    from depthkit.camera import load_source_camera
     from depthkit.data.prepare import PrepareOptions
-    from depthkit.picture import Levels
 
     values = {key: value for key, value in vars(args).items() if key not in ("frames", "json")}
-    values["levels"] = Levels(*args.levels) if args.levels else None
-    values["camera"] = load_source_camera(args.camera) if args.camera else None
     return PrepareOptions(**values, start=args.frames[0], stop=args.frames[1])
 
 
@@ -209,7 +207,8 @@ def _with_progress(work: "Callable[[Watcher], list[Prepared]]") -> "list[Prepare
     try:
         return work(Watcher(begin, advance, note))
     finally:
-        bar.stop()
+        if bar.live.is_started:  # else it would print an empty line before an error
+            bar.stop()
 
 
 def _record(result: "Prepared") -> dict[str, Any]:

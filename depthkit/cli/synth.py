@@ -78,8 +78,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Make the scenes and say where they are."""
+    from depthkit.config.strict_yaml import field_help, load_config
     from depthkit.errors import ConfigError
-    from depthkit.strict_yaml import field_help, load_config
     from depthkit.synth.generate import SynthPlan, find_world
     from depthkit.synth.write import CameraFaults
 

@@ -39,8 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Train, or say what would be trained."""
     from depthkit.config import TrainConfig
+    from depthkit.config.strict_yaml import field_help, load_config
     from depthkit.errors import ConfigError
-    from depthkit.strict_yaml import field_help, load_config
 
     if args.keys:
         for entry in field_help(TrainConfig):

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from depthkit.errors import EngineError
 
 if TYPE_CHECKING:
-    from depthkit.runtime.manifest import Manifest
-    from depthkit.runtime.parity import Parity
+    from depthkit.runtime.network.manifest import Manifest
+    from depthkit.runtime.network.parity import Parity
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,8 +37,8 @@ def run(args: argparse.Namespace) -> None:
     Raises:
         EngineError: the file is refused, or a backend differs by more than is allowed.
     """
-    from depthkit.runtime.backend import available_backends
-    from depthkit.runtime.manifest import find_model, read_manifest
+    from depthkit.runtime.network.backend import available_backends
+    from depthkit.runtime.network.manifest import find_model, read_manifest
 
     path = find_model(args.model)
     manifest = read_manifest(path)
@@ -58,7 +58,7 @@ def choose_cases(backend: str) -> list[tuple[str, str]]:
     Raises:
         EngineError: nothing here can run a model.
     """
-    from depthkit.runtime.backend import runnable
+    from depthkit.runtime.network.backend import runnable
 
     cases = runnable()
     if backend == "all":
@@ -70,7 +70,7 @@ def choose_cases(backend: str) -> list[tuple[str, str]]:
 
 def verify_one(path: Path, backend: str, precision: str, threads: int) -> dict[str, Any]:
     """Run the stored input on one backend; one that does not even run has failed too."""
-    from depthkit.runtime.backend import check_parity, open_backend
+    from depthkit.runtime.network.backend import check_parity, open_backend
 
     name = backend if precision == "default" else f"{backend} {precision}"
     try:

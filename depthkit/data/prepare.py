@@ -31,13 +31,13 @@ class PrepareOptions:
     source: Path
     out: Path
     format: str = "auto"
-    camera: SourceCamera | None = None
+    camera: Path | SourceCamera | None = None
     fov: float | None = None
     fps: float | None = None
     poses: Path | None = None
     odometry_topic: str = ""
     bits: int = 16
-    levels: Levels | None = None
+    levels: tuple[float, float] | None = None
     time_unit: str = "auto"
     depth_scale: float | None = None
     body_to_camera: Path | None = None
@@ -164,7 +164,7 @@ def _plan(options: PrepareOptions, format_name: str, place: Path, name: str) -> 
         poses=options.poses,
         odometry_topic=options.odometry_topic,
         bits=options.bits,
-        levels=options.levels,
+        levels=Levels(*options.levels) if options.levels else None,
         time_unit=options.time_unit,
         depth_scale=options.depth_scale,
         body_to_camera=options.body_to_camera,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from depthkit.camera import Camera, SourceCamera, load_source_camera
+from depthkit.camera import Camera, SourceCamera
 from depthkit.data.bag import is_bag
 from depthkit.data.frame_conversion import say_size
 from depthkit.data.image_io import UnreadableImageError, read_rgb
@@ -100,8 +100,7 @@ def open_stream(
         DataError: nothing to read there, or a camera that does not fit.
     """
     if is_bag(path):
-        given = None if camera is None else load_source_camera(camera)
-        options = ImportOptions(path, given, odometry_topic=odometry_topic, bits=bits)
+        options = ImportOptions(path, camera, odometry_topic=odometry_topic, bits=bits)
         return _stream_bag(path, _open_bag(path, topic, options), every)
     if topic or odometry_topic:
         raise DataError(f"{path}: is no ROS 2 bag; topics are for bags")
@@ -110,7 +109,7 @@ def open_stream(
         if is_sequence and camera is not None:
             raise DataError(f"{path}: a sequence has its own camera.yaml; leave out --camera")
         return stream_sequence(open_sequence(path), every)
-    source = _open_source(path, None if camera is None else _load_pinhole(camera))
+    source = _open_source(path, camera)
     return _stream_source(path, source, every)
 
 
@@ -163,7 +162,7 @@ def stream_sequence(sequence: Sequence, every: int = 1) -> FrameStream:
     )
 
 
-def _open_source(path: Path, camera: SourceCamera | None) -> Source:
+def _open_source(path: Path, camera: Path | None) -> Source:
     """Let the importers of videos and image folders find the frames and their times."""
     order = ("video", "images") if path.is_file() else ("images", "video")
     format_name, places = find_sequences(path, *order)
@@ -171,8 +170,13 @@ def _open_source(path: Path, camera: SourceCamera | None) -> Source:
         kind = "videos" if format_name == "video" else "folders of images"
         raise DataError(f"{path}: holds {len(places)} {kind}; give one of them")
     name, place = next(iter(places.items()))
-    options = ImportOptions(root=path, camera=camera or _NO_CAMERA)
-    return load_source(format_name, place, name, options)
+    source = load_source(format_name, place, name, ImportOptions(path, camera or _NO_CAMERA))
+    if source.camera.is_distorted:
+        raise DataError(
+            f"{camera}: inference takes undistorted frames; run 'depthkit prepare' with this "
+            "camera and give the sequence folder"
+        )
+    return source
 
 
 def _open_bag(path: Path, topic: str, options: ImportOptions) -> Source:
@@ -246,16 +250,6 @@ def _try_to_read(read: Callable[[], np.ndarray]) -> tuple[np.ndarray | None, str
         return read(), ""
     except UnreadableImageError as error:
         return None, str(error)
-
-
-def _load_pinhole(path: Path) -> SourceCamera:
-    camera = load_source_camera(path)
-    if camera.is_distorted:
-        raise DataError(
-            f"{path}: inference takes undistorted frames; run 'depthkit prepare' with this camera "
-            "and give the sequence folder"
-        )
-    return camera
 
 
 def _check_size(frame: StreamFrame, camera: Camera | None, path: Path) -> None:

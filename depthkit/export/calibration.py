@@ -10,8 +10,8 @@ import numpy as np
 from depthkit.data.sequence import Sequence, open_sequence
 from depthkit.errors import DataError
 from depthkit.rigid import inverse
-from depthkit.runtime.manifest import Manifest
-from depthkit.runtime.odometry_engine import grey
+from depthkit.runtime.network.manifest import Manifest
+from depthkit.runtime.odometry.odometry_engine import grey
 from depthkit.runtime.preprocess import derotate, resize_K, size_at_focal, sweep_batch, to_size
 
 MOST = 32  # inputs, spread over the sequence

@@ -9,8 +9,8 @@ import numpy as np
 import depthkit
 from depthkit.config import TrainConfig
 from depthkit.export.graphs import LEAST_DEPTH, Graph
-from depthkit.runtime.manifest import Check, Manifest, Mixture, Precision, StaticLaw
-from depthkit.runtime.parity import (
+from depthkit.runtime.network.manifest import Check, Manifest, Mixture, Precision, StaticLaw
+from depthkit.runtime.network.parity import (
     TOLERANCES,
     encode_floats,
     encode_flow,
@@ -18,7 +18,7 @@ from depthkit.runtime.parity import (
     encode_volume,
     on_grid,
 )
-from depthkit.training.predict import PAIR_TASKS, LoadedTask
+from depthkit.tasks.loaded import PAIR_TASKS, LoadedTask
 from depthkit.training.source import source_commit
 
 _GRID = 24  # values that are kept along the longer side of a map, about

@@ -18,9 +18,9 @@ from depthkit.models.flow_net import STRIDE as FLOW_STRIDE
 from depthkit.models.pose_net import FlowPose
 from depthkit.models.shading_net import ShadingNet
 from depthkit.models.sweep_net import SweepNet
-from depthkit.plane_sweep import plane_inverse_depths
-from depthkit.runtime.manifest import Kind
-from depthkit.training.predict import PAIR_TASKS, LoadedTask
+from depthkit.multiview.plane_sweep import plane_inverse_depths
+from depthkit.runtime.network.manifest import Kind
+from depthkit.tasks.loaded import PAIR_TASKS, LoadedTask
 
 LEAST_DEPTH = 1e-2  # metres at D0; ELU + 1 rounds to 0, and 1 / depth must stay finite
 LEAST_SIDE = {

@@ -16,12 +16,12 @@ from depthkit.export.graphs import Graph, Part, build_graph, fold_normalisation
 from depthkit.export.lower import store_half, to_fp16
 from depthkit.export.pictures import Views, draw_views
 from depthkit.export.quantize import quantize
-from depthkit.plane_sweep import plane_sweep
-from depthkit.runtime import backend_onnxruntime
-from depthkit.runtime.backend import Backend, check_parity, open_backend, runnable
-from depthkit.runtime.manifest import Manifest, Precision, publish_model, write_model
-from depthkit.runtime.parity import TOLERANCES, Parity, relative_difference, summarize
-from depthkit.training.predict import LoadedTask
+from depthkit.multiview.plane_sweep import plane_sweep
+from depthkit.runtime.network import backend_onnxruntime
+from depthkit.runtime.network.backend import Backend, check_parity, open_backend, runnable
+from depthkit.runtime.network.manifest import Manifest, Precision, publish_model, write_model
+from depthkit.runtime.network.parity import TOLERANCES, Parity, relative_difference, summarize
+from depthkit.tasks.loaded import LoadedTask
 
 Inputs = dict[str, np.ndarray]
 Outputs = dict[str, np.ndarray]

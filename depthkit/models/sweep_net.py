@@ -3,7 +3,7 @@
 
 Without the direction a network has to find the focus of expansion in the pictures before a parallax
 means a depth, which takes most of a training. A robot's odometry knows it. Matching costs at a row
-of depths (depthkit/plane_sweep.py) then say locally what fits; DepthNet's layers [Pinard 2017a]
+of depths (`multiview.plane_sweep`) then say locally what fits; DepthNet's layers [Pinard 2017a]
 weigh them with all else they see. Depth stays depth at the nominal baseline.
 """
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from depthkit.models.depth_net import DepthNet
-from depthkit.plane_sweep import PLANES, plane_inverse_depths, plane_sweep
+from depthkit.multiview.plane_sweep import PLANES, plane_inverse_depths, plane_sweep
 
 _LEAST = 1e-6  # metres; a shorter baseline has no direction
 

@@ -11,16 +11,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from depthkit.runtime.backend import available_backends, check_parity, open_backend
-    from depthkit.runtime.baseline import Decision
     from depthkit.runtime.config import BaselineConfig, RuntimeConfig
-    from depthkit.runtime.depth_engine import DepthEngine, PairMaps
-    from depthkit.runtime.depth_stream import DepthStream
-    from depthkit.runtime.flow_engine import FlowEngine
-    from depthkit.runtime.known_motion import depth_of_pair
-    from depthkit.runtime.manifest import Manifest, read_manifest
-    from depthkit.runtime.moving_stream import MovingStream
-    from depthkit.runtime.odometry_engine import OdometryEngine
+    from depthkit.runtime.depth.baseline import Decision
+    from depthkit.runtime.depth.depth_engine import DepthEngine, PairMaps
+    from depthkit.runtime.depth.depth_stream import DepthStream
+    from depthkit.runtime.depth.one_pair import depth_of_pair
+    from depthkit.runtime.flow.flow_engine import FlowEngine
+    from depthkit.runtime.flow.moving_stream import MovingStream
+    from depthkit.runtime.motion.told import Motion
+    from depthkit.runtime.network.backend import available_backends, check_parity, open_backend
+    from depthkit.runtime.network.manifest import Manifest, read_manifest
+    from depthkit.runtime.odometry.odometry_engine import OdometryEngine
     from depthkit.runtime.preprocess import NetworkFrame
     from depthkit.runtime.result import (
         DepthResult,
@@ -39,6 +40,7 @@ __all__ = [
     "FlowEngine",
     "FlowResult",
     "Manifest",
+    "Motion",
     "MovingStream",
     "NetworkFrame",
     "OdometryEngine",
@@ -56,26 +58,27 @@ __all__ = [
 
 _HOMES = {
     "BaselineConfig": "config",
-    "Decision": "baseline",
-    "DepthEngine": "depth_engine",
+    "Decision": "depth.baseline",
+    "DepthEngine": "depth.depth_engine",
     "DepthResult": "result",
-    "DepthStream": "depth_stream",
-    "FlowEngine": "flow_engine",
+    "DepthStream": "depth.depth_stream",
+    "FlowEngine": "flow.flow_engine",
     "FlowResult": "result",
-    "Manifest": "manifest",
-    "MovingStream": "moving_stream",
+    "Manifest": "network.manifest",
+    "Motion": "motion.told",
+    "MovingStream": "flow.moving_stream",
     "NetworkFrame": "preprocess",
-    "OdometryEngine": "odometry_engine",
+    "OdometryEngine": "odometry.odometry_engine",
     "OdometryResult": "result",
-    "PairMaps": "depth_engine",
+    "PairMaps": "depth.depth_engine",
     "RuntimeConfig": "config",
     "StaticResult": "result",
     "Timing": "result",
-    "available_backends": "backend",
-    "check_parity": "backend",
-    "depth_of_pair": "known_motion",
-    "open_backend": "backend",
-    "read_manifest": "manifest",
+    "available_backends": "network.backend",
+    "check_parity": "network.backend",
+    "depth_of_pair": "depth.one_pair",
+    "open_backend": "network.backend",
+    "read_manifest": "network.manifest",
 }
 
 

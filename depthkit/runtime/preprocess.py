@@ -14,10 +14,10 @@ import numpy as np
 
 from depthkit.camera import resize_matrix
 from depthkit.errors import DataError, EngineError, check_shape
-from depthkit.plane_sweep import plane_sweep
+from depthkit.multiview.plane_sweep import plane_sweep
 
 if TYPE_CHECKING:
-    from depthkit.runtime.manifest import Manifest
+    from depthkit.runtime.network.manifest import Manifest
 
 REACH = (0.5, 2.0)
 """Field of view that is taken, tan(half of it) as a share of the training's, least and most."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 if TYPE_CHECKING:  # baseline.py chooses among frames that the engine makes
-    from depthkit.runtime.baseline import Decision
+    from depthkit.runtime.depth.baseline import Decision
 
 Scale = Literal["metric", "relative"]
 

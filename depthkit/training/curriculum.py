@@ -11,9 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from depthkit.config import TrainConfig
+from depthkit.config.strict_yaml import override
 from depthkit.errors import CheckpointError, ConfigError, DataError
 from depthkit.models.checkpoint import read_checkpoint
-from depthkit.strict_yaml import override
 from depthkit.training.device import is_first_process
 from depthkit.training.dry_run import describe_run
 from depthkit.training.loop import TrainResult, train

@@ -9,9 +9,9 @@ import torch
 from depthkit.config import TrainConfig
 from depthkit.data.snippet import ShuffledBatches, collate
 from depthkit.tasks import build_task
+from depthkit.tasks.loaded import load_starts
 from depthkit.training.data import check_truth, open_run_data
 from depthkit.training.device import resolve_device, resolve_precision
-from depthkit.training.predict import load_starts
 
 
 @dataclass(frozen=True)

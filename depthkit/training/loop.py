@@ -23,13 +23,13 @@ from depthkit.data.snippet import (
 from depthkit.errors import TrainingError
 from depthkit.tasks import TaskOutput, build_task
 from depthkit.tasks.coop import Coop
+from depthkit.tasks.loaded import load_starts
 from depthkit.tasks.stabilized_pair import StabilizedPair
 from depthkit.training.data import RunData, check_truth, open_run_data
 from depthkit.training.device import build_fabric
 from depthkit.training.flexible_shifts import choose_shifts, parts_of
 from depthkit.training.health import HealthMonitor
 from depthkit.training.log import RunLog
-from depthkit.training.predict import load_starts
 from depthkit.training.run_folder import check_folder, restore_run, save_run, write_config
 from depthkit.training.source import source_commit
 from depthkit.training.validation import validate

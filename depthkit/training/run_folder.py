@@ -9,6 +9,7 @@ from lightning_fabric import Fabric
 
 from depthkit import __version__
 from depthkit.config import TrainConfig
+from depthkit.config.strict_yaml import config_from_mapping, to_mapping, to_yaml
 from depthkit.errors import CheckpointError, DataError
 from depthkit.models.checkpoint import (
     load_optimizer,
@@ -18,7 +19,6 @@ from depthkit.models.checkpoint import (
     save_checkpoint,
     take,
 )
-from depthkit.strict_yaml import config_from_mapping, to_mapping, to_yaml
 from depthkit.training.data import RunData
 from depthkit.training.source import source_commit
 

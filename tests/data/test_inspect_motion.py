@@ -5,9 +5,9 @@ import cv2
 import numpy as np
 import pytest
 
-from depthkit.data.inspect.epipolar import rotation_angle
-from depthkit.data.inspect.motion import flow_of_cells, measure_motion
-from depthkit.data.inspect.tracks import detect_corners, normalise_contrast, track
+from depthkit.multiview.epipolar import rotation_angle
+from depthkit.multiview.tracks import detect_corners, normalise_contrast, track
+from depthkit.multiview.two_view import flow_of_cells, measure_motion
 
 K = np.array([[260.0, 0, 159.5], [0, 260.0, 119.5], [0, 0, 1]])
 SIZE = (240, 320)

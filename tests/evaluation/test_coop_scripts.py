@@ -15,12 +15,12 @@ import torch
 from small_run import CHECKOUT, small_config
 
 from depthkit.camera import Camera
+from depthkit.config.strict_yaml import to_mapping
 from depthkit.data.sequence import Sequence, SequenceWriter, open_sequence
 from depthkit.data.truth import FrameTruth
 from depthkit.errors import DataError
 from depthkit.models.checkpoint import read_checkpoint, save_checkpoint
 from depthkit.rigid import exp_se3, inverse
-from depthkit.strict_yaml import to_mapping
 from depthkit.tasks import build_task
 
 SIZE, FRAMES = (64, 96), 7
@@ -30,7 +30,7 @@ ARGS = argparse.Namespace(max_depth=80.0, every=1, pictures=None)
 @pytest.fixture
 def scripts(monkeypatch: pytest.MonkeyPatch) -> Any:
     """The scripts as modules: guess, evaluate, report, draw."""
-    monkeypatch.syspath_prepend(str(CHECKOUT / "scripts"))
+    monkeypatch.syspath_prepend(str(CHECKOUT / "scripts" / "coop"))
     names = {"guess": "coop_guess", "evaluate": "evaluate_coop", "report": "coop_report"}
     names |= {"draw": "draw_coop"}
     modules = {key: __import__(name) for key, name in names.items()}

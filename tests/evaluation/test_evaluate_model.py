@@ -14,7 +14,6 @@ import pytest
 from runtime.onnx_makers import write_mono, write_pair
 
 from depthkit.cli import evaluate_model, main
-from depthkit.cli.evaluate_pairs import Setting, score_row
 from depthkit.data.sequence import open_sequence
 from depthkit.errors import DataError
 from depthkit.evaluation.depth import DepthProtocol
@@ -24,6 +23,7 @@ from depthkit.evaluation.pairs import (
     score_best_constants,
     score_pair,
 )
+from depthkit.pipelines.score.pairs import Setting, score_row
 from depthkit.trajectory import exp_se3
 
 Output = pytest.CaptureFixture[str]

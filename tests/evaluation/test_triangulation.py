@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from depthkit.errors import DataError, ShapeError
-from depthkit.evaluation.triangulation import triangulate
+from depthkit.multiview.triangulation import triangulate
 from depthkit.synth.boxes import box_camera, make_box_scene, render, trace
 from depthkit.synth.path import camera_path, forward_path
 from depthkit.trajectory import exp_se3, inverse
@@ -112,7 +112,7 @@ def test_classical_answer_on_rendered_pairs(size: tuple[int, int]) -> None:
     """DIS flow and the known motion measure a room to a tenth, on small frames too; what could not
     be measured is filled in."""
     pytest.importorskip("cv2")
-    from depthkit.cli.classical import classical_depth
+    from depthkit.multiview.classical import classical_depth
 
     scene, camera, path = make_box_scene(3), box_camera(size), forward_path(4, 1)
     depth, _ = trace(scene, camera, path[3])
@@ -129,7 +129,7 @@ def test_flow_at_any_size(side: int) -> None:
     """A picture moved by (3, -2) px has that flow in pixels of its own, however it is matched, and
     none once a homography that moves it back is told."""
     cv2 = pytest.importorskip("cv2")
-    from depthkit.data.flow_matching import dense_flow
+    from depthkit.multiview.dense_flow import dense_flow
 
     rng = np.random.default_rng(0)
     whole = cv2.GaussianBlur(rng.integers(0, 255, (side + 20, side + 20, 3), np.uint8), (0, 0), 3)
@@ -146,7 +146,7 @@ def test_flow_at_any_size(side: int) -> None:
 def test_gaps_take_their_nearest_neighbour() -> None:
     """Each gap gets the depth of the nearest valid pixel; without any, what is asked for."""
     pytest.importorskip("cv2")
-    from depthkit.data.flow_matching import fill_from_neighbours
+    from depthkit.multiview.dense_flow import fill_from_neighbours
 
     depth = np.array([[1.0, 0.0, 0.0, 0.0, 5.0]])
     filled = fill_from_neighbours(depth, depth > 0, otherwise=9.0)

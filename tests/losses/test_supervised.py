@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.autograd import gradcheck
 
 from depthkit.config import SupervisedConfig
-from depthkit.declared_types import convert
+from depthkit.config.declared_types import convert
 from depthkit.errors import ConfigError, ShapeError
 from depthkit.losses.supervised import LOSSES, build_loss, gradient_loss, shrink_known
 

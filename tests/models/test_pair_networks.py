@@ -6,7 +6,7 @@ from depthkit.errors import ConfigError
 from depthkit.models.depth_net import DepthNet
 from depthkit.models.pair_networks import ask_pair_network, build_pair_network
 from depthkit.models.sweep_net import SweepNet, sweep_pairs
-from depthkit.plane_sweep import PLANES
+from depthkit.multiview.plane_sweep import PLANES
 
 K = torch.tensor([[32.0, 0, 31.5], [0, 32, 31.5], [0, 0, 1]])
 

@@ -11,7 +11,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from depthkit.rigid import exp_se3, matrix_to_quaternion
 from ros_nodes.depth_node import DepthNode
-from ros_nodes.lifecycle import build_component
+from ros_nodes.life.lifecycle import build_component
 
 SECOND = 1_000_000_000
 STEP = SECOND // 10

@@ -11,7 +11,7 @@ from ros_made import camera_info, image
 from sensor_msgs.msg import CameraInfo, Image
 
 from depthkit.ros_messages import seconds
-from ros_nodes.lifecycle import build_component
+from ros_nodes.life.lifecycle import build_component
 from ros_nodes.odometry_node import OdometryNode
 
 SECOND = 1_000_000_000

@@ -8,8 +8,8 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 
-from ros_nodes.params import declare
-from ros_nodes.run import run_node
+from ros_nodes.life.params import declare
+from ros_nodes.life.run import run_node
 
 SIZE = 640 * 480 * 3
 

@@ -10,9 +10,9 @@ from std_msgs.msg import String
 
 from depthkit.errors import DataError
 from depthkit.runtime.config import check_ranges, option
-from ros_nodes.params import declare, follow
-from ros_nodes.run import run_node
-from ros_nodes.slot import LatestSlot, Worker
+from ros_nodes.life.params import declare, follow
+from ros_nodes.life.run import run_node
+from ros_nodes.life.slot import LatestSlot, Worker
 
 
 @dataclass(frozen=True)

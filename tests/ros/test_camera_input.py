@@ -18,10 +18,10 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from depthkit.camera import Camera, SourceCamera
 from depthkit.errors import ConfigError, DataError
 from depthkit.undistort import build_geometry
-from ros_nodes import calibration
-from ros_nodes.camera_input import CameraConfig, CameraFrame, CameraInput, Received
-from ros_nodes.params import declare
-from ros_nodes.slot import LatestSlot
+from ros_nodes.inputs import calibration
+from ros_nodes.inputs.camera_input import CameraConfig, CameraFrame, CameraInput, Received
+from ros_nodes.life.params import declare
+from ros_nodes.life.slot import LatestSlot
 
 pytestmark = pytest.mark.ros
 

@@ -5,8 +5,7 @@ import pytest
 from rclpy.logging import LoggingSeverity
 from ros_graph import Graph
 
-from ros_nodes.complaints import Complaints
-from ros_nodes.monitor import Monitor
+from ros_nodes.life.monitor import Complaints, Monitor
 
 pytestmark = pytest.mark.ros
 

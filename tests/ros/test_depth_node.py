@@ -22,6 +22,7 @@ from ros_made import nanoseconds_of
 from depthkit.camera import Camera, SourceCamera
 from depthkit.ros_messages import seconds
 from depthkit.runtime import DepthEngine, DepthStream
+from depthkit.runtime.motion.told import Motion
 from depthkit.undistort import build_geometry
 
 pytestmark = pytest.mark.ros
@@ -72,7 +73,7 @@ def test_depth_of_pairs_is_the_streams_to_the_byte(rigs):
     with DepthEngine.open("depthnet-stillbox") as engine:
         stream = DepthStream(engine)
         results = [
-            stream.process(rgb, stamp=seconds(stamp), K=REAL_K, T_world_cam=T)
+            stream.process(rgb, stamp=seconds(stamp), K=REAL_K, motion=Motion(T))
             for rgb, stamp, T in frames
         ]
     known = [result for result in results if result.depth is not None]

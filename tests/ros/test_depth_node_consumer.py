@@ -17,6 +17,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from depthkit.rigid import matrix_to_quaternion
 from depthkit.ros_messages import read_pose, seconds
 from depthkit.runtime import DepthEngine, DepthStream
+from depthkit.runtime.motion.told import Motion
 
 pytestmark = pytest.mark.ros
 
@@ -51,7 +52,7 @@ def expected(clip) -> dict[int, np.ndarray]:
     with DepthEngine.open("depthnet-stillbox") as engine:
         stream = DepthStream(engine)
         results = {
-            stamp: stream.process(rgb, stamp=seconds(stamp), K=K, T_world_cam=as_told(T, stamp))
+            stamp: stream.process(rgb, stamp=seconds(stamp), K=K, motion=Motion(as_told(T, stamp)))
             for rgb, stamp, T in clip
         }
     return {

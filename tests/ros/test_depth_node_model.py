@@ -15,7 +15,7 @@ from runtime.onnx_makers import write_mono, write_pose
 from sensor_msgs.msg import CameraInfo, Image
 
 from depthkit.errors import EngineError
-from ros_nodes.model_keeper import ModelKeeper
+from ros_nodes.life.model_keeper import ModelKeeper
 
 pytestmark = pytest.mark.ros
 

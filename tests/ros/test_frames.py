@@ -11,10 +11,10 @@ from ros_graph import Graph
 from std_msgs.msg import String
 
 from depthkit.errors import ConfigError
-from ros_nodes import frames
 from ros_nodes.depth_node import DepthNode
-from ros_nodes.frames import Extrinsic, ExtrinsicConfig, TFMessage, TfPublisher
-from ros_nodes.params import declare
+from ros_nodes.inputs import frames
+from ros_nodes.inputs.frames import Extrinsic, ExtrinsicConfig, TFMessage, TfPublisher
+from ros_nodes.life.params import declare
 
 pytestmark = pytest.mark.ros
 

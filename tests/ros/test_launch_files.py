@@ -55,7 +55,7 @@ def test_each_profile_has_a_launch_file_and_parameters(name: str) -> None:
 @pytest.mark.parametrize("path", PARAMETERS, ids=lambda path: path.name)
 def test_parameters_are_those_of_the_nodes(path: Path) -> None:
     """Every key is declared by the node of its section, with a value it takes."""
-    from ros_nodes.schema import build, convert, leaves
+    from ros_nodes.life.schema import build, convert, leaves
 
     sections = yaml.safe_load(path.read_text(encoding="utf-8"))
     assert sections

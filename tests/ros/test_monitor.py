@@ -8,7 +8,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from ros_graph import Graph
 from rosgraph_msgs.msg import Clock
 
-from ros_nodes.monitor import Monitor, Quantiles, Rate, Status, Throttle
+from ros_nodes.life.monitor import Monitor, Quantiles, Rate, Status, Throttle
 
 pytestmark = pytest.mark.ros
 

@@ -21,10 +21,12 @@ from sensor_msgs.msg import Imu
 from depthkit.errors import ConfigError
 from depthkit.rigid import exp_se3, matrix_to_quaternion
 from depthkit.ros_messages import nanoseconds, read_pose, seconds
+from depthkit.runtime.motion.told import NO_MOTION, Motion
 from depthkit.trajectory import Trajectory, interpolate_poses
-from ros_nodes.frames import Extrinsic, ExtrinsicConfig
-from ros_nodes.motion_source import MotionConfig, MotionSource
-from ros_nodes.params import declare
+from ros_nodes.inputs.frames import Extrinsic, ExtrinsicConfig
+from ros_nodes.inputs.motion_source import MotionConfig, MotionSource
+from ros_nodes.inputs.motion_topics import MISSING
+from ros_nodes.life.params import declare
 
 pytestmark = pytest.mark.ros
 
@@ -103,7 +105,7 @@ def test_pose_is_the_camera_s(bench: Callable[..., Bench]) -> None:
     """
     robot = bench(source="odometry")
     robot.send("odometry", odometry(1.0, 5.0), odometry(2.0, 5.2))
-    T = robot.tell(5.1)["T_world_cam"]
+    T = robot.tell(5.1).T_world_cam
     assert T[:3, 3] == pytest.approx([1.6, 0, 0], abs=1e-9)
     assert T[:3, 2] == pytest.approx([1, 0, 0]) and T[:3, 0] == pytest.approx([0, -1, 0])
     assert robot.motion.reason == "" and robot.status().level == "ok"
@@ -125,7 +127,7 @@ def test_poses_live_equal_those_of_the_whole_recording(bench: Callable[..., Benc
         due = [m for m in messages[heard:] if ros_made.nanoseconds_of(m) < ns + 30_000_000]
         robot.send("odometry", *due)
         heard += len(due)
-        told.append(robot.tell(ns * 1e-9)["T_world_cam"])
+        told.append(robot.tell(ns * 1e-9).T_world_cam)
     whole = Trajectory(
         np.array([seconds(nanoseconds(m.header.stamp)) for m in messages]),
         np.stack([read_pose(m.pose.pose) for m in messages]),
@@ -140,24 +142,24 @@ def test_earlier_frame_is_recalled_without_a_wait(bench: Callable[..., Bench]) -
     """Asking for the past is no time that runs back: nothing is forgotten."""
     robot = bench(source="odometry", wait=2.0, stale=5.0)
     robot.send("odometry", *(odometry(i, 5.0 + 0.4 * i) for i in range(6)))
-    assert robot.tell(7.0)["T_world_cam"][0, 3] == pytest.approx(5.1)
-    assert robot.motion.recall(5.2, "camera")["T_world_cam"][0, 3] == pytest.approx(0.6)
-    assert robot.tell(7.0)["T_world_cam"][0, 3] == pytest.approx(5.1)
+    assert robot.tell(7.0).T_world_cam[0, 3] == pytest.approx(5.1)
+    assert robot.motion.recall(5.2, "camera").T_world_cam[0, 3] == pytest.approx(0.6)
+    assert robot.tell(7.0).T_world_cam[0, 3] == pytest.approx(5.1)
     start = time.monotonic()
-    assert np.isnan(robot.motion.recall(7.5, "camera")["T_world_cam"]).all()
+    assert robot.motion.recall(7.5, "camera") == MISSING
     assert time.monotonic() - start < 1.0 and "newest" in robot.motion.reason
 
 
-def test_missing_pose_is_told_as_nan(bench: Callable[..., Bench]) -> None:
+def test_a_missing_pose_is_expected(bench: Callable[..., Bench]) -> None:
     """Never left out: a stream that knows its motion must not become one that does not."""
     robot = bench(source="odometry", wait=0.0, max_gap=0.5)
-    assert np.isnan(robot.tell(5.0)["T_world_cam"]).all()
+    assert robot.tell(5.0) == MISSING
     assert robot.motion.reason == "odometry on /odometry: none has come yet"
     robot.send("odometry", odometry(0, 5.0), odometry(1, 6.0))
-    assert np.isnan(robot.tell(5.5)["T_world_cam"]).all()
+    assert robot.tell(5.5) == MISSING
     assert robot.motion.reason == "odometry on /odometry: a gap of 1.000 s, over 0.5"
     assert robot.status().level == "warn" and "a gap" in robot.status().message
-    assert np.isnan(robot.tell(6.2)["T_world_cam"]).all()
+    assert robot.tell(6.2) == MISSING
     assert "newest is 0.200 s older" in robot.motion.reason
 
 
@@ -166,10 +168,10 @@ def test_body_without_transform_names_frames_and_remedies(graph: Graph) -> None:
     robot = Bench(graph, ExtrinsicConfig(), source="odometry")
     robot.send("odometry", odometry(0, 5.0, child_frame_id="base"), odometry(1, 5.1))
     robot.send("odometry", odometry(2, 5.2, child_frame_id="base"))
-    assert np.isnan(robot.tell(5.2, camera="cam_optical")["T_world_cam"]).all()
+    assert robot.tell(5.2, camera="cam_optical") == MISSING
     for part in ("'base'", "'cam_optical'", "/tf_static", "extrinsic.xyz"):
         assert part in robot.status().message
-    assert not np.isnan(robot.tell(5.2, camera="base")["T_world_cam"]).any()
+    assert robot.tell(5.2, camera="base").T_world_cam is not None
 
 
 def test_what_cannot_be_a_pose_is_refused(bench: Callable[..., Bench]) -> None:
@@ -190,7 +192,7 @@ def test_what_cannot_be_a_pose_is_refused(bench: Callable[..., Bench]) -> None:
         robot.send("odometry", message)
         assert reason in robot.status().values["odometry_refused_last"]
     robot.send("odometry", odometry(1, 5.1))
-    assert robot.tell(5.05)["T_world_cam"][0, 3] == pytest.approx(0.6)
+    assert robot.tell(5.05).T_world_cam[0, 3] == pytest.approx(0.6)
     assert robot.status().values["odometry_refused"] == len(refused)
 
 
@@ -217,7 +219,7 @@ def test_another_world_is_another_epoch(bench: Callable[..., Bench]) -> None:
     robot.tell(5.1)
     assert robot.motion.epoch == 0
     robot.send("odometry", odometry(7, 5.2, frame_id="map"))
-    assert np.isnan(robot.tell(5.15)["T_world_cam"]).all() and robot.motion.epoch == 1
+    assert robot.tell(5.15) == MISSING and robot.motion.epoch == 1
     robot.send("odometry", odometry(7, 1.0, frame_id="map"))
     robot.tell(1.0)
     assert robot.motion.epoch == 2
@@ -249,7 +251,7 @@ def test_waiting_ends_when_the_motion_comes(bench: Callable[..., Bench]) -> None
     assert not answers
     robot.send("odometry", odometry(2.0, 5.1))
     thread.join(2.0)
-    assert answers[0]["T_world_cam"][0, 3] == pytest.approx(1.6) and answers[1] < 1.0
+    assert answers[0].T_world_cam[0, 3] == pytest.approx(1.6) and answers[1] < 1.0
 
 
 def test_waiting_never_lasts_longer_than_told(bench: Callable[..., Bench]) -> None:
@@ -257,7 +259,7 @@ def test_waiting_never_lasts_longer_than_told(bench: Callable[..., Bench]) -> No
     robot = bench(source="odometry", wait=0.4, stale=0.9)
     robot.send("odometry", odometry(1.0, 5.0))
     start = time.monotonic()
-    assert np.isnan(robot.tell(6.0)["T_world_cam"]).all()
+    assert robot.tell(6.0) == MISSING
     assert 0.39 < time.monotonic() - start < 0.8
     assert robot.motion.reason.endswith("older than the frame after 0.4 s of waiting (motion.wait)")
     robot.graph.spin_until(lambda: "stale" in robot.status().message)
@@ -277,21 +279,21 @@ def test_waiting_does_not_hold_up_the_end(bench: Callable[..., Bench]) -> None:
     assert not thread.is_alive() and answers[1] < 1.0
     robot.motion.start()
     robot.send("odometry", odometry(3.0, 7.0))
-    assert robot.tell(7.0)["T_world_cam"][0, 3] == pytest.approx(3.1)
+    assert robot.tell(7.0).T_world_cam[0, 3] == pytest.approx(3.1)
 
 
 def test_time_that_runs_back_forgets_the_motion_before(bench: Callable[..., Bench]) -> None:
     """Images may be back before odometry is, and after: never a pose of the other time."""
     robot = bench(source="odometry", wait=0.0)
     robot.send("odometry", *(odometry(i, 50.0 + 0.1 * i) for i in range(20)))
-    assert not np.isnan(robot.tell(51.9)["T_world_cam"]).any()
-    assert np.isnan(robot.tell(50.55)["T_world_cam"]).all()  # a second and more back: forgotten
+    assert robot.tell(51.9).T_world_cam is not None
+    assert robot.tell(50.55) == MISSING  # a second and more back: forgotten
     robot.send("odometry", odometry(100, 50.5), odometry(101, 50.6))
-    assert robot.tell(50.6)["T_world_cam"][0, 3] == pytest.approx(101.1)
+    assert robot.tell(50.6).T_world_cam[0, 3] == pytest.approx(101.1)
     robot.send("odometry", odometry(200, 40.0), odometry(201, 40.1))  # odometry first
-    assert robot.tell(40.1)["T_world_cam"][0, 3] == pytest.approx(201.1)
+    assert robot.tell(40.1).T_world_cam[0, 3] == pytest.approx(201.1)
     robot.motion.clear()
-    assert np.isnan(robot.tell(40.1)["T_world_cam"]).all()
+    assert robot.tell(40.1) == MISSING
 
 
 # --- what is said of a topic ----------------------------------------------------------------------
@@ -323,7 +325,7 @@ def test_stale_odometry_is_named_with_its_age(bench: Callable[..., Bench]) -> No
 def test_no_source_is_well(bench: Callable[..., Bench]) -> None:
     """Nothing is told, and the status says what that means."""
     robot = bench()
-    assert robot.tell(5.0, 4.0) == {} and robot.motion.reason == ""
+    assert robot.tell(5.0, 4.0) == NO_MOTION and robot.motion.reason == ""
     assert (robot.status().level, robot.status().message) == ("ok", "motion is not asked for")
 
 
@@ -333,10 +335,10 @@ def test_no_source_is_well(bench: Callable[..., Bench]) -> None:
 def test_speed_gives_the_way_since_the_frame_before(bench: Callable[..., Bench]) -> None:
     """2 m/s for 0.25 s; the first frame begins at 0."""
     robot = bench(source="speed", speed=2.0)
-    assert robot.tell(5.0) == {"displacement": 0.0}
-    assert robot.tell(5.25, 5.0) == {"displacement": 0.5}
+    assert robot.tell(5.0) == Motion(displacement=0.0)
+    assert robot.tell(5.25, 5.0) == Motion(displacement=0.5)
     robot.motion.config = MotionConfig(source="speed", speed=4.0)
-    assert robot.tell(5.5, 5.25) == {"displacement": 1.0}
+    assert robot.tell(5.5, 5.25) == Motion(displacement=1.0)
 
 
 def test_twist_adds_up_over_dropped_frames(bench: Callable[..., Bench]) -> None:
@@ -344,10 +346,10 @@ def test_twist_adds_up_over_dropped_frames(bench: Callable[..., Bench]) -> None:
     robot = bench(source="twist", wait=0.0)
     robot.send("twist", twist(1.0, 5.0))
     robot.send("twist", twist(2.0, 5.2), twist(2.0, 5.4))
-    assert robot.tell(5.0) == {"displacement": 0.0}
-    assert robot.tell(5.4, 5.0)["displacement"] == pytest.approx(0.7)
-    assert robot.tell(5.3, 5.2)["displacement"] == pytest.approx(0.2)
-    assert np.isnan(robot.tell(5.5, 5.4)["displacement"])
+    assert robot.tell(5.0) == Motion(displacement=0.0)
+    assert robot.tell(5.4, 5.0).displacement == pytest.approx(0.7)
+    assert robot.tell(5.3, 5.2).displacement == pytest.approx(0.2)
+    assert robot.tell(5.5, 5.4) == MISSING
     assert "newest is 0.100 s older" in robot.motion.reason
 
 
@@ -360,7 +362,7 @@ def test_twist_without_stamp_is_as_old_as_its_arrival(bench: Callable[..., Bench
     start = time.time()
     robot.graph.spin_for(0.3)
     robot.send("twist", message)
-    assert robot.tell(start + 0.25, start + 0.05)["displacement"] == pytest.approx(0.6)
+    assert robot.tell(start + 0.25, start + 0.05).displacement == pytest.approx(0.6)
     assert robot.status().values["twist_topic"] == "/twist"
 
 
@@ -384,7 +386,7 @@ def test_twist_of_another_type_takes_over(graph: Graph, processes: Processes) ->
         graph.spin_until(lambda: eye.count_publishers("/twist") == 0)
     newest = motion._topics[0].reader.track.newest
     assert newest is not None
-    assert motion.tell(newest, "camera", since=newest)["displacement"] == 0.0
+    assert motion.tell(newest, "camera", since=newest).displacement == 0.0
 
 
 # --- attitude -------------------------------------------------------------------------------------
@@ -394,10 +396,10 @@ def test_orientation_is_turned_into_the_camera_s(bench: Callable[..., Bench]) ->
     """The IMU yaws by 90 degrees: what looked along x looks along y; x stays level on its right."""
     robot = bench(attitude="imu", wait=0.0)
     robot.send("imu", imu(5.0, q=LEVEL), imu(5.1, q=(0, 0, np.sqrt(0.5), np.sqrt(0.5))))
-    first, second = (robot.tell(stamp)["R_world_cam"] for stamp in (5.0, 5.1))
+    first, second = (robot.tell(stamp).R_world_cam for stamp in (5.0, 5.1))
     assert first[:, 2] == pytest.approx([1, 0, 0]) and first[:, 0] == pytest.approx([0, -1, 0])
     assert second[:, 2] == pytest.approx([0, 1, 0]) and second[:, 0] == pytest.approx([1, 0, 0])
-    half = robot.tell(5.05)["R_world_cam"]
+    half = robot.tell(5.05).R_world_cam
     assert half[:, 2] == pytest.approx([np.sqrt(0.5), np.sqrt(0.5), 0])
 
 
@@ -408,8 +410,8 @@ def test_gyroscope_is_integrated_where_there_is_no_orientation(
     robot = bench(attitude="imu", source="speed", speed=1.0, wait=0.0)
     robot.send("imu", *(imu(5.0 + 0.01 * i, rate_z=HALF) for i in range(51)))
     told = robot.tell(5.5, 5.0)
-    assert told["displacement"] == pytest.approx(0.5)
-    assert told["R_world_cam"][:, 2] == pytest.approx([np.sqrt(0.5), np.sqrt(0.5), 0], abs=1e-6)
+    assert told.displacement == pytest.approx(0.5)
+    assert told.R_world_cam[:, 2] == pytest.approx([np.sqrt(0.5), np.sqrt(0.5), 0], abs=1e-6)
 
 
 def test_imu_that_tells_nothing_is_named(bench: Callable[..., Bench]) -> None:
@@ -422,7 +424,7 @@ def test_imu_that_tells_nothing_is_named(bench: Callable[..., Bench]) -> None:
     for message, reason in wrong:
         robot.send("imu", message)
         assert reason in robot.status().values["imu_refused_last"]
-    assert np.isnan(robot.tell(5.0)["R_world_cam"]).all()
+    assert robot.tell(5.0) == MISSING
     assert robot.motion.reason.startswith("imu on /imu: none has come yet")
 
 
@@ -433,7 +435,7 @@ def test_hole_in_the_gyroscope_is_another_epoch(bench: Callable[..., Bench]) -> 
     robot.tell(5.1)
     assert robot.motion.epoch == 0
     robot.send("imu", imu(6.0))
-    assert robot.tell(6.0)["R_world_cam"] == pytest.approx(AHEAD.matrix[:3, :3])
+    assert robot.tell(6.0).R_world_cam == pytest.approx(AHEAD.matrix[:3, :3])
     assert robot.motion.epoch == 1
 
 
@@ -441,7 +443,7 @@ def test_imu_at_an_unknown_place_has_no_attitude(graph: Graph) -> None:
     """Its turns are the camera's only once it is known how the two are mounted."""
     robot = Bench(graph, ExtrinsicConfig(), attitude="imu", wait=0.0)
     robot.send("imu", imu(5.0, q=LEVEL))
-    assert np.isnan(robot.tell(5.0)["R_world_cam"]).all()
+    assert robot.tell(5.0) == MISSING
     assert "'imu'" in robot.motion.reason and "'camera'" in robot.motion.reason
 
 

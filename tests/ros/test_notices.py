@@ -5,8 +5,8 @@ import pytest
 from diagnostic_msgs.msg import DiagnosticArray
 from ros_graph import Graph
 
-from ros_nodes.monitor import Monitor, Status
-from ros_nodes.notices import Notices
+from ros_nodes.life.monitor import Monitor, Status
+from ros_nodes.life.notices import Notices
 
 pytestmark = pytest.mark.ros
 
@@ -116,8 +116,8 @@ def test_log_and_diagnostics_say_the_same(
     graph: Graph, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All three levels of a real monitor, word for word."""
-    monkeypatch.setattr("ros_nodes.notices.OPENING", 0.0)
-    monkeypatch.setattr("ros_nodes.notices.STANDS", 0.0)
+    monkeypatch.setattr("ros_nodes.life.notices.OPENING", 0.0)
+    monkeypatch.setattr("ros_nodes.life.notices.STANDS", 0.0)
     monitor, probe = Monitor(graph.node("eye"), period=0.05), graph.probe()
     told = {"input": "no image", "model": "slow", "output": "all well"}
     monitor.add("input", lambda _: Status("error", told["input"]))
@@ -135,8 +135,8 @@ def test_log_and_diagnostics_say_the_same(
 
 def test_the_node_says_in_its_log_what_is_wrong(rigs, capfd, monkeypatch) -> None:
     """No image on the topic, and a network that is fed no direction: as in the diagnostics."""
-    monkeypatch.setattr("ros_nodes.notices.OPENING", 0.0)
-    monkeypatch.setattr("ros_nodes.notices.STANDS", 0.0)
+    monkeypatch.setattr("ros_nodes.life.notices.OPENING", 0.0)
+    monkeypatch.setattr("ros_nodes.life.notices.STANDS", 0.0)
     rig = rigs("depth", model="sweepnet-stillbox", motion={"source": "speed", "speed": 1.0})
     rig.component.monitor.publish()
     written = capfd.readouterr().err

@@ -22,14 +22,14 @@ from small_run import small_config
 from std_srvs.srv import Trigger
 
 from depthkit.cli import main
+from depthkit.config.strict_yaml import to_mapping
 from depthkit.models.checkpoint import save_checkpoint
 from depthkit.rigid import quaternion_to_matrix
 from depthkit.ros_messages import seconds
 from depthkit.runtime import OdometryEngine
-from depthkit.runtime.odometry_chain import OdometryChain, body_motion
-from depthkit.strict_yaml import to_mapping
+from depthkit.runtime.odometry.odometry_chain import OdometryChain, body_motion
 from depthkit.tasks import build_task
-from ros_nodes.frames import ExtrinsicConfig
+from ros_nodes.inputs.frames import ExtrinsicConfig
 
 pytestmark = pytest.mark.ros
 

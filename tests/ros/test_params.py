@@ -18,8 +18,8 @@ from ros_graph import Graph
 import ros_nodes
 from depthkit.errors import ConfigError, EngineError
 from depthkit.runtime.config import RuntimeConfig, check_ranges, option
-from ros_nodes.params import declare, drop_unread, follow, given_names
-from ros_nodes.schema import Leaf, build, flatten, leaves
+from ros_nodes.life.params import declare, drop_unread, follow, given_names
+from ros_nodes.life.schema import Leaf, build, flatten, leaves
 
 pytestmark = pytest.mark.ros
 

@@ -12,7 +12,7 @@ import pytest
 from installed_package import CHECKOUT
 
 pytestmark = pytest.mark.ros
-DOCS = CHECKOUT / "docs"
+DOCS = CHECKOUT / "docs" / "ros"
 OTHERS = "## Others' words"
 LEAST = 7  # letters of a fragment that says something
 EDGES = " ();,:"
@@ -27,7 +27,7 @@ def read(name: str) -> str:
 def texts() -> str:
     """Return all literal text of the nodes and of what they run, docstrings aside."""
     folders = [CHECKOUT / "ros_nodes", CHECKOUT / "depthkit" / "runtime"]
-    files = [path for folder in folders for path in folder.glob("*.py")]
+    files = [path for folder in folders for path in folder.rglob("*.py")]
     files += [CHECKOUT / "depthkit" / "ros_messages.py", *CHECKOUT.glob("depthkit/data/bag*.py")]
     files.append(CHECKOUT / "depthkit" / "data" / "sequence.py")
     return "\n".join(text for path in files for text in literals(path))
@@ -47,7 +47,7 @@ def literals(path: Path) -> list[str]:
 
 def quoted_messages() -> list[str]:
     """List the messages in the first columns of the page's tables."""
-    ours, _, _ = read("ros_errors.md").partition(OTHERS)
+    ours, _, _ = read("errors.md").partition(OTHERS)
     rows = [line.split("|")[1] for line in ours.splitlines() if line.startswith("| `")]
     return [quote for cell in rows for quote in re.findall(r"`([^`]+)`", cell)]
 
@@ -79,25 +79,25 @@ def test_the_page_quotes_enough() -> None:
 
 
 def test_the_page_of_parameters_is_current() -> None:
-    """docs/ros_parameters.md is what `python scripts/ros_parameters.py` writes."""
+    """docs/ros/parameters.md is what `python scripts/ros_parameters.py` writes."""
     place = CHECKOUT / "scripts" / "ros_parameters.py"
     spec = importlib.util.spec_from_file_location("ros_parameters", place)
     assert spec is not None and spec.loader is not None
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
-    assert read("ros_parameters.md") == script.page()
+    assert read("parameters.md") == script.page()
 
 
 def test_parameters_in_the_docs_are_declared() -> None:
     """Each `motion.wait` and `-p name:=...` of the how-to is a parameter of some node."""
     from ros_nodes.depth_config import DepthNodeConfig
+    from ros_nodes.life.schema import leaves
     from ros_nodes.odometry_node import OdometryNodeConfig
     from ros_nodes.player_node import PlayerConfig
-    from ros_nodes.schema import leaves
 
     schemas = (DepthNodeConfig, OdometryNodeConfig, PlayerConfig)
     known = {leaf.name for schema in schemas for leaf in leaves(schema)}
-    text = read("ros.md") + read("ros_errors.md")
+    text = read("index.md") + read("errors.md")
     named = set(re.findall(r"`((?:baseline|camera|motion|extrinsic|scale|noise)\.[a-z_]+)", text))
     own = [line for line in text.splitlines() if "depthkit depth_node" in line]
     named |= {name for line in own for name in re.findall(r"-p ([\w.]+):=", line)}
@@ -112,7 +112,7 @@ def test_launch_arguments_in_the_docs_exist() -> None:
     for item in ast.parse(path.read_text(encoding="utf-8")).body:
         if isinstance(item, ast.Assign) and isinstance(item.value, ast.Dict):
             offered |= {str(ast.literal_eval(key)) for key in item.value.keys if key}
-    text = read("ros.md")
+    text = read("index.md")
     lines = [line for line in text.splitlines() if line.startswith("ros2 launch ")]
     used = {name for line in lines for name in re.findall(r"(\w+):=", line)}
     table = text.partition("| argument | default |")[2].partition("\n\n")[0]
@@ -133,9 +133,9 @@ def test_launch_arguments_in_the_docs_exist() -> None:
 )
 def test_extrinsics_in_the_docs_look_where_they_say(looks: str, ahead: tuple, right: tuple) -> None:
     """Where z and x of the camera point in the body (x ahead, y left, z up), worked out by hand."""
-    from ros_nodes.frames import ExtrinsicConfig
+    from ros_nodes.inputs.frames import ExtrinsicConfig
 
-    [row] = [line for line in read("ros.md").splitlines() if line.startswith(f"| {looks}")]
+    [row] = [line for line in read("index.md").splitlines() if line.startswith(f"| {looks}")]
     rpy = tuple(float(word) for word in row.split("|")[2].split(","))
     R = ExtrinsicConfig(rpy=rpy).matrix[:3, :3]
     np.testing.assert_allclose(R[:, 2], ahead, atol=1e-4)
@@ -144,7 +144,7 @@ def test_extrinsics_in_the_docs_look_where_they_say(looks: str, ahead: tuple, ri
 
 def test_links_in_the_docs_lead_somewhere() -> None:
     """Files and headings that the pages link to are there."""
-    for name in ("ros.md", "ros_errors.md", "ros_parameters.md"):
+    for name in ("index.md", "errors.md", "parameters.md"):
         for target in re.findall(r"\]\(([^)]+)\)", read(name)):
             path, _, heading = target.partition("#")
             page = DOCS / path if path else DOCS / name

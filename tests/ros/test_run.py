@@ -18,8 +18,8 @@ from ros_processes import Processes
 from small_node import Small, SmallConfig
 from std_msgs.msg import String
 
-from ros_nodes.lifecycle import ManagedNode
-from ros_nodes.run import PROFILE, room_warning, run_node, use_profile
+from ros_nodes.life.lifecycle import ManagedNode
+from ros_nodes.life.run import PROFILE, room_warning, run_node, use_profile
 
 pytestmark = pytest.mark.ros
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from ros_nodes.slot import LatestSlot, Worker
+from ros_nodes.life.slot import LatestSlot, Worker
 
 pytestmark = pytest.mark.ros
 

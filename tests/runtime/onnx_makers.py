@@ -12,8 +12,8 @@ import numpy as np
 import onnx.parser
 import onnxruntime
 
-from depthkit.runtime.manifest import Check, Manifest, write_model
-from depthkit.runtime.parity import encode_floats, encode_flow, encode_image, on_grid
+from depthkit.runtime.network.manifest import Check, Manifest, write_model
+from depthkit.runtime.network.parity import encode_floats, encode_flow, encode_image, on_grid
 
 BLINDING = 250
 STEP = 4  # of the stored output's grid

@@ -11,16 +11,16 @@ import pytest
 from onnx_makers import write_mono, write_pair
 
 from depthkit.errors import EngineError, ShapeError
-from depthkit.runtime import backend_onnxruntime, backend_openvino
-from depthkit.runtime.backend import (
+from depthkit.runtime.network import backend_onnxruntime, backend_openvino
+from depthkit.runtime.network.backend import (
     available_backends,
     check_parity,
     open_backend,
     open_checked,
     runnable,
 )
-from depthkit.runtime.manifest import Check, read_model, write_model
-from depthkit.runtime.parity import (
+from depthkit.runtime.network.manifest import Check, read_model, write_model
+from depthkit.runtime.network.parity import (
     Parity,
     compare,
     decode_floats,
@@ -114,7 +114,7 @@ def test_a_runtime_that_fails_is_a_known_error(mono):
 
 def test_close_does_not_wait_for_ever(monkeypatch, mono):
     """A driver that hangs keeps no node from its end."""
-    monkeypatch.setattr("depthkit.runtime.backend.CLOSING", 0.1)
+    monkeypatch.setattr("depthkit.runtime.network.backend.CLOSING", 0.1)
     engine, hangs, go = open_backend(mono), threading.Event(), threading.Event()
 
     def compute(inputs):
@@ -349,7 +349,7 @@ def test_runtime_reads_and_runs_without_torch_and_onnx(mono):
     """A robot has neither: a fresh process verifies the file with them missing."""
     code = (
         "import sys; sys.modules['torch'] = sys.modules['onnx'] = None\n"
-        "from depthkit.runtime.backend import open_checked\n"
+        "from depthkit.runtime.network.backend import open_checked\n"
         f"print(open_checked({str(mono)!r}).name)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

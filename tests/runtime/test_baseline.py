@@ -8,10 +8,11 @@ import pytest
 
 from depthkit.errors import ConfigError, ShapeError
 from depthkit.rigid import exp_se3
-from depthkit.runtime.baseline import Feedback, next_shift, overlap, select, wanted_depths
-from depthkit.runtime.camera_motion import CameraMotion
 from depthkit.runtime.config import BaselineConfig, RuntimeConfig
-from depthkit.runtime.frame_ring import FrameRing, RingFrame
+from depthkit.runtime.depth.baseline import Feedback, next_shift, overlap, select, wanted_depths
+from depthkit.runtime.depth.frame_ring import FrameRing, RingFrame
+from depthkit.runtime.motion.place import CameraMotion
+from depthkit.runtime.motion.told import Motion
 from depthkit.runtime.preprocess import NetworkFrame
 
 D0 = 0.3
@@ -221,9 +222,9 @@ def test_frames_that_do_not_fit_are_left_out_one_by_one():
 # --- what is known of the motion ------------------------------------------------------------------
 
 
-def read(motion, T=None, way=None, R=None):
+def read(motion, T=None, way=None, R=None, expected=False):
     """The place of the next frame."""
-    return motion.read(T_world_cam=T, displacement=way, R_world_cam=R)
+    return motion.read(Motion(T, way, R, expected))
 
 
 def test_displacements_add_up():
@@ -237,14 +238,17 @@ def test_displacements_add_up():
 @pytest.mark.parametrize(
     ("given", "fault"),
     [
-        ({"T": np.full((4, 4), np.nan)}, "no pose for this frame"),
+        ({"expected": True}, "no motion for this frame"),
+        ({"T": np.full((4, 4), np.nan)}, "pose is not finite"),
         ({"T": np.full((4, 4), np.inf)}, "pose is not finite"),
         ({"T": np.diag([1, 1, -1, 1.0])}, "pose is no rotation"),
         ({"T": np.diag([2, 2, 2, 1.0])}, "pose is no rotation"),
         ({"way": -1.0}, "displacement must be 0 m or more"),
-        ({"way": np.nan}, "no displacement for this frame"),
+        ({"R": np.eye(3), "expected": True}, "no displacement for this frame"),
+        ({"way": np.nan}, "displacement must be 0 m or more"),
         ({"way": np.inf}, "displacement must be 0 m or more"),
-        ({"way": 1.0, "R": np.full((3, 3), np.nan)}, "no attitude for this frame"),
+        ({"way": 1.0, "expected": True}, "no attitude for this frame"),
+        ({"way": 1.0, "R": np.full((3, 3), np.nan)}, "attitude is not finite"),
         ({"way": 1.0, "R": np.zeros((3, 3))}, "attitude is no rotation"),
     ],
 )
@@ -275,6 +279,27 @@ def test_a_missing_attitude_is_never_taken_for_level():
     place = read(level, way=0.1, R=R)
     assert place.breaks and not place.fault, "how the frames before were turned is not known"
     assert not read(level, way=0.1, R=R).breaks
+
+
+def test_what_was_promised_from_the_start_is_a_fault_until_it_comes():
+    """Before the first value its kind is open; then the frame says which one it lacks."""
+    motion = CameraMotion()
+    assert read(motion, expected=True).fault.startswith("no motion") and motion.kind is None
+    assert not read(motion, T=np.eye(4)).fault and motion.kind == "pose"
+    assert read(motion, expected=True).fault == "no pose for this frame"
+    level = CameraMotion()
+    read(level, R=np.eye(3))
+    assert level.kind == "unknown"
+    assert read(level, expected=True).fault == "no attitude for this frame"
+
+
+def test_two_sources_make_one_motion():
+    """The distance of a twist and the attitude of an IMU; what either lacks is a fault."""
+    twist, imu = Motion(displacement=0.5), Motion(R_world_cam=np.eye(3))
+    both = twist.merged(imu)
+    assert both.displacement == 0.5 and both.R_world_cam is imu.R_world_cam
+    assert both.T_world_cam is None and not both.expected
+    assert twist.merged(Motion(expected=True)).expected
 
 
 def test_wrong_shapes_are_bugs():

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from depthkit.evaluation.sparsification import sparsification
-from depthkit.runtime.confidence import View, confidence_map
-from depthkit.runtime.fusion import Fused
+from depthkit.runtime.depth.confidence import View, confidence_map
+from depthkit.runtime.depth.fusion import Fused
 
 SIZE, DEPTH, SHIFT = (64, 64), 8.0, 4.0  # metres; pixels of parallax
 K = np.array([[64.0, 0, 31.5], [0, 64, 31.5], [0, 0, 1]])

@@ -14,9 +14,9 @@ from torch_predictors import Predictor
 from depthkit.camera import resize_matrix
 from depthkit.errors import DataError, EngineError
 from depthkit.rigid import exp_se3
-from depthkit.runtime.backend import Backend
-from depthkit.runtime.depth_engine import DepthEngine
-from depthkit.runtime.manifest import Check, Manifest
+from depthkit.runtime.depth.depth_engine import DepthEngine
+from depthkit.runtime.network.backend import Backend
+from depthkit.runtime.network.manifest import Check, Manifest
 
 SIZES = [(32, 48), (240, 320), (64, 48), (33, 51), (17, 20), (101, 30)]
 K = np.array([[50.0, 0, 31.5], [0, 50, 23.5], [0, 0, 1]])  # of the pair network's 48 x 64

@@ -12,8 +12,9 @@ from onnx_makers import write_mono, write_pair
 from depthkit.errors import EngineError, ShapeError
 from depthkit.rigid import exp_se3
 from depthkit.runtime.config import BaselineConfig
-from depthkit.runtime.depth_engine import DepthEngine
-from depthkit.runtime.depth_stream import DepthStream
+from depthkit.runtime.depth.depth_engine import DepthEngine
+from depthkit.runtime.depth.depth_stream import DepthStream
+from depthkit.runtime.motion.told import Motion
 
 K = np.array([[50.0, 0, 31.5], [0, 50, 23.5], [0, 0, 1]])  # of the pair network's 48 x 64
 NEAREST = BaselineConfig(rule="nearest")
@@ -50,7 +51,9 @@ def engine(models):
 def run(stream, index, rgb=None, *, x=None, **more):
     """One frame of a flight of 0.1 m a frame at 10 frames a second."""
     given = {"stamp": 0.1 * index, "K": K, "T_world_cam": pose(0.1 * index if x is None else x)}
-    return stream.process(grey() if rgb is None else rgb, **(given | more))
+    given |= {"rgb": grey() if rgb is None else rgb} | more
+    motion = Motion(**{name: given.pop(name) for name in Motion._fields if name in given})
+    return stream.process(given.pop("rgb"), motion=motion, **given)
 
 
 def ready(engine, config=NEAREST, count=6):
@@ -178,8 +181,9 @@ LEFT_OUT = {
     "grey": ({"rgb": grey()[..., 0]}, "must be RGB"),
     "empty": ({"rgb": grey()[:0]}, "must be RGB"),
     "black": ({"rgb": grey(0)}, "black"),
-    "nan pose": ({"T_world_cam": NAN}, "no pose for this frame"),
-    "no pose": ({"T_world_cam": None}, "no pose"),
+    "nan pose": ({"T_world_cam": NAN}, "pose is not finite"),
+    "no pose": ({"T_world_cam": None}, "no pose for this frame"),
+    "expected pose": ({"T_world_cam": None, "expected": True}, "no pose for this frame"),
     "no K": ({"K": None}, "no intrinsics"),
     "nan K": ({"K": np.full((3, 3), np.nan)}, "K must be finite"),
     "no focal length": ({"K": np.diag([1e-310, 50, 1])}, "focal lengths above 0"),
@@ -249,9 +253,10 @@ def test_hovering_and_turning_are_refused(engine):
 def test_a_missing_displacement_cuts_off_the_past(engine):
     """Nothing before it has a known distance: one frame without depth, then from there on."""
     stream = DepthStream(engine, NEAREST)
-    steps = [0.1] * 6 + [np.nan] + [0.1] * 4
+    steps = [0.1] * 6 + [None] + [0.1] * 4
     results = [
-        run(stream, index, T_world_cam=None, displacement=step) for index, step in enumerate(steps)
+        run(stream, i, T_world_cam=None, displacement=step, expected=step is None)
+        for i, step in enumerate(steps)
     ]
     assert "no displacement for this frame" in results[6].reason
     assert results[7].reason == "no past frame yet" and results[8].decision.shifts == (1,)
@@ -299,11 +304,11 @@ def test_same_frames_give_the_same_bytes(engine, rule):
     """Two streams, one of them used and reset before, agree to the bit and in every decision."""
     fresh, used = (DepthStream(engine, BaselineConfig(rule=rule)) for _ in range(2))
     for rgb, stamp, T in flight(seed=5, count=9):
-        used.process(rgb, stamp=stamp, K=K, T_world_cam=T)
+        used.process(rgb, stamp=stamp, K=K, motion=Motion(T))
     used.reset()
     known = 0
     for rgb, stamp, T in flight():
-        a, b = (s.process(rgb, stamp=stamp, K=K, T_world_cam=T) for s in (fresh, used))
+        a, b = (s.process(rgb, stamp=stamp, K=K, motion=Motion(T)) for s in (fresh, used))
         assert (a.reason, a.decision, a.scale) == (b.reason, b.decision, b.scale)
         if a.depth is not None:
             known += 1

@@ -7,8 +7,8 @@ from onnx_makers import write_flow, write_mono
 
 from depthkit.errors import DataError, EngineError
 from depthkit.runtime import DepthEngine, FlowEngine
-from depthkit.runtime.backend import check_parity, open_backend
-from depthkit.runtime.flow_engine import resize_flow
+from depthkit.runtime.flow.flow_engine import resize_flow
+from depthkit.runtime.network.backend import check_parity, open_backend
 
 
 def grey(level: int, size=(32, 48)) -> np.ndarray:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from depthkit.errors import ShapeError
-from depthkit.runtime.fusion import band_weight, fuse
+from depthkit.runtime.depth.fusion import band_weight, fuse
 
 BAND = (2.0, 6.0, 50.0, 80.0)
 

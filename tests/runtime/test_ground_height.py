@@ -10,7 +10,7 @@ import pytest
 from depthkit.camera import Camera
 from depthkit.errors import ShapeError
 from depthkit.rigid import inverse, make_pose
-from depthkit.runtime.ground_height import ground_height
+from depthkit.runtime.odometry.ground_height import ground_height
 
 SIZE = (128, 416)
 K = np.array([[240.0, 0, 207.5], [0, 245.0, 50.5], [0, 0, 1]])

@@ -11,8 +11,8 @@ from depthkit.camera import resize_matrix
 from depthkit.config import SupervisedConfig
 from depthkit.errors import EngineError, ShapeError
 from depthkit.rigid import exp_se3
-from depthkit.runtime.depth_engine import DepthEngine
-from depthkit.runtime.known_motion import depth_of_pair
+from depthkit.runtime.depth.depth_engine import DepthEngine
+from depthkit.runtime.depth.one_pair import depth_of_pair
 from depthkit.tasks.supervised_pair import SupervisedPair
 
 K = np.array([[50.0, 0, 31.5], [0, 50, 23.5], [0, 0, 1]])  # of the pair network's 48 x 64

@@ -12,7 +12,7 @@ from onnx import helper
 from onnx_makers import write_mono
 
 from depthkit.errors import EngineError
-from depthkit.runtime.manifest import (
+from depthkit.runtime.network.manifest import (
     MANIFEST_VERSION,
     Manifest,
     find_model,
@@ -22,7 +22,7 @@ from depthkit.runtime.manifest import (
     sidecar_path,
     write_model,
 )
-from depthkit.runtime.model_file import ZEROS, join, split
+from depthkit.runtime.network.model_file import ZEROS, join, split
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import pytest
 
 from depthkit.errors import ShapeError
 from depthkit.rigid import exp_se3, make_pose
-from depthkit.runtime import motion_track
-from depthkit.runtime.motion_track import AttitudeTrack, PoseTrack, SpeedTrack
+from depthkit.runtime.motion import samples as motion_track
+from depthkit.runtime.motion.samples import AttitudeTrack, PoseTrack, SpeedTrack
 from depthkit.trajectory import Trajectory, interpolate_poses
 
 START = 1.7e9  # seconds, as robots stamp

@@ -6,7 +6,7 @@ import pytest
 
 from depthkit.errors import ShapeError
 from depthkit.rigid import exp_se3, inverse, make_pose
-from depthkit.runtime.odometry_chain import (
+from depthkit.runtime.odometry.odometry_chain import (
     LEAST_STEP,
     UNKNOWN,
     Noise,

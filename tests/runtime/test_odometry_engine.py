@@ -16,9 +16,9 @@ from depthkit.export.graphs import FlowPoseGraph
 from depthkit.geometry import se3
 from depthkit.models import pose_net
 from depthkit.rigid import inverse
-from depthkit.runtime.backend import Backend
-from depthkit.runtime.manifest import Check, Manifest
-from depthkit.runtime.odometry_engine import OdometryEngine, grey, motion_from_vector
+from depthkit.runtime.network.backend import Backend
+from depthkit.runtime.network.manifest import Check, Manifest
+from depthkit.runtime.odometry.odometry_engine import OdometryEngine, grey, motion_from_vector
 from depthkit.tasks import build_task
 
 SIZE = (32, 48)
@@ -182,11 +182,11 @@ FAULTS = {
     "frame must be RGB": lambda stamp: (flat()[..., 0], stamp),
     "uint16": lambda stamp: (flat().astype(np.uint16), stamp),
     "black": lambda stamp: (flat(3), stamp),
-    "changed from 48x32 to 60x40": lambda stamp: (flat(GOOD, (40, 60)), stamp),
-    "is not after": lambda stamp: (flat(), stamp - 0.15),
-    "not after": lambda stamp: (flat(), stamp - 0.1),  # a repeated stamp
-    "no frame for 3.100 s, more than 1 s": lambda stamp: (flat(), stamp + 3),
-    "stamp is nan": lambda _: (flat(), np.nan),
+    "another size: 48x32 before, 60x40 now": lambda stamp: (flat(GOOD, (40, 60)), stamp),
+    "time ran back by 0.050 s": lambda stamp: (flat(), stamp - 0.15),
+    "came before": lambda stamp: (flat(), 0.2),  # a repeated stamp
+    "no frame for 3.10 s, over 1": lambda stamp: (flat(), stamp + 3),
+    "stamp must be finite, got nan": lambda _: (flat(), np.nan),
     "answer is not finite": lambda stamp: (flat(BLIND), stamp),
 }
 
@@ -199,7 +199,7 @@ def test_each_fault_ends_the_segment_and_is_recovered_from(engine, words):
     fault = engine.process(rgb, stamp=stamp)
     assert words in fault.reason and "\n" not in fault.reason
     assert fault.T_previous_current is None and fault.segment == 1
-    good = rgb if "changed" in words else flat()
+    good = rgb if "another size" in words else flat()
     after = feed(engine, *[good] * 3, start=0.1 + (stamp if np.isfinite(stamp) else 0.3))
     assert [result.segment for result in after] == [1, 1, 1]
     assert after[-1].reason == "" and after[-1].T_previous_current is not None

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from depthkit.errors import DataError, EngineError
-from depthkit.runtime.output import (
+from depthkit.outputs.files import (
     DepthFolder,
     InverseDepthColours,
     back_project,
@@ -18,7 +18,7 @@ from depthkit.runtime.output import (
     save_cloud,
     save_picture,
 )
-from depthkit.runtime.video import SideBySideVideo
+from depthkit.outputs.video import SideBySideVideo
 
 K = np.array([[100.0, 0, 3], [0, 50.0, 2], [0, 0, 1]])
 
@@ -174,6 +174,6 @@ def test_a_folder_that_exists_or_cannot_be_made_is_an_error(tmp_path):
 
 def test_runtime_loads_no_torch():
     """The robot has no torch: importing the writers must not ask for it."""
-    code = "import sys, depthkit.runtime.video, depthkit.runtime.output; print(*sys.modules)"
+    code = "import sys, depthkit.outputs.video, depthkit.outputs.files; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"torch", "torchvision", "matplotlib", "rerun"} & set(done.stdout.split())

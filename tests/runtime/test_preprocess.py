@@ -9,7 +9,7 @@ import torch_predictors
 from depthkit.errors import DataError, EngineError, ShapeError
 from depthkit.geometry import rotation
 from depthkit.rigid import exp_se3
-from depthkit.runtime.manifest import Check, Manifest
+from depthkit.runtime.network.manifest import Check, Manifest
 from depthkit.runtime.preprocess import (
     NetworkFrame,
     check_camera,

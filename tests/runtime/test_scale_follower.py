@@ -4,7 +4,7 @@
 import numpy as np
 import pytest
 
-from depthkit.runtime.scale_follower import ScaleFollower
+from depthkit.runtime.odometry.scale_follower import ScaleFollower
 
 
 def fed(ratios, **settings) -> ScaleFollower:

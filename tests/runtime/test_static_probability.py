@@ -10,24 +10,24 @@ import torch
 from street_truth import street_pair
 
 from depthkit.config import TrainConfig
+from depthkit.config.strict_yaml import load_config
 from depthkit.evaluation.moving import average_precision
 from depthkit.export.describe import static_law
 from depthkit.geometry.rigid_flow import rigid_flow as torch_rigid_flow
 from depthkit.losses.coop import gap_score as torch_score
 from depthkit.losses.coop import static_posterior as torch_posterior
 from depthkit.losses.photometric import photometric_error as torch_error
+from depthkit.multiview.rigid_flow import RigidFlow, fit_unit, rigid_flow
+from depthkit.multiview.warp import warp_by_flow
 from depthkit.rigid import exp_se3
-from depthkit.runtime.manifest import Mixture, StaticLaw
-from depthkit.runtime.moving import (
+from depthkit.runtime.flow.moving import (
     gap_score,
     photometric_error,
     static_by_law,
     static_by_residual,
     static_posterior,
 )
-from depthkit.runtime.rigid_flow import RigidFlow, fit_unit, rigid_flow
-from depthkit.runtime.warp import warp_by_flow
-from depthkit.strict_yaml import load_config
+from depthkit.runtime.network.manifest import Mixture, StaticLaw
 from depthkit.tasks import build_task
 
 DELTA, GAP = Mixture(0.004, 0.02, 0.2, 0.07), Mixture(0.3, 0.2, 1.5, 0.1)

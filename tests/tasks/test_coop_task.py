@@ -14,6 +14,7 @@ from street_truth import StreetPair, street_pair
 from torch import Tensor, nn
 
 from depthkit.config import TrainConfig
+from depthkit.config.strict_yaml import load_config, to_yaml
 from depthkit.data.sequence import SequenceWriter
 from depthkit.errors import CheckpointError, ConfigError, TrainingError
 from depthkit.evaluation.moving import average_precision
@@ -21,14 +22,13 @@ from depthkit.geometry.se3 import log_so3
 from depthkit.losses.contact import ground_contact_loss
 from depthkit.models.checkpoint import read_checkpoint
 from depthkit.models.pose_net import PoseOutput
-from depthkit.strict_yaml import load_config, to_yaml
 from depthkit.synth.boxes import box_camera
 from depthkit.tasks import build_task
 from depthkit.tasks.coop import NETWORKS, Coop
 from depthkit.tasks.coop_terms import agreement, appearance, contact
+from depthkit.tasks.loaded import load_task
 from depthkit.training import loop
 from depthkit.training.loop import train
-from depthkit.training.predict import load_task
 
 WORDS = (
     "task=coop",

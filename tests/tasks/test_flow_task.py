@@ -10,17 +10,17 @@ from street_truth import StreetPair, street_pair
 from torch import Tensor, nn
 
 from depthkit.config import TrainConfig
+from depthkit.config.strict_yaml import load_config
 from depthkit.data.snippet import Snippet
 from depthkit.errors import CheckpointError, ConfigError
 from depthkit.losses.smoothness import flow_smoothness
 from depthkit.models.checkpoint import read_checkpoint
 from depthkit.models.flow_net import PwcFlow, RaftSmall
-from depthkit.strict_yaml import load_config
 from depthkit.tasks import build_task
 from depthkit.tasks.flow import FlowTask, find_visible, predict_pairs
 from depthkit.tasks.flow_teacher import teacher_distance
+from depthkit.tasks.loaded import load_task
 from depthkit.training.loop import train
-from depthkit.training.predict import load_task
 
 WORDS = ("task=flow", "model.flow_width=0.5", "data.shifts=[1]")
 

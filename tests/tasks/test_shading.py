@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from depthkit.config import SupervisedConfig, TrainConfig
+from depthkit.config.strict_yaml import load_config
 from depthkit.data.snippet import Snippet
 from depthkit.errors import ConfigError
 from depthkit.models.shading_net import ShadingNet
-from depthkit.strict_yaml import load_config
 from depthkit.tasks import build_task
 from depthkit.tasks.shading import Shading
 

@@ -13,12 +13,12 @@ from small_run import write_world
 from torch import Tensor, nn
 
 from depthkit.config import TrainConfig
+from depthkit.config.strict_yaml import load_config
 from depthkit.data.sequence import open_sequence
 from depthkit.data.snippet import Snippet, SnippetDataset, collate
 from depthkit.errors import ConfigError
 from depthkit.geometry.se3 import exp_so3, inverse, log_so3, rigid_motion
 from depthkit.models.pose_net import PoseOutput
-from depthkit.strict_yaml import load_config
 from depthkit.tasks import build_task
 from depthkit.tasks.rebuilding import balance, still_loss
 from depthkit.tasks.stabilized_pair import StabilizedPair

@@ -9,8 +9,8 @@ from pair_truth import pair_snippet
 from torch import nn
 
 from depthkit.config import SupervisedConfig, TrainConfig
+from depthkit.config.strict_yaml import load_config
 from depthkit.errors import ConfigError
-from depthkit.strict_yaml import load_config
 from depthkit.tasks import build_task
 from depthkit.tasks.supervised_mono import SupervisedMono
 

@@ -10,7 +10,7 @@ from pair_truth import pair_snippet
 from torch import nn
 
 from depthkit.config import SupervisedConfig, TrainConfig
-from depthkit.strict_yaml import load_config
+from depthkit.config.strict_yaml import load_config
 from depthkit.tasks import build_task
 from depthkit.tasks.supervised_pair import SupervisedPair, turn_slightly, turned_source
 

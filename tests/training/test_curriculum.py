@@ -10,13 +10,13 @@ from small_run import read_log, small_config, write_config
 from depthkit.cli import main
 from depthkit.cli.train import with_words_last
 from depthkit.config import TrainConfig
+from depthkit.config.strict_yaml import load_config
 from depthkit.errors import CheckpointError, ConfigError, DataError
 from depthkit.models.checkpoint import read_checkpoint
-from depthkit.strict_yaml import load_config
+from depthkit.tasks.loaded import find_checkpoint, load_task
 from depthkit.training import curriculum
 from depthkit.training.curriculum import stage_configs, train_stages
 from depthkit.training.loop import train
-from depthkit.training.predict import find_checkpoint, load_task
 
 LAST = "checkpoints/last.safetensors"
 PAIR = (

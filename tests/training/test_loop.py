@@ -17,10 +17,10 @@ from depthkit.data.snippet import SnippetDataset
 from depthkit.errors import DataError, TrainingError
 from depthkit.models.checkpoint import read_checkpoint
 from depthkit.tasks import TaskOutput
+from depthkit.tasks.loaded import load_task
 from depthkit.training import loop
 from depthkit.training.device import build_fabric
 from depthkit.training.loop import learning_rate, train
-from depthkit.training.predict import load_task
 from depthkit.training.validation import validate
 
 LAST = "checkpoints/last.safetensors"
@@ -248,7 +248,7 @@ def test_a_batch_larger_than_the_data_leaves_nothing(world, tmp_path):
 def test_run_folder_holds_the_resolved_configuration(world, trained):
     """config.yaml of the run reads back as the very configuration it ran with."""
     from depthkit.config import TrainConfig
-    from depthkit.strict_yaml import load_config
+    from depthkit.config.strict_yaml import load_config
 
     words = ("optimizer.steps=3", "run.validate_every=2", "loss.baseline_weight=0.05")
     assert load_config(TrainConfig, trained / "config.yaml") == small_config(world, *words)

@@ -26,7 +26,13 @@ from depthkit.data.bag import (
     read_recorded,
 )
 from depthkit.data.bag_scan import Scan, read_picture, scan_bag
-from depthkit.data.importers.source import FrameRef, ImportOptions, Source, find_camera
+from depthkit.data.importers.source import (
+    FrameRef,
+    ImportOptions,
+    Source,
+    find_camera,
+    given_camera,
+)
 from depthkit.errors import DataError
 from depthkit.ros_messages import read_camera, seconds
 from depthkit.trajectory import Trajectory, interpolate_poses
@@ -128,8 +134,9 @@ def _camera(
     """Return --camera, the camera of the bag, or what a file beside it or --fov says."""
     if scan.size is None:
         raise DataError(f"{bag}: {topic}: none of {scan.seen} messages is a picture")
-    if options.camera is not None:
-        return options.camera, "--camera", ()
+    given = given_camera(options, scan.size)
+    if given is not None:
+        return given, "--camera", ()
     info = camera_info_topic(topic)
     cameras, reason = _recorded_cameras(scan, scan.size, topic)
     if cameras:

@@ -39,7 +39,7 @@ def load(place: Path, name: str, options: ImportOptions) -> Source:
     paths, others = split_about([place] if is_alone else list_images(place))
     size = first_size(paths, place)
     folders = (place.parent,) if is_alone else (place, options.root)
-    camera, calibration = find_camera(folders, size, options)
+    camera, calibration = find_camera(folders, size, options, pictures=paths)
     has_list = (place / "times.txt").is_file()
     photos = Photos(tuple(paths)) if has_list else order_photos(paths)
     times, assumed = _times_of(photos, place, options, has_list=has_list)

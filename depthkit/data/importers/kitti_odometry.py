@@ -9,19 +9,19 @@ from pathlib import Path
 
 import numpy as np
 
+from depthkit.camera import SourceCamera
+from depthkit.data.calibrations.kitti import CAMERAS, projection
 from depthkit.data.image_io import list_images
 from depthkit.data.importers.source import (
     FrameRef,
     ImportOptions,
     Source,
     first_size,
+    given_camera,
     pinhole_of,
 )
 from depthkit.errors import DataError
 from depthkit.trajectory import load_kitti
-
-CAMERAS = (2, 3, 0, 1)
-"""Colour before grey, left before right."""
 
 
 def find(root: Path) -> dict[str, Path]:
@@ -40,7 +40,8 @@ def load(place: Path, name: str, options: ImportOptions) -> Source:
     number = next(n for n in CAMERAS if list_images_of(place, n))
     paths = list_images_of(place, number)
     index = frame_numbers(paths)
-    P = read_calibration(place / "calib.txt", f"P{number}").reshape(3, 4)
+    P = read_projection(place / "calib.txt", f"P{number}")
+    size = first_size(paths, place)
     times, notes = _times(place / "times.txt", index)
     poses, missing = _poses(place, index, P)
     return Source(
@@ -48,7 +49,7 @@ def load(place: Path, name: str, options: ImportOptions) -> Source:
         format="kitti-odometry",
         frames=tuple(FrameRef(path) for path in paths),
         times=times,
-        camera=options.camera or pinhole_of(P[:, :3], first_size(paths, place)),
+        camera=given_camera(options, size) or rectified_camera(P, size, place / "calib.txt"),
         poses=poses,
         notes=notes + missing,
         origin={
@@ -72,8 +73,14 @@ def frame_numbers(paths: list[Path]) -> np.ndarray:
     return np.array([int(path.stem) for path in paths])
 
 
-def read_calibration(path: Path, key: str) -> np.ndarray:
-    """Return the numbers of a `key: numbers` line of a KITTI calibration file."""
+def read_calibration(path: Path, key: str, *counts: int) -> np.ndarray:
+    """Return the numbers of a `key: numbers` line of a KITTI calibration file.
+
+    Args:
+        path: the file.
+        key: name before the colon.
+        counts: how many numbers there may be.
+    """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
@@ -83,11 +90,24 @@ def read_calibration(path: Path, key: str) -> np.ndarray:
     for line in lines:
         name, _, values = line.partition(":")
         if name.strip() == key:
-            try:
-                return np.array(values.split(), dtype=np.float64)
-            except ValueError:
-                raise DataError(f"{path}: {key} holds text that is no number") from None
+            return _numbers(values, f"{path}: {key}", counts)
     raise DataError(f"{path}: calibration missing: no line {key!r}")
+
+
+def read_projection(path: Path, key: str) -> np.ndarray:
+    """Return P of twelve numbers, or of the nine of a K written by hand. (3, 4)"""
+    P = np.array(projection(tuple(read_calibration(path, key, 12, 9)), key)).reshape(3, 4)
+    if abs(np.linalg.det(P[:, :3])) < 1e-9:
+        raise DataError(f"{path}: {key} is no camera matrix: its focal lengths are 0")
+    return P
+
+
+def rectified_camera(P: np.ndarray, size: tuple[int, int], path: Path) -> SourceCamera:
+    """Return the pinhole of a projection (3, 4) for pictures of (H, W)."""
+    try:
+        return pinhole_of(P[:, :3], size)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
 
 
 def camera_offset(P: np.ndarray) -> np.ndarray:
@@ -102,6 +122,20 @@ def camera_offset(P: np.ndarray) -> np.ndarray:
     return np.linalg.solve(P[:, :3], P[:, 3])
 
 
+def _numbers(text: str, where: str, counts: tuple[int, ...]) -> np.ndarray:
+    """Read so many finite numbers."""
+    try:
+        values = np.array(text.split(), dtype=np.float64)
+    except ValueError:
+        raise DataError(f"{where} holds text that is no number") from None
+    if len(values) not in counts:
+        expected = " or ".join(map(str, counts))
+        raise DataError(f"{where} holds {len(values)} numbers, expected {expected}")
+    if not np.isfinite(values).all():
+        raise DataError(f"{where} holds NaN or an infinite number")
+    return values
+
+
 def _is_sequence(folder: Path) -> bool:
     return any(list_images_of(folder, n) for n in CAMERAS)
 
@@ -111,8 +145,10 @@ def _times(path: Path, index: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
         return index / 10.0, ("no times.txt: 10 frames/s assumed, as KITTI was recorded",)
     try:
         times = np.array(path.read_text(encoding="utf-8").split(), dtype=np.float64)
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot read times: {error}") from None
+    if not np.isfinite(times).all():
+        raise DataError(f"{path}: times must be finite, got NaN or an infinite number")
     if index[-1] >= len(times):
         raise DataError(f"{path}: {len(times)} times, but frame {index[-1]} exists")
     return times[index], ()

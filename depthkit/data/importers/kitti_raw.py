@@ -12,14 +12,22 @@ from pathlib import Path
 import numpy as np
 
 from depthkit.camera import SourceCamera
+from depthkit.data.calibrations.kitti import CAMERAS
 from depthkit.data.image_io import UnreadableImageError, list_images, read_bytes
 from depthkit.data.importers.kitti_odometry import (
-    CAMERAS,
     camera_offset,
     frame_numbers,
     read_calibration,
+    read_projection,
+    rectified_camera,
 )
-from depthkit.data.importers.source import DepthSource, FrameRef, ImportOptions, Source, pinhole_of
+from depthkit.data.importers.source import (
+    DepthSource,
+    FrameRef,
+    ImportOptions,
+    Source,
+    given_camera,
+)
 from depthkit.errors import DataError
 from depthkit.trajectory import Trajectory, interpolate_poses, inverse, make_pose
 
@@ -47,6 +55,7 @@ def load(place: Path, name: str, options: ImportOptions) -> Source:
     index = frame_numbers(paths)
     calibration = _calibration_folder(place)
     times = _pick(read_timestamps(folder / "timestamps.txt"), index, folder / "timestamps.txt")
+    camera = _camera(calibration, number)
     poses, pose_notes = _poses(place, calibration, number, times, options.max_gap)
     depth, depth_notes = _depth(place, calibration, number, index)
     return Source(
@@ -54,7 +63,7 @@ def load(place: Path, name: str, options: ImportOptions) -> Source:
         format="kitti-raw",
         frames=tuple(FrameRef(path) for path in paths),
         times=times,
-        camera=options.camera or _camera(calibration, number),
+        camera=given_camera(options, camera.camera.size) or camera,
         poses=poses,
         depth=depth,
         notes=pose_notes + depth_notes,
@@ -123,12 +132,12 @@ def _calibration_folder(drive: Path) -> Path:
 
 def _camera(calibration: Path, number: int) -> SourceCamera:
     path = calibration / "calib_cam_to_cam.txt"
-    width, height = read_calibration(path, f"S_rect_0{number}")
-    return pinhole_of(_projection(calibration, number)[:, :3], (int(height), int(width)))
+    width, height = read_calibration(path, f"S_rect_0{number}", 2)
+    return rectified_camera(_projection(calibration, number), (int(height), int(width)), path)
 
 
 def _projection(calibration: Path, number: int) -> np.ndarray:
-    return read_calibration(calibration / "calib_cam_to_cam.txt", f"P_rect_0{number}").reshape(3, 4)
+    return read_projection(calibration / "calib_cam_to_cam.txt", f"P_rect_0{number}")
 
 
 def _pick(values: np.ndarray, index: np.ndarray, path: Path) -> np.ndarray:
@@ -139,13 +148,13 @@ def _pick(values: np.ndarray, index: np.ndarray, path: Path) -> np.ndarray:
 
 def _rigid(path: Path) -> np.ndarray:
     """Read the R and T lines of a calibration file. (4, 4)"""
-    return make_pose(read_calibration(path, "R").reshape(3, 3), read_calibration(path, "T"))
+    return make_pose(read_calibration(path, "R", 9).reshape(3, 3), read_calibration(path, "T", 3))
 
 
 def _T_cam_velo(calibration: Path, number: int) -> np.ndarray:
     """Chain velodyne -> camera 0 -> rectified camera 0 -> rectified camera N. (4, 4)"""
     path = calibration / "calib_cam_to_cam.txt"
-    R_rect = read_calibration(path, "R_rect_00").reshape(3, 3)
+    R_rect = read_calibration(path, "R_rect_00", 9).reshape(3, 3)
     T_rect0_cam0 = make_pose(R_rect, np.zeros(3))
     T_cam_rect0 = make_pose(np.eye(3), camera_offset(_projection(calibration, number)))
     return T_cam_rect0 @ T_rect0_cam0 @ _rigid(calibration / "calib_velo_to_cam.txt")

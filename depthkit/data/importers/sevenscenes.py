@@ -18,6 +18,7 @@ from depthkit.data.importers.source import (
     ImportOptions,
     Source,
     first_size,
+    given_camera,
     pinhole_of,
     read_matrix,
 )
@@ -73,8 +74,9 @@ def _colour_files(folder: Path) -> dict[int, Path]:
 
 def _camera(place: Path, size: tuple[int, int], options: ImportOptions) -> tuple[SourceCamera, str]:
     """Take --camera, a camera-intrinsics.txt for frames of this size, or the published K."""
-    if options.camera is not None:
-        return options.camera, "--camera"
+    given = given_camera(options, size)
+    if given is not None:
+        return given, "--camera"
     for folder in (place, options.root):
         path = folder / "camera-intrinsics.txt"
         if path.is_file():

@@ -7,14 +7,17 @@ nothing: `prepare` does the rest, the same for all.
 """
 
 import math
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from depthkit.camera import Camera, SourceCamera, load_source_camera
+from depthkit.calibration import Calibration
+from depthkit.camera import Camera, SourceCamera, source_camera
+from depthkit.data.calibrations import load_calibration
+from depthkit.data.calibrations.exif_focal import camera_of_exif
 from depthkit.data.image_io import UnreadableImageError, read_size
 from depthkit.errors import DataError
 from depthkit.picture import Levels
@@ -23,7 +26,20 @@ from depthkit.trajectory import detect_format, interpolate_poses, load_kitti, lo
 DEFAULT_FPS = 30.0
 STAMP_ROUNDING = 1e-3
 """Seconds by which a written stamp may differ from the time that was meant."""
-CALIBRATION_NAMES = ("camera.yaml", "camera_info.yaml", "calibration.yaml", "ost.yaml", "K.txt")
+CALIBRATION_NAMES = (
+    *("camera.yaml", "camera_info.yaml", "calibration.yaml", "ost.yaml", "K.txt"),
+    *("camera.yml", "calibration.yml", "sensor.yaml", "camchain.yaml", "intrinsics.yaml"),
+    *("cameras.txt", "camera.txt", "cam.txt", "calib.txt", "calibration.txt", "intrinsics.txt"),
+    *(
+        "transforms.json",
+        "camera.json",
+        "intrinsics.json",
+        "camera_intrinsic.json",
+        "intrinsic.json",
+    ),
+    *("ost.txt", "ost.ini", "calibration.ini", "calibration.xml"),
+)
+"""Files that are looked for beside the frames, in this order."""
 
 
 FrameReader = Callable[[Collection[int]], Iterator[tuple[int, np.ndarray | str]]]
@@ -88,7 +104,8 @@ class ImportOptions:
     """What the user said about a source."""
 
     root: Path
-    camera: SourceCamera | None = None
+    camera: Path | SourceCamera | None = None
+    """Calibration file of any known program, or the camera itself."""
     fov: float | None = None
     """Horizontal field of view in degrees: a guess for sources without calibration."""
     fps: float | None = None
@@ -168,32 +185,47 @@ def find_camera(
     options: ImportOptions,
     *,
     fallback: tuple[SourceCamera, str] | None = None,
+    pictures: Sequence[Path] = (),
 ) -> tuple[SourceCamera, str]:
     """Return the camera and where it came from.
 
     The first there is of: --camera, a calibration file in one of the places, the data set's own
-    published values, the guess of --fov.
+    published values, the guess of --fov, the focal length in the pictures' EXIF.
 
     Args:
         places: folders to look in, in order.
         size: (H, W) of the frames.
         options: holds --camera and --fov.
         fallback: published camera and a word on where from.
+        pictures: files that may carry EXIF.
     """
-    if options.camera is not None:
-        return options.camera, "--camera"
+    given = given_camera(options, size)
+    if given is not None:
+        return given, "--camera"
     places = list(places)
-    for path in (place / name for place in places for name in CALIBRATION_NAMES):
-        if path.is_file():
-            return _load_calibration(path, size), path.name
+    files = [
+        path for place in places for name in CALIBRATION_NAMES if (path := place / name).is_file()
+    ]
+    if files:
+        return _load_beside(files, size, options), files[0].name
     if fallback is not None:
         return fallback
-    if options.fov is None:
+    if options.fov is not None:
+        return guess_camera(options.fov, size), f"guessed from --fov {options.fov:g}"
+    camera = camera_of_exif(pictures, size)
+    if camera is None:
         raise DataError(
-            f"{places[0]}: calibration missing (no {', '.join(CALIBRATION_NAMES)}); give --camera "
-            "camera.yaml, or --fov DEGREES to guess a pinhole"
+            f"{places[0]}: calibration missing (no {', '.join(CALIBRATION_NAMES[:5])} or the like, "
+            "no focal length in EXIF); give --camera FILE, or --fov DEGREES to guess a pinhole"
         )
-    return guess_camera(options.fov, size), f"guessed from --fov {options.fov:g}"
+    return camera, "focal length of EXIF"
+
+
+def given_camera(options: ImportOptions, size: tuple[int, int]) -> SourceCamera | None:
+    """Return --camera for frames of a size, (H, W); None where it was not given."""
+    if options.camera is None or isinstance(options.camera, SourceCamera):
+        return options.camera
+    return load_calibration(options.camera, size)
 
 
 def guess_camera(fov: float, size: tuple[int, int]) -> SourceCamera:
@@ -215,9 +247,9 @@ def read_matrix(path: Path, shape: tuple[int, int]) -> np.ndarray:
 
 
 def pinhole_of(K: np.ndarray, size: tuple[int, int]) -> SourceCamera:
-    """Build an undistorted camera from K (3, 3) and (H, W)."""
-    fx, fy, cx, cy = (float(K[i]) for i in ((0, 0), (1, 1), (0, 2), (1, 2)))
-    return SourceCamera(Camera(size[1], size[0], fx, fy, cx, cy))
+    """Build an undistorted camera from K (3, 3) and (H, W), checked as one of a file."""
+    values = tuple(float(value) for value in K.ravel())
+    return source_camera(Calibration(values, distortion_model="none"), size)
 
 
 def first_size(paths: Iterable[Path], place: Path) -> tuple[int, int]:
@@ -243,8 +275,17 @@ def frame_times(count: int, fps: float | None) -> tuple[np.ndarray, tuple[str, .
     return np.arange(count) / DEFAULT_FPS, (note,)
 
 
-def _load_calibration(path: Path, size: tuple[int, int]) -> SourceCamera:
-    """Read a camera file, or a 3x3 K of frames of the given size."""
-    if path.suffix == ".txt":
-        return pinhole_of(read_matrix(path, (3, 3)), size)
-    return load_source_camera(path)
+def _load_beside(
+    files: Sequence[Path], size: tuple[int, int], options: ImportOptions
+) -> SourceCamera:
+    """Read the first of the calibrations beside the frames, and say which others do not count."""
+    camera = load_calibration(files[0], size)
+    others = dict.fromkeys(p.name for p in files[1:] if p.resolve() != files[0].resolve())
+    said = list[str]()
+    if others:
+        said.append(
+            f"{files[0].name} taken, not {', '.join(others)}: --camera chooses another file"
+        )
+    if options.fov is not None:
+        said.append(f"--fov {options.fov:g} not used: {files[0].name} is the calibration")
+    return replace(camera, assumed=(*said, *camera.assumed))

@@ -22,6 +22,7 @@ from depthkit.data.importers.source import (
     FrameRef,
     ImportOptions,
     Source,
+    given_camera,
     guess_camera,
 )
 from depthkit.errors import DataError
@@ -59,7 +60,7 @@ def load(place: Path, name: str, options: ImportOptions) -> Source:
     frames, depths = (_files(scene, key, path.parent, where) for key in ("imgs", "depth"))
     if len(frames) != len(depths):
         raise DataError(f"{where}: {len(frames)} imgs but {len(depths)} depth; they must be pairs")
-    index = np.arange(len(frames))
+    index, camera = np.arange(len(frames)), _camera(record, path)
     step = _numbers(scene, "time_step", (), where)
     if step <= 0:
         raise DataError(f"{where}: time_step must be > 0 s, got {step:g}")
@@ -68,7 +69,7 @@ def load(place: Path, name: str, options: ImportOptions) -> Source:
         format="stillbox",
         frames=tuple(FrameRef(file) for file in frames),
         times=index / options.fps if options.fps else index * step,
-        camera=options.camera or _camera(record, path),
+        camera=given_camera(options, camera.camera.size) or camera,
         poses=make_pose(
             _rotations(scene, len(frames), where),
             index[:, None] * step * _numbers(scene, "speed", (3,), where),

@@ -14,7 +14,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from depthkit.camera import SourceCamera
 from depthkit.data.image_io import list_images
 from depthkit.data.importers.chapters import join_chapters, say_missing
 from depthkit.data.importers.lying_there import name_unread
@@ -22,9 +21,8 @@ from depthkit.data.importers.source import (
     FrameRef,
     ImportOptions,
     Source,
-    find_camera,
-    guess_camera,
 )
+from depthkit.data.importers.video_camera import find_video_camera
 from depthkit.data.importers.video_file import (
     VideoFacts,
     find_missing,
@@ -35,9 +33,6 @@ from depthkit.data.importers.video_file import (
 )
 from depthkit.data.importers.video_times import FrameTimes, choose_times
 from depthkit.errors import DataError
-
-ASPECT_TOLERANCE = 0.03
-"""How far fy / fx of a calibration may lie from the shape of the pixels."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +60,7 @@ def load(place: Path, name: str, options: ImportOptions) -> Source:
     files = _files_of(place, options)
     facts = [look_at(path) for path in files]
     _check_sizes(facts)
-    camera, calibration, about_camera = _camera(facts[0], options)
+    camera, calibration, about_camera = find_video_camera(facts[0], options)
     parts = _read_parts(facts, options)
     frames = [FrameRef(part.facts.path) for part in parts for _ in range(part.count)]
     times, about_times = _join_times(parts, options)
@@ -152,57 +147,6 @@ def _about_place(files: Sequence[Path], options: ImportOptions) -> tuple[str, ..
     else:
         notes.append(name_unread(files[0].parent))
     return tuple(note for note in notes if note)
-
-
-# --- camera --------------------------------------------------------------------------------------
-
-
-def _camera(facts: VideoFacts, options: ImportOptions) -> tuple[SourceCamera, str, tuple[str, ...]]:
-    """Return the camera, where it came from, and what is to be said about its pixels."""
-    camera, calibration = find_camera((facts.path.parent,), facts.size, options)
-    aspect, shown = facts.pixel_aspect, (facts.size[0], round(facts.size[1] * facts.pixel_aspect))
-    if shown == camera.camera.size != facts.size:
-        height, width = shown
-        sentence = (
-            f"the calibration is of these frames stretched to square pixels, {width}x{height}"
-        )
-        K = camera.camera.resized(facts.size)
-        return replace(camera, camera=K, assumed=(*camera.assumed, sentence)), calibration, ()
-    if options.fov is not None and camera == guess_camera(options.fov, facts.size):
-        return _with_aspect(camera, aspect), calibration, ()
-    notes, own = _about_rotation(facts, camera), camera.camera.fy / camera.camera.fx
-    if camera.camera.size == facts.size and abs(own / aspect - 1) > ASPECT_TOLERANCE:
-        notes += (
-            f"pixels are {aspect:.3f} times as wide as high by the file's sample aspect ratio, the "
-            f"calibration has fy / fx = {own:.3f}: is it of other pixels? it is used as it is",
-        )
-    return camera, calibration, notes
-
-
-def _with_aspect(camera: SourceCamera, aspect: float) -> SourceCamera:
-    """Give a guessed camera the pixels of the file: fy = fx * width / height of a pixel."""
-    if aspect == 1.0:
-        return camera
-    K = replace(camera.camera, fy=camera.camera.fx * aspect)
-    sentence = (
-        f"pixels are {aspect:.3f} times as wide as high by the file's sample aspect ratio: "
-        f"fx {K.fx:.1f}, fy {K.fy:.1f} (--camera overrules)"
-    )
-    return replace(camera, camera=K, assumed=(*camera.assumed, sentence))
-
-
-def _about_rotation(facts: VideoFacts, camera: SourceCamera) -> tuple[str, ...]:
-    """Refuse a calibration of the frames before they are turned; a half turn can only be said."""
-    if facts.rotation == 0 or camera.camera.size not in (facts.size, facts.size[::-1]):
-        return ()
-    turned = f"the file says to turn its frames by {facts.rotation} degrees, which is done"
-    if facts.rotation != 180 and camera.camera.size == facts.size[::-1] != facts.size:
-        height, width = facts.size
-        raise DataError(
-            f"{facts.path}: {turned}: they are {width}x{height} but the calibration is for "
-            f"{height}x{width}; give the calibration of the turned frames"
-        )
-    return (f"{turned}: the calibration must be of the turned frames",)
 
 
 # --- times ---------------------------------------------------------------------------------------

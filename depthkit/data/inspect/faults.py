@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from depthkit.data.inspect.ladder import STILL
-from depthkit.data.inspect.motion import flow_of_cells
 from depthkit.data.inspect.pictures import Picture, View
 from depthkit.data.inspect.scan import Look, Scan, Step
-from depthkit.data.inspect.tracks import track
+from depthkit.multiview.tracks import track
+from depthkit.multiview.two_view import flow_of_cells
 
 STILL_STEP = 0.15
 """Reduced pixels of coherent flow from one frame to the next without camera motion."""

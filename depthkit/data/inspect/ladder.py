@@ -12,15 +12,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from depthkit.data.inspect.motion import (
+from depthkit.data.inspect.pictures import Picture, View
+from depthkit.multiview.tracks import track
+from depthkit.multiview.two_view import (
     MIN_TRACKS,
     PairMotion,
     flow_of_cells,
     measure_motion,
     rotation_residual,
 )
-from depthkit.data.inspect.pictures import Picture, View
-from depthkit.data.inspect.tracks import track
 
 LADDER = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40)
 MIN_QUARTILE = 2.5

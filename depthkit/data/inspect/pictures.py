@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 
 from depthkit.data.image_io import decode_rgb, read_bytes
-from depthkit.data.inspect.tracks import CONTRAST_WINDOW, detect_corners, normalise_contrast
 from depthkit.data.sequence import Sequence
 from depthkit.errors import DataError
+from depthkit.multiview.tracks import CONTRAST_WINDOW, detect_corners, normalise_contrast
 
 AREA = 416 * 312
 """Pixels of the reduced image: KLT is as good as at full size there, and five times faster."""

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from depthkit.camera import Camera
-from depthkit.data.inspect.epipolar import epipolar_fit, rotation_angle
 from depthkit.data.inspect.ladder import Pair
 from depthkit.data.inspect.pictures import View
 from depthkit.data.inspect.record import CameraFigures, PoseFigures
 from depthkit.data.sequence import Sequence
+from depthkit.multiview.epipolar import epipolar_fit, rotation_angle
 from depthkit.rigid import inverse
 
 FOV_RANGE = (20.0, 150.0)

@@ -10,7 +10,7 @@ import numpy as np
 
 from depthkit.data.inspect.ladder import Pair, measured_pair, shows_turn
 from depthkit.data.inspect.pictures import Picture, View
-from depthkit.data.inspect.tracks import track
+from depthkit.multiview.tracks import track
 
 EMPTY = np.zeros((0, 2), np.float32)
 

@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What `depthkit infer` leaves: the writers that were asked for."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from depthkit.data.folder import make_folder
+from depthkit.errors import DataError
+from depthkit.outputs.files import (
+    CONFIDENCE_LEVELS,
+    DepthFolder,
+    InverseDepthColours,
+    save_cloud,
+    save_confidence,
+    save_picture,
+)
+from depthkit.outputs.rerun_recording import RerunRecording
+from depthkit.outputs.video import SideBySideVideo
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from depthkit.camera import Camera
+    from depthkit.data.stream import StreamFrame
+    from depthkit.runtime.network.manifest import Manifest
+    from depthkit.runtime.result import DepthResult
+
+DECISIONS = "decisions.jsonl"
+UNITS = {
+    "baselines": "baselines_m",
+    "parallax": "parallax_px",
+    "wanted": "wanted_m",
+    "rotation": "rotation_deg",
+}
+"""Key in decisions.jsonl of those fields of a `Decision` that have a unit."""
+
+
+class Outputs:
+    """Depth and colours always; confidence and decisions of pairs; the rest where asked for."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        scale: Literal["metric", "relative"],
+        camera: Camera | None,
+        pairs: bool,
+        video_fps: float | None,
+        cloud: bool,
+        rerun: bool,
+    ) -> None:
+        """Open the writers.
+
+        Args:
+            folder: exists and is empty.
+            scale: of depth and poses.
+            camera: of the frames; needed for clouds.
+            pairs: also write confidence and which earlier frames were taken.
+            video_fps: frames a second of the video, None for no video.
+            cloud: write a PLY a frame.
+            rerun: write a recording.
+        """
+        self.folder, self.pairs, self.cloud = folder, pairs, cloud
+        self.K = None if camera is None else camera.K
+        self.depth = DepthFolder(folder / "depth", scale=scale, scale_source="")
+        self.colours = InverseDepthColours()
+        self.video = None
+        if video_fps is not None:
+            self.video = SideBySideVideo(folder / "video.mp4", fps=video_fps)
+        self.recording = RerunRecording(folder / "recording.rrd", K=self.K) if rerun else None
+        names = ["colour", *(["cloud"] if cloud else []), *(["confidence"] if pairs else [])]
+        for name in names:
+            make_folder(folder / name)
+        self.decisions: list[str] = []
+
+    def add(
+        self,
+        frame: StreamFrame,
+        rgb: np.ndarray,
+        result: DepthResult,
+        T_world_cam: np.ndarray | None,
+    ) -> None:
+        """Write everything about one frame; one without depth has no picture of it.
+
+        Args:
+            frame: its name and time.
+            rgb: its colours. (H, W, 3) uint8
+            result: depth at the frame's size, or the reason why there is none.
+            T_world_cam: pose where known. (4, 4)
+        """
+        if self.pairs:
+            self.decisions.append(decision_line(frame, result))
+        depth = known_depth(result)
+        painted = None if depth is None else self.colours.paint(depth)
+        if depth is not None and painted is not None:
+            self.depth.add(frame.name, depth)
+            self.depth.scale_source = result.scale_source
+            save_picture(self.folder / "colour" / f"{frame.name}.jpg", painted)
+        if result.confidence is not None:
+            save_confidence(self.folder / "confidence" / f"{frame.name}.png", result.confidence)
+        if self.video is not None:
+            self.video.add(rgb, np.zeros_like(rgb) if painted is None else painted, frame.name)
+        if self.cloud and self.K is not None and depth is not None:
+            save_cloud(self.folder / "cloud" / f"{frame.name}.ply", depth, rgb, K=self.K)
+        if self.recording is not None:
+            self.recording.add(frame.time, rgb, depth, T_world_cam)
+
+    def close(self, **notes: str) -> dict[str, str]:
+        """Finish the files; return what lies where. notes: on what lies beside depth."""
+        files = {"depth": "depth", "colours": "colour"}
+        self.depth.close(**(_confidence_note() if self.pairs else {}), **notes)
+        if self.pairs:
+            (self.folder / DECISIONS).write_text("\n".join(self.decisions) + "\n")
+            files |= {"confidence": "confidence", "decisions": DECISIONS}
+        if self.video is not None:
+            self.video.close()
+            files["video"] = "video.mp4"
+        if self.cloud:
+            files["clouds"] = "cloud"
+        if self.recording is not None:
+            self.recording.close()
+            files["recording"] = "recording.rrd"
+        return files
+
+
+def known_depth(result: DepthResult) -> np.ndarray | None:
+    """Return the depth map as it is stored, 0 = unknown; None without one. (H, W) float32"""
+    if result.depth is None or result.valid is None:
+        return result.depth
+    return np.where(result.valid, result.depth, np.float32(0))
+
+
+def decision_line(frame: StreamFrame, result: DepthResult) -> str:
+    """Say as one JSON object with which earlier frames a frame was seen, and why."""
+    record: dict[str, Any] = {"frame": frame.name, "index": frame.index, "stamp": frame.time}
+    if result.decision is not None:
+        record |= {UNITS.get(key, key): value for key, value in vars(result.decision).items()}
+    known = known_depth(result)
+    share = 0.0 if known is None else float((known > 0).mean())
+    return json.dumps(
+        record | {"depth": known is not None, "known": round(share, 4), "no_depth": result.reason}
+    )
+
+
+def check_scale(result: DepthResult, scale: str, name: str) -> None:
+    """Refuse relative depth among metres: one folder has one scale."""
+    if result.depth is not None and result.scale != scale:
+        raise DataError(f"{name}: its depth is {result.scale}, the folder's is {scale}")
+
+
+def scale_notes(manifest: Manifest, scale: str, camera: Camera | None) -> Iterator[str]:
+    """Say what the unit of the depth lacks: motion in metres, or a calibration."""
+    if manifest.kind == "pair" and scale == "relative":
+        yield (
+            "how far the camera moved is not known (no poses in metres): depth is relative; "
+            "give --poses FILE or --speed M_PER_S for metres"
+        )
+    if manifest.kind == "mono" and scale == "metric" and camera is None:
+        height, width = manifest.size
+        learnt = f", {manifest.focal:.0f} px at {width}x{height}" if manifest.focal else ""
+        yield (
+            f"no calibration: metres rest on the focal length that was learnt{learnt}; give "
+            "--camera camera.yaml, or take depth as relative"
+        )
+
+
+def _confidence_note() -> dict[str, str]:
+    return {
+        "confidence": f"../confidence, 8 bits: PNG value / {CONFIDENCE_LEVELS} = trust in a "
+        "pixel's depth, 0 to 1"
+    }

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Depth of a stream of frames: engine, choice of earlier frames, fusion, confidence."""

@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The stored input and output of a model file, and how far a machine may be from them.
+
+Desktop right and robot wrong is what users report of exported depth networks: so each file carries
+an input and what the trained network answered, and no engine works before it has answered alike.
+"""
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import cv2
+import numpy as np
+
+from depthkit.errors import EngineError
+
+if TYPE_CHECKING:
+    from depthkit.runtime.network.manifest import Check, Manifest
+
+TOLERANCES = {"fp32": 1e-4, "fp16": 2e-2, "bf16": 2e-2, "int8": 2e-2}
+"""Allowed relative difference by precision: of the worst value in 32 bits, else of the median."""
+LEAST = {"flow": 1.0, "static_odds": 1.0}
+"""Pixels of flow, and log odds: what is smaller is judged as if it were this, for it may be 0."""
+FLOW_ZERO, FLOW_STEPS = 32768, 64.0  # a stored flow is (value - zero) / steps pixels
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How far one backend is from the stored output."""
+
+    worst: float
+    """Largest |a - b| / |b|: of depths, of a motion's two vectors (rotation, translation), of
+    flow or of log odds, where what is below one counts as one."""
+    median: float
+    """Median of the same; of several outputs, that of the one which is worst off."""
+    tolerance: float
+    """What is allowed of `measured`."""
+    backend: str
+    """Such as onnxruntime-cpu."""
+    precision: str
+    """Numbers that were computed in."""
+
+    @property
+    def statistic(self) -> Literal["worst", "median"]:
+        """What is held against the tolerance: 16 and 8 bits round, and a few pixels far."""
+        return "worst" if self.precision == "fp32" else "median"
+
+    @property
+    def measured(self) -> float:
+        """The figure that counts."""
+        return self.worst if self.statistic == "worst" else self.median
+
+    @property
+    def holds(self) -> bool:
+        """Whether the backend may work; NaN never holds."""
+        return self.measured <= self.tolerance
+
+    def __str__(self) -> str:
+        return (
+            f"{self.backend} in {self.precision}: {self.statistic} relative difference from the "
+            f"stored output {self.measured:.2g}, allowed {self.tolerance:.2g}"
+        )
+
+
+def compare(
+    manifest: "Manifest", outputs: Mapping[str, np.ndarray], name: str, precision: str
+) -> Parity:
+    """Compare what a backend says of the stored input with what is stored.
+
+    Args:
+        manifest: of the file.
+        outputs: what the backend returned, batch of one.
+        name: of the backend.
+        precision: it computed in; a file's own 16 or 8 bits count as coarser than its 32.
+    """
+    if precision == "fp32":
+        precision = manifest.precision
+    allowed = max(manifest.tolerance, TOLERANCES[precision])
+    worst, median = summarize(relative_differences(manifest.check, outputs))
+    return Parity(worst, median, allowed, name, precision)
+
+
+def summarize(differences: Mapping[str, np.ndarray]) -> tuple[float, float]:
+    """Return the largest difference, and the largest of the outputs' medians; NaN stays NaN.
+
+    A median over all outputs together would not see one of two that is wrong nearly everywhere.
+
+    Args:
+        differences: relative ones, by output. (N,) each
+    """
+    found = differences.values()
+    worst, median = (np.max([of(each) for each in found]) for of in (np.max, np.median))
+    return float(worst), float(median)
+
+
+def relative_differences(
+    check: "Check", outputs: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Return how far what is stored is off, by output; what is not finite is infinite. (N,) each
+
+    Raises:
+        EngineError: an output is missing or has another size.
+    """
+    found = {}
+    for name, text in check.outputs.items():
+        stored = decode_floats(text)
+        if name not in outputs:
+            raise EngineError(f"the model returns {', '.join(outputs)}, and {name!r} is stored")
+        now = outputs[name][0].astype(np.float64)
+        now = (on_grid(now, check.step) if now.ndim >= 2 else now).ravel()
+        if now.shape != stored.shape:
+            raise EngineError(f"{name}: {stored.size} values stored, the model gives {now.size}")
+        found[name] = np.nan_to_num(relative_difference(name, now, stored), nan=np.inf)
+    return found
+
+
+def relative_difference(name: str, now: np.ndarray, then: np.ndarray) -> np.ndarray:
+    """Return |a - b| / |b| of one answer: of its numbers, or where they may be 0 of its vectors.
+
+    Args:
+        name: depth, motion (two vectors of three), flow (all u, then all v) or static_odds.
+        now: (N,)
+        then: (N,)
+    """
+    least = LEAST.get(name, float(np.finfo(np.float32).tiny))
+    if name == "motion":
+        now, then = now.reshape(-1, 3), then.reshape(-1, 3)
+    elif name == "flow":
+        now, then = now.reshape(2, -1).T, then.reshape(2, -1).T
+    else:
+        now, then = now[:, None], then[:, None]
+    gap, size = np.linalg.norm(now - then, axis=1), np.linalg.norm(then, axis=1)
+    return gap / np.maximum(size, least)
+
+
+# --- the stored bytes ----------------------------------------------------------------------------
+
+
+def stored_inputs(check: "Check") -> dict[str, np.ndarray]:
+    """Decode the stored input.
+
+    Images (1, H, W, 3) and volumes (1, P, H, W) uint8, flow (1, 2, H, W) float32 pixels.
+    """
+    found = {name: _decode(text) for name, text in check.inputs.items()}
+    if "volume" in found:
+        found["volume"] = found["volume"].reshape(-1, *found["current"].shape[:2])
+    return {name: array[None] for name, array in found.items()}
+
+
+def encode_image(rgb: np.ndarray) -> str:
+    """Return a PNG of an image as base64. (H, W, 3) uint8"""
+    return _encode(np.ascontiguousarray(rgb[..., ::-1]))
+
+
+def encode_flow(flow: np.ndarray) -> str:
+    """Return a 16-bit PNG of a flow as base64, in 1/64 pixels. (2, H, W)"""
+    steps = np.rint(flow * FLOW_STEPS) + FLOW_ZERO
+    blue = np.zeros_like(steps[0])  # PNG knows one or three channels, not two
+    return _encode(np.stack([blue, steps[1], steps[0]], axis=-1).astype(np.uint16))
+
+
+def encode_volume(volume: np.ndarray) -> str:
+    """Return an 8-bit PNG of the planes one below the other, as base64. (P, H, W) uint8"""
+    return _encode(volume.reshape(-1, volume.shape[2]))
+
+
+def encode_floats(values: np.ndarray) -> str:
+    """Return float32, little endian, as base64."""
+    return base64.b64encode(values.astype("<f4").tobytes()).decode("ascii")
+
+
+def decode_floats(text: str) -> np.ndarray:
+    """Undo `encode_floats`. (N,) float64"""
+    return np.frombuffer(base64.b64decode(text), "<f4").astype(np.float64)
+
+
+def on_grid(values: np.ndarray, step: int) -> np.ndarray:
+    """Take the coarse grid of a map. (..., H, W) -> (..., h, w)"""
+    return values[..., step // 2 :: step, step // 2 :: step]
+
+
+def _encode(picture: np.ndarray) -> str:
+    ok, data = cv2.imencode(".png", picture, [cv2.IMWRITE_PNG_COMPRESSION, 9])
+    if not ok:
+        raise EngineError(f"cannot encode {picture.dtype} of {picture.shape} as PNG")
+    return base64.b64encode(data.tobytes()).decode("ascii")
+
+
+def _decode(text: str) -> np.ndarray:
+    data = np.frombuffer(base64.b64decode(text), np.uint8)
+    picture = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+    if picture is None:
+        raise EngineError("the stored input is no picture; export the model again")
+    if picture.dtype == np.uint16:
+        steps = picture[..., :0:-1].astype(np.float32)
+        return np.moveaxis((steps - FLOW_ZERO) / np.float32(FLOW_STEPS), -1, 0)
+    if picture.ndim == 2:
+        return picture
+    return np.ascontiguousarray(picture[..., ::-1])
