@@ -91,8 +91,8 @@ def _about_pixels(facts: VideoFacts, camera: SourceCamera) -> tuple[str, ...]:
     if abs(ratio / facts.pixel_aspect - 1) > ASPECT_TOLERANCE:
         notes.append(
             f"pixels are {facts.pixel_aspect:.3f} times as wide as high by the file's sample "
-            f"aspect ratio, the calibration has fy / fx = {ratio:.3f}: is it of other pixels? it is "
-            "used as it is"
+            f"aspect ratio, the calibration has fy / fx = {ratio:.3f}: is it of other pixels? it "
+            "is used as it is"
         )
     return tuple(notes)
 
