@@ -159,9 +159,9 @@ def test_stored_bytes_fit_their_suffix(tmp_path):
 # --- order and times of photos -------------------------------------------------------------------
 
 
-def save_photo(path: Path, i: int, time: str, subsec: str = "") -> None:
-    """A JPEG with DateTimeOriginal and SubSecTimeOriginal in its EXIF, big endian."""
-    texts = [(0x9003, f"2023:11:15 {time}".encode() + b"\0")]
+def save_photo(path: Path, i: int, time: str, subsec: str = "", *, tag: int = 0x9003) -> None:
+    """A JPEG with a time (DateTimeOriginal) and SubSecTimeOriginal in its EXIF, big endian."""
+    texts = [(tag, f"2023:11:15 {time}".encode() + b"\0")]
     texts += [(0x9291, subsec.encode() + b"\0")] if subsec else []
     at = 8 + 18 + 2 + 12 * len(texts) + 4
     entries, values = b"", b""
@@ -217,6 +217,13 @@ def test_bursts_without_fractions_keep_the_rate(tmp_path):
     (other,) = run(folder, tmp_path / "fps", fps=3.0)
     np.testing.assert_allclose(np.loadtxt(other.path / "times.txt")[3], 1.0)
     assert other.assumed == ()
+
+
+def test_time_of_a_change_tells_no_order(tmp_path):
+    """Pictures that a program saved anew in another order keep that of their names."""
+    for i in range(3):
+        save_photo(tmp_path / "in" / f"{i}.jpg", i, f"17:00:0{9 - i}", tag=0x0132)
+    assert frame_names(tmp_path / "in") == ["0", "1", "2"]
 
 
 def test_times_beside_the_photos_win(tmp_path):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Video files as cameras write them: content, shape of pixels, times, cuts, chapters."""
 
+import os
 import struct
 from pathlib import Path
 
@@ -199,6 +200,13 @@ def test_file_without_frames_says_what_it_is(tmp_path, name, data, words):
         run(tmp_path / name, tmp_path / "out", **FOV)
     with pytest.raises(DataError, match=words):
         open_stream(tmp_path / name)
+
+
+def test_device_is_no_source(tmp_path):
+    """A camera's device or a pipe is refused in one line, not waited for."""
+    os.mkfifo(tmp_path / "video0")
+    with pytest.raises(DataError, match="video0: is neither file nor folder; record a camera"):
+        run(tmp_path / "video0", tmp_path / "out")
 
 
 def test_one_picture_is_a_sequence(tmp_path):

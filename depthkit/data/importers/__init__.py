@@ -45,6 +45,10 @@ def find_sequences(root: Path, *formats: str) -> tuple[str, dict[str, Path]]:
     """
     if not root.exists():
         raise DataError(f"{root}: source not found")
+    if not root.is_file() and not root.is_dir():
+        raise DataError(
+            f"{root}: is neither file nor folder; record a camera first, then give that"
+        )
     if (root / "camera.yaml").is_file() and (root / "times.txt").is_file():
         raise DataError(f"{root}: is a prepared sequence already; name its own source")
     if root.is_dir() and not any(root.iterdir()):

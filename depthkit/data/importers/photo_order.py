@@ -51,7 +51,8 @@ def order_photos(paths: Sequence[Path]) -> Photos:
 
 
 def _time(record: Exif | None) -> float | None:
-    return None if record is None else record.time
+    """Return the time of exposure; that of a later change tells no order."""
+    return None if record is None or not record.is_exposure else record.time
 
 
 def _order(taken: np.ndarray) -> np.ndarray:
