@@ -7,6 +7,7 @@ c' = s (c + 0.5) - 0.5. Distortion follows OpenCV: Brown-Conrady (k1 k2 p1 p2 [k
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import numpy as np
 from depthkit.calibration import Calibration, read_matrices, read_scalars
 from depthkit.calibration_text import parse_record, read_text
 from depthkit.errors import DataError
-from depthkit.intrinsics import check_size, convert_intrinsics
+from depthkit.intrinsics import check_size, convert_intrinsics, with_size_unswapped
 from depthkit.lens import COEFFICIENTS, choose_lens, lens_model
 
 
@@ -157,6 +158,7 @@ def source_camera(calibration: Calibration, size: tuple[int, int] | None = None)
     name, D, said = choose_lens(
         calibration.camera_model, calibration.distortion_model, calibration.D
     )
+    calibration = with_size_unswapped(calibration, size)
     found = convert_intrinsics(calibration, size, is_fisheye=name == "kannala_brandt")
     camera = Camera(found.size[1], found.size[0], found.fx, found.fy, found.cx, found.cy)
     if size is not None and size != found.size:
@@ -164,6 +166,27 @@ def source_camera(calibration: Calibration, size: tuple[int, int] | None = None)
         values = ", ".join(f"{key} {getattr(fitting, key):g}" for key in ("fx", "fy", "cx", "cy"))
         check_size(found.size, size, values)
     return SourceCamera(camera, name, D, assumed=(*found.assumed, *said))
+
+
+def read_stored_camera(record: Mapping[str, Any]) -> Camera:
+    """Read the camera of a sequence folder's frames: a pinhole, as `prepare` stored it.
+
+    Nothing is judged: a cropped frame may have its principal point anywhere, and `inspect` says
+    what looks wrong.
+
+    Args:
+        record: what camera.yaml holds.
+
+    Raises:
+        DataError: a number is missing or impossible, or the frames are still distorted.
+    """
+    found = read_scalars(record)
+    if found is None or found.size is None:
+        raise DataError("camera: missing width, height, fx, fy, cx or cy")
+    if choose_lens(found.camera_model, found.distortion_model, found.D)[0] != "none":
+        raise DataError("frames must be undistorted; run 'depthkit prepare'")
+    fx, _, cx, _, fy, cy, *_ = found.K
+    return Camera(found.size[1], found.size[0], fx, fy, cx, cy)
 
 
 def load_source_camera(path: Path | str) -> SourceCamera:

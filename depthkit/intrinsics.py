@@ -8,7 +8,7 @@ nearly always the K of another picture.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -82,6 +82,27 @@ def convert_intrinsics(
     limit = 1.0 if any(calibration.roi) else limit
     said += _check(final, K_pixels, is_fisheye=is_fisheye, largest_offset=limit)
     return Intrinsics(final, *K_pixels, (*calibration.assumed, *said))
+
+
+def with_size_unswapped(calibration: Calibration, frames: tuple[int, int] | None) -> Calibration:
+    """Take width and height as swapped where the file's K is plainly that of the frames.
+
+    Args:
+        calibration: as its file says it.
+        frames: (H, W) of the frames; None where not known.
+    """
+    size = calibration.size
+    if frames is None or size is None or size == frames or size != frames[::-1]:
+        return calibration
+    K = calibration.K
+    numbers = (K[0], K[4], K[2], K[5])
+    if not _offset(frames, numbers) < min(USUAL_OFFSET, _offset(size, numbers)):
+        return calibration
+    said = (
+        f"width {size[1]} and height {size[0]} of {frames[1]}x{frames[0]} pictures taken as "
+        "swapped: the principal point is the middle of the pictures",
+    )
+    return replace(calibration, size=frames, assumed=(*calibration.assumed, *said))
 
 
 def check_size(size: tuple[int, int], frames: tuple[int, int], numbers: str = "") -> None:

@@ -22,6 +22,13 @@ PART_OF = {
     "calibration_text": "camera",
     "intrinsics": "camera",
     "lens": "camera",
+    "trajectory_formats": "trajectory",
+    "trajectory_matrices": "trajectory",
+    "trajectory_names": "trajectory",
+    "trajectory_record": "trajectory",
+    "trajectory_table": "trajectory",
+    "trajectory_text": "trajectory",
+    "time_units": "trajectory",
 }
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`depthkit evaluate depth|odometry|flow|model`: score predictions against the truth, honestly."""
+"""`depthkit evaluate depth|odometry|flow|model|compare`: score predictions against the truth."""
 
 import argparse
 from pathlib import Path
@@ -9,21 +9,29 @@ from depthkit.cli.engines import MODEL_HELP, RULES, add_engine_arguments
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the scores and their options."""
-    kinds = parser.add_subparsers(dest="kind", required=True, metavar="depth|odometry|flow|model")
+    kinds = parser.add_subparsers(
+        dest="kind", required=True, metavar="depth|odometry|flow|model|compare"
+    )
     depth = kinds.add_parser(
         "depth",
         help="folders of depth maps",
-        description="Score depth maps: folders of 16-bit PNG or .npy (metres), or sequence "
-        "folders. Maps are matched by name. A PNG value is divided by depth_scale of depth.yaml or "
-        "camera.yaml in the folder or its parent, else by 1000 (millimetres), which is said.",
+        description="Score depth maps: folders of 16-bit PNG or TIFF, .npy, .npz, .pfm or float "
+        "TIFF (metres), or sequence folders. Maps are matched by name. A stored whole number is "
+        "divided by --pred-scale or --gt-scale, by depth_scale of depth.yaml or camera.yaml in the "
+        "folder or its parent, else by 1000 (millimetres), which is said. Predictions whose order "
+        "is reversed (inverse depth) or whose unit looks wrong are named.",
     )
     _add_depth(depth)
     _add_common(depth)
     odometry = kinds.add_parser(
         "odometry",
-        help="a trajectory file",
-        description="Score a trajectory: TUM, KITTI (12 columns, or 13 with the frame index) or "
-        "EuRoC csv. KITTI files are paired by frame index, the others by time.",
+        help="trajectory files",
+        description="Score trajectories against one reference: TUM, KITTI (12 columns, or 13 with "
+        "the frame index), EuRoC csv, 4x4 matrices, columns named by a header line, and what "
+        "ORB-SLAM, COLMAP (images.txt), Redwood (.log) and g2o write. Poses by frame pair by "
+        "frame, the others by time. Rows without a pose (NaN, zeros, 'lost') are left out and "
+        "counted. RPE is a mean; its rotation is the KITTI devkit's arccos of the trace, beside "
+        "it the rotation vector's length as evo takes it.",
     )
     _add_odometry(odometry)
     _add_common(odometry)
@@ -48,6 +56,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     _add_model(model)
     _add_common(model)
+    compare = kinds.add_parser(
+        "compare",
+        help="saved scores of several runs, in one table",
+        description="Put scores of several runs into one table: files of `evaluate odometry "
+        "--save`, what `--json` of any score printed, and result archives of evo (.zip).",
+    )
+    compare.add_argument("files", nargs="+", metavar="FILE", help="saved scores of one kind")
+    compare.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -64,6 +80,10 @@ def run(args: argparse.Namespace) -> None:
         from depthkit.cli.evaluate_model import run_model
 
         run_model(args)
+    elif args.kind == "compare":
+        from depthkit.cli.evaluate_compare import run_compare
+
+        run_compare(args)
     else:
         from depthkit.cli.evaluate_odometry import run_odometry
 
@@ -73,6 +93,13 @@ def run(args: argparse.Namespace) -> None:
 def _add_depth(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pred", required=True, metavar="DIR", help="predicted depth")
     parser.add_argument("--gt", required=True, metavar="DIR", help="true depth, 0 = unknown")
+    for side, what in (("pred", "predictions"), ("gt", "truth")):
+        parser.add_argument(
+            f"--{side}-scale",
+            type=_scale,
+            metavar="N",
+            help=f"stored value per metre of the {what}, e.g. 1000 for millimetres",
+        )
     _add_align(parser)
     parser.add_argument(
         "--crop", choices=("none", "garg"), default="none", help="region to score (default: none)"
@@ -150,7 +177,14 @@ def _add_range(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_odometry(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--estimate", required=True, metavar="FILE", help="what to score")
+    parser.add_argument(
+        "--estimate",
+        required=True,
+        nargs="+",
+        action="extend",
+        metavar="FILE",
+        help="what to score; several files, or the option repeated, give one table",
+    )
     parser.add_argument(
         "--reference", required=True, metavar="FILE", help="true trajectory, metres"
     )
@@ -181,6 +215,23 @@ def _add_odometry(parser: argparse.ArgumentParser) -> None:
         default="error",
         help="a stamp that repeats: refuse the file, or keep its first pose (default: error)",
     )
+    parser.add_argument(
+        "--quaternion",
+        choices=("xyzw", "wxyz"),
+        help="order in the estimates (default: by header, first pose and reference, and said)",
+    )
+    parser.add_argument(
+        "--reference-quaternion", choices=("xyzw", "wxyz"), help="the same of the reference"
+    )
+    parser.add_argument(
+        "--time-unit",
+        choices=("auto", "s", "ms", "us", "ns"),
+        default="auto",
+        help="of the stamps in both files (default: told by their size and spacing)",
+    )
+    parser.add_argument(
+        "--save", metavar="FILE", help="write the scores as JSON, for `evaluate compare`"
+    )
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
@@ -193,6 +244,16 @@ def _count(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected 1 or more, got {text!r}")
     return int(text)
+
+
+def _scale(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
+    return value
 
 
 def _metres(text: str) -> float:

@@ -3,6 +3,7 @@
 
 import argparse
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,19 @@ import numpy as np
 from depthkit.cli.evaluate_output import check_report, print_json, print_table, warn
 from depthkit.errors import DataError
 from depthkit.evaluation.baselines import constant_depth
-from depthkit.evaluation.depth import CROPS, DEPTH_ALIGNMENTS, DepthReport, score_depth
+from depthkit.evaluation.depth import (
+    CROPS,
+    DEPTH_ALIGNMENTS,
+    DepthReport,
+    clip_depth,
+    score_depth,
+    scored_pixels,
+)
+from depthkit.evaluation.depth_review import CHOICE, frames_to_show, suspicions, title_of
 from depthkit.evaluation.plots import plot_depth
 from depthkit.evaluation.report import Cell, Picture, Section, write_report
 from depthkit.evaluation.resample import resize_depth
-from depthkit.outputs.depth_folder import DepthMaps, open_depth_maps
+from depthkit.outputs.depth_folder import DepthMaps, open_depth_maps, plain_names
 
 _ROWS = (
     ("abs_rel", "mean |p - g| / g"),
@@ -29,7 +38,7 @@ _ROWS = (
 
 def run_depth(args: argparse.Namespace) -> None:
     """Score `--pred` against `--gt`."""
-    pred, gt = open_depth_maps(args.pred), open_depth_maps(args.gt)
+    pred, gt, paired = _open(args)
     _check_pairs(pred, gt, args.align)
     choices = {
         "align": args.align,
@@ -39,7 +48,8 @@ def run_depth(args: argparse.Namespace) -> None:
     }
     folder = check_report(args.report, force=args.force)
     report = score_depth(_pairs(pred, gt), gt.read_valid(), **choices)
-    notes = (*pred.notes, *gt.notes, *_notes(report, pred, gt))
+    suspected = suspicions(report, (pred.is_unit_assumed, gt.is_unit_assumed))
+    notes = (*suspected, *pred.notes, *gt.notes, *paired, *_notes(report, pred, gt))
     warn(notes)
     if args.json:
         print_json(report.as_json() | {"notes": list(notes)})
@@ -49,6 +59,23 @@ def run_depth(args: argparse.Namespace) -> None:
         page = _write_report(folder, report, notes, pred, gt)
         if not args.json:
             print(f"report: {page}")
+
+
+def _open(args: argparse.Namespace) -> tuple[DepthMaps, DepthMaps, tuple[str, ...]]:
+    """Open both folders; where no name is in both, compare names without words like _depth."""
+    pred = open_depth_maps(args.pred, args.pred_scale, "--pred-scale")
+    gt = open_depth_maps(args.gt, args.gt_scale, "--gt-scale")
+    if pred.files.keys() & gt.files.keys():
+        return pred, gt, ()
+    bare_pred, bare_gt = (replace(one, files=plain_names(one.files)) for one in (pred, gt))
+    if not bare_pred.files.keys() & bare_gt.files.keys():
+        return pred, gt, ()
+    examples = f"{next(iter(pred.files))!r} and {next(iter(gt.files))!r}"
+    return (
+        bare_pred,
+        bare_gt,
+        (f"maps paired by name without words such as depth or color: {examples}",),
+    )
 
 
 def _check_pairs(pred: DepthMaps, gt: DepthMaps, align: str) -> None:
@@ -105,7 +132,8 @@ def _print_text(report: DepthReport) -> None:
     print_table([(name, getattr(report, name), meaning) for name, meaning in _ROWS])
     print(
         f"scale ratio truth / prediction: median {report.ratio_median:.4g}, "
-        f"spread {report.ratio_spread:.4g} (standard deviation / median)"
+        f"spread {report.ratio_spread:.4g} (standard deviation / median); rank correlation "
+        f"{report.rank_correlation:.3f}"
     )
 
 
@@ -158,21 +186,20 @@ def _report_rows(report: DepthReport, gt: DepthMaps) -> list[list[Cell]]:
 
 
 def _pictures(folder: Path, report: DepthReport, pred: DepthMaps, gt: DepthMaps) -> list[Picture]:
-    """Draw the frames with the least, the middle and the largest abs_rel."""
-    names = list(gt.files)
-    scored = [
-        (s.abs_rel, i, s.ratio) for i, s in zip(report.indices, report.scores, strict=True) if s
-    ]
-    ranked = sorted(scored)
-    chosen = {"best": ranked[0], "middle": ranked[len(ranked) // 2], "worst": ranked[-1]}
+    """Draw the frames with the least, the middle and the largest abs_rel, as they were scored."""
+    names, protocol = list(gt.files), report.protocol
     pictures = []
-    for rank, (error, index, ratio) in chosen.items():
+    for rank, (score, index) in frames_to_show(report).items():
         name, truth = names[index], gt.read(names[index])
-        scale = ratio if report.protocol.align == "median" else 1.0
-        guess = scale * resize_depth(pred.read(name), truth.shape)
-        title = f"{rank}: {name}, abs_rel {error:.4f}"
+        scale = score.ratio if protocol.align == "median" else 1.0
+        guess = clip_depth(scale * resize_depth(pred.read(name), truth.shape), protocol)
         path = plot_depth(
-            folder / f"depth_{rank}.png", guess, truth, image=gt.read_image(name), title=title
+            folder / f"depth_{rank}.png",
+            guess,
+            truth,
+            image=gt.read_image(name),
+            title=title_of(rank, name, score),
+            scored=scored_pixels(truth, gt.read_valid(), protocol),
         )
-        pictures.append(Picture(path, f"The {rank} frame by abs_rel"))
+        pictures.append(Picture(path, f"{CHOICE}, {rank}"))
     return pictures

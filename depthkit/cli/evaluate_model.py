@@ -16,7 +16,15 @@ from depthkit.cli.evaluate_pairs_output import pair_notes, print_rows, rows_json
 from depthkit.data.sequence import Sequence, open_dataset, open_sequence
 from depthkit.errors import DataError
 from depthkit.evaluation.baselines import constant_depth
-from depthkit.evaluation.depth import METRICS, DepthProtocol, DepthReport, score_depth
+from depthkit.evaluation.depth import (
+    METRICS,
+    DepthProtocol,
+    DepthReport,
+    clip_depth,
+    score_depth,
+    scored_pixels,
+)
+from depthkit.evaluation.depth_review import frames_to_show, title_of
 from depthkit.evaluation.plots import plot_depth
 from depthkit.evaluation.report import Cell, Picture, Section, write_report
 from depthkit.pipelines.score.pairs import (
@@ -203,21 +211,19 @@ def _write_frame_report(
 ) -> Path:
     """Write the scores and the best, the middle and the worst frame."""
     folder.mkdir(parents=True, exist_ok=True)
-    scored = zip(report.indices, report.scores, strict=True)
-    ranked = sorted((s.abs_rel, i, s.ratio) for i, s in scored if s is not None)
-    chosen = {"best": ranked[0], "middle": ranked[len(ranked) // 2], "worst": ranked[-1]}
     pictures = []
-    for rank, (error, index, ratio) in chosen.items():
+    for rank, (score, index) in frames_to_show(report).items():
         sequence, frame = frames[index]
-        image = sequence.read_frame(frame)
-        scale = ratio if report.protocol.align == "median" else 1.0
-        title = f"{rank}: {sequence.name} {frame}, abs_rel {error:.4f}"
+        scale = score.ratio if report.protocol.align == "median" else 1.0
+        truth = read_truth(sequence, frame)
+        title = title_of(rank, f"{sequence.name} {frame}", score)
         path = plot_depth(
             folder / f"depth_{rank}.png",
-            scale * depth_of_frame(engine, sequence, frame),
-            read_truth(sequence, frame),
-            image=image,
+            clip_depth(scale * depth_of_frame(engine, sequence, frame), report.protocol),
+            truth,
+            image=sequence.read_frame(frame),
             title=title,
+            scored=scored_pixels(truth, None, report.protocol),
         )
         pictures.append(Picture(path, title))
     rows: list[list[Cell]] = [["", "model", "best constant depth"]]

@@ -1,66 +1,117 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`depthkit evaluate odometry`: read two trajectories, score, print, and write the report."""
+"""`depthkit evaluate odometry`: read trajectories, score, print, save, and write the report."""
 
 import argparse
+import os
+from collections.abc import Mapping
 from pathlib import Path
 
-from depthkit.cli.evaluate_output import check_report, print_json, print_table, warn
+from depthkit.cli.evaluate_output import (
+    check_report,
+    note,
+    print_json,
+    print_rows,
+    print_table,
+    warn,
+)
 from depthkit.errors import DataError
 from depthkit.evaluation.alignment import ALIGNMENTS
-from depthkit.evaluation.baselines import constant_motion, mean_motion
 from depthkit.evaluation.odometry import OdometryScore, score_odometry
-from depthkit.evaluation.plots import plot_ate, plot_segment_errors, plot_trajectory
-from depthkit.evaluation.report import Cell, Picture, Section, write_report
-from depthkit.trajectory import Trajectory, detect_format, load_trajectory
-
-_ROWS = (
-    ("t_rel_percent", "t_rel", "% over 100 to 800 m"),
-    ("r_rel_deg_per_100m", "r_rel", "deg / 100 m"),
-    ("ate_m", "ATE", "m, root mean square"),
-    ("rpe_trans_m", "RPE translation", "m, mean from pose to pose"),
-    ("rpe_rot_deg", "RPE rotation", "deg, mean from pose to pose"),
-    ("snippet_ate_mean", "snippet ATE", "m, mean, SfMLearner's definition"),
-    ("snippet_ate_std", "snippet ATE spread", "m, standard deviation of the same"),
-    ("snippet_ate_rmse_mean", "snippet RMSE", "m, mean of true root mean squares"),
-    ("snippet_ate_rmse_std", "snippet RMSE spread", "m, standard deviation of the same"),
-)
+from depthkit.evaluation.odometry_report import FIGURES, write_odometry_report
+from depthkit.evaluation.saved import SavedScore, compare_notes, compare_table, save_scores
+from depthkit.evaluation.trajectory_pair import check_axes, settle_orders
+from depthkit.trajectory import TrajectoryFile, read_trajectory
 
 
 def run_odometry(args: argparse.Namespace) -> None:
-    """Score `--estimate` against `--reference`."""
+    """Score each `--estimate` against `--reference`."""
     if not args.max_gap > 0:
         raise DataError(f"--max-gap must be above 0 s, got {args.max_gap:g}")
-    reference, estimate, max_gap = _load(args)
     folder = check_report(args.report, force=args.force)
-    try:
-        score = score_odometry(
-            reference, estimate, mode=args.align, max_gap=max_gap, snippet_length=args.snippets
-        )
-    except DataError as error:
-        raise DataError(f"{args.estimate} against {args.reference}: {error}") from None
-    warn(score.notes)
+    _check_save(args.save, force=args.force)
+    names = _names(args.estimate)
+    reference = _read(args.reference, args.reference_quaternion, args)
+    reference = reference.with_option("--reference-quaternion")
+    scores = {name: _score(reference, path, args) for name, path in names.items()}
+    _say(scores)
+    saved = [SavedScore(name, score.as_json()) for name, score in scores.items()]
+    about = {"reference": Path(args.reference).name, "align": args.align}
+    if args.save:
+        save_scores(args.save, saved, about)
     if args.json:
-        print_json(score.as_json())
+        several = about | {"estimates": [{"name": one.name} | one.figures for one in saved]}
+        print_json(saved[0].figures if len(saved) == 1 else several)
+    elif len(scores) == 1:
+        _print_text(next(iter(scores.values())))
     else:
-        _print_text(score)
+        _print_several(scores, saved)
     if folder is not None:
-        page = _write_report(folder, score, args)
+        page = write_odometry_report(folder, scores, Path(args.reference).name)
         if not args.json:
             print(f"report: {page}")
 
 
-def _load(args: argparse.Namespace) -> tuple[Trajectory, Trajectory, float | None]:
-    """Read both files; frame indices pair only with frame indices, times with times."""
-    formats = [detect_format(path) for path in (args.reference, args.estimate)]
-    by_index = [name == "kitti" for name in formats]
-    if by_index[0] != by_index[1]:
-        raise DataError(
-            f"{args.estimate} is a {formats[1]} file and {args.reference} a {formats[0]} file: one "
-            "has frame indices, the other times; give both in one format"
+def _check_save(path: str | None, *, force: bool) -> None:
+    """Refuse a file that is there before any work is done."""
+    if path is None:
+        return
+    if Path(path).is_dir() or not Path(path).absolute().parent.is_dir():
+        raise DataError(f"{path}: --save needs a file in a folder that is there")
+    if Path(path).exists() and not force:
+        raise DataError(f"{path}: is there already; name another file or pass --force")
+
+
+def _names(paths: list[str]) -> dict[str, str]:
+    """Name each estimate by its stem, or by its path where two stems are the same."""
+    if len({os.path.realpath(path) for path in paths}) < len(paths):
+        raise DataError("--estimate: one file is named twice")
+    stems = [Path(path).stem for path in paths]
+    return {
+        path if stems.count(stem) > 1 else stem: path
+        for stem, path in zip(stems, paths, strict=True)
+    }
+
+
+def _read(path: str, order: str | None, args: argparse.Namespace) -> TrajectoryFile:
+    return read_trajectory(
+        path,
+        repeats=args.repeats,
+        time_unit=args.time_unit,
+        quaternion=order,  # type: ignore[arg-type]  # argparse knows the choices
+    )
+
+
+def _score(reference: TrajectoryFile, path: str, args: argparse.Namespace) -> OdometryScore:
+    """Score one file."""
+    estimate = _read(path, args.quaternion, args)
+    names = (str(args.reference), path)
+    by_frame = check_axes(reference, estimate, *names)
+    max_gap = None if by_frame else args.max_gap
+    truth, guess, notes = settle_orders(reference, estimate, max_gap=max_gap, names=names)
+    try:
+        return score_odometry(
+            truth,
+            guess,
+            mode=args.align,
+            max_gap=max_gap,
+            snippet_length=args.snippets,
+            notes=notes,
         )
-    reference = load_trajectory(args.reference, repeats=args.repeats)
-    estimate = load_trajectory(args.estimate, repeats=args.repeats)
-    return reference, estimate, None if by_index[0] else args.max_gap
+    except DataError as error:
+        raise DataError(f"{path} against {args.reference}: {error}") from None
+
+
+def _say(scores: Mapping[str, OdometryScore]) -> None:
+    """Print notes and assumptions, each once; with several estimates under their names."""
+    several = len(scores) > 1
+    note(dict.fromkeys(text for score in scores.values() for text in score.assumed))
+    warn(
+        dict.fromkeys(
+            f"{name}: {text}" if several and name not in text else text
+            for name, score in scores.items()
+            for text in score.notes
+        )
+    )
 
 
 def _print_text(score: OdometryScore) -> None:
@@ -71,66 +122,24 @@ def _print_text(score: OdometryScore) -> None:
         f"align {score.aligned.mode}: {ALIGNMENTS[score.aligned.mode]}; "
         f"scale {score.aligned.similarity.scale:.6g}"
     )
-    print_table([(name, figures[key], unit) for key, name, unit in _ROWS])
-    for reason in dict.fromkeys(score.reasons.values()):
-        print(f"not scored: {reason}")
+    print_table([(name, figures[key], unit) for key, name, unit in FIGURES])
+    _print_reasons({"": score})
 
 
-def _protocol(score: OdometryScore, args: argparse.Namespace) -> str:
-    """Say in words what the figures mean."""
-    segments, snippets = score.segments, score.snippets
-    return (
-        f"{Path(args.estimate).name} against {Path(args.reference).name}. Alignment "
-        f"{score.aligned.mode!r}: {ALIGNMENTS[score.aligned.mode]}. The estimate was multiplied "
-        f"by {score.aligned.similarity.scale:.6g}.\n\n"
-        "t_rel and r_rel follow the KITTI devkit: segments of 100 to 800 m, one every 10 frames; "
-        f"{len(segments.length)} of {segments.possible} segments had a pose at both ends, the "
-        f"reference is {segments.path_length:.1f} m long. ATE is the root mean square distance of "
-        "the aligned positions. RPE is the mean over pairs of consecutive scored poses. Snippet "
-        f"ATE takes every window of {score.snippet_length} frames at its own scale "
-        f"({len(snippets.rmse)} of {snippets.possible} windows); papers print SfMLearner's form, "
-        f"which is sqrt({score.snippet_length}) smaller than the root mean square.\n\n"
-        "The baseline repeats one motion, the mean of this very reference, from frame to frame. It "
-        "sees no picture: a figure no better than the baseline's says little for the estimate."
-    )
+def _print_several(scores: Mapping[str, OdometryScore], saved: list[SavedScore]) -> None:
+    """Print one row an estimate."""
+    mode = next(iter(scores.values())).aligned.mode
+    print(f"align {mode}: {ALIGNMENTS[mode]}")
+    print_rows(compare_table(saved))
+    _print_reasons(scores)
+    warn(compare_notes(saved))
 
 
-def _baseline(score: OdometryScore) -> OdometryScore | None:
-    """Score the mean motion on the same poses; None where the alignment has no answer for it."""
-    truth = Trajectory(score.stamps, score.aligned.reference)
-    try:
-        guess = constant_motion(truth.stamps, mean_motion([truth]))
-        length = score.snippet_length
-        return score_odometry(truth, guess, mode=score.aligned.mode, snippet_length=length)
-    except DataError:
-        return None
-
-
-def _write_report(folder: Path, score: OdometryScore, args: argparse.Namespace) -> Path:
-    """Write pictures and page; return the page."""
-    folder.mkdir(parents=True, exist_ok=True)
-    name = Path(args.estimate).stem
-    pictures = [Picture(plot_trajectory(folder / "trajectory.png", score, title=name), "Path")]
-    if len(score.segments.length):
-        path = plot_segment_errors(folder / "segments.png", score.segments)
-        pictures.append(Picture(path, "Error over the length of the segments"))
-    pictures.append(Picture(plot_ate(folder / "ate.png", score), "Error over time"))
-    reasons = tuple(dict.fromkeys(score.reasons.values()))
-    sections = [
-        Section("Scores", rows=_report_rows(score), notes=score.notes + reasons),
-        Section("Pictures", pictures=pictures),
-        Section("How it was measured", text=_protocol(score, args)),
+def _print_reasons(scores: Mapping[str, OdometryScore]) -> None:
+    reasons = [
+        f"{name}: {reason}" if name else reason
+        for name, score in scores.items()
+        for reason in score.reasons.values()
     ]
-    return write_report(folder / "report.html", f"Odometry of {name}", sections)
-
-
-def _report_rows(score: OdometryScore) -> list[list[Cell]]:
-    """Put the estimate and the baseline side by side."""
-    baseline = _baseline(score)
-    mine, other = score.as_json(), {} if baseline is None else baseline.as_json()
-    rows: list[list[Cell]] = [["", "estimate", "mean motion (baseline)", "unit"]]
-    rows += [[name, mine[key], other.get(key), unit] for key, name, unit in _ROWS]
-    rows.append(["coverage", 100 * score.coverage, "", "% of the reference"])
-    rows.append(["poses scored", len(score.stamps), "", ""])
-    rows.append(["scale", mine["scale"], other.get("scale"), f"align {score.aligned.mode}"])
-    return rows
+    for reason in dict.fromkeys(reasons):
+        print(f"not scored: {reason}")

@@ -50,7 +50,22 @@ def print_table(rows: Sequence[tuple[str, Cell, str]]) -> None:
         print(f"  {name:<{widths[0]}}  {value:>{widths[1]}}  {unit}".rstrip())
 
 
+def print_rows(rows: Sequence[Sequence[Cell]]) -> None:
+    """Print a table, header first: names left, figures right."""
+    cells = [[("-" if cell is None else format_cell(cell)) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for name, *figures in cells:
+        right = "  ".join(f"{one:>{w}}" for one, w in zip(figures, widths[1:], strict=True))
+        print(f"  {name:<{widths[0]}}  {right}".rstrip())
+
+
+def note(notes: Iterable[str]) -> None:
+    """Say on stderr what was assumed."""
+    for text in notes:
+        print(f"depthkit: note: {text}", file=sys.stderr)
+
+
 def warn(notes: Iterable[str]) -> None:
     """Say on stderr what the figures alone would hide."""
-    for note in notes:
-        print(f"depthkit: warning: {note}", file=sys.stderr)
+    for text in notes:
+        print(f"depthkit: warning: {text}", file=sys.stderr)

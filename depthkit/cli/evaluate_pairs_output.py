@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from depthkit.evaluation.depth import DepthProtocol
+from depthkit.evaluation.depth_review import as_scored
 from depthkit.evaluation.plots import plot_depth
 from depthkit.evaluation.report import Cell, Picture, Section, format_cell, write_report
 from depthkit.multiview.classical import classical_depth
@@ -72,12 +73,14 @@ def write_pair_report(
     table: list[list[Cell]] = [list(_HEADER), *(line for row in rows for line in _lines(row))]
     sections = [
         Section("Scores", text=_explanation(model, protocol), rows=table, notes=pair_notes(rows)),
-        Section("Best, middle and worst pair", pictures=_pictures(folder, rows, model)),
+        Section("Best, middle and worst pair", pictures=_pictures(folder, rows, model, protocol)),
     ]
     return write_report(folder / "report.html", f"Depth of {name}", sections)
 
 
-def _pictures(folder: Path, rows: list[Row], model: PairModel) -> list[Picture]:
+def _pictures(
+    folder: Path, rows: list[Row], model: PairModel, protocol: DepthProtocol
+) -> list[Picture]:
     row = nominal_row(rows, model)
     ranked = sorted(range(len(row.cases)), key=lambda index: row.errors[index])
     chosen = {"best": ranked[0], "middle": ranked[len(ranked) // 2], "worst": ranked[-1]}
@@ -95,9 +98,10 @@ def _pictures(folder: Path, rows: list[Row], model: PairModel) -> list[Picture]:
             ],
         }
         for method, depth in depths.items():
-            title = f"{where}, {pair.baseline:.3g} m apart: {method}"
+            shown, scored, figure = as_scored(depth, gt, protocol)
+            title = f"{where}, {pair.baseline:.3g} m apart: {method}, {figure}"
             file = folder / f"{method}_{rank}.png"
-            path = plot_depth(file, depth, gt, image=target, title=title)
+            path = plot_depth(file, shown, gt, image=target, title=title, scored=scored)
             pictures.append(Picture(path, title))
     return pictures
 

@@ -23,9 +23,17 @@ FORMATS = (
     "video",
     "kitti-odometry",
     "kitti-raw",
+    "euroc",
     "tum",
     "sevenscenes",
     "stillbox",
+    "tartanair",
+    "polycam",
+    "record3d",
+    "stray",
+    "colmap",
+    "nerfstudio",
+    "rgbd",
     "bag",
 )
 
@@ -89,7 +97,11 @@ def _add_camera(parser: argparse.ArgumentParser) -> None:
         "focal length in EXIF)",
     )
     group.add_argument(
-        "--poses", metavar="FILE", type=Path, help="camera poses T_world_cam: TUM, KITTI or EuRoC"
+        "--poses",
+        metavar="FILE",
+        type=Path,
+        help="camera poses T_world_cam: TUM, KITTI, EuRoC, 4x4 rows, Open3D .log, COLMAP "
+        "images.txt, transforms.json",
     )
     group.add_argument(
         "--max-gap",
@@ -125,6 +137,11 @@ def _add_camera(parser: argparse.ArgumentParser) -> None:
         help="of the times in the source and in --poses (default: told by their size and spacing)",
     )
     group.add_argument(
+        "--quaternion",
+        choices=("xyzw", "wxyz"),
+        help="order in --poses (default: by header, first pose and layout, and said)",
+    )
+    group.add_argument(
         "--depth-scale",
         metavar="N",
         type=_positive,
@@ -134,7 +151,8 @@ def _add_camera(parser: argparse.ArgumentParser) -> None:
         "--body-to-camera",
         metavar="FILE",
         type=Path,
-        help="poses are those of a body: T_body_cam (4x4) of the camera that is mounted on it",
+        help="poses are those of a body: file with T_body_cam of the camera on it (4x4 numbers, "
+        "EuRoC T_BS, Kalibr T_cam_imu, ORB-SLAM Tbc, VINS body_T_cam0)",
     )
     group.add_argument(
         "--bayer", choices=("rggb", "bggr", "grbg", "gbrg"), help="frames are raw mosaics"

@@ -193,6 +193,7 @@ def _header(plan: Conversion) -> dict[str, Any]:
         "assumed": list(source.all_assumed),
     }
     scale, kind = (source.depth.scale, source.depth.kind) if source.depth else (1000.0, "none")
+    kind = kind if source.metric else "up_to_scale"
     return sequence_header(plan.geometry.camera, kind, scale, origin)
 
 

@@ -83,7 +83,7 @@ def read_poses(path: Path, times: np.ndarray) -> np.ndarray | None:
     """Put each row of poses.txt to the frame of its stamp; the others stay NaN. (N, 4, 4)"""
     if not path.exists():
         return None
-    known = load_tum(path)
+    known = load_tum(path, time_unit="s")
     frame = np.clip(np.searchsorted(times, known.stamps - STAMP_TOLERANCE), 0, len(times) - 1)
     stray = np.abs(times[frame] - known.stamps) > STAMP_TOLERANCE
     if stray.any():

@@ -12,12 +12,13 @@ from depthkit.camera import SourceCamera
 from depthkit.data.conversion import convert, fingerprint, stored_fingerprint
 from depthkit.data.folder import check_free
 from depthkit.data.frame_conversion import Conversion
-from depthkit.data.importers import find_sequences, load_source
+from depthkit.data.importers import find_sequences, load_source, other_sequences
 from depthkit.data.importers.bag import sequence_name
 from depthkit.data.importers.source import ImportOptions, select
 from depthkit.data.sequence import SPLITS, read_split, write_split
 from depthkit.errors import DataError
 from depthkit.picture import Levels
+from depthkit.trajectory import Order
 from depthkit.undistort import build_geometry
 
 NAMED_BY_USER = ("images", "video", "sevenscenes", "tum")
@@ -39,6 +40,7 @@ class PrepareOptions:
     bits: int = 16
     levels: tuple[float, float] | None = None
     time_unit: str = "auto"
+    quaternion: Order | None = None
     depth_scale: float | None = None
     body_to_camera: Path | None = None
     size: tuple[int, int] | None = None
@@ -92,6 +94,8 @@ def prepare(options: PrepareOptions, watcher: Watcher = Watcher()) -> list[Prepa
         DataError: nothing to read, no calibration, an output that exists; nothing half-written.
     """
     format_name, places = find_sequences(options.source, options.format)
+    if options.sequence is not None and options.sequence not in places:
+        places |= other_sequences(options.source, format_name)
     chosen = choose(places, format_name, options)
     _check_output(options)
     plans = [_plan(options, format_name, place, name) for name, place in chosen.items()]
@@ -166,6 +170,7 @@ def _plan(options: PrepareOptions, format_name: str, place: Path, name: str) -> 
         bits=options.bits,
         levels=Levels(*options.levels) if options.levels else None,
         time_unit=options.time_unit,
+        quaternion=options.quaternion,
         depth_scale=options.depth_scale,
         body_to_camera=options.body_to_camera,
         start=options.start,

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from depthkit.camera import Camera, load_source_camera
+from depthkit.camera import Camera, read_stored_camera
 from depthkit.data.folder import (
     DEPTH_KINDS,
     check_free,
@@ -134,9 +134,10 @@ def open_sequence(path: Path | str) -> Sequence:
             raise DataError(f"{root}: is a data set; give one of its sequences ({names})")
         raise DataError(f"{root}: not a sequence folder (no camera.yaml); run 'depthkit prepare'")
     settings = read_settings(root / "camera.yaml")
-    source = load_source_camera(root / "camera.yaml")
-    if source.is_distorted:
-        raise DataError(f"{root}: camera.yaml: frames must be undistorted; run 'depthkit prepare'")
+    try:
+        camera = read_stored_camera(settings)
+    except DataError as error:
+        raise DataError(f"{root / 'camera.yaml'}: {error}") from None
     frames = list_images(root / "frames") if (root / "frames").is_dir() else []
     if not frames:
         raise DataError(f"{root}: no images in frames/; run 'depthkit prepare' again")
@@ -145,7 +146,7 @@ def open_sequence(path: Path | str) -> Sequence:
     return Sequence(
         root=root,
         name=root.resolve().name,
-        camera=source.camera,
+        camera=camera,
         frames=tuple(frames),
         times=times,
         poses=read_poses(root / "poses.txt", times),

@@ -18,7 +18,6 @@ from depthkit.data.image_io import UnreadableImageError, read_rgb
 from depthkit.data.importers import find_sequences, load_source
 from depthkit.data.importers.bag import sequence_name
 from depthkit.data.importers.source import (
-    STAMP_ROUNDING,
     FrameReader,
     ImportOptions,
     Source,
@@ -26,6 +25,7 @@ from depthkit.data.importers.source import (
 from depthkit.data.sequence import Sequence, open_sequence
 from depthkit.errors import DataError
 from depthkit.trajectory import Trajectory, interpolate_poses
+from depthkit.trajectory_record import STAMP_ROUNDING
 from depthkit.undistort import build_geometry
 
 # Importers ask for a camera; inference can do without one.
@@ -136,7 +136,8 @@ def with_poses(stream: FrameStream, trajectory: Trajectory, max_gap: float) -> F
         for frame, pose in zip(stream.frames(), poses, strict=True):
             yield replace(frame, T_world_cam=pose)
 
-    return replace(stream, frames=frames, poses=poses, metric=True)
+    notes = (*stream.notes, *trajectory.assumed)
+    return replace(stream, frames=frames, poses=poses, metric=True, notes=notes)
 
 
 def stream_sequence(sequence: Sequence, every: int = 1) -> FrameStream:
@@ -224,6 +225,7 @@ def _stream_source(path: Path, source: Source, every: int) -> FrameStream:
         (*source.notes, *source.all_assumed),
         frames,
         poses=None if poses is None else poses[::every],
+        metric=source.metric,
     )
 
 

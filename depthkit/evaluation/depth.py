@@ -7,12 +7,14 @@ the truth, so the spread of those ratios is reported with it.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 
 from depthkit.errors import DataError, ShapeError
+from depthkit.evaluation.depth_extent import Extent
+from depthkit.evaluation.rank import rank_order
 from depthkit.evaluation.resample import resize_depth
 
 DEPTH_ALIGNMENTS = {
@@ -51,6 +53,8 @@ class DepthScore:
     """scored"""
     pixel_coverage: float
     """share of the pixels with a truth that also have a prediction"""
+    rank_correlation: float
+    """Spearman's, of prediction and truth: 1 the same order, -1 near and far swapped, NaN none"""
 
 
 METRICS = tuple(field.name for field in fields(DepthScore))[:7]
@@ -106,6 +110,10 @@ class DepthReport:
     """median over images of median(truth) / median(prediction)"""
     ratio_spread: float
     """standard deviation of those ratios over their median: 0 = one scale for all images"""
+    rank_correlation: float
+    """median over images of the rank correlation of prediction and truth"""
+    out_of_range: float
+    """share of all true pixels that min and max depth leave out"""
     scores: tuple[DepthScore | None, ...]
     """one a frame with a truth, None where the prediction is missing"""
     indices: tuple[int, ...]
@@ -114,7 +122,7 @@ class DepthReport:
     def as_json(self) -> dict[str, Any]:
         """Return the figures of the command line's contract, without the list of images."""
         figures = {key: getattr(self, key) for key in (*METRICS, "coverage", "frames")}
-        rest = ("frames_gt", "pixel_coverage", "ratio_median", "ratio_spread")
+        rest = ("frames_gt", "pixel_coverage", "ratio_median", "ratio_spread", "rank_correlation")
         return figures | vars(self.protocol) | {key: getattr(self, key) for key in rest}
 
 
@@ -139,6 +147,12 @@ def scored_pixels(gt: np.ndarray, valid: np.ndarray | None, protocol: DepthProto
         inside[garg_crop((mask.shape[0], mask.shape[1]))] = True
         mask &= inside
     return mask
+
+
+def clip_depth(pred: np.ndarray, protocol: DepthProtocol) -> np.ndarray:
+    """Clip predicted depth to the range as the score does; unknown pixels stay unknown. (H, W)"""
+    known = np.isfinite(pred) & (pred > 0)
+    return np.where(known, np.clip(pred, protocol.min_depth, protocol.max_depth), 0.0)
 
 
 def depth_metrics(
@@ -190,6 +204,7 @@ def _score_image(
         ratio=ratio,
         pixels=len(g),
         pixel_coverage=float(mask.sum() / wanted.sum()),
+        rank_correlation=rank_order(p, g),
     )
 
 
@@ -227,19 +242,24 @@ def score_depth(
     """
     protocol = DepthProtocol(align, crop, min_depth, max_depth)
     scores: dict[int, DepthScore | None] = {}
+    extent, everything = Extent(), replace(protocol, min_depth=1e-30, max_depth=np.inf)
     for index, (pred, gt) in enumerate(pairs):
-        if not scored_pixels(gt, valid, protocol).any():
+        counted = int(scored_pixels(gt, valid, protocol).sum())
+        extent.add(gt[scored_pixels(gt, valid, everything)], counted)
+        if counted == 0:
             continue  # a frame without truth says nothing about the prediction
         fitted = None if pred is None else resize_depth(pred, gt.shape)
         scores[index] = None if fitted is None else _score_image(fitted, gt, valid, protocol)
-    return _summarise(scores, protocol)
+    return _summarise(scores, protocol, extent)
 
 
-def _summarise(scores: dict[int, DepthScore | None], protocol: DepthProtocol) -> DepthReport:
+def _summarise(
+    scores: dict[int, DepthScore | None], protocol: DepthProtocol, extent: Extent
+) -> DepthReport:
     """Take the mean over the frames that could be scored."""
     found = [score for score in scores.values() if score is not None]
     if not found:
-        raise DataError("no frame has both a prediction and a truth inside the depth range")
+        raise DataError(extent.why_nothing(protocol.min_depth, protocol.max_depth))
     ratios = np.array([score.ratio for score in found])
     means = {name: float(np.mean([getattr(score, name) for score in found])) for name in METRICS}
     return DepthReport(
@@ -251,6 +271,14 @@ def _summarise(scores: dict[int, DepthScore | None], protocol: DepthProtocol) ->
         pixel_coverage=float(np.mean([score.pixel_coverage for score in found])),
         ratio_median=float(np.median(ratios)),
         ratio_spread=float(np.std(ratios / np.median(ratios))),
+        rank_correlation=_median([score.rank_correlation for score in found]),
+        out_of_range=extent.out_of_range,
         scores=tuple(scores.values()),
         indices=tuple(scores),
     )
+
+
+def _median(values: list[float]) -> float:
+    """Return the median of the numbers that are no NaN, NaN where there are none."""
+    finite = [value for value in values if np.isfinite(value)]
+    return float(np.median(finite)) if finite else float("nan")

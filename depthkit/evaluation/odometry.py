@@ -15,6 +15,7 @@ from depthkit.evaluation.association import associate, list_frames
 from depthkit.evaluation.relative import (
     SEGMENT_LENGTHS,
     SegmentErrors,
+    log_angle,
     relative_errors,
     segment_errors,
 )
@@ -35,8 +36,12 @@ class OdometryScore:
     ate_m: float
     """Root mean square distance of the aligned positions."""
     rpe_trans_m: float
-    """Mean over pairs of consecutive scored poses."""
+    """Mean over pairs of consecutive scored poses (evo prints the root mean square as well)."""
     rpe_rot_deg: float
+    """Mean over the same pairs of arccos((trace - 1) / 2), the formula of the KITTI devkit."""
+    rpe_rot_evo_deg: float
+    """Mean over the same pairs of the length of the rotation vector, as evo takes it. The two
+    differ where a file writes matrices with few digits (KITTI: by about 1 %)."""
     coverage: float
     """Share of the reference that the estimate covers, in [0, 1]."""
     aligned: Alignment
@@ -47,6 +52,8 @@ class OdometryScore:
     """Distance of each scored position to its reference, metres. (M,)"""
     reference_path: np.ndarray
     """All reference positions in the frame of `aligned`, holes included. (N, 3)"""
+    T_first_world: np.ndarray
+    """Points of the reference's world to the frame of `aligned`. (4, 4)"""
     segments: SegmentErrors
     snippets: SnippetAte
     snippet_length: int
@@ -54,6 +61,8 @@ class OdometryScore:
     """Why a figure is None, by its name."""
     notes: tuple[str, ...]
     """What a reader of the figures must know, one sentence each."""
+    assumed: tuple[str, ...]
+    """Conventions that the files do not state, as they were taken."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the figures of the command line's contract, the arrays left out."""
@@ -78,8 +87,13 @@ class OdometryScore:
             "snippet_ate_rmse_std": _std(snippets.rmse),
             "snippet_ate_count": len(snippets.rmse),
             "snippet_ate_possible": snippets.possible,
+            "ate_mean_m": float(np.mean(self.ate)),
+            "ate_median_m": float(np.median(self.ate)),
+            "ate_max_m": float(np.max(self.ate)),
+            "rpe_rot_evo_deg": self.rpe_rot_evo_deg,
             "reasons": self.reasons,
             "notes": list(self.notes),
+            "assumed": list(self.assumed),
         }
 
 
@@ -90,6 +104,7 @@ def score_odometry(
     mode: str = "none",
     max_gap: float | None = None,
     snippet_length: int = 5,
+    notes: tuple[str, ...] = (),
 ) -> OdometryScore:
     """Score an estimated trajectory against its reference.
 
@@ -99,6 +114,7 @@ def score_odometry(
         mode: alignment, a key of `alignment.ALIGNMENTS`.
         max_gap: seconds between stamps that may pair; None pairs equal stamps (KITTI indices).
         snippet_length: frames in a snippet of the snippet ATE.
+        notes: what is known of the two files already; kept with the score.
 
     Raises:
         DataError: fewer poses than a score needs, nothing in common, or no motion to align by.
@@ -112,8 +128,10 @@ def score_odometry(
     aligned = align(matched, estimate.T_world_cam[matches.estimate], mode)
     ate = np.linalg.norm(aligned.estimate[:, :3, 3] - aligned.reference[:, :3, 3], axis=1)
     rpe_trans, rpe_rot = relative_errors(aligned.reference, aligned.estimate)
+    rpe_rot_evo = relative_errors(aligned.reference, aligned.estimate, angle=log_angle)[1]
     # Everything in the frame of the first common pose; unknown frames hold a placeholder.
-    truth = origin_of(matched[0]) @ reference.T_world_cam
+    T_first_world = origin_of(matched[0])
+    truth = T_first_world @ reference.T_world_cam
     guess = np.tile(np.eye(4), (len(frames.reference), 1, 1))
     guess[frames.known] = aligned.estimate
     segments = segment_errors(truth[frames.reference], guess, known=frames.known)
@@ -125,16 +143,24 @@ def score_odometry(
         ate_m=float(np.sqrt(np.mean(ate**2))),
         rpe_trans_m=float(np.mean(rpe_trans)),
         rpe_rot_deg=float(np.rad2deg(np.mean(rpe_rot))),
+        rpe_rot_evo_deg=float(np.rad2deg(np.mean(rpe_rot_evo))),
         coverage=frames.coverage,
         aligned=aligned,
         stamps=reference.stamps[matches.reference],
         ate=ate,
         reference_path=truth[:, :3, 3],
+        T_first_world=T_first_world,
         segments=segments,
         snippets=snippets,
         snippet_length=snippet_length,
         reasons=_reasons(segments, snippets, frames.coverage, snippet_length),
-        notes=_notes(segments, frames.coverage, aligned, len(estimate)),
+        notes=(
+            *notes,
+            *reference.notes,
+            *estimate.notes,
+            *_notes(segments, frames.coverage, aligned, len(estimate)),
+        ),
+        assumed=tuple(dict.fromkeys((*reference.assumed, *estimate.assumed))),
     )
 
 

@@ -42,8 +42,8 @@ def plot_trajectory(path: str | Path, score: OdometryScore, *, title: str = "Tra
     """
     figure, axes = make_figure(6.4, 5.8)
     reference = score.reference_path
-    estimate = _with_holes(score.aligned.estimate[:, :3, 3], score.stamps)
-    u, v = _widest_axes(reference)
+    estimate = with_holes(score.aligned.estimate[:, :3, 3], score.stamps)
+    u, v = widest_axes(reference)
     axes.plot(reference[:, u], reference[:, v], color=REFERENCE_COLOUR, lw=2.2, label="reference")
     label = f"estimate ({score.aligned.mode}, {100 * score.coverage:.1f} % covered)"
     axes.plot(estimate[:, u], estimate[:, v], color=ESTIMATE_COLOUR, lw=1.6, label=label)
@@ -86,7 +86,7 @@ def plot_ate(path: str | Path, score: OdometryScore) -> Path:
     figure, axes = make_figure(9.6, 3.2)
     indices = bool(np.all(score.stamps == np.round(score.stamps)))
     time = score.stamps if indices else score.stamps - score.stamps[0]
-    broken = _with_holes(np.stack([time, score.ate], axis=1), score.stamps)
+    broken = with_holes(np.stack([time, score.ate], axis=1), score.stamps)
     axes.fill_between(broken[:, 0], broken[:, 1], color=ESTIMATE_COLOUR, alpha=0.18, lw=0)
     axes.plot(broken[:, 0], broken[:, 1], color=ESTIMATE_COLOUR, lw=1.4)
     axes.axhline(
@@ -108,6 +108,7 @@ def plot_depth(
     image: np.ndarray | None = None,
     title: str = "",
     largest_error: float = 0.5,
+    scored: np.ndarray | None = None,
 ) -> Path:
     """Draw image, prediction, truth and relative error side by side; unknown pixels are grey.
 
@@ -118,12 +119,14 @@ def plot_depth(
         image: RGB of any size. (h, w, 3) uint8
         title: of the picture.
         largest_error: relative error at the end of the error's colours.
+        scored: pixels that count; the error is shown and averaged over these. (H, W) bool
     """
     known = gt > 0
     span = np.percentile(gt[known], (2, 98)) if known.any() else (0.0, 1.0)
     error = _relative_error(pred, gt)
-    scored = np.isfinite(error)
-    mean = f", mean {100 * error[scored].mean():.1f}" if scored.any() else ""
+    error = error if scored is None else np.where(scored, error, np.nan)
+    finite = np.isfinite(error)
+    mean = f", mean {100 * error[finite].mean():.1f}" if finite.any() else ""
     panels = [
         ("prediction [m]", _masked(pred), "magma_r", span),
         ("truth [m]", _masked(gt), "magma_r", span),
@@ -181,7 +184,7 @@ def _relative_error(pred: np.ndarray, gt: np.ndarray) -> np.ndarray:
     return error
 
 
-def _widest_axes(points: np.ndarray) -> tuple[int, int]:
+def widest_axes(points: np.ndarray) -> tuple[int, int]:
     """Return the plane to draw: (x, z), seen from above, unless the path lies in another one."""
     x, y, z = np.ptp(points, axis=0)
     if y <= max(1.5 * min(x, z), 0.1 * max(x, z)):
@@ -189,7 +192,7 @@ def _widest_axes(points: np.ndarray) -> tuple[int, int]:
     return (0, 1) if x >= z else (2, 1)
 
 
-def _with_holes(values: np.ndarray, stamps: np.ndarray) -> np.ndarray:
+def with_holes(values: np.ndarray, stamps: np.ndarray) -> np.ndarray:
     """Put a NaN row into every hole of time, so that a line breaks there. (N, C) -> (M, C)"""
     steps = np.diff(stamps)
     holes = np.flatnonzero(steps > _HOLE * np.median(steps)) + 1

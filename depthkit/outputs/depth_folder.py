@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A folder of depth maps on disk: which files, in which unit, and whether they are metres."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,15 +9,22 @@ from typing import Any
 import numpy as np
 import yaml
 
-from depthkit.data.image_io import natural_key, read_mask, read_rgb, read_uint16
+from depthkit.data.depth_files import DEPTH_SUFFIXES, StoredDepth, read_depth_file
+from depthkit.data.image_io import natural_key, read_mask, read_rgb
 from depthkit.errors import DataError
 
 DEFAULT_DEPTH_SCALE = 1000.0
 """PNG values a metre where nothing says otherwise (millimetres, as RGB-D cameras write)."""
 
+SATURATED = 65535
+"""Largest number of 16 bits: some files mean unknown depth by it."""
+
 _RELATIVE = {"relative", "up_to_scale"}
 
 _SETTINGS = ("depth.yaml", "camera.yaml")
+
+_ROLE = r"[._-]?(depth|color|colour|rgb|image|pred|gt|disp|left|aligned)(?=$|[._-])"
+"""Words in a file's name that say what it shows, not which frame it is."""
 
 
 @dataclass(frozen=True)
@@ -28,16 +36,18 @@ class DepthMaps:
     files: dict[str, Path]
     """Stem to file, in natural order."""
     depth_scale: float
-    """PNG value / depth_scale = metres (or the relative unit)."""
+    """Stored whole number / depth_scale = metres (or the relative unit)."""
+    float_scale: float
+    """The same of stored floats: 1, metres, unless the user says otherwise."""
     is_relative: bool
+    is_unit_assumed: bool
+    """Nobody states the unit of the stored numbers."""
     notes: tuple[str, ...]
 
     def read(self, name: str) -> np.ndarray:
         """Read one map, 0 = unknown. (H, W) float32"""
-        path = self.files[name]
-        if path.suffix == ".png":
-            return read_uint16(path).astype(np.float32) / np.float32(self.depth_scale)
-        return _read_npy(path)
+        stored = read_depth_file(self.files[name])
+        return stored.values / np.float32(self.depth_scale if stored.is_whole else self.float_scale)
 
     def read_valid(self) -> np.ndarray | None:
         """Read valid.png of the sequence, None where there is none. (H, W) bool"""
@@ -50,34 +60,90 @@ class DepthMaps:
         return read_rgb(found[0]) if found else None
 
 
-def open_depth_maps(root: str | Path) -> DepthMaps:
-    """Open a folder of PNG or .npy maps, or one that keeps them in `depth/`.
+def open_depth_maps(
+    root: str | Path, scale: float | None = None, option: str = "--depth-scale"
+) -> DepthMaps:
+    """Open a folder of depth maps, or one that keeps them in `depth/`.
+
+    Args:
+        root: the folder.
+        scale: stored value per metre; None: as depth.yaml or camera.yaml say, else millimetres
+            for whole numbers and metres for floats, which is said.
+        option: name of the option that sets `scale`, for the note.
 
     Raises:
         DataError: no such folder, no maps, one name twice, or a bad depth_scale.
     """
     root = Path(root)
     if not root.is_dir():
-        raise DataError(f"{root}: no such folder")
+        what = "is a file; name the folder that holds it" if root.exists() else "no such folder"
+        raise DataError(f"{root}: {what}")
     folder = root / "depth" if (root / "depth").is_dir() else root
     if folder is root and (root.resolve().parent / "camera.yaml").exists():
         root = root.resolve().parent  # SEQUENCE/depth was named: its frames and valid.png lie above
-    paths = [p for p in folder.iterdir() if p.suffix in (".png", ".npy") and p.name[0] != "."]
+    files = _list_maps(folder)
+    found = _find_settings(folder)
+    first = read_depth_file(next(iter(files.values())))
+    stored, kind = (None, "metric") if found is None else _read_settings(found)
+    is_assumed = scale is None and (stored is None or not first.is_whole)
+    notes = [f"{folder}: {first.note}"] if first.note else []
+    if is_assumed:
+        suffix = next(iter(files.values())).suffix.lower()
+        notes += _assumption(folder, first.is_whole, suffix, found, option)
+    elif scale and stored and found and first.is_whole and scale != stored:
+        notes += [f"{folder}: {found.name} says depth_scale {stored:g}, {option} {scale:g} is used"]
+    notes += _saturated(folder, first)
+    whole = scale or stored or DEFAULT_DEPTH_SCALE
+    return DepthMaps(root, files, whole, scale or 1.0, kind in _RELATIVE, is_assumed, tuple(notes))
+
+
+def _saturated(folder: Path, first: StoredDepth) -> list[str]:
+    """Mention the largest number of 16 bits, which some files store for unknown depth."""
+    share = float(np.mean(first.values == SATURATED)) if first.is_whole else 0.0
+    if share <= 1e-3:
+        return []
+    return [
+        f"{folder}: {100 * share:.1f} % of the first map is 65535 and counts as depth; where it "
+        "means 'unknown' (7-Scenes), write 0 instead"
+    ]
+
+
+def _list_maps(folder: Path) -> dict[str, Path]:
+    """List the depth files of a folder by their stems."""
+    inside = [p for p in folder.iterdir() if p.is_file() and p.name[0] != "."]
+    paths = [p for p in inside if p.suffix.lower() in DEPTH_SUFFIXES]
     files: dict[str, Path] = {}
     for path in sorted(paths, key=lambda p: natural_key(p.name)):
         if path.stem in files:
-            raise DataError(f"{folder}: {path.stem} is there twice, as .png and as .npy; keep one")
+            suffixes = f"as {files[path.stem].suffix} and as {path.suffix}"
+            raise DataError(f"{folder}: {path.stem} is there twice, {suffixes}; keep one")
         files[path.stem] = path
     if not files:
-        raise DataError(f"{folder}: holds no depth maps (.png or .npy)")
-    found = _find_settings(folder)
-    scale, kind = DEFAULT_DEPTH_SCALE, "metric"
-    notes: tuple[str, ...] = ()
-    if found is not None:
-        scale, kind = _read_settings(found)
-    elif any(path.suffix == ".png" for path in files.values()):
-        notes = (f"{folder}: no depth.yaml or camera.yaml; PNG values taken as millimetres",)
-    return DepthMaps(root, files, scale, kind in _RELATIVE, notes)
+        others = ", ".join(sorted({p.suffix.lower() or p.name for p in inside})[:5])
+        raise DataError(
+            f"{folder}: holds no depth maps ({' '.join(DEPTH_SUFFIXES)})"
+            + (f", only {others}" if others else "")
+        )
+    return files
+
+
+def _assumption(
+    folder: Path, is_whole: bool, suffix: str, settings: Path | None, option: str
+) -> list[str]:
+    """Say in which unit stored numbers are read that nobody states; .npy of infer are metres."""
+    remedy = f"({option} N: stored value per metre)"
+    if not is_whole:
+        is_known = settings is not None or suffix == ".npy"
+        return [] if is_known else [f"{folder}: floats taken as metres {remedy}"]
+    none = "no depth.yaml or camera.yaml"
+    why = none if settings is None else f"no depth_scale in {settings.name}"
+    return [f"{folder}: {why}; {suffix[1:].upper()} values taken as millimetres {remedy}"]
+
+
+def plain_names(files: dict[str, Path]) -> dict[str, Path]:
+    """Name maps without words such as _depth or _color, where the names stay different."""
+    plain = {re.sub(_ROLE, "", stem, flags=re.IGNORECASE): path for stem, path in files.items()}
+    return plain if len(plain) == len(files) else files
 
 
 def _find_settings(folder: Path) -> Path | None:
@@ -86,25 +152,17 @@ def _find_settings(folder: Path) -> Path | None:
     return next((path for path in candidates if path.exists()), None)
 
 
-def _read_settings(path: Path) -> tuple[float, str]:
-    """Return depth_scale and the kind of scale."""
+def _read_settings(path: Path) -> tuple[float | None, str]:
+    """Return depth_scale, None where it is not there, and the kind of scale."""
     try:
         settings: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError):
         raise DataError(f"{path}: is not YAML") from None
     settings = settings if isinstance(settings, dict) else {}
-    scale = settings.get("depth_scale", DEFAULT_DEPTH_SCALE)
+    kind = str(settings.get("scale", settings.get("depth_kind", "metric")))
+    if "depth_scale" not in settings:
+        return None, kind
+    scale = settings["depth_scale"]
     if not isinstance(scale, (int, float)) or not np.isfinite(scale) or scale <= 0:
         raise DataError(f"{path}: depth_scale must be a number above 0, got {scale!r}")
-    return float(scale), str(settings.get("scale", settings.get("depth_kind", "metric")))
-
-
-def _read_npy(path: Path) -> np.ndarray:
-    """Read an array of depth. (H, W) float32"""
-    try:
-        depth = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, OSError):
-        raise DataError(f"{path}: is not a NumPy array file") from None
-    if depth.ndim != 2 or not np.issubdtype(depth.dtype, np.floating):
-        raise DataError(f"{path}: expected (H, W) floats, got {depth.dtype} of {depth.shape}")
-    return np.asarray(depth, dtype=np.float32)
+    return float(scale), kind

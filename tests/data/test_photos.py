@@ -289,7 +289,7 @@ def test_masks_among_frames_are_said(tmp_path):
     """They are left out and counted."""
     folder = make_images(tmp_path / "in", 2)
     for i in (1, 2):
-        save(folder / f"frame{i}_mask.png", np.full((H, W), 255, np.uint8))
+        save(folder / f"frame{i}_thumb.png", np.full((H, W), 255, np.uint8))
     notes, watcher = listener()
     (result,) = run(folder, tmp_path / "out", watcher)
     assert result.frames == 2

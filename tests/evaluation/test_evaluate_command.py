@@ -54,7 +54,8 @@ UNIT = "0 0 0 0 0 0 1"
         ("", "bad.txt: holds no poses"),
         (f"0 {UNIT}\n0.1 0 0 0 0 0 1\n", "bad.txt: line 2 has 7 columns"),
         ("hello there\n", "bad.txt: line 1 has 2 columns"),
-        (f"0 {UNIT}\n0.1 nan 0 0 0 0 0 1\n", "bad.txt: line 2 holds NaN"),
+        (f"0 {UNIT}\nnan {UNIT}\n", "bad.txt: line 2 holds NaN"),
+        (f"0 {UNIT}\n0.1 nan 0 0 0 0 0 1\n", "the estimate holds 1 pose"),
         (f"0 {UNIT}\n0.1 0 0 0 0 0 0 2\n", "bad.txt: line 2 has a quaternion of norm 2"),
         (f"0 {UNIT}\n0 {UNIT}\n", "bad.txt: line 2 has stamp 0.0, which repeats"),
         (f"0.1 {UNIT}\n0 {UNIT}\n", "bad.txt: line 2 has stamp 0.0, which falls behind"),
@@ -63,9 +64,7 @@ UNIT = "0 0 0 0 0 0 1"
         ("1 0 0 0 0 1 0 0 0 0 1 0\n", "bad.txt is a kitti file and ref.txt a tum file"),
     ],
 )
-def test_ten_bad_files_are_one_line_each(
-    text: str, message: str, folder: Path, capsys: Output
-) -> None:
+def test_bad_files_are_one_line_each(text: str, message: str, folder: Path, capsys: Output) -> None:
     """Exit 1, one line that names file and row, and no report folder is left behind."""
     (folder / "bad.txt").write_text(text)
     assert score_file("bad.txt", "--report", "out") == 1
@@ -124,6 +123,98 @@ def test_odometry_report_is_written_once(folder: Path, capsys: Output) -> None:
     assert score_file("est.txt", "--report", "out") == 1
     assert "holds files already" in error_of(capsys)
     assert score_file("est.txt", "--report", "out", "--force") == 0
+
+
+def test_rows_without_a_pose_are_counted(folder: Path, capsys: Output) -> None:
+    """NaN rows lower the coverage and are said; the rest scores as without them."""
+    save_tum("est.txt", drive(400))
+    rows = (folder / "est.txt").read_text().splitlines()
+    rows[101:141] = [f"{row.split()[0]} nan nan nan nan nan nan nan" for row in rows[101:141]]
+    (folder / "est.txt").write_text("\n".join(rows))
+    assert score_file("est.txt", "--json") == 0
+    captured = capsys.readouterr()
+    figures = json.loads(captured.out)
+    assert figures["poses"] == 360 and figures["coverage"] == pytest.approx(0.9, abs=0.005)
+    assert figures["ate_m"] == pytest.approx(0, abs=1e-6)
+    assert "warning: est.txt: 40 of 400 rows hold no pose" in captured.err
+
+
+def test_keyframes_without_an_index_are_not_paired_by_row(folder: Path, capsys: Output) -> None:
+    """12 columns, fewer rows than the reference: which frames they are, nobody says."""
+    save_kitti("gt.txt", drive(300))
+    save_kitti("kf.txt", drive(300).take(slice(None, None, 7)))
+    assert score_file("kf.txt", "--align", "7dof", reference="gt.txt") == 1
+    line = error_of(capsys)
+    assert "kf.txt holds 43 rows without a frame index and gt.txt 300" in line
+    assert "13 columns" in line
+
+
+def test_order_of_quaternions_is_decided_by_the_reference(folder: Path, capsys: Output) -> None:
+    """Nanoseconds, commas, w last and no header: the reference shows the order, and it is said."""
+    truth = drive(400)
+    save_tum("t.txt", Trajectory(truth.stamps, exp_se3([0, 0, 0, 1, 0.5, 0.2]) @ truth.T_world_cam))
+    rows = [row.split() for row in (folder / "t.txt").read_text().splitlines()[1:]]
+    lines = [",".join([f"{round(float(row[0]) * 1e9 + 1.4e18)}", *row[1:]]) for row in rows]
+    (folder / "est.csv").write_text("\n".join(lines))
+    moved = [" ".join([f"{float(row[0]) + 1.4e9:.6f}", *row[1:]]) for row in rows]
+    (folder / "gt.txt").write_text("\n".join(["# t x y z qx qy qz qw", *moved]))
+    assert score_file("est.csv", "--json", reference="gt.txt") == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["rpe_rot_deg"] == pytest.approx(0, abs=1e-4)
+    assert "quaternions read as x y z w, as the rotation of gt.txt shows" in captured.err
+    assert "times taken as nanoseconds" in captured.err
+    assert score_file("est.csv", "--quaternion", "xyzw", reference="gt.txt") == 0
+    assert "quaternions" not in capsys.readouterr().err
+    assert score_file("est.csv", "--quaternion", "xyz", reference="gt.txt") == 2
+
+
+def test_several_estimates_are_one_table_and_one_list(folder: Path, capsys: Output) -> None:
+    """Both ways of naming them score all; each figure is that of the estimate scored alone."""
+    alone = {}
+    for seed, name in ((1, "one"), (2, "two"), (3, "three")):
+        save_tum(f"{name}.txt", drive(400, seed=seed))
+        assert score_file(f"{name}.txt", "--align", "7dof", "--json") == 0
+        alone[name] = json.loads(capsys.readouterr().out)
+    several = ("--estimate", "two.txt", "three.txt", "--align", "7dof")
+    assert score_file("one.txt", *several, "--json", "--report", "out", "--save", "s.json") == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record["reference"] == "ref.txt" and record["align"] == "7dof"
+    assert {one.pop("name"): one for one in record["estimates"]} == alone
+    page = (folder / "out" / "report.html").read_text()
+    assert page.count("data:image/png;base64,") == 2 and all(name in page for name in alone)
+    assert score_file("one.txt", *several) == 0
+    table = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [row[0] for row in table[2:5]] == ["one", "two", "three"]
+    assert main(["evaluate", "compare", "s.json", "--json"]) == 0
+    compared = json.loads(capsys.readouterr().out)["estimates"]
+    assert [one["ate_m"] for one in compared] == [alone[name]["ate_m"] for name in alone]
+
+
+def test_what_is_there_is_not_saved_over(folder: Path, capsys: Output) -> None:
+    """A saved file is replaced with --force only, a file is not scored twice under two names."""
+    save_tum("est.txt", drive(400, seed=1))
+    assert score_file("est.txt", "--save", "s.json") == 0
+    capsys.readouterr()
+    assert score_file("est.txt", "--save", "s.json") == 1
+    assert error_of(capsys) == "s.json: is there already; name another file or pass --force"
+    assert score_file("est.txt", "--save", "none/s.json") == 1
+    assert "--save needs a file in a folder that is there" in error_of(capsys)
+    assert score_file("est.txt", "--estimate", "./est.txt") == 1
+    assert "one file is named twice" in error_of(capsys)
+
+
+def test_runs_are_compared_from_their_files(folder: Path, capsys: Output) -> None:
+    """Saved and printed scores stand in one table; what may not be compared is said."""
+    save_tum("est.txt", drive(400, seed=1))
+    assert score_file("est.txt", "--align", "6dof", "--save", "a.json") == 0
+    capsys.readouterr()
+    assert score_file("est.txt", "--align", "7dof", "--json") == 0
+    (folder / "b.json").write_text(capsys.readouterr().out)
+    assert main(["evaluate", "compare", "a.json", "b.json"]) == 0
+    captured = capsys.readouterr()
+    assert [line.split()[0] for line in captured.out.splitlines()[1:]] == ["est", "b"]
+    assert "not the same alignment: 6dof, 7dof" in captured.err
+    assert main(["evaluate", "compare"]) == 2
 
 
 def test_usage_errors_exit_two(folder: Path) -> None:
@@ -206,6 +297,79 @@ def test_relative_depth_is_never_read_as_metres(folder: Path, capsys: Output) ->
     assert (folder / "out" / "report.html").read_text().count("data:image/png;base64,") == 3
 
 
+def write_tiff(folder: Path, stem: str, values: np.ndarray) -> None:
+    """Write one map as TIFF."""
+    folder.mkdir(exist_ok=True)
+    cv2.imwrite(str(folder / f"{stem}.tiff"), values)
+
+
+def test_tiff_of_a_stated_scale(folder: Path, capsys: Output) -> None:
+    """65535 stands for 60 m: with the scale nothing is assumed and the error is the made one."""
+    depth = np.linspace(1, 50, 600).reshape(20, 30)
+    write_tiff(folder / "gt", "0001", np.rint(depth * 65535 / 60).astype(np.uint16))
+    write_tiff(folder / "pred", "0001", (1.1 * depth).astype(np.float32))
+    assert score_maps("--gt-scale", "1092.25", "--pred-scale", "1", "--json") == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["abs_rel"] == pytest.approx(0.1, abs=1e-3)
+    assert captured.err == ""
+    assert score_maps() == 0
+    said = capsys.readouterr().err
+    assert (
+        "gt: no depth.yaml or camera.yaml; TIFF values taken as millimetres (--gt-scale N" in said
+    )
+    assert "pred: floats taken as metres (--pred-scale N" in said
+    assert score_maps("--gt-scale", "0") == 2
+
+
+def test_names_that_say_what_they_show_are_paired(folder: Path, capsys: Output) -> None:
+    """C3VD calls truth 0001_depth.tiff: it pairs with 0001_color, and that is said."""
+    depth = np.linspace(1, 5, 600, dtype=np.float32).reshape(20, 30)
+    for i in range(2):
+        write_tiff(folder / "gt", f"{i:04d}_depth", depth)
+        write_tiff(folder / "pred", f"{i:04d}_color", depth)
+    assert score_maps("--json") == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["frames"] == 2
+    assert "'0000_color' and '0000_depth'" in captured.err
+
+
+def test_an_option_against_the_settings_is_said(folder: Path, capsys: Output) -> None:
+    """The option wins over depth.yaml; a depth.yaml without a scale states none."""
+    make_maps(folder / "pred")
+    make_maps(folder / "gt", scale=500)
+    (folder / "gt" / "depth.yaml").write_text("depth_scale: 1000\n")
+    (folder / "pred" / "depth.yaml").write_text("scale: metric\n")
+    assert score_maps("--gt-scale", "500", "--json") == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["abs_rel"] == pytest.approx(0, abs=1e-3)
+    assert "depth.yaml says depth_scale 1000, --gt-scale 500 is used" in captured.err
+    assert "no depth_scale in depth.yaml; PNG values taken as millimetres" in captured.err
+
+
+def test_the_largest_number_of_16_bits_is_mentioned(folder: Path, capsys: Output) -> None:
+    """7-Scenes writes 65535 for unknown depth; that it counts as 65.5 m is said."""
+    make_maps(folder / "pred")
+    make_maps(folder / "gt")
+    for path in (folder / "gt").iterdir():
+        values = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        values[:3] = 65535
+        cv2.imwrite(str(path), values)
+    assert score_maps() == 0
+    assert "gt: 12.5 % of the first map is 65535 and counts as depth" in capsys.readouterr().err
+
+
+def test_inverse_depth_is_named_on_stderr(folder: Path, capsys: Output) -> None:
+    """The first warning says that near and far are swapped."""
+    ramp = make_maps(folder / "gt")
+    (folder / "pred").mkdir()
+    for i in range(4):
+        np.save(folder / "pred" / f"{i:06d}.npy", (1 / ramp).astype(np.float32))
+    assert score_maps("--align", "median", "--json") == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["rank_correlation"] == pytest.approx(-1)
+    assert "near and far are swapped" in captured.err.splitlines()[0]
+
+
 def break_maps(folder: Path, fault: str) -> None:
     """Put one fault into a good pair of folders."""
     make_maps(folder / "pred")
@@ -241,7 +405,7 @@ def break_maps(folder: Path, fault: str) -> None:
         ("names", "no map of pred has the name of one of gt: 'x000000' against '000000'"),
         ("eight bits", "000001.png: expected a one-channel 16-bit picture"),
         ("truncated", "000001.png"),
-        ("twice", "000001 is there twice"),
+        ("twice", "000001 is there twice, as .npy and as .png"),
         ("pickle", "000001.npy: is not a NumPy array file"),
         ("scale", "depth_scale must be a number above 0, got 0"),
         ("zeros", "no frame has both a prediction and a truth"),

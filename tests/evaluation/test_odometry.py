@@ -92,6 +92,21 @@ def test_wrong_turn_is_r_rel_by_hand() -> None:
     assert score.rpe_rot_deg == pytest.approx(np.rad2deg(0.001), rel=1e-6)
 
 
+def test_rpe_rotation_is_given_in_both_definitions() -> None:
+    """Exact rotations: both the same. Matrices of 6 digits: evo's stays, KITTI's takes the error.
+
+    The trace of a rotation by 1e-4 is 3 - 1e-8: 6 digits hold nothing of it.
+    """
+    exact, turned = drive(50), drive(50, yaw=1e-4)
+    score = score_odometry(exact, turned)
+    assert score.rpe_rot_evo_deg == pytest.approx(np.rad2deg(1e-4), rel=1e-6)
+    assert score.rpe_rot_deg == pytest.approx(score.rpe_rot_evo_deg, rel=1e-3)
+    rounded = Trajectory(turned.stamps, np.round(turned.T_world_cam, 6))
+    score = score_odometry(exact, rounded)
+    assert score.rpe_rot_evo_deg == pytest.approx(np.rad2deg(1e-4), rel=0.01)
+    assert abs(score.rpe_rot_deg / score.rpe_rot_evo_deg - 1) > 0.05
+
+
 def test_alignments_differ_as_they_should() -> None:
     """A path at half scale: three modes recover the 2, the other two leave it and say so."""
     reference = drive(200, yaw=0.02)

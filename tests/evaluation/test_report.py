@@ -15,12 +15,12 @@ import pytest
 from depthkit.errors import DataError
 from depthkit.evaluation.odometry import OdometryScore, score_odometry
 from depthkit.evaluation.plots import (
-    _widest_axes,
-    _with_holes,
     plot_ate,
     plot_depth,
     plot_segment_errors,
     plot_trajectory,
+    widest_axes,
+    with_holes,
 )
 from depthkit.evaluation.report import Picture, Section, format_cell, write_report
 from depthkit.evaluation.snippets import chain_relative
@@ -69,7 +69,7 @@ def test_every_picture_is_a_whole_png(score: OdometryScore, tmp_path: Path) -> N
 def test_lines_break_where_the_estimate_is_missing() -> None:
     """A hole in time puts NaN between its two sides, so that no line crosses it."""
     stamps = np.array([0.0, 1, 2, 10, 11])
-    broken = _with_holes(np.arange(10.0).reshape(5, 2), stamps)
+    broken = with_holes(np.arange(10.0).reshape(5, 2), stamps)
     assert np.isnan(broken[:, 0]).tolist() == [False, False, False, True, False, False]
 
 
@@ -79,7 +79,7 @@ def test_lines_break_where_the_estimate_is_missing() -> None:
 )
 def test_the_plane_drawn_holds_the_path(extent: tuple[int, ...], plane: tuple[int, int]) -> None:
     """A car is seen from above, a drone that looks down in its image plane."""
-    assert _widest_axes(np.array([[0, 0, 0], extent], dtype=float)) == plane
+    assert widest_axes(np.array([[0, 0, 0], extent], dtype=float)) == plane
 
 
 class Links(HTMLParser):

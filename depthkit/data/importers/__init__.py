@@ -7,16 +7,25 @@ from types import ModuleType
 
 from depthkit.data.importers import (
     bag,
+    colmap,
+    euroc,
     images,
     kitti_odometry,
     kitti_raw,
+    nerfstudio,
+    polycam,
+    record3d,
+    rgbd,
     sevenscenes,
     stillbox,
+    stray,
+    tartanair,
     tum,
     video,
 )
+from depthkit.data.importers.given_poses import with_poses
 from depthkit.data.importers.lying_there import say_what_lies_there
-from depthkit.data.importers.source import ImportOptions, Source, with_poses
+from depthkit.data.importers.source import ImportOptions, Source
 from depthkit.data.levels import find_levels
 from depthkit.errors import DataError
 
@@ -24,13 +33,25 @@ from depthkit.errors import DataError
 FORMATS: dict[str, ModuleType] = {
     "kitti-odometry": kitti_odometry,
     "kitti-raw": kitti_raw,
+    "euroc": euroc,
     "tum": tum,
     "sevenscenes": sevenscenes,
     "stillbox": stillbox,
+    "tartanair": tartanair,
+    "polycam": polycam,
+    "record3d": record3d,
+    "stray": stray,
+    "colmap": colmap,
+    "nerfstudio": nerfstudio,
+    "rgbd": rgbd,
     "bag": bag,
     "video": video,
     "images": images,
 }
+
+
+IN_METRES = ("kitti-raw", "stillbox", "bag")
+"""Formats whose depth needs no unit."""
 
 
 def find_sequences(root: Path, *formats: str) -> tuple[str, dict[str, Path]]:
@@ -49,7 +70,7 @@ def find_sequences(root: Path, *formats: str) -> tuple[str, dict[str, Path]]:
         raise DataError(
             f"{root}: is neither file nor folder; record a camera first, then give that"
         )
-    if (root / "camera.yaml").is_file() and (root / "times.txt").is_file():
+    if (root / "camera.yaml").is_file() and (root / "frames").is_dir():
         raise DataError(f"{root}: is a prepared sequence already; name its own source")
     if root.is_dir() and not any(root.iterdir()):
         raise DataError(f"{root}: folder is empty; expected frames, a video or a data set")
@@ -61,10 +82,21 @@ def find_sequences(root: Path, *formats: str) -> tuple[str, dict[str, Path]]:
     raise DataError(f"{root}: {say_what_lies_there(root, candidates)}")
 
 
+def other_sequences(root: Path, name: str) -> dict[str, Path]:
+    """Return what --sequence may pick beside the sequences that are prepared by default."""
+    find_others = getattr(FORMATS[name], "find_others", None)
+    return {} if find_others is None else find_others(root)
+
+
 def load_source(format_name: str, place: Path, name: str, options: ImportOptions) -> Source:
     """Load one sequence, with the user's poses where a file was given."""
-    source = FORMATS[format_name].load(place, name, options)
-    return with_poses(_with_levels(source, options), options)
+    source = _with_levels(FORMATS[format_name].load(place, name, options), options)
+    source = with_poses(source, options)
+    if options.depth_scale is None or (source.depth is not None and format_name not in IN_METRES):
+        return source
+    why = f"{format_name} holds metres" if source.depth is not None else "the source has no depth"
+    note = f"--depth-scale {options.depth_scale:g}: unused, {why}"
+    return replace(source, notes=(*source.notes, note))
 
 
 def _with_levels(source: Source, options: ImportOptions) -> Source:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A folder of pictures, a folder of such folders, or one picture.
 
-`times.txt` beside the pictures is read; else EXIF tells times and order where it can.
+Times come from a list beside the pictures, their EXIF or their names; EXIF tells their order, too.
 """
 
 from pathlib import Path
@@ -9,74 +9,96 @@ from pathlib import Path
 import numpy as np
 
 from depthkit.data.file_kinds import PICTURE, read_kind
-from depthkit.data.image_io import list_images, natural_key
+from depthkit.data.image_io import list_images
+from depthkit.data.importers.depth_unit import is_depth_picture
+from depthkit.data.importers.folder_parts import depth_files, kind_of_name, split_colour
 from depthkit.data.importers.lying_there import say_beside, say_pages, split_about
-from depthkit.data.importers.photo_order import Photos, order_photos
+from depthkit.data.importers.photo_order import time_photos
+from depthkit.data.importers.places import find_folders, subfolders
+from depthkit.data.importers.rgbd_poses import unused_poses
 from depthkit.data.importers.source import (
     FrameRef,
     ImportOptions,
     Source,
     find_camera,
     first_size,
-    frame_times,
 )
 from depthkit.errors import DataError
 
 
 def find(root: Path) -> dict[str, Path]:
-    """Return the folders that hold pictures, by name; one picture file is a sequence too."""
+    """Return the folders of pictures, by name; depth and masks beside colour are left out.
+
+    One picture file is a sequence, too.
+    """
     if root.is_file():
         return {root.stem: root} if read_kind(root).group == PICTURE else {}
-    if list_images(root):
-        return {root.resolve().name: root}
-    folders = sorted((p for p in root.iterdir() if p.is_dir()), key=lambda p: natural_key(p.name))
-    return {p.name: p for p in folders if p.name[0] not in ".@" and list_images(p)}
+    found = find_folders(root, lambda folder: bool(list_images(folder)))
+    kinds = {name: kind_of_name(place.name) for name, place in found.items()}
+    best = next((kind for kind in ("colour", "map") if kind in kinds.values()), "depth")
+    return {name: place for name, place in found.items() if kinds[name] == best}
 
 
 def load(place: Path, name: str, options: ImportOptions) -> Source:
-    """Take the pictures in natural order of their names, or of EXIF times that contradict it."""
-    is_alone = place.is_file()
-    paths, others = split_about([place] if is_alone else list_images(place))
+    """Take the colour pictures in natural order of their names, or in order of their EXIF times."""
+    if place.is_file():
+        return _load_one(place, name, options)
+    colour, notes = _colour(place)
+    paths, others = split_about(colour)
     size = first_size(paths, place)
-    folders = (place.parent,) if is_alone else (place, options.root)
-    camera, calibration = find_camera(folders, size, options, pictures=paths)
-    has_list = (place / "times.txt").is_file()
-    photos = Photos(tuple(paths)) if has_list else order_photos(paths)
-    times, assumed = _times_of(photos, place, options, has_list=has_list)
-    about = say_pages(paths[0]) if is_alone else say_beside(place, paths, others)
+    camera, calibration = find_camera((place, options.root), size, options, pictures=paths)
+    found = time_photos(place, paths, options)
+    notes = (*found.notes, *notes, *beside(place), *say_beside(place, paths, others))
     return Source(
         name=name,
         format="images",
-        frames=tuple(FrameRef(path) for path in photos.paths),
-        times=times,
+        frames=tuple(FrameRef(paths[i]) for i in found.keep),
+        times=found.times,
         camera=camera,
-        notes=(*photos.notes, *about),
-        assumed=assumed,
+        notes=(*notes, *unused_poses((place, options.root), options)),
+        assumed=found.assumed,
+        origin={"calibration": calibration, **found.origin},
+    )
+
+
+def _load_one(path: Path, name: str, options: ImportOptions) -> Source:
+    """Take one picture as a sequence of one frame."""
+    size = first_size([path], path)
+    camera, calibration = find_camera((path.parent,), size, options, pictures=[path])
+    return Source(
+        name=name,
+        format="images",
+        frames=(FrameRef(path),),
+        times=np.zeros(1),
+        camera=camera,
+        notes=say_pages(path),
         origin={"calibration": calibration},
     )
 
 
-def _times_of(
-    photos: Photos, place: Path, options: ImportOptions, *, has_list: bool
-) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Return times and what was assumed of them: --fps, times.txt, EXIF, a guess, in this order."""
-    if options.fps is None and photos.times is not None:
-        return photos.times, photos.assumed
-    if options.fps is None and not has_list and len(photos.paths) == 1:
-        return np.zeros(1), ()
-    times, guess = _times(place, len(photos.paths), options)
-    return times, (*photos.assumed, *guess) if options.fps is None else ()
+def beside(place: Path) -> tuple[str, ...]:
+    """Name the folders of depth, masks and the like beside a folder of pictures."""
+    others = [
+        p.name
+        for p in subfolders(place.resolve().parent)
+        if p != place.resolve() and kind_of_name(p.name) != "colour" and depth_files(p)
+    ]
+    if not others:
+        return ()
+    return (f"{', '.join(others)} beside {place.name}: depth or maps by name, not used",)
 
 
-def _times(place: Path, count: int, options: ImportOptions) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Read times.txt (seconds, one a picture) unless --fps overrules it; say what is guessed."""
-    path = place / "times.txt"
-    if options.fps is not None or not path.is_file():
-        return frame_times(count, options.fps)
-    try:
-        times = np.array(path.read_text(encoding="utf-8").split(), dtype=np.float64)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot read times: {error}") from None
-    if len(times) != count:
-        raise DataError(f"{path}: {len(times)} times for {count} images; fix it or give --fps")
-    return times, ()
+def _colour(place: Path) -> tuple[list[Path], tuple[str, ...]]:
+    """Return the colour pictures of a folder; one of depth pictures alone is refused."""
+    paths = list_images(place)
+    named_depth = kind_of_name(place.resolve().name) == "depth"
+    colour, depth, maps = split_colour(paths)
+    if (named_depth or not colour) and is_depth_picture(paths[0]) and not maps:
+        raise DataError(
+            f"{place}: holds depth (16 bit, one channel, named so), not frames; give the folder of "
+            "the colour pictures, or the one that holds both"
+        )
+    if not colour or not depth + maps:
+        return paths, ()
+    left_out = f"{len(depth)} depth pictures and {len(maps)} masks, labels or other maps by name"
+    return colour, (f"{left_out}: left out of the frames",)

@@ -21,6 +21,7 @@ from depthkit.data.importers.source import (
     pinhole_of,
 )
 from depthkit.errors import DataError
+from depthkit.time_units import to_seconds
 from depthkit.trajectory import load_kitti
 
 
@@ -42,7 +43,7 @@ def load(place: Path, name: str, options: ImportOptions) -> Source:
     index = frame_numbers(paths)
     P = read_projection(place / "calib.txt", f"P{number}")
     size = first_size(paths, place)
-    times, notes = _times(place / "times.txt", index)
+    times, notes, assumed = _times(place / "times.txt", index, options.time_unit)
     poses, missing = _poses(place, index, P)
     return Source(
         name=name,
@@ -52,6 +53,7 @@ def load(place: Path, name: str, options: ImportOptions) -> Source:
         camera=given_camera(options, size) or rectified_camera(P, size, place / "calib.txt"),
         poses=poses,
         notes=notes + missing,
+        assumed=assumed,
         origin={
             "camera_index": number,
             "calibration": "--camera" if options.camera else "calib.txt",
@@ -140,9 +142,12 @@ def _is_sequence(folder: Path) -> bool:
     return any(list_images_of(folder, n) for n in CAMERAS)
 
 
-def _times(path: Path, index: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+def _times(
+    path: Path, index: np.ndarray, unit: str
+) -> tuple[np.ndarray, tuple[str, ...], tuple[str, ...]]:
+    """Return times of the frames, notes and what was assumed of their unit."""
     if not path.is_file():
-        return index / 10.0, ("no times.txt: 10 frames/s assumed, as KITTI was recorded",)
+        return index / 10.0, ("no times.txt: 10 frames/s assumed, as KITTI was recorded",), ()
     try:
         times = np.array(path.read_text(encoding="utf-8").split(), dtype=np.float64)
     except (OSError, ValueError) as error:
@@ -151,7 +156,8 @@ def _times(path: Path, index: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
         raise DataError(f"{path}: times must be finite, got NaN or an infinite number")
     if index[-1] >= len(times):
         raise DataError(f"{path}: {len(times)} times, but frame {index[-1]} exists")
-    return times[index], ()
+    seconds, assumed = to_seconds(times, unit, path.name)
+    return seconds[index], (), assumed
 
 
 def _poses(
@@ -168,4 +174,6 @@ def _poses(
     poses = np.full((len(index), 4, 4), np.nan)
     has_pose = index < len(known)
     poses[has_pose] = known[index[has_pose]] @ T_cam0_cam
-    return poses, ()
+    missing = int((~has_pose).sum())
+    note = f"{missing} of {len(index)} frames have no row in poses/{path.name}"
+    return poses, (note,) if missing else ()

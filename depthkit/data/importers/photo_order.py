@@ -12,19 +12,53 @@ from pathlib import Path
 import numpy as np
 
 from depthkit.data.exif import Exif, read_exif
+from depthkit.data.importers.source import ImportOptions, frame_times
+from depthkit.data.importers.times import FrameTimes, find_times
 
 WHOLE_SECOND = 1.0
+IN_NAMES = "names of the pictures"
+"""Origin of times that `find_times` reads from names."""
 
 
 @dataclass(frozen=True)
 class Photos:
     """Pictures in order, and what their EXIF says about time."""
 
-    paths: tuple[Path, ...]
+    order: np.ndarray
+    """Index of the picture that comes first, second ... (N,) int"""
     times: np.ndarray | None = None
     """Seconds from the first picture, rising; None where EXIF does not tell them. (N,)"""
     notes: tuple[str, ...] = ()
     assumed: tuple[str, ...] = ()
+
+
+def time_photos(place: Path, paths: Sequence[Path], options: ImportOptions) -> FrameTimes:
+    """Return order and times of pictures: a list beside them, EXIF, their names, --fps or a guess.
+
+    Args:
+        place: folder of the pictures.
+        paths: the pictures in order of their names.
+        options: as in `find_times`.
+    """
+    found = find_times(place, paths, options)
+    source = found.origin.get("times")
+    if source not in (None, IN_NAMES):  # a list, which knows its own order
+        return found
+    photos = order_photos(paths)
+    if photos.times is not None and options.fps is None:
+        return FrameTimes(
+            photos.times, photos.order, photos.notes, photos.assumed, {"times": "EXIF"}
+        )
+    if source is not None and is_rising(photos.order):
+        return found
+    times, guess = frame_times(len(paths), options.fps)
+    assumed = (*photos.assumed, *guess) if options.fps is None and len(paths) > 1 else ()
+    return FrameTimes(times, photos.order, photos.notes, assumed)
+
+
+def is_rising(order: np.ndarray) -> bool:
+    """Whether nothing changes its place."""
+    return bool((np.diff(order) == 1).all())
 
 
 def order_photos(paths: Sequence[Path]) -> Photos:
@@ -33,7 +67,7 @@ def order_photos(paths: Sequence[Path]) -> Photos:
     Args:
         paths: in the order of their names.
     """
-    plain = Photos(tuple(paths))
+    plain = Photos(np.arange(len(paths)))
     if len(paths) < 2 or _time(read_exif(paths[0])) is None:
         return plain
     records = [read_exif(path) for path in paths]
@@ -41,13 +75,12 @@ def order_photos(paths: Sequence[Path]) -> Photos:
     if any(moment is None for moment in moments):
         lacking = sum(moment is None for moment in moments)
         note = f"{lacking} of {len(paths)} pictures have no EXIF time: taken in order of names"
-        return Photos(plain.paths, notes=(note,))
+        return Photos(plain.order, notes=(note,))
     taken = np.array(moments, dtype=np.float64)
     order = _order(taken)
-    ordered = tuple(paths[i] for i in order)
     times, sentence = _frame_times(taken[order], [records[i] for i in order])
-    notes = () if (np.diff(order) == 1).all() else (_about_order(paths, order),)
-    return Photos(ordered, times, notes, (sentence,))
+    notes = () if is_rising(order) else (_about_order(paths, order),)
+    return Photos(order, times, notes, (sentence,))
 
 
 def _time(record: Exif | None) -> float | None:

@@ -6,12 +6,14 @@ Colour and depth are not registered to the pixel; the data set publishes one K f
 """
 
 import re
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from depthkit.camera import Camera, SourceCamera
 from depthkit.data.image_io import list_images, read_uint16
+from depthkit.data.importers.places import find_folders
 from depthkit.data.importers.source import (
     DepthSource,
     FrameRef,
@@ -33,11 +35,7 @@ _COLOUR = re.compile(r"frame-(\d+)\.color$")
 
 def find(root: Path) -> dict[str, Path]:
     """Return folders of frame-*.color.* files: `root` itself or the seq-* in it."""
-    if not root.is_dir():
-        return {}
-    if _colour_files(root):
-        return {root.resolve().name: root}
-    return {p.name: p for p in sorted(root.iterdir()) if p.is_dir() and _colour_files(p)}
+    return find_folders(root, lambda folder: bool(_colour_files(folder)))
 
 
 def load(place: Path, name: str, options: ImportOptions) -> Source:
@@ -55,16 +53,16 @@ def load(place: Path, name: str, options: ImportOptions) -> Source:
         times=times,
         camera=camera,
         poses=poses,
-        depth=_depth([Path(f"{prefix}.depth.png") for prefix in prefixes]),
+        depth=_depth([Path(f"{prefix}.depth.png") for prefix in prefixes], options.depth_scale),
         notes=(f"{bad} of {len(frames)} frames have no usable pose",) if bad else (),
         origin={"calibration": calibration},
     )
 
 
-def read_depth(path: Path) -> np.ndarray:
+def read_depth(path: Path, scale: float = DEPTH_SCALE) -> np.ndarray:
     """Read depth in metres, 0 = unknown. (H, W) float32"""
     raw = read_uint16(path)
-    return np.where(raw == INVALID, 0, raw).astype(np.float32) / np.float32(DEPTH_SCALE)
+    return np.where(raw == INVALID, 0, raw).astype(np.float32) / np.float32(scale)
 
 
 def _colour_files(folder: Path) -> dict[int, Path]:
@@ -96,6 +94,7 @@ def _poses(paths: list[Path]) -> tuple[np.ndarray | None, int]:
     return (None if unknown == len(paths) else poses), unknown
 
 
-def _depth(paths: list[Path]) -> DepthSource | None:
+def _depth(paths: list[Path], scale: float | None) -> DepthSource | None:
     present = tuple(path if path.is_file() else None for path in paths)
-    return DepthSource(present, read_depth, DEPTH_SCALE) if any(present) else None
+    scale = scale or DEPTH_SCALE
+    return DepthSource(present, partial(read_depth, scale=scale), scale) if any(present) else None

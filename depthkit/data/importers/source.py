@@ -21,11 +21,9 @@ from depthkit.data.calibrations.exif_focal import camera_of_exif
 from depthkit.data.image_io import UnreadableImageError, read_size
 from depthkit.errors import DataError
 from depthkit.picture import Levels
-from depthkit.trajectory import detect_format, interpolate_poses, load_kitti, load_trajectory
+from depthkit.trajectory import Order
 
 DEFAULT_FPS = 30.0
-STAMP_ROUNDING = 1e-3
-"""Seconds by which a written stamp may differ from the time that was meant."""
 CALIBRATION_NAMES = (
     *("camera.yaml", "camera_info.yaml", "calibration.yaml", "ost.yaml", "K.txt"),
     *("camera.yml", "calibration.yml", "sensor.yaml", "camchain.yaml", "intrinsics.yaml"),
@@ -90,6 +88,8 @@ class Source:
     """Plain values for the `source` section of camera.yaml."""
     levels: Levels | None = None
     """How pictures of more than 8 bit become 8 bit; None: 16 bit / 257."""
+    metric: bool = True
+    """Whether poses and depth are metres; else their common scale is unknown."""
     read: FrameReader | None = None
     """Of a source that holds its frames in one file; None where each is a file."""
 
@@ -123,12 +123,19 @@ class ImportOptions:
     """Values of pictures of more than 8 bit that become 0 and 255; None: those in use."""
     time_unit: str = "auto"
     """Unit of the times in the source and in a pose file: s, ms, us or ns; auto: told by size."""
+    quaternion: Order | None = None
+    """Order of quaternions in a pose file; None: told by its header and layout, and said."""
     depth_scale: float | None = None
     """Stored depth value per metre; None: what the format says."""
     body_to_camera: Path | None = None
     """File with T_body_cam (4x4), where the poses are those of a body the camera is mounted on."""
     fallback: SourceCamera | None = None
     """Where no calibration is found; None: that is an error."""
+
+    @property
+    def camera_file(self) -> Path | None:
+        """Where the camera is read from; such a file may also say how the camera is mounted."""
+        return self.camera if isinstance(self.camera, Path) else None
 
 
 def select(source: Source, options: ImportOptions) -> Source:
@@ -148,31 +155,6 @@ def select(source: Source, options: ImportOptions) -> Source:
         times=source.times[keep],
         poses=None if source.poses is None else source.poses[keep],
         depth=depth,
-    )
-
-
-def with_poses(source: Source, options: ImportOptions) -> Source:
-    """Take the poses from the user's file, when there is one, instead of the source's own."""
-    if options.poses is None:
-        return source
-    if detect_format(options.poses) == "kitti":
-        trajectory = load_kitti(options.poses, stamps=source.times)
-    else:
-        trajectory = load_trajectory(options.poses, repeats="first")
-    poses, known = interpolate_poses(
-        trajectory, source.times, options.max_gap, slack=STAMP_ROUNDING
-    )
-    if not known.any():
-        raise DataError(
-            f"{options.poses}: no pose within {options.max_gap:g} s of a frame; poses span "
-            f"{trajectory.stamps[0]:.3f} to {trajectory.stamps[-1]:.3f} s, frames "
-            f"{source.times[0]:.3f} to {source.times[-1]:.3f} s"
-        )
-    return replace(
-        source,
-        poses=poses,
-        assumed=(*source.assumed, *trajectory.assumed),
-        origin={**source.origin, "poses": options.poses.name},
     )
 
 

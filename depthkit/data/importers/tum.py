@@ -2,15 +2,21 @@
 """TUM RGB-D: rgb.txt or rgb/<timestamp>.png, groundtruth.txt, depth.txt (5000 a metre).
 
 Depth pictures are registered to the colour camera. Official sequences have published calibrations,
-chosen by 'freiburg1|2|3' in the folder's name; others need K.txt, camera.yaml or --camera.
+chosen by 'freiburg1|2|3' in the folder's name; others need K.txt, camera.yaml or --camera, and
+their unit of depth is told from the pictures. Associations of the data set's own tool come first.
 """
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from depthkit.camera import Camera, SourceCamera
-from depthkit.data.image_io import list_images, read_uint16
+from depthkit.data.image_io import list_images
+from depthkit.data.importers.depth_unit import TUM_SCALE, read_stored, tell_scale, unit_words
+from depthkit.data.importers.places import find_folders
+from depthkit.data.importers.pose_pairing import Poses, spans
+from depthkit.data.importers.rgbd_depth import FoundDepth
 from depthkit.data.importers.source import (
     DepthSource,
     FrameRef,
@@ -19,10 +25,15 @@ from depthkit.data.importers.source import (
     find_camera,
     first_size,
 )
+from depthkit.data.importers.times import read_list
 from depthkit.errors import DataError
+from depthkit.time_units import UNITS, detect_unit, to_seconds
 from depthkit.trajectory import interpolate_poses, load_tum
 
-DEPTH_SCALE = 5000.0
+OFFICIAL = ("freiburg", "icl", "living_room_traj", "office_room_traj")
+"""Parts of names of sequences whose depth is known to be 5000 a metre."""
+ASSOCIATIONS = ("associations.txt", "associated.txt", "associate.txt", "assoc.txt")
+"""Lists of `time rgb time depth`."""
 DEPTH_GAP = 0.02
 """Seconds between a frame and its depth, at most; the default of the data set's own tool."""
 
@@ -42,38 +53,35 @@ CALIBRATIONS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
 
 def find(root: Path) -> dict[str, Path]:
     """Return folders with rgb.txt or time-stamped rgb/ pictures, by name."""
-    if not root.is_dir():
-        return {}
-    if _is_sequence(root):
-        return {root.resolve().name: root}
-    return {p.name: p for p in sorted(root.iterdir()) if p.is_dir() and _is_sequence(p)}
+    return find_folders(root, _is_sequence)
 
 
 def load(place: Path, name: str, options: ImportOptions) -> Source:
     """Read the lists, put depth to frames by time and interpolate poses at the frame times."""
-    times, paths = _listing(place, "rgb")
+    stamps, paths = _listing(place, "rgb")
+    fresh = np.concatenate([[True], np.diff(stamps) > 0])[: len(stamps)]
+    repeats = int((~fresh).sum())
+    doubled = (f"{repeats} rows of rgb repeat the time before: left out",) if repeats else ()
+    stamps, paths = stamps[fresh], [p for p, is_new in zip(paths, fresh, strict=True) if is_new]
+    times, assumed = to_seconds(stamps, options.time_unit, "rgb")
     size = first_size(paths, place)
     camera, calibration = find_camera(
         (place, options.root), size, options, fallback=_published(place)
     )
-    poses, pose_notes = _poses(place / "groundtruth.txt", times, options.max_gap)
-    depth, depth_notes = _depth(place, times)
+    poses = _poses(place / "groundtruth.txt", times, options)
+    depth = _depth(place, stamps, paths, options)
     return Source(
         name=name,
         format="tum",
         frames=tuple(FrameRef(path) for path in paths),
         times=times,
         camera=camera,
-        poses=poses,
-        depth=depth,
-        notes=pose_notes + depth_notes,
+        poses=poses.T_world_cam,
+        depth=depth.source,
+        notes=doubled + poses.notes + depth.notes,
+        assumed=assumed + poses.assumed + depth.assumed,
         origin={"calibration": calibration},
     )
-
-
-def read_depth(path: Path) -> np.ndarray:
-    """Read depth in metres, 0 = unknown. (H, W) float32"""
-    return read_uint16(path).astype(np.float32) / np.float32(DEPTH_SCALE)
 
 
 def _is_sequence(folder: Path) -> bool:
@@ -92,11 +100,7 @@ def _listing(place: Path, kind: str) -> tuple[np.ndarray, list[Path]]:
         paths = [p for p in (list_images(folder) if folder.is_dir() else []) if _is_number(p.stem)]
         pairs = sorted((float(p.stem), p) for p in paths)
     else:
-        try:
-            rows = [line.split() for line in table.read_text(encoding="utf-8").splitlines()]
-        except UnicodeDecodeError:
-            raise DataError(f"{table}: is not a text file") from None
-        rows = [row for row in rows if row and not row[0].startswith("#")]
+        rows = read_list(table)
         for row in rows:
             if len(row) != 2 or not _is_number(row[0]):
                 raise DataError(f"{table}: expected 'timestamp file', got {' '.join(row)!r}")
@@ -114,29 +118,67 @@ def _published(place: Path) -> tuple[SourceCamera, str] | None:
     return SourceCamera(camera, "brown_conrady" if D else "none", D), f"published for {key}"
 
 
-def _poses(
-    path: Path, times: np.ndarray, max_gap: float
-) -> tuple[np.ndarray | None, tuple[str, ...]]:
+def _poses(path: Path, times: np.ndarray, options: ImportOptions) -> Poses:
     """Interpolate groundtruth.txt at the frame times; outside it a frame has no pose."""
+    if options.poses is not None:
+        return Poses(None)
     if not path.is_file():
-        return None, ("no groundtruth.txt: frames are stored without poses",)
-    poses, _ = interpolate_poses(load_tum(path, repeats="first"), times, max_gap)
-    return poses, ()
+        return Poses(None, ("no groundtruth.txt: frames are stored without poses",))
+    trajectory = load_tum(path, repeats="first", time_unit=options.time_unit)
+    poses, known = interpolate_poses(trajectory, times, options.max_gap)
+    if not known.any():
+        where = spans(trajectory.stamps, times)
+        return Poses(None, (f"no pose of {path.name} meets a frame; {where}",), trajectory.assumed)
+    return Poses(poses, (), trajectory.assumed)
 
 
-def _depth(place: Path, times: np.ndarray) -> tuple[DepthSource | None, tuple[str, ...]]:
-    """Put the nearest depth picture within `DEPTH_GAP` to each frame."""
+def _depth(
+    place: Path, times: np.ndarray, frames: list[Path], options: ImportOptions
+) -> FoundDepth:
+    """Put the depth picture of an association, or the nearest within `DEPTH_GAP`, to each frame."""
     stamps, files = _listing(place, "depth")
-    if not files:
-        return None, ("no depth: frames are stored without it",)
-    nearest = np.searchsorted((stamps[1:] + stamps[:-1]) / 2, times)
-    near = np.abs(times - stamps[nearest]) <= DEPTH_GAP
-    paths = tuple(files[i] if ok else None for i, ok in zip(nearest, near, strict=True))
+    paths = _associated(place, frames)
+    if paths is None and not files:
+        return FoundDepth(None, ("no depth: frames are stored without it",))
+    if paths is None:
+        gap = DEPTH_GAP * UNITS[detect_unit(times)]
+        nearest = np.searchsorted((stamps[1:] + stamps[:-1]) / 2, times)
+        near = np.abs(times - stamps[nearest]) <= gap
+        paths = tuple(files[i] if ok else None for i, ok in zip(nearest, near, strict=True))
     missing = paths.count(None)
     if missing == len(paths):
-        return None, (f"no depth within {DEPTH_GAP:g} s of any frame: stored without it",)
+        note = f"no depth within {DEPTH_GAP:g} s of any frame: stored without it"
+        if len(stamps) and (stamps[0] > times[-1] or stamps[-1] < times[0]):
+            note += f"; depth spans {stamps[0]:.3f} to {stamps[-1]:.3f}, frames {times[0]:.3f} to "
+            note += f"{times[-1]:.3f}"
+        return FoundDepth(None, (note,))
     notes = (f"{missing} of {len(paths)} frames have no depth near them",) if missing else ()
-    return DepthSource(paths, read_depth, DEPTH_SCALE), notes
+    scale, assumed = _scale(place, [path for path in paths if path is not None], options)
+    return FoundDepth(DepthSource(paths, partial(read_stored, scale=scale), scale), notes, assumed)
+
+
+def _scale(place: Path, paths: list[Path], options: ImportOptions) -> tuple[float, tuple[str, ...]]:
+    """Choose the stored value per metre: the user's, the data set's, or told from the pictures."""
+    if options.depth_scale is not None:
+        return options.depth_scale, ()
+    if any(word in place.resolve().name.lower() for word in OFFICIAL):
+        return TUM_SCALE, ()
+    scale, reason = tell_scale(paths)
+    return scale, (f"no official sequence of TUM: {unit_words(paths, scale, reason)}",)
+
+
+def _associated(place: Path, frames: list[Path]) -> tuple[Path | None, ...] | None:
+    """Return the depth of each frame that an associations file names; None without such a file."""
+    path = next((place / name for name in ASSOCIATIONS if (place / name).is_file()), None)
+    if path is None:
+        return None
+    found = {}
+    for row in read_list(path):
+        if len(row) == 4:
+            pair = (row[1], row[3]) if "depth" not in row[1] else (row[3], row[1])
+            found[(place / pair[0]).resolve()] = place / pair[1]
+    paths = tuple(found.get(frame.resolve()) for frame in frames)
+    return paths if any(paths) else None
 
 
 def _is_number(text: str) -> bool:
