@@ -6,13 +6,14 @@ ROS 1) go one way. What cannot be right is refused: what came, what was expected
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
 import numpy as np
 
-from depthkit.camera import Camera, SourceCamera, build_source_camera
+from depthkit.camera import SourceCamera, build_source_camera
+from depthkit.camera_info import camera_of_image, model_name, second_camera
 from depthkit.errors import DataError
 from depthkit.picture import BAYER_CODES, decode_rgb, to_8_bit
 from depthkit.rigid import inverse, make_pose, quaternion_to_matrix
@@ -149,6 +150,12 @@ def _check_size(msg: Any, layout: _Layout) -> None:
             )
 
 
+_VIDEO_CODECS = (
+    *("h264", "avc", "avc1", "x264", "libx264", "h265", "hevc", "hvc1", "av1", "vp8", "vp9"),
+    *("mpeg4", "mpeg", "mjpg", "theora", "draco"),
+)
+
+
 def read_compressed(msg: Any, *, bits: int = 16) -> np.ndarray:
     """Read a sensor_msgs/CompressedImage (JPEG, PNG) as 8-bit RGB.
 
@@ -169,6 +176,11 @@ def read_compressed(msg: Any, *, bits: int = 16) -> np.ndarray:
             f"compressed image: format {msg.format!r} is depth, expected a picture; subscribe to "
             "the colour camera"
         )
+    if encoding.strip().lower().partition(".")[0] in _VIDEO_CODECS:
+        raise DataError(
+            f"compressed image: format {msg.format!r} is video, expected a picture (JPEG, PNG); "
+            "decode it on the robot (image_transport republish)"
+        )
     pattern = encoding.strip().removeprefix("bayer_").rstrip("0123456789")
     bayer = pattern if pattern in BAYER_CODES and "bgr" not in rest else None
     return decode_rgb(bytes(msg.data), "compressed image", bayer, bits=bits)
@@ -182,7 +194,8 @@ def read_camera(msg: Any, size: tuple[int, int], *, rectified: bool = False) -> 
 
     Args:
         msg: K and D of the full sensor; region of interest, then binning, are applied to them.
-        size: (H, W) of the image; one of the same ratio is taken for a resized one.
+        size: (H, W) of the image; one of the same ratio is taken for a resized one. A K that
+            cannot be of the stated sensor and is central in the image counts as the image's own.
         rectified: the image is rectified already (image_rect): P is its K and nothing is distorted.
 
     Raises:
@@ -190,6 +203,14 @@ def read_camera(msg: Any, size: tuple[int, int], *, rectified: bool = False) -> 
     """
     name = "P" if rectified else "K"
     K = np.asarray(_field(msg, name), dtype=np.float64).reshape(3, -1)[:, :3]
+    if not np.isfinite(K).all():
+        raise DataError(f"camera_info: {name} must be finite, got {K.ravel().tolist()}")
+    if K[2, 0] or K[2, 1]:
+        raise DataError(
+            f"camera_info: the last row of {name} is ({K[2, 0]:g}, {K[2, 1]:g}, {K[2, 2]:g}), "
+            "expected (0, 0, 1): it is written by columns; publish it by rows, or name a "
+            "calibration file"
+        )
     if K[0, 0] == 0:
         raise DataError(
             f"camera_info: {name}[0] is 0, so the camera is not calibrated; calibrate it, or name "
@@ -200,11 +221,13 @@ def read_camera(msg: Any, size: tuple[int, int], *, rectified: bool = False) -> 
             f"camera_info: skew is not supported, got {K[0, 1]:g}; calibrate without it"
         )
     try:
-        camera = _of_image(msg, K, size)
+        camera, assumed = camera_of_image(msg, K, size)
         if rectified:
-            return SourceCamera(camera)
+            P = np.asarray(_field(msg, "P"), dtype=np.float64)
+            return SourceCamera(camera, assumed=(*assumed, *second_camera(msg, P)))
         D = tuple(float(value) for value in _field(msg, "D"))
-        return build_source_camera(camera, msg.distortion_model, D)
+        model, about = model_name(msg.distortion_model, D)
+        return replace(build_source_camera(camera, model, D), assumed=(*assumed, *about))
     except DataError as error:
         raise DataError(f"camera_info: {str(error).removeprefix('camera: ')}") from None
 
@@ -212,26 +235,6 @@ def read_camera(msg: Any, size: tuple[int, int], *, rectified: bool = False) -> 
 def _field(msg: Any, name: str) -> Any:
     """Return K, D or P: ROS 2 writes them small, ROS 1 in capitals."""
     return getattr(msg, name.lower()) if hasattr(msg, name.lower()) else getattr(msg, name)
-
-
-def _of_image(msg: Any, K: np.ndarray, size: tuple[int, int]) -> Camera:
-    """Cut the region of interest out of the sensor, bin it, resize it to the image."""
-    camera = Camera(int(msg.width), int(msg.height), K[0, 0], K[1, 1], K[0, 2], K[1, 2])
-    roi = msg.roi
-    if roi.width and roi.height:  # 0 is the full sensor
-        camera = camera.cropped(roi.y_offset, roi.x_offset, (roi.height, roi.width))
-    by, bx = max(msg.binning_y, 1), max(msg.binning_x, 1)  # 0 is 1
-    binned = camera.height // by, camera.width // bx
-    camera = camera.cropped(0, 0, (binned[0] * by, binned[1] * bx)).resized(binned)
-    if camera.size == size:
-        return camera
-    height, width = size
-    if abs(camera.height * width / camera.width - height) >= 1:  # more than a rounded size
-        raise DataError(
-            f"the calibration is for {camera.width}x{camera.height}, expected the ratio of the "
-            f"{width}x{height} image; publish the camera_info of this image"
-        )
-    return camera.resized(size)
 
 
 # --- poses ---------------------------------------------------------------------------------------
@@ -308,6 +311,10 @@ class FrameTree:
             if frame in above:
                 return inverse(above[frame]) @ T_frame_source
         return None
+
+    def parent(self, frame: str) -> str | None:
+        """Return the frame above one; None where nothing is known above it."""
+        return self._parents[frame][0] if frame in self._parents else None
 
     def _ancestors(self, frame: str) -> dict[str, np.ndarray]:
         """List a frame and those above it with T_ancestor_frame, nearest first; a ring ends."""

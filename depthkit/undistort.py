@@ -9,7 +9,7 @@ empty and `valid` says which.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -87,6 +87,23 @@ def build_geometry(
     share = _resize(plan._crop(seen.astype(np.float32)), size)
     valid = share > 1 - 1e-6
     return FrameGeometry(source, camera, window, maps, None if valid.all() else valid)
+
+
+def with_mask(geometry: FrameGeometry, mask: np.ndarray) -> FrameGeometry:
+    """Leave out pixels of the source frame that are no picture.
+
+    Args:
+        geometry: of the frames.
+        mask: True where a source frame is picture. (H, W) bool
+
+    Returns:
+        Valid where all that a stored pixel is made of is picture.
+    """
+    share = geometry.colour(mask.astype(np.float32))
+    valid = share > 1 - 1e-3
+    if geometry.valid is not None:
+        valid &= geometry.valid
+    return replace(geometry, valid=valid)
 
 
 def undistorted_camera(source: SourceCamera) -> Camera:

@@ -27,8 +27,9 @@ from ros_nodes.life.lifecycle import first_line
 from ros_nodes.life.monitor import Monitor, Quantiles, Status, Throttle
 from ros_nodes.life.params import declare
 from ros_nodes.life.run import run_node
+from ros_nodes.player_bag import STATIC, Outgoing
 from ros_nodes.player_config import PlayerConfig
-from ros_nodes.player_source import STATIC, Outgoing, open_play
+from ros_nodes.player_source import open_play
 from ros_nodes.read_ahead import CLOSING, ReadAhead
 from ros_nodes.timeline import Timeline
 
@@ -116,6 +117,8 @@ class Player:
         """Play from the beginning."""
         self._stopping.clear()
         self._node.get_logger().info(self._words())
+        for note in self._play.notes:
+            self._node.get_logger().warning(note)
         self._thread = threading.Thread(target=self._run, name="player", daemon=True)
         self._thread.start()
         self._monitor.start()

@@ -27,7 +27,6 @@ from depthkit.data.bag import (
     ODOMETRY,
     TRANSFORMS,
     Contents,
-    Recorded,
     choose_topic,
     header_stamp,
     is_bag,
@@ -39,6 +38,14 @@ from depthkit.data.importers.bag import camera_info_topic, picture_topics
 from depthkit.data.stream import FrameStream, StreamFrame, open_stream
 from depthkit.errors import ConfigError, DataError
 from ros_nodes.convert import camera_info_message, image_message, pose_message, stamp_message
+from ros_nodes.player_bag import STATIC, Outgoing, recorded
+from ros_nodes.player_clocks import (
+    SAME_CLOCK,
+    UNSTAMPED,
+    ImageClock,
+    other_clocks,
+    stamps_that_fit,
+)
 from ros_nodes.player_config import PlayerConfig
 
 try:
@@ -46,11 +53,8 @@ try:
 except ImportError:  # not on PyPI
     TFMessage = None
 
-STATIC = "/tf_static"
 IMU = "sensor_msgs/msg/Imu"
-TWISTS = ("geometry_msgs/msg/TwistStamped", "geometry_msgs/msg/Twist")
-SAME_CLOCK = 5 * 10**9
-"""Nanoseconds that an image may be old when it is recorded; more is another clock."""
+TWISTS = ("geometry_msgs/msg/TwistStamped", UNSTAMPED)
 OPENING = 8
 """Images from which the usual time between two is taken."""
 LEAD = 5 * 10**8
@@ -71,22 +75,6 @@ _KINDS: dict[str, Any] = {
 
 
 @dataclass(frozen=True)
-class Outgoing:
-    """One message to be sent."""
-
-    at: int
-    """When, in the time of the source, nanoseconds."""
-    stamp: int | None
-    """In its header, nanoseconds; None where it has no header."""
-    topic: str
-    """Relative name: image, camera_info ..."""
-    data: bytes
-    """CDR."""
-    problem: str = ""
-    """Why there is nothing to send; empty where there is."""
-
-
-@dataclass(frozen=True)
 class Play:
     """An opened source."""
 
@@ -101,11 +89,14 @@ class Play:
     speed: float
     """At which its own time is played at rate 1."""
     shift: int
-    """From a stamp to the time of the source, nanoseconds; 0 where they are of one clock."""
+    """From a stamp of the images to the time of the source, nanoseconds; 0 where they are of one
+    clock."""
     words: str
     """How many pictures, of which size where it is known, at what rate."""
     messages: Callable[[], Iterator[Outgoing]]
     """Reads from the start."""
+    notes: tuple[str, ...] = ()
+    """What the user should hear: files that are cut short, clocks that do not go together."""
 
     @property
     def image_topic(self) -> str:
@@ -150,15 +141,20 @@ def _open_bag(config: PlayerConfig) -> Play:
     first = max(contents.start, begin - LEAD) + round(config.start * 1e9)
     period = _period([stamp for _, stamp in opening])
     count = next(topic.count for topic in contents.topics if topic.name == image)
+    shift = lag if not 0 <= lag < SAME_CLOCK else 0
+    images = ImageClock(image, stamp, lag, round(contents.end - begin))
+    others = names.keys() - {image, STATIC}
+    clocks, notes = other_clocks(bag, others, images)
     return Play(
         topics={relative: kinds[name] for name, relative in names.items()},
         first=first,
         last=contents.end,
         period=round(1e9 * period),
         speed=config.fps * period if config.fps else 1.0,
-        shift=lag if not 0 <= lag < SAME_CLOCK else 0,
+        shift=shift,
         words=f"{count} images of {image}, {1 / period:.3g} Hz",
-        messages=partial(recorded, bag, names, first),
+        messages=partial(recorded, bag, names, first, shift, clocks),
+        notes=(*contents.notes, *notes),
     )
 
 
@@ -195,32 +191,13 @@ def _bag_topics(config: PlayerConfig, contents: Contents) -> dict[str, str]:
     return names
 
 
-def recorded(bag: Path, names: dict[str, str], first: int) -> Iterator[Outgoing]:
-    """Read the messages of a bag as they are; what is latched comes first, wherever it begins."""
-    latched = [message.data for message in read_recorded(bag, names.keys() & {STATIC})]
-    for message in read_recorded(bag, names.keys() - {STATIC}, start=first):
-        yield from (Outgoing(message.received, None, STATIC, data) for data in latched)
-        latched = []
-        yield _as_recorded(message, names[message.topic])
-
-
-def _as_recorded(message: Recorded, topic: str) -> Outgoing:
-    if message.type == TWISTS[1]:
-        return Outgoing(message.received, None, topic, message.data)
-    stamp = header_stamp(message.data)
-    if stamp is None:
-        problem = f"{message.topic}: message of {len(message.data)} bytes has no header"
-        return Outgoing(message.received, None, topic, b"", problem)
-    return Outgoing(message.received, stamp or message.received, topic, message.data)
-
-
 # --- frames --------------------------------------------------------------------------------------
 
 
 def _open_frames(config: PlayerConfig) -> Play:
     stream = open_stream(config.source)
     times = stream.times if not config.fps else np.arange(len(stream)) / config.fps
-    stamps = [stamp_of(time) for time in times]
+    stamps = stamps_that_fit(config, [stamp_of(time) for time in times])
     topics: dict[str, Any] = {"image": Image}
     if stream.camera is not None:
         topics["camera_info"] = CameraInfo
@@ -240,6 +217,7 @@ def _open_frames(config: PlayerConfig) -> Play:
         shift=0,
         words=f"{len(stream)} frames{size}, {1 / step:.3g} Hz",
         messages=lambda: _played(stream, stamps, speeds, first, config),
+        notes=stream.notes,
     )
 
 

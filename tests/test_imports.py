@@ -17,6 +17,7 @@ ANY = frozenset({"*"})
 
 # Files that are a part of another one and stand in its row.
 PART_OF = {
+    "camera_info": "ros_messages",
     "rigid": "trajectory",
     "calibration": "camera",
     "calibration_text": "camera",

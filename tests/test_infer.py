@@ -297,3 +297,22 @@ def test_wrong_usage_is_exit_2(tmp_path, capsys):
     """--every 0 and a missing --out are wrong usage."""
     assert infer("m", "x", "--out", tmp_path / "o", "--every", 0) == 2
     assert infer("m", "x") == 2
+
+
+def test_black_border_has_no_depth(tmp_path, model):
+    """A round view: 0 outside, what it was inside; --crop none gives depth everywhere."""
+    height, width = 2 * SIZE[0], 2 * SIZE[1]
+    v, u = np.mgrid[:height, :width]
+    inside = np.hypot(u - width / 2, v - height / 2) < 0.45 * height
+    folder = tmp_path / "scope"
+    folder.mkdir()
+    for i in range(3):
+        rgb = np.where(inside[..., None], np.uint8(100 + 20 * i), np.uint8(0))
+        (folder / f"{i}.png").write_bytes(encode(np.repeat(rgb, 3, axis=2), "png"))
+    shares = {}
+    for crop in ("mask", "none"):
+        assert infer(model, folder, "--out", tmp_path / crop, "--crop", crop) == 0
+        stored = cv2.imread(str(tmp_path / crop / "depth" / "2.png"), cv2.IMREAD_UNCHANGED)
+        shares[crop] = (stored > 0).mean()
+        assert stored[height // 2, width // 2] > 0 and (stored[0, 0] > 0) == (crop == "none")
+    assert shares["none"] == 1 and abs(shares["mask"] - inside.mean()) < 0.06

@@ -457,9 +457,16 @@ BAD_CAMERAS = {
         "calibration is for 640x479, expected the ratio of the 640x480",
     ),
     "skew": ({"k": [500.0, 1, 320, 0, 500, 240, 0, 0, 1]}, "skew is not supported, got 1;"),
-    "NaN": ({"k": [500.0, 0, np.nan, 0, 500, 240, 0, 0, 1]}, "cx must be finite"),
+    "NaN": ({"k": [500.0, 0, np.nan, 0, 500, 240, 0, 0, 1]}, "K must be finite"),
+    "by columns": (
+        {"k": [500.0, 0, 0, 0, 500, 0, 320, 240, 1]},
+        r"last row of K is \(320, 240, 1\)",
+    ),
     "negative": ({"k": [500.0, 0, 320, 0, -500, 240, 0, 0, 1]}, "fx and fy must be positive"),
-    "centre outside": ({"k": [500.0, 0, 3200, 0, 500, 240, 0, 0, 1]}, "outside the 640x480 image"),
+    "centre outside": (
+        {"k": [500.0, 0, 3200, 0, 500, 240, 0, 0, 1]},
+        "principal point at 5.00, 0.50 of",
+    ),
     "unknown model": ({"distortion_model": "magic"}, "unknown distortion model 'magic'"),
     "wrong D": ({"d": [0.1, 0.1]}, "plumb_bob takes 5 distortion coefficients, got 2"),
     "region too large": ({"roi": {"width": 640, "height": 480, "x_offset": 1}}, "leaves the"),
@@ -608,3 +615,100 @@ def test_bad_transform_is_named_and_the_others_are_taken():
         tree.add([bad, transform("rosbags", "base", "camera", (1, 0, 0))])
     assert tree.lookup("base", "lamp") is None
     assert tree.lookup("base", "camera") is not None
+
+
+# --- camera_info that contradicts itself ----------------------------------------------------------
+
+SMALL = (120, 160)
+OF_SMALL = [82.0, 0, 80.2, 0, 81.5, 58.9, 0, 0, 1]  # centre of 160x120
+OF_FULL = [328.0, 0, 322.3, 0, 326, 237.1, 0, 0, 1]  # four times that: c' = 4 (c + 0.5) - 0.5
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_said"),
+    [
+        ({"k": OF_FULL, "binning_x": 4, "binning_y": 4}, False),  # as the standard wants it
+        ({"k": OF_SMALL, "binning_x": 4, "binning_y": 4}, True),  # the driver binned K already
+        ({"k": OF_SMALL}, True),  # the same driver, no binning stated
+        ({"k": OF_FULL}, False),  # pictures resized behind the driver
+        ({"k": OF_SMALL, "width": 160, "height": 120, "binning_x": 1, "binning_y": 1}, False),
+        # Width and height are those of the picture, K that of the full sensor.
+        ({"k": OF_FULL, "width": 160, "height": 120, "binning_x": 4, "binning_y": 4}, True),
+    ],
+)
+def test_K_is_told_by_its_principal_point(changes, is_said):
+    """Whatever the driver states, K of the picture is the one whose centre is its middle."""
+    source = read_camera(camera_info("rosbags", **changes), SMALL)
+    np.testing.assert_allclose(source.camera.K.ravel(), OF_SMALL, atol=1e-9)
+    assert bool(source.assumed) == is_said
+    assert all("principal point at 0.50, 0.49" in text for text in source.assumed)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"k": [20.5, 0, 20, 0, 20.4, 14.7, 0, 0, 1]}, "at 0.13, 0.13 of the 160x120"),
+        ({"k": [328.0, 0, 322, 0, 326, 237, 0, 0, 1]}, "of about 645x475 pixels"),
+        ({"k": [82.0, 0, 59.5, 0, 82, 79.5, 0, 0, 1]}, "turned by 90 degrees"),
+        ({"width": 120, "height": 160}, "turned by 90 degrees"),
+    ],
+)
+def test_K_of_no_reading_is_refused_with_its_place(changes, words):
+    """Scaled twice, of a larger picture, of a turned one: where the centre lies is named."""
+    fields = {"width": 160, "height": 120, "k": OF_SMALL} | changes
+    with pytest.raises(DataError, match=words) as caught:
+        read_camera(camera_info("rosbags", **fields), SMALL)
+    assert "\n" not in str(caught.value)
+
+
+def test_region_of_interest_may_lie_off_the_axis():
+    """A window in the corner of the sensor has its principal point in its own corner."""
+    roi = {"x_offset": 200, "y_offset": 150, "width": 160, "height": 120}
+    source = read_camera(camera_info("rosbags", roi=roi), SMALL)
+    assert (source.camera.cx, source.camera.cy) == (120, 90) and not source.assumed
+    corner = {"x_offset": 310, "y_offset": 230, "width": 160, "height": 120}
+    source = read_camera(camera_info("rosbags", roi=corner), SMALL)
+    assert (source.camera.cx, source.camera.cy) == (10, 10)
+
+
+def test_principal_point_off_in_one_axis_is_taken_with_a_word():
+    """Pictures cut at the top are common; the place is named."""
+    source = read_camera(camera_info("rosbags", k=[500.0, 0, 320, 0, 500, 60, 0, 0, 1]), (480, 640))
+    assert source.camera.cy == 60 and "0.50, 0.13" in source.assumed[0]
+
+
+@pytest.mark.parametrize(
+    ("model", "D", "expected"),
+    [
+        ("equidistant", [-0.01, 0.05, -0.04, 0.01, 0.0], (-0.01, 0.05, -0.04, 0.01)),
+        ("fisheye", [0.1, 0.0, 0.0, 0.0, 0, 0, 0, 0], (0.1, 0, 0, 0)),
+        ("plumb_bob", [-0.3, 0.1, 0, 0, 0, 0, 0, 0], (-0.3, 0.1, 0, 0, 0)),
+        ("rational_polynomial", [0.1, 0.2, 0, 0, 0.3, 0.4, 0.5, 0.6, 0, 0], None),
+    ],
+)
+def test_zeros_behind_the_coefficients_mean_nothing(model, D, expected):
+    """RealSense T265 sends a fifth that is 0; other drivers fill an array of fixed length."""
+    source = read_camera(camera_info("rosbags", distortion_model=model, d=D), (480, 640))
+    assert (tuple(D[:8]) if expected is None else expected) == source.D
+
+
+def test_a_fifth_coefficient_that_is_not_zero_is_refused():
+    """It is of another model."""
+    info = camera_info("rosbags", distortion_model="equidistant", d=[0.1, 0, 0, 0, 0.2])
+    with pytest.raises(DataError, match="takes 4 distortion coefficients, got 5"):
+        read_camera(info, (480, 640))
+
+
+def test_distortion_without_a_model_is_told_by_its_length():
+    """An empty name with coefficients: five are plumb_bob, and that is said."""
+    source = read_camera(
+        camera_info("rosbags", distortion_model="", d=[-0.3, 0.1, 0, 0, 0]), (480, 640)
+    )
+    assert source.distortion_model == "brown_conrady" and "plumb_bob" in source.assumed[0]
+    assert not read_camera(camera_info("rosbags", distortion_model="", d=[]), (480, 640)).assumed
+
+
+def test_second_camera_of_a_pair_is_named():
+    """P[3] = -fx B: 48 px of 480 px are 0.1 m."""
+    source = read_camera(camera_info("rosbags"), (480, 640), rectified=True)
+    assert "0.1 m beside the first" in source.assumed[0]

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from depthkit.cli.arguments import add_crop
 from depthkit.cli.engines import MODEL_HELP, RULES, add_engine_arguments, positive
 from depthkit.errors import DataError
 
@@ -92,6 +93,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="calibration of images or video, as prepare takes it; a sequence has its own",
     )
+    add_crop(parser, "left without depth")
     _add_pair_arguments(parser)
     _add_bag_arguments(parser)
     parser.add_argument("--every", type=positive, default=1, help="take every n-th frame")
@@ -129,7 +131,8 @@ def _add_bag_arguments(parser: argparse.ArgumentParser) -> None:
         "--odometry-topic",
         metavar="TOPIC",
         default="",
-        help="whose poses count, 'none' for no poses (default: the only one)",
+        help="whose poses count: Odometry, PoseStamped (also with covariance), TransformStamped, "
+        "Path or /tf; 'none' for no poses (default: the only odometry, else the only other one)",
     )
     bags.add_argument(
         "--bits",
@@ -143,6 +146,7 @@ def _add_bag_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Read, predict, write; print what there is now."""
     check_replaceable(args.out, SUMMARY, force=args.force)
+    from depthkit.data.cropping import crop_stream
     from depthkit.data.stream import open_stream
     from depthkit.pipelines.infer.run import open_job
     from depthkit.pipelines.infer.trajectory import give_poses
@@ -155,7 +159,7 @@ def run(args: argparse.Namespace) -> None:
         odometry_topic=args.odometry_topic,
         bits=args.bits,
     )
-    stream = give_poses(stream, args.poses)
+    stream = crop_stream(give_poses(stream, args.poses), args.crop)
     if args.cloud and stream.camera is None:
         raise DataError(f"{args.source}: a point cloud needs K; give --camera camera.yaml")
     with open_job(stream, args) as job:

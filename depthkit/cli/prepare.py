@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from depthkit.cli.arguments import size
+from depthkit.cli.arguments import add_crop, size
 
 if TYPE_CHECKING:
     from depthkit.data.prepare import Prepared, PrepareOptions, Watcher
@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = EPILOG
     parser.add_argument(
-        "source", metavar="SOURCE", type=Path, help="folder, video, picture or ROS 2 bag"
+        "source", metavar="SOURCE", type=Path, help="folder, video, picture or ROS bag"
     )
     parser.add_argument(
         "--out", metavar="DIR", type=Path, required=True, help="data set folder to write into"
@@ -114,7 +114,9 @@ def _add_camera(parser: argparse.ArgumentParser) -> None:
         "--odometry-topic",
         metavar="TOPIC",
         default="",
-        help="of a bag: whose poses count, 'none' for no poses (default: the only one)",
+        help="of a bag: whose poses count: Odometry, PoseStamped (also with covariance), "
+        "TransformStamped, Path or /tf (/tf:FRAME for another fixed frame); 'none' for no poses "
+        "(default: the only odometry, else the only other one)",
     )
     group.add_argument(
         "--bits",
@@ -168,6 +170,7 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
         default="stretch",
         help="another aspect ratio keeps all pixels, or cuts the longer side (default: stretch)",
     )
+    add_crop(group, "marked in valid.png")
     group.add_argument("--name", metavar="NAME", help="name of the written sequence")
     group.add_argument(
         "--split", choices=("train", "val", "test"), default="train", help="(default: train)"

@@ -1,21 +1,48 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ROS 2 bags (sqlite3, mcap), read with rosbags: what is in one, and its messages one by one.
+"""ROS bags (mcap, sqlite3, ROS 1): what is in one, and its messages one by one.
 
 Messages are parsed by the definitions of the standard packages, which have the same bytes in every
 distribution: a bag that carries none, or unknown ones beside them, is read all the same. rosbags
 is an optional package, imported when a bag is opened.
 """
 
-import importlib
 import struct
+from collections import Counter
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from depthkit.errors import DataError, EngineError
+from depthkit.data.bag_files import is_bag
+from depthkit.data.bag_storage import (
+    Recorded,
+    Topic,
+    open_parts,
+    rosbags_module,
+    standard_types,
+)
+from depthkit.errors import DataError
+
+__all__ = [
+    "CAMERA_INFO",
+    "COMPRESSED_IMAGE",
+    "Contents",
+    "IMAGE",
+    "NO_TOPIC",
+    "ODOMETRY",
+    "Recorded",
+    "TRANSFORMS",
+    "Topic",
+    "choose_topic",
+    "header_stamp",
+    "is_bag",
+    "parse",
+    "read_contents",
+    "read_recorded",
+    "rosbags_module",
+    "standard_types",
+    "with_stamp",
+]
 
 IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
@@ -25,22 +52,6 @@ TRANSFORMS = "tf2_msgs/msg/TFMessage"
 
 NO_TOPIC = "none"
 """What stands for no topic at all where one can be named."""
-
-SUFFIXES = (".mcap", ".db3")
-_METADATA = "metadata.yaml"
-_METADATA_KEY = b"rosbag2_bagfile_information"
-
-
-@dataclass(frozen=True)
-class Topic:
-    """What was recorded under one name."""
-
-    name: str
-    """With its leading slash."""
-    type: str
-    """Such as sensor_msgs/msg/Image."""
-    count: int
-    """Messages."""
 
 
 @dataclass(frozen=True)
@@ -52,28 +63,8 @@ class Contents:
     """When the first message was recorded, nanoseconds."""
     end: int
     """And the last one."""
-
-
-@dataclass(frozen=True)
-class Recorded:
-    """One message as it was recorded."""
-
-    topic: str
-    type: str
-    received: int
-    """When it was recorded, nanoseconds."""
-    data: bytes
-    """CDR, with its four bytes of encapsulation."""
-
-
-def is_bag(path: Path) -> bool:
-    """Say whether a path looks like a bag: a folder with its metadata.yaml, or a storage file."""
-    if path.is_file():
-        return path.suffix.lower() in (*SUFFIXES, ".bag")
-    metadata = path / _METADATA
-    if metadata.is_file():
-        return _METADATA_KEY in metadata.read_bytes()
-    return path.is_dir() and bool(_storage_files(path))
+    notes: tuple[str, ...] = ()
+    """What is wrong with its files, and how far they were read."""
 
 
 def read_contents(path: Path) -> Contents:
@@ -83,15 +74,16 @@ def read_contents(path: Path) -> Contents:
         DataError: it cannot be opened or holds no message at all.
         EngineError: rosbags is not installed.
     """
-    with _open(path) as reader:
-        counts: dict[tuple[str, str], int] = {}
-        for one in reader.connections:  # one topic has several when its publishers differ
-            key = (one.topic, one.msgtype)
-            counts[key] = counts.get(key, 0) + one.msgcount
-        if not sum(counts.values()):
+    with open_parts(path) as (parts, notes):
+        counts: Counter[tuple[str, str]] = Counter()
+        for topic in (one for part in parts for one in part.topics):
+            counts[topic.name, topic.type] += topic.count
+        filled = [part for part in parts if any(topic.count for topic in part.topics)]
+        if not filled:
             raise DataError(f"{path}: bag is empty (no message)")
         topics = tuple(Topic(*key, count) for key, count in sorted(counts.items()))
-        return Contents(topics, reader.start_time, reader.end_time - 1)
+        start, end = min(part.start for part in filled), max(part.end for part in filled)
+        return Contents(topics, start, end, tuple(notes))
 
 
 def read_recorded(
@@ -105,19 +97,12 @@ def read_recorded(
         start: leave out what was recorded before, nanoseconds.
 
     Raises:
-        DataError: the bag is damaged, cut short or of another kind.
+        DataError: the bag cannot be read, or is damaged behind its beginning.
         EngineError: rosbags is not installed.
     """
-    with _open(path) as reader:
-        chosen = [one for one in reader.connections if one.topic in topics]
-        messages = iter(reader.messages(chosen, start=start) if chosen else ())
-        while True:
-            with _one_line(path):
-                found = next(messages, None)
-            if found is None:
-                return
-            connection, received, data = found
-            yield Recorded(connection.topic, connection.msgtype, received, bytes(data))
+    with open_parts(path) as (parts, _):
+        for part in parts:
+            yield from part.read(topics, start)
 
 
 def parse(message: Recorded) -> Any:
@@ -183,78 +168,6 @@ def choose_topic(
             f"{option}"
         )
     return names[0] if names else None
-
-
-@cache
-def standard_types() -> Any:
-    """Return rosbags' definitions of the standard packages.
-
-    Raises:
-        EngineError: rosbags is not installed.
-    """
-    typesys = rosbags_module("typesys")
-    return typesys.get_typestore(typesys.Stores.ROS2_JAZZY)
-
-
-def rosbags_module(name: str) -> Any:
-    """Import a part of rosbags.
-
-    Raises:
-        EngineError: it is not installed.
-    """
-    try:
-        return importlib.import_module(f"rosbags.{name}")
-    except ModuleNotFoundError as error:
-        if error.name not in ("rosbags", f"rosbags.{name}"):
-            raise
-        raise EngineError("rosbags is not installed; run: pip install 'depthkit[bag]'") from None
-
-
-# --- opening -------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _open(path: Path) -> Iterator[Any]:
-    rosbag2 = rosbags_module("rosbag2")
-    with _one_line(path):
-        reader = rosbag2.Reader(_storage(path))
-        reader.open()
-    try:
-        yield reader
-    finally:
-        reader.close()
-
-
-def _storage(path: Path) -> Path:
-    """Return what rosbags opens: a folder with its metadata, or the one storage file."""
-    if path.suffix.lower() == ".bag":
-        raise DataError(
-            f"{path}: is a ROS 1 bag; run 'rosbags-convert --src {path} --dst {path.stem}' and "
-            "give its folder"
-        )
-    if not path.is_dir() or (path / _METADATA).is_file():
-        return path
-    files = _storage_files(path)
-    if len(files) != 1:
-        raise DataError(f"{path}: bag without {_METADATA}; run 'ros2 bag reindex {path}'")
-    return files[0]
-
-
-def _storage_files(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
-
-
-@contextmanager
-def _one_line(path: Path) -> Iterator[None]:
-    """Turn whatever a damaged bag raises in rosbags into one line."""
-    try:
-        yield
-    except (DataError, OSError):
-        raise
-    except Exception as error:  # of sqlite, zstd, struct, ruamel ...: the parts name no common base
-        raise DataError(
-            f"{path}: bag cannot be read ({_words(error)}); was its recording cut short?"
-        ) from None
 
 
 def _words(error: Exception) -> str:

@@ -37,6 +37,8 @@ class Conversion:
     path: Path
     ext: str = "jpg"
     bayer: str | None = None
+    crop: tuple[int, int, int, int] | None = None
+    """Top, left, height, width that is cut out of every source frame first; None for all of it."""
     settings: tuple[tuple[str, Any], ...] = ()
     """What else the user set and camera.yaml should say, such as the frame range."""
 
@@ -85,9 +87,10 @@ def _colour_bytes(plan: Conversion, i: int, image: np.ndarray | str | None) -> b
     if image is None:
         raw = read_bytes(path)
         image = decode_rgb(raw, path, plan.bayer, levels=plan.source.levels)
-    _check_size(image, plan.geometry.source.camera, path, "frame")
+    image = _cut(plan, image, path, "frame")
     is_same = raw is not None and kind_of(raw[:1024]).name == STORED_KINDS[plan.ext]
-    if raw is not None and is_same and plan.geometry.is_identity and not must_change:
+    is_whole = plan.geometry.is_identity and plan.crop is None
+    if raw is not None and is_same and is_whole and not must_change:
         return raw
     return encode(plan.geometry.colour(image), plan.ext)
 
@@ -101,8 +104,17 @@ def _depth(plan: Conversion, i: int) -> np.ndarray:
     values = depth.read(path)
     if depth.is_points:
         return project_points(values, plan.geometry.camera)
-    _check_size(values, plan.geometry.source.camera, path, "depth")
+    values = _cut(plan, values, path, "depth")
     return plan.geometry.depth(values)
+
+
+def _cut(plan: Conversion, image: np.ndarray, path: Path, what: str) -> np.ndarray:
+    """Return the window of an image that the calibration is for. (H, W, ...)"""
+    if plan.crop is not None:
+        top, left, height, width = plan.crop
+        image = np.ascontiguousarray(image[top : top + height, left : left + width])
+    _check_size(image, plan.geometry.source.camera, path, what)
+    return image
 
 
 def _check_size(image: np.ndarray, camera: Camera, path: Path, what: str) -> None:

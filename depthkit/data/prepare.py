@@ -3,13 +3,14 @@
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from depthkit.camera import SourceCamera
 from depthkit.data.conversion import convert, fingerprint, stored_fingerprint
+from depthkit.data.cropping import Crop, crop_camera, cut_of_source
 from depthkit.data.folder import check_free
 from depthkit.data.frame_conversion import Conversion
 from depthkit.data.importers import find_sequences, load_source, other_sequences
@@ -19,7 +20,7 @@ from depthkit.data.sequence import SPLITS, read_split, write_split
 from depthkit.errors import DataError
 from depthkit.picture import Levels
 from depthkit.trajectory import Order
-from depthkit.undistort import build_geometry
+from depthkit.undistort import build_geometry, with_mask
 
 NAMED_BY_USER = ("images", "video", "sevenscenes", "tum")
 """Formats where a folder is no name of a sequence: with one in it, --sequence names the output."""
@@ -45,6 +46,7 @@ class PrepareOptions:
     body_to_camera: Path | None = None
     size: tuple[int, int] | None = None
     fit: str = "stretch"
+    crop: Crop = "mask"
     every: int = 1
     start: int = 0
     stop: int | None = None
@@ -183,9 +185,17 @@ def _plan(options: PrepareOptions, format_name: str, place: Path, name: str) -> 
         raise DataError(
             f"{name}: frame {i + 1} is not later than frame {i}; give --fps to number them"
         )
+    cut = cut_of_source(source, options.crop)
+    source = replace(
+        source,
+        camera=crop_camera(source.camera, cut.window),
+        assumed=(*source.assumed, *cut.words),
+    )
+    geometry = build_geometry(source.camera, options.size, options.fit)
     return Conversion(
         source=source,
-        geometry=build_geometry(source.camera, options.size, options.fit),
+        geometry=geometry if cut.mask is None else with_mask(geometry, cut.mask),
+        crop=cut.window,
         path=options.out / name,
         ext=options.ext,
         bayer=options.bayer,
@@ -195,6 +205,7 @@ def _plan(options: PrepareOptions, format_name: str, place: Path, name: str) -> 
             ("every", options.every),
             ("fit", options.fit),
             ("max_gap", options.max_gap),
+            *((("crop", list(cut.window)),) if cut.window else ()),
         ),
     )
 

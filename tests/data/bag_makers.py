@@ -117,6 +117,40 @@ def odometry(
     return topic, ODOMETRY, stamp, message
 
 
+def pose(
+    stamp: int,
+    T: np.ndarray,
+    *,
+    topic: str = "/cam/pose",
+    covariance: bool = False,
+    received: int | None = None,
+) -> Entry:
+    """A PoseStamped, or one with covariance: they name no frame of their own."""
+    kind = f"geometry_msgs/msg/Pose{'WithCovariance' if covariance else ''}Stamped"
+    held = new("geometry_msgs/msg/Pose", _point("Point", T), _rotation(T))
+    if covariance:
+        held = new("geometry_msgs/msg/PoseWithCovariance", held, np.zeros(36))
+    message = new(kind, header(stamp, "world"), held)
+    return topic, kind, stamp if received is None else received, message
+
+
+def transform(stamp: int, T: np.ndarray, *, parent: str = "odom", child: str = "base_link") -> Any:
+    """A TransformStamped of a moving frame."""
+    moved = new("geometry_msgs/msg/Transform", _point("Vector3", T), _rotation(T))
+    return new("geometry_msgs/msg/TransformStamped", header(stamp, parent), child, moved)
+
+
+def moving(stamp: int, *transforms: Any, topic: str = "/tf") -> Entry:
+    """What a broadcaster sends."""
+    return topic, TRANSFORMS, stamp, new(TRANSFORMS, list(transforms))
+
+
+def path(stamp: int, track: Iterable[tuple[int, np.ndarray]], *, topic: str = "/path") -> Entry:
+    """The whole way so far."""
+    poses = [pose(t, T)[3] for t, T in track]
+    return topic, "nav_msgs/msg/Path", stamp, new("nav_msgs/msg/Path", header(stamp), poses)
+
+
 def static(T: np.ndarray, *, parent: str = "base_link", child: str = "optical") -> Entry:
     """A latched transform."""
     transform = new("geometry_msgs/msg/Transform", _point("Vector3", T), _rotation(T))

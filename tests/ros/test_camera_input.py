@@ -131,7 +131,7 @@ def test_file_stands_in_for_camera_info(bench: Callable[..., Bench], tmp_path: P
     # Halved: 60 px; (63.5 + 0.5) / 2 - 0.5 = 31.5, (47.5 + 0.5) / 2 - 0.5 = 23.5
     assert np.array_equal(eye.send(ros_made.image(picture(), 5.0)).K, K)
     assert f"the calibration of {file} is taken" in eye.status().message
-    eye.tell_info(ros_made.camera_info(np.diag([2.0, 2.0, 1.0]) @ K, SIZE, 5.0))
+    eye.tell_info(ros_made.camera_info(K + np.diag([60.0, 60.0, 0.0]), SIZE, 5.0))
     frame = eye.send(ros_made.image(picture(), 5.1))
     assert frame.K is not None and frame.K[0, 0] == 120
 
@@ -427,9 +427,10 @@ def test_camera_that_comes_back_otherwise_goes_on(bench: Callable[..., Bench]) -
     assert eye.send(ros_made.image(picture(), 5.0)).rgb.shape == (48, 64, 3)
     eye.graph.remove(eye.probe.node)
     eye.probe = Probe(eye.graph, eye.graph.node("probe_again"))
-    eye.tell_info(ros_made.camera_info(K, (96, 128), 6.0))
+    other = np.array([[120.0, 0, 63.5], [0, 120, 47.5], [0, 0, 1]])
+    eye.tell_info(ros_made.camera_info(other, (96, 128), 6.0))
     frame = eye.send(ros_made.image(picture(size=(96, 128))[..., 0], 6.0, encoding="mono8"))
-    assert frame.rgb.shape == (96, 128, 3) and np.array_equal(frame.K, K)
+    assert frame.rgb.shape == (96, 128, 3) and np.array_equal(frame.K, other)
     assert frame.epoch == 0
 
 

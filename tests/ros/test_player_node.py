@@ -4,7 +4,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from time import monotonic
+from time import monotonic, time_ns
 from typing import Any
 
 import numpy as np
@@ -31,10 +31,11 @@ from depthkit.data.stream import open_stream
 from depthkit.errors import ConfigError, DataError, DepthkitError
 from depthkit.rigid import make_pose
 from depthkit.ros_messages import FrameTree, nanoseconds, read_image, read_pose
-from ros_nodes import player_source
+from ros_nodes import player_clocks, player_source
 from ros_nodes.inputs.camera_input import CameraConfig, CameraInput, Received
 from ros_nodes.inputs.frames import Extrinsic, ExtrinsicConfig
 from ros_nodes.inputs.motion_source import MotionConfig, MotionSource
+from ros_nodes.player_config import PlayerConfig
 from ros_nodes.player_node import Player
 from ros_nodes.timeline import Timeline
 
@@ -150,11 +151,10 @@ def test_sequence_is_sent_as_it_is(graph: Graph, walk: Path) -> None:
 
 def test_stamps_of_now_keep_the_spacing(graph: Graph, walk: Path) -> None:
     """The time of sending, the same for all of a frame, and never in the future."""
-    import time
 
-    before = time.time_ns()
+    before = time_ns()
     heard = play_all(graph, walk)
-    after = time.time_ns()
+    after = time_ns()
     stamps = heard.stamps()
     assert np.diff(stamps).tolist() == [STEP] * (FRAMES - 1)
     assert before <= stamps[0] and stamps[-1] <= after
@@ -545,3 +545,64 @@ def test_process_without_a_source_is_one_line(processes: Processes) -> None:
     process = processes.start("ros_nodes.player_node", parameters={"source": "/nowhere"})
     assert process.wait() == 1
     assert process.stderr().strip() == "player_node: /nowhere: source not found"
+
+
+# --- clocks ---------------------------------------------------------------------------------------
+
+WALL = 1_700_000_000 * 1000 * MS
+
+
+def two_clocks(bag: Path, frames_at: int, poses_at: int) -> Path:
+    """Images and odometry that were recorded together, each stamped by a clock of its own."""
+    entries = []
+    for i in range(4):
+        odometry = make.odometry(poses_at + i * STEP, np.eye(4), child="optical")
+        entries.append((*odometry[:2], WALL + i * STEP, odometry[3]))
+        entries.append(make.image(frames_at + i * STEP, picture(i), received=WALL + i * STEP))
+    return make.write(bag, entries)
+
+
+@pytest.mark.parametrize(
+    ("frames_at", "poses_at"),
+    [(12_000 * MS, WALL), (WALL, 12_000 * MS), (WALL - 315_964_782_000 * MS, WALL)],
+)
+def test_clocks_of_a_bag_are_joined_by_its_recording(
+    tmp_path: Path, frames_at: int, poses_at: int
+) -> None:
+    """Odometry keeps its place beside the images, by the clock of the images; both are named."""
+    bag = two_clocks(tmp_path / "bag", frames_at, poses_at)
+    play = player_source.open_play(PlayerConfig(source=bag))
+    stamps = {"image": [], "odometry": []}
+    for one in play.messages():
+        stamps[one.topic].append(one.stamp)
+    assert stamps["image"] == stamps["odometry"] == [frames_at + i * STEP for i in range(4)]
+    (note,) = play.notes
+    assert f"{frames_at / 1e9:.3f} to about" in note and f"/odometry {poses_at / 1e9:.3f}" in note
+
+
+def test_bag_since_boot_is_played_to_its_end(graph: Graph, tmp_path: Path) -> None:
+    """Odometry with the time of day goes out with the images, stamped now."""
+    bag = two_clocks(tmp_path / "bag", 12_000 * MS, WALL)
+    heard = Listener(graph)
+    with playing(graph, bag) as (player, ended):
+        graph.spin_until(lambda: ended)
+        assert not player.failure
+        heard.wait(1)
+    assert all(abs(stamp - time_ns()) < 3600 * 10**9 for stamp in heard.stamps())
+
+
+def test_one_stamp_of_another_age_has_its_time_of_recording() -> None:
+    """A camera that starts anew in the middle counts from 0 again."""
+    second = 10**9
+    assert player_clocks.stamp_or_recording(5 * second, 6 * second, 0) == 5 * second
+    assert player_clocks.stamp_or_recording(0, 9000 * second, 10 * second) == 8990 * second
+
+
+@pytest.mark.parametrize("first", [-3.0, 1.7e12])
+def test_times_that_fit_no_stamp(tmp_path: Path, first: float) -> None:
+    """Played from 0 with stamps of now; refused with the source's own."""
+    stamps = [round((first + i) * 10**9) for i in range(3)]
+    config = PlayerConfig(source=tmp_path)
+    assert player_clocks.stamps_that_fit(config, stamps)[0] == 0
+    with pytest.raises(DataError, match="do not fit the stamp"):
+        player_clocks.stamps_that_fit(PlayerConfig(source=tmp_path, stamps="source"), stamps)

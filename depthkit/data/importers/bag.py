@@ -2,9 +2,9 @@
 """A ROS 2 bag (folder with metadata.yaml, *.mcap or *.db3): each topic of pictures is a sequence.
 
 Times are the header stamps. The camera is that of the camera_info beside the pictures, its
-distortion with it. Odometry gives poses: those of the vehicle at the frames' stamps, interpolated,
-times the camera's place on it, which /tf_static tells. A node that the bag is played to reads the
-same numbers, in the same order.
+distortion with it. Odometry, a topic of stamped poses or /tf gives poses: those of the vehicle at
+the frames' stamps, interpolated, times the camera's place on it, which /tf_static tells. A node
+that the bag is played to reads the same numbers, in the same order.
 """
 
 from collections.abc import Collection, Iterator
@@ -17,16 +17,17 @@ from depthkit.camera import SourceCamera
 from depthkit.data.bag import (
     COMPRESSED_IMAGE,
     IMAGE,
-    ODOMETRY,
     Topic,
-    choose_topic,
     is_bag,
     parse,
     read_contents,
     read_recorded,
 )
+from depthkit.data.bag_poses import choose_pose_source, poses_at_frames, static_topics
 from depthkit.data.bag_scan import Scan, read_picture, scan_bag
+from depthkit.data.bag_video import VIDEO_TYPES, is_video, open_video, read_video_frames
 from depthkit.data.importers.source import (
+    FrameReader,
     FrameRef,
     ImportOptions,
     Source,
@@ -35,9 +36,8 @@ from depthkit.data.importers.source import (
 )
 from depthkit.errors import DataError
 from depthkit.ros_messages import read_camera, seconds
-from depthkit.trajectory import Trajectory, interpolate_poses
 
-_PICTURES = (IMAGE, COMPRESSED_IMAGE)
+_PICTURES = (IMAGE, COMPRESSED_IMAGE, *VIDEO_TYPES)
 _DEPTH = ("32FC1", "64FC1")  # encodings that hold metres
 
 
@@ -65,15 +65,16 @@ def find(root: Path) -> dict[str, Path]:
 def load(place: Path, name: str, options: ImportOptions) -> Source:
     """Read stamps, camera and poses in one pass; pictures are decoded when they are asked for."""
     bag = options.root
-    topics = read_contents(bag).topics
+    contents = read_contents(bag)
+    topics = contents.topics
     topic = next(t.name for t in topics if bag / t.name.lstrip("/") == place)
-    odometry = choose_topic(
-        bag, topics, (ODOMETRY,), options.odometry_topic, option="--odometry-topic (or 'none')"
-    )
-    scan = scan_bag(bag, topic, camera_info_topic(topic), odometry)
+    source = choose_pose_source(bag, topics, options.odometry_topic)
+    wanted = source.topic, source.type
+    scan = scan_bag(bag, topic, camera_info_topic(topic), wanted, static_topics(topics))
+    read, about_video = _reader(bag, topic, scan, options.bits)
     camera, calibration, about_camera = _camera(bag, scan, topic, options)
     times = np.array([seconds(stamp) for stamp in scan.stamps])
-    poses, about_poses = _poses(scan, times, odometry, options.max_gap)
+    found = poses_at_frames(bag, scan, source, times, options)
     if options.fps is not None:
         times = np.arange(len(times)) / options.fps
     return Source(
@@ -82,11 +83,24 @@ def load(place: Path, name: str, options: ImportOptions) -> Source:
         frames=tuple(FrameRef(bag, index) for index in scan.indices),
         times=times,
         camera=camera,
-        poses=poses,
-        notes=(*about_camera, *about_poses, *scan.notes()),
+        poses=found.poses,
+        notes=(*contents.notes, *about_video, *about_camera, *found.notes, *scan.notes()),
+        assumed=found.assumed,
         origin={"calibration": calibration, "topic": topic, "bits": options.bits},
-        read=partial(read_frames, bag, topic, bits=options.bits),
+        read=read,
     )
+
+
+def _reader(bag: Path, topic: str, scan: Scan, bits: int) -> tuple[FrameReader, tuple[str, ...]]:
+    """Return what decodes the frames: one by one, or those of a video from its key picture on."""
+    if scan.first is None or scan.size is not None or not is_video(scan.first):
+        return partial(read_frames, bag, topic, bits=bits), ()
+    video = open_video(bag, topic)
+    scan.size, scan.frame_id = video.size, video.frame_id
+    late = next((i for i, index in enumerate(scan.indices) if index >= video.first), 0)
+    del scan.indices[:late], scan.stamps[:late]
+    note = f"the first {late} messages of {topic} come before a key picture and are left out"
+    return partial(read_video_frames, bag, topic, video.first), (note,) if late else ()
 
 
 def read_frames(
@@ -133,7 +147,9 @@ def _camera(
 ) -> tuple[SourceCamera, str, tuple[str, ...]]:
     """Return --camera, the camera of the bag, or what a file beside it or --fov says."""
     if scan.size is None:
-        raise DataError(f"{bag}: {topic}: none of {scan.seen} messages is a picture")
+        raise DataError(
+            f"{bag}: {topic}: none of {scan.seen} messages is a picture; the first: {scan.problem}"
+        )
     given = given_camera(options, scan.size)
     if given is not None:
         return given, "--camera", ()
@@ -167,32 +183,16 @@ def _recorded_cameras(
     return cameras, reason
 
 
-def _poses(
-    scan: Scan, times: np.ndarray, odometry: str | None, max_gap: float
-) -> tuple[np.ndarray | None, tuple[str, ...]]:
-    """Interpolate the vehicle's poses at the frames, then put the camera on it. (N, 4, 4)"""
-    if odometry is None:
-        return None, ()
-    if not scan.track:
-        return None, (f"no poses: {odometry} holds none that can be used",)
-    T_base_cam = scan.frames.lookup(scan.base_frame, scan.frame_id)
-    if T_base_cam is None:
-        return None, (
-            f"no poses: {odometry} is of {scan.base_frame!r}, the pictures are of "
-            f"{scan.frame_id!r}, and /tf_static does not join them",
-        )
-    stamps, track = zip(*scan.track, strict=True)
-    found, _ = interpolate_poses(Trajectory(np.array(stamps), np.stack(track)), times, max_gap)
-    # One by one, as a node does: a product of stacked matrices may round otherwise.
-    return np.stack([T @ T_base_cam for T in found]), ()
-
-
 def _is_depth(bag: Path, topic: str) -> bool:
     """Look at the first message: metres, or millimetres of a topic that says so."""
-    first = next(read_recorded(bag, (topic,)))
+    first = next(read_recorded(bag, (topic,)), None)
+    if first is None:
+        return False
     try:
         message = parse(first)
     except DataError:
+        return False
+    if first.type in VIDEO_TYPES:
         return False
     if first.type == COMPRESSED_IMAGE:
         return "compressedDepth" in message.format

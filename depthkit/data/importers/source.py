@@ -116,7 +116,7 @@ class ImportOptions:
     stop: int | None = None
     every: int = 1
     odometry_topic: str = ""
-    """Of a bag: whose poses count, empty for the only one, 'none' for no poses."""
+    """Of a bag: topic whose poses count, empty for the only one, 'none' for no poses."""
     bits: int = 16
     """Of a bag: bits in use of a 16-bit pixel."""
     levels: Levels | None = None

@@ -200,9 +200,9 @@ def results(
 
 def _inside(result: DepthResult, covered: np.ndarray | None) -> DepthResult:
     """Leave out depth of pixels that are no picture: a lens' rim, an endoscope's corners."""
-    if covered is None or result.valid is None:
+    if covered is None or result.depth is None:
         return result
-    return replace(result, valid=result.valid & covered)
+    return replace(result, valid=covered if result.valid is None else result.valid & covered)
 
 
 def _good_frames(job: Job) -> Iterator[tuple[StreamFrame, np.ndarray]]:
