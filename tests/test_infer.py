@@ -224,7 +224,7 @@ def test_existing_output_needs_force(tmp_path, room, model, capsys):
     [
         (lambda folder: None, "source not found"),
         (lambda folder: folder.mkdir(), "folder is empty"),
-        (lambda folder: folder.write_bytes(b"x"), "this file holds no video"),
+        (lambda folder: folder.write_bytes(b"x"), "is a text file; expected a picture"),
     ],
 )
 def test_source_without_frames_is_an_error(tmp_path, model, capsys, make, message):

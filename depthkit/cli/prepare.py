@@ -3,6 +3,7 @@
 
 import argparse
 import json
+import math
 import os
 import re
 import sys
@@ -42,6 +43,9 @@ The sequence goes to DIR/NAME and is entered in DIR/split.yaml. A source with se
 another name, so that one recording can serve to train and to test:
   depthkit prepare kitti --out data --sequence 00 --frames 0:200 --name 00_train
   depthkit prepare kitti --out data --sequence 00 --frames 200:300 --name 00_test --split test
+Files are told by their content, not by their suffix. Chapters of a GoPro recording (GX01nnnn,
+GX02nnnn) become one sequence; photos are in order of their EXIF times where names tell another;
+phone pictures (HEIC) need: pip install 'depthkit[heic]'.
 A run that was killed continues where it stopped when the same command is given again."""
 
 
@@ -49,7 +53,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = EPILOG
-    parser.add_argument("source", metavar="SOURCE", type=Path, help="folder, video file or ROS bag")
+    parser.add_argument(
+        "source", metavar="SOURCE", type=Path, help="folder, video, picture or ROS bag"
+    )
     parser.add_argument(
         "--out", metavar="DIR", type=Path, required=True, help="data set folder to write into"
     )
@@ -118,6 +124,13 @@ def _add_camera(parser: argparse.ArgumentParser) -> None:
         choices=(10, 12, 16),
         default=16,
         help="of a bag: bits in use of a 16-bit pixel (default: 16)",
+    )
+    group.add_argument(
+        "--levels",
+        metavar="LOW:HIGH",
+        type=_levels,
+        help="of pictures of more than 8 bit (thermal, 12 bit): values that become black and white "
+        "(default: those in use over the sequence, where they are few)",
     )
     group.add_argument(
         "--time-unit",
@@ -223,6 +236,16 @@ def _frame_range(text: str) -> tuple[int, int | None]:
     if match is None:
         raise argparse.ArgumentTypeError(f"expected START:STOP such as 0:200, got {text!r}")
     return int(match[1] or 0), int(match[2]) if match[2] else None
+
+
+def _levels(text: str) -> tuple[float, float]:
+    try:
+        low, high = (float(word) for word in text.split(":"))
+    except ValueError:
+        low = high = 0.0
+    if not -math.inf < low < high < math.inf:
+        raise argparse.ArgumentTypeError(f"expected LOW:HIGH such as 29000:31000, got {text!r}")
+    return low, high
 
 
 def _count(text: str) -> int:

@@ -17,6 +17,7 @@ from depthkit.data.importers.bag import sequence_name
 from depthkit.data.importers.source import ImportOptions, select
 from depthkit.data.sequence import SPLITS, read_split, write_split
 from depthkit.errors import DataError
+from depthkit.picture import Levels
 from depthkit.trajectory import Order
 from depthkit.undistort import build_geometry, with_mask
 from depthkit.watcher import SILENT, Watcher
@@ -38,6 +39,7 @@ class PrepareOptions:
     poses: Path | None = None
     odometry_topic: str = ""
     bits: int = 16
+    levels: tuple[float, float] | None = None
     time_unit: str = "auto"
     quaternion: Order | None = None
     depth_scale: float | None = None
@@ -159,6 +161,7 @@ def _plan(options: PrepareOptions, format_name: str, place: Path, name: str) -> 
         poses=options.poses,
         odometry_topic=options.odometry_topic,
         bits=options.bits,
+        levels=Levels(*options.levels) if options.levels else None,
         time_unit=options.time_unit,
         quaternion=options.quaternion,
         depth_scale=options.depth_scale,
