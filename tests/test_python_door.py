@@ -266,6 +266,8 @@ WRONG: dict[str, tuple[str, dict[str, Any]]] = {
     "prepare every": ("every: 1 or more, got 0", {"every": 0}),
     "prepare fov": ("fov: degrees below 170, got 190", {"fov": 190}),
     "prepare no fov": ("fov: above 0, got 0", {"fov": 0}),
+    "prepare levels": ("levels: expected two rising numbers", {"levels": (5.0, 5.0)}),
+    "prepare crop": ("crop: expected one of mask, auto, none", {"crop": "masks"}),
     "prepare ext": ("ext: expected one of jpg, png, got 'bmp'", {"ext": "bmp"}),
     "prepare time_unit": ("time_unit: expected one of", {"time_unit": "h"}),
     "prepare workers": ("workers: 1 or more, got 0", {"workers": 0}),

@@ -43,6 +43,7 @@ def prepare(
     depth_scale: float | None = None,
     body_to_camera: str | Path | None = None,
     bayer: Literal["rggb", "bggr", "grbg", "gbrg"] | None = None,
+    levels: tuple[float, float] | None = None,
     size: tuple[int, int] | None = None,
     fit: Literal["stretch", "crop"] = "stretch",
     crop: Crop = "mask",
@@ -74,6 +75,8 @@ def prepare(
         depth_scale: stored depth value per metre; None for the format's own.
         body_to_camera: file of T_body_cam (4, 4), where the poses are those of a body.
         bayer: frames are raw mosaics of this pattern.
+        levels: pictures of more than 8 bits: values that become black and white; None for those
+            in use over the sequence.
         size: (H, W) of the stored frames, pixels; None keeps that of the source.
         fit: another aspect ratio keeps all pixels, or cuts the longer side.
         crop: black borders: mask marks them in valid.png, auto cuts frames to the picture, none
@@ -105,6 +108,7 @@ def prepare(
         quaternion=quaternion,
         depth_scale=depth_scale,
         body_to_camera=_path(body_to_camera),
+        levels=levels,
         size=size,
         fit=fit,
         crop=crop,

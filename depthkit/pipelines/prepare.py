@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`prepare` as a job: options checked, one record of all sequences that were written."""
 
+import math
 from dataclasses import dataclass
 
 from depthkit.data import prepare as preparing
@@ -59,6 +60,9 @@ def check_prepare(options: PrepareOptions) -> None:
     check_at_least(0, start=options.start)
     check_positive(fps=options.fps, max_gap=options.max_gap, depth_scale=options.depth_scale)
     check_positive(fov=options.fov)
+    low, high = options.levels or (0.0, 1.0)
+    if not -math.inf < low < high < math.inf:
+        raise ConfigError(f"levels: expected two rising numbers, got {options.levels}")
     if options.fov is not None and options.fov >= WIDEST:
         raise ConfigError(f"fov: degrees below {WIDEST}, got {options.fov:g}")
     if options.fov is not None and options.camera is not None:
