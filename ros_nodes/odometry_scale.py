@@ -114,7 +114,7 @@ class OdometryScale:
         self._told = result.stamp if self._told is None else self._told
         age = result.stamp - self._told
         if self.follower.scale is None:
-            self.reason = f"scale {self.follower.words()}"
+            self.reason = f"scale {self.follower.summary()}"
         elif age > self._config.hold:
             self.reason = f"the scale is {age:.1f} s old, more than {self._config.hold:g} s"
         else:
@@ -143,7 +143,7 @@ class OdometryScale:
             values |= motion.values
         if motion.level == "error":
             return Status("error", motion.message, values)
-        return Status("warn" if self.reason else "ok", self.reason or follower.words(), values)
+        return Status("warn" if self.reason else "ok", self.reason or follower.summary(), values)
 
     def _take(self, stamp: float, *, metric: float, relative: float) -> None:
         """Take in a length, metres, and what it is in the network's unit; NaN where not known."""

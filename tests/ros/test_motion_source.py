@@ -154,7 +154,7 @@ def test_a_missing_pose_is_expected(bench: Callable[..., Bench]) -> None:
     """Never left out: a stream that knows its motion must not become one that does not."""
     robot = bench(source="odometry", wait=0.0, max_gap=0.5)
     assert robot.tell(5.0) == MISSING
-    assert robot.motion.reason == "odometry on /odometry: none has come yet"
+    assert robot.motion.reason == "odometry on /odometry: no message yet"
     robot.send("odometry", odometry(0, 5.0), odometry(1, 6.0))
     assert robot.tell(5.5) == MISSING
     assert robot.motion.reason == "odometry on /odometry: a gap of 1.000 s, over 0.5"
@@ -425,7 +425,7 @@ def test_imu_that_tells_nothing_is_named(bench: Callable[..., Bench]) -> None:
         robot.send("imu", message)
         assert reason in robot.status().values["imu_refused_last"]
     assert robot.tell(5.0) == MISSING
-    assert robot.motion.reason.startswith("imu on /imu: none has come yet")
+    assert robot.motion.reason.startswith("imu on /imu: no message yet")
 
 
 def test_hole_in_the_gyroscope_is_another_epoch(bench: Callable[..., Bench]) -> None:
