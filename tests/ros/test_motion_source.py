@@ -203,7 +203,7 @@ def test_refused_odometry_is_why_there_is_none(bench: Callable[..., Bench]) -> N
     robot.send("odometry", odometry(0, 5.0), ros_made.odometry((np.nan, 0, 0), LEVEL, 5.1))
     robot.tell(5.1)
     assert "the newest is 0.100 s older" in robot.status().message
-    assert "; what comes is refused: pose: holds NaN" in robot.status().message
+    assert "; its messages are rejected: pose: holds NaN" in robot.status().message
     assert robot.status(after=0.5).level == "warn"
     robot.motion.config = replace(robot.motion.config, stale=60.0)
     assert robot.status(after=6.0).level == "ok"
@@ -326,7 +326,7 @@ def test_no_source_is_well(bench: Callable[..., Bench]) -> None:
     """Nothing is told, and the status says what that means."""
     robot = bench()
     assert robot.tell(5.0, 4.0) == NO_MOTION and robot.motion.reason == ""
-    assert (robot.status().level, robot.status().message) == ("ok", "motion is not asked for")
+    assert (robot.status().level, robot.status().message) == ("ok", "motion is not used")
 
 
 # --- speed and twist ------------------------------------------------------------------------------

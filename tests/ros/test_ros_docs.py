@@ -13,7 +13,7 @@ from installed_package import CHECKOUT
 
 pytestmark = pytest.mark.ros
 DOCS = CHECKOUT / "docs" / "ros"
-OTHERS = "## Others' words"
+OTHERS = "## Messages of other programs"
 LEAST = 7  # letters of a fragment that says something
 EDGES = " ();,:"
 
