@@ -2,8 +2,8 @@
 """Arrays to ROS messages; `depthkit.ros_messages` reads them back. No node and no rclpy here.
 
 Depth follows REP 118: 32FC1 metres along the optical axis with NaN for unknown, or 16UC1
-millimetres with 0 for unknown. Data is passed as array.array, which is fast in every distribution: bytes and
-numpy arrays are copied byte by byte where ROS checks fields.
+millimetres with 0 for unknown. Data is passed as array.array, which is fast in every distribution:
+bytes and numpy arrays are copied byte by byte where ROS checks fields.
 """
 
 import sys

@@ -230,7 +230,7 @@ class OdometryNode:
             self._scale.restart()
         now = None if frame.K is None else (frame.rgb.shape[:2], frame.K)
         if _is_calibrated_anew(self._intrinsics, now):
-            models.odometry.reset()  # rectified differently, so not to be paired with earlier frames
+            models.odometry.reset()  # rectified differently: no pairs with earlier frames
         self._intrinsics = now
 
     def _track(
