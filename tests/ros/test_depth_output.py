@@ -111,7 +111,7 @@ def test_all_maps_are_reduced_alike():
     inside = DEPTH < 16
     maps = maps_of(result(), inside, 4)
     assert maps.size == (2, 4) and maps.depth[0].tolist() == [10, 12, 14, 16]
-    assert maps.seen.tolist() == [[True, True, True, False], [False] * 4]
+    assert maps.valid.tolist() == [[True, True, True, False], [False] * 4]
     assert maps.confidence[0, 0] == np.float32(9 / 31)
     assert maps_of(result(depth=None, valid=None), None, 0) is None
 

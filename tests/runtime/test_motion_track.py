@@ -74,9 +74,9 @@ def test_pose_outside_or_in_a_gap_is_unknown_with_its_reason() -> None:
     ("pose", "reason"),
     [
         (np.full((4, 4), np.nan), "not finite"),
-        (np.diag([1.0, 1.0, -1.0, 1.0]), "no rotation"),
-        (np.diag([1.1, 1.0, 1.0, 1.0]), "no rotation"),
-        (np.zeros((4, 4)), "no rotation"),
+        (np.diag([1.0, 1.0, -1.0, 1.0]), "not a rotation"),
+        (np.diag([1.1, 1.0, 1.0, 1.0]), "not a rotation"),
+        (np.zeros((4, 4)), "not a rotation"),
     ],
 )
 def test_pose_that_is_none_is_refused(pose: np.ndarray, reason: str) -> None:
