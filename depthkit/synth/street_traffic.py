@@ -37,7 +37,7 @@ class Layout:
     crossings: tuple[float, ...]
     """Middle of each side street, s in metres."""
     end: float
-    """Of the street, s in metres."""
+    """End of the street, s in metres."""
 
     @property
     def half_width(self) -> float:
