@@ -36,7 +36,7 @@ def row(own: str, others: str = "*", lazy: str = "") -> Row:
     return Row(frozenset(own.split()), frozenset(others.split()), frozenset(lazy.split()))
 
 
-ROS_OWN = "runtime camera trajectory undistort ros_messages"
+ROS_OWN = "runtime config camera trajectory undistort ros_messages"
 MESSAGES = (
     "builtin_interfaces diagnostic_msgs geometry_msgs lifecycle_msgs nav_msgs rcl_interfaces "
     "rosgraph_msgs sensor_msgs std_msgs std_srvs tf2_msgs"

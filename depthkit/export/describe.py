@@ -18,8 +18,8 @@ from depthkit.runtime.network.parity import (
     encode_volume,
     on_grid,
 )
+from depthkit.source_commit import source_commit
 from depthkit.tasks.loaded import PAIR_TASKS, LoadedTask
-from depthkit.training.source import source_commit
 
 _GRID = 24  # values that are kept along the longer side of a map, about
 

@@ -11,7 +11,7 @@ from depthkit.config import DataConfig, LossConfig, TrainConfig
 from depthkit.data.augment import Variation
 from depthkit.data.inspect import load_inspection, suggest_shifts
 from depthkit.data.sequence import Dataset, Sequence, open_dataset
-from depthkit.data.snippet import SnippetDataset
+from depthkit.data.snippet_loading import SnippetDataset
 from depthkit.errors import ConfigError, DataError
 
 FOCAL_SPREAD = 1.02

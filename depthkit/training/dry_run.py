@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 import torch
 
 from depthkit.config import TrainConfig
-from depthkit.data.snippet import ShuffledBatches, collate
+from depthkit.data.snippet import collate
+from depthkit.data.snippet_loading import ShuffledBatches
 from depthkit.tasks import build_task
 from depthkit.tasks.loaded import load_starts
 from depthkit.training.data import check_truth, open_run_data

@@ -12,7 +12,7 @@ import torch
 from lightning_fabric import Fabric
 
 from depthkit.config import TrainConfig
-from depthkit.data.snippet import SnippetDataset, build_loader, start_loader
+from depthkit.data.snippet_loading import SnippetDataset, build_loader, start_loader
 from depthkit.tasks.stabilized_pair import StabilizedPair
 
 

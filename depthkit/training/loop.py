@@ -13,14 +13,15 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from depthkit.config import OptimizerConfig, TrainConfig
-from depthkit.data.snippet import (
+from depthkit.data.snippet import Snippet
+from depthkit.data.snippet_loading import (
     ShuffledBatches,
-    Snippet,
     SnippetDataset,
     build_loader,
     start_loader,
 )
 from depthkit.errors import TrainingError
+from depthkit.source_commit import source_commit
 from depthkit.tasks import TaskOutput, build_task
 from depthkit.tasks.coop import Coop
 from depthkit.tasks.loaded import load_starts
@@ -31,7 +32,6 @@ from depthkit.training.flexible_shifts import choose_shifts, parts_of
 from depthkit.training.health import HealthMonitor
 from depthkit.training.log import RunLog
 from depthkit.training.run_folder import check_folder, restore_run, save_run, write_config
-from depthkit.training.source import source_commit
 from depthkit.training.validation import validate
 
 

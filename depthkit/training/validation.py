@@ -6,7 +6,8 @@ import torch
 from lightning_fabric import Fabric
 
 from depthkit.config import TrainConfig
-from depthkit.data.snippet import Snippet, SnippetDataset, build_loader, start_loader
+from depthkit.data.snippet import Snippet
+from depthkit.data.snippet_loading import SnippetDataset, build_loader, start_loader
 from depthkit.evaluation.depth import depth_metrics
 from depthkit.tasks import TaskOutput
 

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from depthkit.config import TrainConfig
 from depthkit.config.strict_yaml import load_config
 from depthkit.data.sequence import open_sequence
-from depthkit.data.snippet import Snippet, SnippetDataset, collate
+from depthkit.data.snippet import Snippet, collate
+from depthkit.data.snippet_loading import SnippetDataset
 from depthkit.errors import ConfigError
 from depthkit.geometry.se3 import exp_so3, inverse, log_so3, rigid_motion
 from depthkit.models.pose_net import PoseOutput

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from depthkit.config import TrainConfig
 from depthkit.data.sequence import open_sequence
-from depthkit.data.snippet import Snippet, SnippetDataset
+from depthkit.data.snippet import Snippet
+from depthkit.data.snippet_loading import SnippetDataset
 from depthkit.errors import ConfigError
 from depthkit.geometry.se3 import inverse, log_so3
 from depthkit.models.pose_net import PoseOutput

@@ -13,7 +13,7 @@ from small_run import ZHOU, call, program, read_log, small_config, write_config
 
 from depthkit.config import OptimizerConfig
 from depthkit.data.sequence import open_sequence
-from depthkit.data.snippet import SnippetDataset
+from depthkit.data.snippet_loading import SnippetDataset
 from depthkit.errors import DataError, TrainingError
 from depthkit.models.checkpoint import read_checkpoint
 from depthkit.tasks import TaskOutput
