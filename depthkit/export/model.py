@@ -9,10 +9,11 @@ import numpy as np
 import onnx
 import torch
 
+from depthkit.config.task_kinds import Part
 from depthkit.errors import EngineError
 from depthkit.export.convert import OPSET, to_onnx
 from depthkit.export.describe import describe
-from depthkit.export.graphs import Graph, Part, build_graph, fold_normalisation
+from depthkit.export.graphs import Graph, build_graph, fold_normalisation
 from depthkit.export.lower import store_half, to_fp16
 from depthkit.export.pictures import Views, draw_views
 from depthkit.export.quantize import quantize

@@ -52,8 +52,6 @@ NETWORKS = ("depth_net", "pose_net", "flow_net")
 class Coop(ViewSynthesis):
     """The task; its networks are `depth_net`, `pose_net`, `flow_net` and, if any, `mask_net`."""
 
-    draws = True
-    """Whether pictures are wanted of the next training step."""
     steps: Tensor
     """Training steps done; warm-up and occlusion end by it. () int64"""
 
@@ -86,7 +84,7 @@ class Coop(ViewSynthesis):
             self.watch = GradientBalance({"mask_net": mask_net}, persistent=False)
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
-    def forward(self, snippet: Snippet) -> TaskOutput:
+    def forward(self, snippet: Snippet, *, draws: bool = False) -> TaskOutput:
         """Rebuild the target by depth and motion, and by flow, and let each teach its networks."""
         if self.training:
             self.balance.begin_step()
@@ -107,20 +105,22 @@ class Coop(ViewSynthesis):
                 answers.explainability,
                 source_depths,
                 taught,
+                draws=draws,
             )
             visible = self._visible(answers.pairs)
             terms = self._judge_flow(answers.pairs, visible, taught)
             terms |= self._own_terms(snippet, answers, evidence, taught)
             loss = rigid.loss + torch.stack(list(terms.values())).sum()
             figures = self._figures(snippet, answers, evidence, static, visible)
-            pictures = {}
+            pictures = draw(answers, evidence, static, visible) if draws else {}
             if self.training:
-                pictures = draw(answers, evidence, static, visible) if self.draws else {}
                 self.steps += 1
         logged = {f"loss/{name}": value.detach() for name, value in terms.items()}
         return TaskOutput(
             loss,
+            rigid.judged,
             rigid.terms | logged | figures | diverged(answers),
+            rigid.prediction,
             rigid.images | pictures,
             values={
                 name: torch.where(evidence.difference.known, each, torch.nan)

@@ -76,7 +76,7 @@ class FlowTask(nn.Module):
         self.teacher = teacher  # no module: its weights are no part of a checkpoint
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
-    def forward(self, snippet: Snippet) -> TaskOutput:
+    def forward(self, snippet: Snippet, *, draws: bool = False) -> TaskOutput:
         """Rebuild the target from each source and each source from the target, and judge it."""
         window = self.flow.window if self.training else None
         pairs = predict_pairs(self.flow_net, snippet, window=window, zoom=self.flow.window_zoom)
@@ -90,7 +90,10 @@ class FlowTask(nn.Module):
             # Flow without numbers makes no pixel visible and so no error; it must show.
             loss = torch.stack(list(terms.values())).sum() + 0 * pairs.flows[0].sum()
             with torch.no_grad():
-                return TaskOutput(loss, logged | _health(pairs, visible), _pictures(pairs, visible))
+                health = _health(pairs, visible)
+                pictures = _pictures(pairs, visible) if draws else {}
+            judged = logged["loss/photometric"]
+            return TaskOutput(loss, judged, logged | health, images=pictures)
 
     def _visible(self, pairs: FlowPairs) -> Tensor:
         """Find the pixels that may teach: all, until the flow is good enough to tell.

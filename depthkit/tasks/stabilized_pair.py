@@ -21,7 +21,8 @@ from depthkit.models.depth_net import DepthNet
 from depthkit.models.pair_networks import ask_pair_network, build_pair_network
 from depthkit.models.pose_net import EncoderPose, FlowPose, PoseNet, build_pose_network
 from depthkit.models.sweep_net import SweepNet
-from depthkit.tasks.output import TaskOutput
+from depthkit.tasks.output import Prediction, TaskOutput
+from depthkit.tasks.pictures import nearness_picture
 from depthkit.tasks.precision import full_precision
 from depthkit.tasks.rebuilding import (
     Rebuilt,
@@ -58,7 +59,7 @@ class StabilizedPair(nn.Module):
         self.shifts, self.pairwise = shifts, pairwise
         self.nominal_baseline, self.max_depth = supervised.nominal_baseline, supervised.max_depth
 
-    def forward(self, snippet: Snippet) -> TaskOutput:
+    def forward(self, snippet: Snippet, *, draws: bool = False) -> TaskOutput:
         """Predict motions, then the target's depth, and rebuild it from all other frames."""
         device = snippet.target.device
         with full_precision(device):
@@ -87,7 +88,7 @@ class StabilizedPair(nn.Module):
         # A NaN motion makes no pixel valid and so no term NaN: it must show, or backward crashes.
         loss = loss + 0 * T_others_target.sum()
         logged = {f"loss/{name}": value.detach() for name, value in terms.items()}
-        return self._output(loss, logged, maps[0], judged[0][1], snippet)
+        return self._output(loss, logged, maps[0], judged[0][1], snippet, draws)
 
     def enlarge(self, depth: Tensor, size: tuple[int, int]) -> Tensor:
         """Bring a finest map to the image's size, clipped. (B, 1, h, w) -> (B, 1, H, W)"""
@@ -245,6 +246,7 @@ class StabilizedPair(nn.Module):
         finest: Tensor,
         rebuilt: Rebuilt,
         snippet: Snippet,
+        draws: bool,
     ) -> TaskOutput:
         log_depth, warped = finest.log(), rebuilt.warped
         health = {
@@ -255,16 +257,22 @@ class StabilizedPair(nn.Module):
             "health/displacement": displacement(warped.pixels)[warped.valid].mean(),
             "health/identity_error": (snippet.target[:, None] - snippet.sources).abs().mean(),
         }
-        pictures = {
-            "target": rebuilt.target,
-            "rebuilt": warped.image[: len(finest)],
-            "inverse_depth": finest.amin((2, 3), keepdim=True) / finest,
-        }
-        if self.training:
-            return TaskOutput(loss, logged | health, pictures)
+        pictures = {}
+        if draws:
+            pictures = {
+                "target": rebuilt.target,
+                "rebuilt": warped.image[: len(finest)],
+                "inverse_depth": nearness_picture(1 / finest),
+            }
+        judged = logged["loss/photometric"]
+        prediction = None if self.training else self._predicted(finest, snippet)
+        return TaskOutput(loss, judged, logged | health, prediction, pictures)
+
+    def _predicted(self, finest: Tensor, snippet: Snippet) -> Prediction:
+        """Bring the finest map to full size, beside the truth at the nominal baseline."""
         depth = self.enlarge(finest, size_of(snippet.target))
         truth = nominal_truth(snippet, self.supervised)
-        return TaskOutput(loss, logged | health, pictures, depth, truth.depth * truth.known)
+        return Prediction("depth", depth, metric=True, truth=truth.depth * truth.known)
 
 
 def _motions(vectors: Tensor, turns: bool) -> Tensor:

@@ -30,7 +30,14 @@ class Options:
         check_ranges(self)
 
 
-INSIDE = [("perhaps", None), ("least", 1), ("between", 1.0), ("between", 4.0), ("most", 4.0), ("free", 1e9)]
+INSIDE: list[tuple[str, Any]] = [
+    ("perhaps", None),
+    ("least", 1),
+    ("between", 1.0),
+    ("between", 4.0),
+    ("most", 4.0),
+    ("free", 1e9),
+]
 OUTSIDE = [
     ("least", 0, "least: 1 or more, got 0"),
     ("above", 1.0, "above: above 1, got 1.0"),

@@ -135,7 +135,7 @@ def test_unknown_pixels_teach_nothing_and_break_nothing():
     said = flat(0.1)
     said[:, :, :2], said[:, :, 6:] = 0.02, 0.03
     task = task_saying(said)
-    output = task(snippet)
+    output = task(snippet, draws=True)
     output.loss.backward()
     assert float(output.loss.detach()) == pytest.approx(0, abs=1e-6)
     gradient = task.depth_net.inverse_depth.grad
@@ -158,7 +158,7 @@ def test_health_and_pictures():
     """Spread, mean and error by hand; pictures in [0, 1]; nothing logged holds a graph."""
     said = flat(0.1)
     said[..., 4:] = 0.2
-    output = task_saying(said)(wall(flat(0.1)))
+    output = task_saying(said)(wall(flat(0.1)), draws=True)
     assert float(output.terms["health/abs_rel"]) == pytest.approx(0.5)
     assert float(output.terms["health/depth_mean"]) == pytest.approx((0.1 * 0.2) ** 0.5)
     assert float(output.terms["health/depth_spread"]) == pytest.approx(0.349, abs=1e-3)

@@ -8,7 +8,7 @@ import torch
 from small_run import read_log, small_config, write_config
 
 from depthkit.cli import main
-from depthkit.cli.train import with_words_last
+from depthkit.cli.train import apply_overrides_last
 from depthkit.config import TrainConfig
 from depthkit.config.strict_yaml import load_config
 from depthkit.errors import CheckpointError, ConfigError, DataError
@@ -185,6 +185,6 @@ def test_the_command_line_wins_over_stages(world, tmp_path):
     """Default < file < stage < --set: words of the command line come last in every stage."""
     settings = write_config(tmp_path / "config.yaml", world, *PAIR, STAGES)
     words = ["optimizer.steps=7"]
-    config = with_words_last(load_config(TrainConfig, settings, words), words)
+    config = apply_overrides_last(load_config(TrainConfig, settings, words), words)
     assert [stage.optimizer.steps for stage in stage_configs(config)] == [7, 7]
     assert stage_configs(config)[1].data.size == (96, 144)

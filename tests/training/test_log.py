@@ -53,7 +53,7 @@ def test_log_of_another_process_writes_nothing(tmp_path):
         log.scalars(1, {"loss/total": 1.0})
         log.pictures(1, {"target": torch.zeros(1, 3, 4, 4)})
         log.say("hello")
-        log.advance(1)
+        log.advance(1, 0.5)
     assert list((tmp_path / "run").iterdir()) == []
 
 
