@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,7 @@ TABLE = {
     "camera": row("trajectory", "numpy yaml"),
     "trajectory": row("camera", "numpy yaml"),
     "picture": row("", "numpy cv2"),
+    "source_commit": row("", ""),
     "undistort": row("camera", "numpy cv2"),
     "ros_messages": row("camera trajectory undistort picture", "numpy cv2"),
     "multiview": row("camera trajectory", "numpy cv2", "numba gtsam"),
@@ -58,10 +60,12 @@ TABLE = {
     "synth": row("data camera trajectory multiview"),
     "tasks": row("losses models geometry data.snippet config"),
     "evaluation": row("trajectory multiview", "numpy matplotlib"),
-    "training": row("tasks models data evaluation config camera geometry"),
+    "training": row("tasks models data evaluation config camera geometry source_commit"),
     "runtime": row("config camera trajectory multiview", "numpy cv2 onnxruntime", "openvino gtsam"),
     "outputs": row("data camera trajectory runtime.result", "numpy cv2 yaml", "rerun"),
-    "export": row("models tasks runtime config data trajectory geometry multiview.plane_sweep"),
+    "export": row(
+        "models tasks runtime config data trajectory geometry multiview.plane_sweep source_commit"
+    ),
     "pipelines": row(
         "config camera trajectory picture undistort multiview geometry losses models data synth "
         "tasks evaluation training runtime outputs export"
@@ -183,6 +187,43 @@ def test_imports_follow_the_table() -> None:
     assert len(imports) > 50, "the reader found next to nothing; look at the folders"
     breaches = [reason for one in imports if (reason := breach(one))]
     assert not breaches, "\n" + "\n".join(breaches)
+
+
+def files_of(imports: list[Import]) -> dict[Path, set[Path]]:
+    """Return which files of the project each of its files loads when it is imported itself."""
+    graph: dict[Path, set[Path]] = {}
+    for one in imports:
+        targets = graph.setdefault(one.file, set())
+        path = Path(*one.module.split("."))
+        for file in (path.with_suffix(".py"), path / "__init__.py"):
+            if one.at_import and (CHECKOUT / file).is_file() and file != one.file:
+                targets.add(file)
+    return graph
+
+
+def circle_in(graph: dict[Path, set[Path]]) -> str:
+    """Name the files of a circle of imports; empty where there is none."""
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return " -> ".join(map(str, reversed(error.args[1])))
+    return ""
+
+
+def test_no_circle_of_files() -> None:
+    """No two files need each other to be imported: each can be read, and moved, after the other."""
+    graph = files_of(project_imports())
+    assert sum(map(len, graph.values())) > 500, "the reader found next to nothing"
+    assert circle_in(graph) == ""
+
+
+def test_a_circle_is_found_and_named() -> None:
+    """Over one file or over three; a chain is none."""
+    a, b, c = (Path("depthkit/config") / f"{name}.py" for name in ("ranges", "data", "train"))
+    assert circle_in({a: {b}, b: {c}, c: set()}) == ""
+    assert set(circle_in({a: {b}, b: {c}, c: {a}}).split(" -> ")) == {str(a), str(b), str(c)}
+    imports = [Import(c, 1, "depthkit.config.data", True), Import(b, 1, "depthkit.config", False)]
+    assert files_of(imports) == {c: {b}, b: set()}
 
 
 def test_verbs_import_heavy_libraries_inside_run() -> None:

@@ -285,6 +285,8 @@ def cc_static(
         agreement: pixels.
     """
     check_shape("cc_static: rigid", rigid, "B 1 H W")
+    # SSIM of equal patches rounds to a little above 1, and so an error to a little below 0.
+    rigid, flow = rigid.clamp(min=0), flow.clamp(min=0)
     share = (flow + 1e-6) / (flow + rigid_weight * rigid + 2e-6)
     agrees = (gap.abs() < agreement).all(1, keepdim=True)
     return torch.where(agrees, share.clamp(min=0.5), share)

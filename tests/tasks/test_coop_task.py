@@ -351,7 +351,8 @@ def test_any_size_gives_finite_terms_and_pictures(street, size, full):
         for name in ("target", "sources", "valid", "depth_gt")
     }
     snippet = dataclasses.replace(street.snippet(), **cut)
-    output = build(f"loss.full_resolution={full}", "coop.mask_weight=1").train()(snippet, draws=True)
+    task = build(f"loss.full_resolution={full}", "coop.mask_weight=1").train()
+    output = task(snippet, draws=True)
     output.loss.backward()
     assert output.loss.isfinite() and all(v.isfinite() for v in output.terms.values())
     names = ("static", "static_by_looks", "delta", "flow", "rigid_flow", "visible", "target")
