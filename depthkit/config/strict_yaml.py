@@ -238,7 +238,7 @@ class FieldHelp:
     type: str
     """What it accepts, in words: its type, and its range where `option` declares one."""
     default: str
-    """The default as YAML; `required` when there is none."""
+    """The default as YAML; `required` where a key has no default."""
     doc: str
     """The docstring under the field, in one line."""
 

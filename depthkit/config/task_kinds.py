@@ -71,7 +71,7 @@ def _rotation_unseen(config: "TrainConfig") -> str:
     if config.stabilized.orientation == "network":
         return ""
     return (
-        "saw frames turned alike by the measured orientation and says no rotation; "
+        "saw frames turned alike by the measured orientation and predicts no rotation; "
         "train with stabilized.orientation: network"
     )
 

@@ -40,8 +40,8 @@ def describe(
         inputs: to be stored, one of each.
         answers: torch's to them, by output. (1, H, W) depth or log odds, (1, 6) motion or
             (1, 2, H, W) flow
-        precision: of the file.
-        opset: of the file.
+        precision: precision of the file.
+        opset: ONNX operator set of the file.
     """
     config, state = loaded.config, loaded.state
     is_pair = graph.kind == "pair"

@@ -69,14 +69,14 @@ class PairGraph(nn.Module):
     """Depth of the current frame at the nominal baseline, at its own size."""
 
     def __init__(self, net: nn.Module, *, max_depth: float) -> None:
-        """Wrap a network; max_depth: farthest it can say, metres at D0."""
+        """Wrap a network; max_depth: farthest depth it can predict, metres at D0."""
         super().__init__()
         self.net, self.max_depth = net, max_depth
 
     def forward(self, previous: Tensor, current: Tensor, *volume: Tensor) -> Tensor:
         """Return metres at D0, the previous frame turned before.
 
-        Frames are (N, H, W, 3), the volume of a network that is told the direction of motion is
+        Frames are (N, H, W, 3), the volume of a network that takes the direction of motion is
         (N, P, H, W), all uint8. -> (N, H, W)
         """
         height, width = current.shape[1], current.shape[2]

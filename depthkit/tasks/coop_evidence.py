@@ -17,7 +17,7 @@ from depthkit.tasks.flow import FlowPairs
 
 
 class Answers(NamedTuple):
-    """What the networks say of a snippet."""
+    """Predictions of the networks for a snippet."""
 
     inverse_depths: list[Tensor]
     """Finest first. (B, 1, h, w) each"""
@@ -27,7 +27,7 @@ class Answers(NamedTuple):
     pairs: FlowPairs
     """Its first half is target -> source, source by source."""
     static_odds: Tensor | None = None
-    """Log odds of static by looks alone; None without a mask network. (B, 1, H, W)"""
+    """Log odds of static by the mask network; None without a mask network. (B, 1, H, W)"""
 
 
 class Evidence(NamedTuple):
@@ -52,7 +52,7 @@ def compare_rebuilt(
 
     Args:
         snippet: the frames.
-        answers: what the networks say of them.
+        answers: predictions of the networks for them.
         ssim_weight: share of SSIM in the photometric error.
         window: side of the square that Delta and the score are averaged over, odd, pixels.
         ratio: Delta is the logarithm of the errors' ratio, not their difference.
@@ -130,9 +130,9 @@ def draw(
     answers: Answers, evidence: Evidence, static: Tensor, visible: Tensor
 ) -> dict[str, Tensor]:
     """Show the first source's flow, both ways to it, and what is taken for static."""
-    batch, looks = len(static), answers.static_odds
+    batch, learnt = len(static), answers.static_odds
     most = evidence.difference.delta.abs().amax().clamp(min=1e-6)
-    return ({} if looks is None else {"static_by_looks": looks.sigmoid()}) | {
+    return ({} if learnt is None else {"static_by_looks": learnt.sigmoid()}) | {
         "flow": _colour_wheel(answers.pairs.flows[0][:batch]),
         "rigid_flow": _colour_wheel(evidence.rigid.flow[:batch]),
         "rebuilt_by_flow": evidence.by_flow[:batch],

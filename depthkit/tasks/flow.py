@@ -96,9 +96,9 @@ class FlowTask(nn.Module):
             return TaskOutput(loss, judged, logged | health, images=pictures)
 
     def _visible(self, pairs: FlowPairs) -> Tensor:
-        """Find the pixels that may teach: all, until the flow is good enough to tell.
+        """Find the pixels that may teach: all, until the flow is good enough to judge.
 
-        Where flow leaves the window there is none to come back by: those pixels count as seen.
+        Where flow leaves the window no flow comes back: those pixels count as seen.
         """
         if self.training and self.steps < self.flow.occlusion_from:
             return pairs.valid
@@ -111,7 +111,7 @@ class FlowTask(nn.Module):
 def taught_terms(
     pairs: FlowPairs, teacher: Teacher | None, *, flow: FlowConfig, steps: int
 ) -> dict[str, Tensor]:
-    """Return the term of the teacher, who says less and less; nothing after its steps."""
+    """Return the term of the teacher, whose weight falls to 0; nothing after its steps."""
     left = 1 - steps / max(flow.teacher_steps, 1)
     if teacher is None or left <= 0:
         return {}
@@ -286,7 +286,7 @@ def _pictures(pairs: FlowPairs, visible: Tensor) -> dict[str, Tensor]:
 def flow_picture(flow: Tensor) -> Tensor:
     """Paint flow: the hue is its direction, the colour's strength its length. (N, 3, H, W)
 
-    What is no number is painted as still: the loss says it, the painter would crash.
+    What is no number is painted as still: the loss shows it, the painter would crash.
     """
     return flow_to_image(flow.nan_to_num(0, 0, 0)).float() / 255
 

@@ -21,7 +21,7 @@ SHIPPED = Path(depthkit.__file__).parent / "weights"
 
 @dataclass(frozen=True)
 class LoadedTask:
-    """A trained task with its weights, and what its checkpoint says of it."""
+    """A trained task with its weights, and the state of its checkpoint."""
 
     file: Path
     """The checkpoint."""

@@ -36,7 +36,7 @@ class TaskOutput(NamedTuple):
     """The task's own criterion on held-out snippets: the lowest mean becomes val/loss and the best
     checkpoint. Without gradient. ()"""
     terms: dict[str, Tensor]
-    """Numbers to log, without gradient; those under `health/` tell whether anything is learnt."""
+    """Numbers to log, without gradient; those under `health/` show whether anything is learnt."""
     prediction: Prediction | None = None
     """Predicted depth in evaluation mode; None in training, and of a task without depth."""
     images: dict[str, Tensor] = {}

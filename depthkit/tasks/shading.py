@@ -3,7 +3,7 @@
 
 Learnt from known depth, first on plain worlds, then on richer ones (the curriculum is the config's
 `stages`). All terms compare gamma depth (depth / max_depth)^(1 / 1.5), in [0, 1]: what the network
-says and the paper stores. So their weights do not depend on the size of the world.
+predicts and the paper stores. So their weights do not depend on the size of the world.
 """
 
 import torch
@@ -83,7 +83,7 @@ def build_shading(config: TrainConfig) -> Shading:
 
     Raises:
         ConfigError: encoder weights, which this network has none of; or truth that reaches farther
-            than the network can say.
+            than the network can predict.
     """
     model, supervised = config.model, config.supervised
     if model.encoder_weights is not None:
@@ -93,8 +93,8 @@ def build_shading(config: TrainConfig) -> Shading:
         )
     if supervised.max_depth > model.max_depth:
         raise ConfigError(
-            f"supervised.max_depth: {supervised.max_depth} m is farther than the network can say "
-            f"(model.max_depth, {model.max_depth} m); set both to the world's depth"
+            f"supervised.max_depth: {supervised.max_depth} m is farther than the network "
+            f"can predict (model.max_depth, {model.max_depth} m); set both to the world's depth"
         )
     net = ShadingNet(min_depth=model.min_depth, max_depth=model.max_depth)
     return Shading(net, supervised)

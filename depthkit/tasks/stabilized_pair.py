@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Depth of a pair of frames, learnt without labels [Pinard 2018].
 
-A pose network says how the camera moved between the frames of a window. One of them, the reference,
-is turned like the target, and the pair network says the target's depth from the two. All
-translations are scaled so that the pair is one nominal baseline D0 apart: what the network says is
+A pose network predicts how the camera moved between the frames of a window. One of them, the
+reference, is turned like the target, and the pair network predicts the target's depth from the two.
+All translations are scaled so that the pair is one nominal baseline D0 apart: the prediction is
 depth per baseline, and at work the measured distance turns it into metres. The depth is judged by
 rebuilding the target from ALL other frames of the window.
 """
@@ -36,7 +36,7 @@ from depthkit.tasks.rebuilding import (
 from depthkit.tasks.supervised_pair import LEAST_DEPTH, enlarge_inverse, nominal_truth
 from depthkit.tasks.window import Window, normalise_baseline, turn, window_of
 
-_FIRST_DEPTH = 10.0  # metres at D0, about what the untaught network says
+_FIRST_DEPTH = 10.0  # metres at D0, about what the untrained network predicts
 
 
 class StabilizedPair(nn.Module):
@@ -155,7 +155,7 @@ class StabilizedPair(nn.Module):
         """Predict T_others_target, translations in the pose network's own unit. (B, S, 4, 4)
 
         Where the measured orientation is used, the pose network sees frames turned alike by it and
-        says the translation alone; where that is measured too, it is not asked.
+        predicts the translation alone; where that is measured too, it is not run.
         """
         if self.stabilized.orientation == "network":
             return self._predict(window, window.others, turns=True)
@@ -207,7 +207,7 @@ class StabilizedPair(nn.Module):
     def _views(
         self, window: Window, T_others_target: Tensor, snippet: Snippet, moves: Tensor
     ) -> Views:
-        """Scale the motions to the nominal baseline, and say which pixels may teach."""
+        """Scale the motions to the nominal baseline, and find the pixels that may teach."""
         teaches = moves
         lengths = None
         if self.stabilized.measured_displacement:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Depth of a single frame, learnt from known depth [Eigen 2014], on the networks of view synthesis.
 
-They say inverse depth; what is judged is depth in metres, scale by scale, against the mean of the
-known pixels that a pixel of the map covers.
+They predict inverse depth; what is judged is depth in metres, scale by scale, against the mean of
+the known pixels that a pixel of the map covers.
 """
 
 import torch

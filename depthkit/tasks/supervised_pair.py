@@ -25,13 +25,13 @@ from depthkit.models.sweep_net import SweepNet
 from depthkit.tasks.output import Prediction, TaskOutput
 from depthkit.tasks.precision import full_precision
 
-LEAST_DEPTH = 1e-2  # metres at D0; the published head says ELU + 1.01
+LEAST_DEPTH = 1e-2  # metres at D0; the published head is ELU + 1.01
 NO_TURN = 1e-6  # entries of R - I; a smaller rotation moves no pixel
-STANDSTILL = 1e-6  # metres; a shorter baseline is none
+STANDSTILL = 1e-6  # metres; a shorter baseline counts as none
 
 
 class Truth(NamedTuple):
-    """What the network should say."""
+    """What the network should predict."""
 
     depth: Tensor
     """Metres at the nominal baseline, at most max_depth. (B, 1, H, W)"""

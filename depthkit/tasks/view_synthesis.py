@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Depth and camera motion from plain video [Zhou 2017], and its modern form [Godard 2019].
 
-A depth network looks at the target, a pose network at the target and its sources; together they say
-where each target pixel lies in each source. Colours read there rebuild the target; what differs is
-the loss.
+A depth network looks at the target, a pose network at the target and its sources; together they
+give where each target pixel lies in each source. Colours read there rebuild the target; what
+differs is the loss.
 """
 
 import math

@@ -94,7 +94,7 @@ def _check_depth(sequences: list[Sequence], task: str) -> None:
     for sequence in sequences:
         if not sequence.has_depth or sequence.depth_kind != "metric":
             raise DataError(
-                f"{sequence.name}: task {task} learns from metric depth, and there is none "
+                f"{sequence.name}: task {task} learns from metric depth, which is missing "
                 "(depth/, depth_kind: metric); leave it out by data.train and data.val"
             )
 

@@ -31,7 +31,7 @@ def flexible_shifts(
 
     Args:
         shifts: signed, in any order, as many before as after the target. (N, S) int
-        mean_depth: of the network for each pair, metres at the nominal baseline. (N, S)
+        mean_depth: mean predicted depth of each pair, metres at the nominal baseline. (N, S)
         target: metres at the nominal baseline.
         longest: largest shift, frames.
         room: frames before and after each target in its sequence. (N, 2)

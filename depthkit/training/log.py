@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run says: a JSON line a logged step, TensorBoard scalars and pictures, its progress."""
+"""What a run reports: a JSON line a logged step, TensorBoard scalars and pictures, its progress."""
 
 import json
 import math

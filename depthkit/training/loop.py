@@ -64,7 +64,7 @@ def train(config: TrainConfig, run: Path, *, resume: bool = False) -> TrainResul
         TrainingError: a loss or gradient that is not finite, with the batch named.
         CheckpointError: nothing to resume from, or a run of another configuration.
     """
-    # --- device and data; what is wrong is said here, once, before other processes start ----------
+    # --- device and data; what is wrong is reported here, before other processes start ------------
     fabric = build_fabric(config.run, all_parameters_used=config.kind.uses_all_weights(config))
     last, best = (run / "checkpoints" / f"{name}.safetensors" for name in ("last", "best"))
     check_folder(run, last, resume)

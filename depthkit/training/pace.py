@@ -59,7 +59,7 @@ class Pace:
         return (self.clock() - self.first) / counted
 
     def estimate(self) -> str | None:
-        """Return once, as soon as the first steps tell, how long the run will take."""
+        """Return how long the run will take: once, as soon as a few steps are measured."""
         per_step = self._seconds_per_step()
         if self.estimated or per_step is None or self.first is None:
             return None

@@ -51,7 +51,7 @@ def load_start(task: nn.Module, init: Path, *, name: Task) -> None:
     Args:
         task: its weights are replaced.
         init: run, checkpoint or shipped name.
-        name: of the task, in the configuration.
+        name: the task of the new run.
 
     Raises:
         CheckpointError: missing, damaged, or weights of another network.
