@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torchvision.utils import flow_to_image
 
 from depthkit.data.snippet import Snippet
 from depthkit.geometry.projection import resize_intrinsics, size_of
@@ -14,6 +13,7 @@ from depthkit.geometry.warp import resize, stack_views, warp_by_flow
 from depthkit.losses.coop import Difference, compare_errors, gap_score
 from depthkit.losses.photometric import photometric_error
 from depthkit.tasks.flow import FlowPairs
+from depthkit.tasks.pictures import flow_picture
 
 
 class Answers(NamedTuple):
@@ -120,11 +120,6 @@ def parallax_share(snippet: Snippet, answers: Answers) -> Tensor:
     return lengths[0] / lengths[1].clamp(min=1e-3)
 
 
-def _colour_wheel(flow: Tensor) -> Tensor:
-    """Colour a flow by direction; a diverged one is black, for the wheel knows no NaN."""
-    return flow_to_image(flow.nan_to_num(posinf=0, neginf=0)).float() / 255
-
-
 @torch.no_grad()
 def draw(
     answers: Answers, evidence: Evidence, static: Tensor, visible: Tensor
@@ -133,8 +128,8 @@ def draw(
     batch, learnt = len(static), answers.static_odds
     most = evidence.difference.delta.abs().amax().clamp(min=1e-6)
     return ({} if learnt is None else {"static_by_looks": learnt.sigmoid()}) | {
-        "flow": _colour_wheel(answers.pairs.flows[0][:batch]),
-        "rigid_flow": _colour_wheel(evidence.rigid.flow[:batch]),
+        "flow": flow_picture(answers.pairs.flows[0][:batch]),
+        "rigid_flow": flow_picture(evidence.rigid.flow[:batch]),
         "rebuilt_by_flow": evidence.by_flow[:batch],
         "visible": visible[:batch].float(),
         "delta": 0.5 + 0.5 * evidence.difference.delta / most,  # grey: no difference

@@ -13,7 +13,6 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.utils import flow_to_image
 
 from depthkit.config import FlowConfig, TrainConfig
 from depthkit.data.snippet import Snippet
@@ -26,6 +25,7 @@ from depthkit.losses.smoothness import flow_smoothness
 from depthkit.models.flow_net import PwcFlow, RaftSmall, build_flow_network, stride_of
 from depthkit.tasks.flow_teacher import Teacher, build_teacher, teacher_distance
 from depthkit.tasks.output import TaskOutput
+from depthkit.tasks.pictures import flow_picture
 from depthkit.tasks.precision import full_precision
 
 _LEAST_SIDE = 4  # pixels: smaller maps have no neighbourhoods to compare
@@ -281,14 +281,6 @@ def _pictures(pairs: FlowPairs, visible: Tensor) -> dict[str, Tensor]:
         "visible": visible[few].float(),
         "error": (rebuilt - first).abs().mean(1, keepdim=True),
     }
-
-
-def flow_picture(flow: Tensor) -> Tensor:
-    """Paint flow: the hue is its direction, the colour's strength its length. (N, 3, H, W)
-
-    What is no number is painted as still: the loss shows it, the painter would crash.
-    """
-    return flow_to_image(flow.nan_to_num(0, 0, 0)).float() / 255
 
 
 def build_flow(config: TrainConfig, shifts: tuple[int, ...]) -> FlowTask:
