@@ -68,7 +68,8 @@ def run(args: argparse.Namespace) -> None:
     else:
         how = "complete already" if result.loss is None else f"loss {result.loss:.4f}"
         print(f"{result.steps} steps, {how}; checkpoint {result.last}")
-        print(result.warning or f"next: {next_command(config, args.run)}", file=sys.stderr)
+        if result.warning is None:  # the log ends with it
+            print(f"next: {next_command(config, args.run)}", file=sys.stderr)
 
 
 def _describe(config: "TrainConfig", *, as_json: bool) -> None:

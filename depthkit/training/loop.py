@@ -153,7 +153,7 @@ def train(config: TrainConfig, run: Path, *, resume: bool = False) -> TrainResul
                 counted, clock = step, time.perf_counter()
             if step % config.run.save_every == 0 or step == steps.stop:
                 save_run(last, fabric, task, optimizer, config, data, step, best_val_loss)
-        log.say(f"done: {last}")
+        log.say(warning or f"done: {last}")
     return TrainResult(steps.stop, loss, best_val_loss, last, best, warning)
 
 

@@ -61,10 +61,10 @@ class Pace:
     def estimate(self) -> str | None:
         """Return how long the run will take: once, as soon as a few steps are measured."""
         per_step = self._seconds_per_step()
-        if self.estimated or per_step is None or self.first is None:
+        if self.estimated or per_step is None or self.first is None or self.step == self.steps:
             return None
-        few = self.step - self.start - 1 < min(_MEASURED, self.steps - self.start - 1)
-        if few and self.clock() - self.first < LINE_EVERY:
+        counted, most = self.step - self.start - 1, self.steps - self.start - 2
+        if counted < min(_MEASURED, most) and self.clock() - self.first < LINE_EVERY:
             return None
         self.estimated = True
         count = self.steps - self.start

@@ -70,13 +70,17 @@ def test_slow_steps_are_estimated_sooner() -> None:
     assert pace.estimate() == "about 2.0 h for 120 steps on this machine"
 
 
-@pytest.mark.parametrize("steps", [1, 2, 3])
-def test_short_runs_are_estimated_before_they_end(steps: int) -> None:
-    """By their second step; one step alone tells nothing."""
+@pytest.mark.parametrize(("steps", "known_at"), [(1, None), (2, None), (3, 2), (5, 4), (9, 6)])
+def test_short_runs_are_estimated_before_they_end(steps: int, known_at: int | None) -> None:
+    """From a second step on, but never after the last one."""
     pace, clock = pace_of(steps=steps)
-    run(pace, clock, range(1, steps + 1), 1.0)
-    wanted = None if steps == 1 else f"about {steps} s for {steps} steps on this machine"
-    assert pace.estimate() == wanted
+    said = {}
+    for step in range(1, steps + 1):
+        run(pace, clock, range(step, step + 1), 1.0)
+        if line := pace.estimate():
+            said[step] = line
+    wanted = f"about {steps} s for {steps} steps on this machine"
+    assert said == ({} if known_at is None else {known_at: wanted})
 
 
 @pytest.mark.parametrize(
