@@ -116,6 +116,7 @@ def taught_terms(
     if teacher is None or left <= 0:
         return {}
     second, size = resize(pairs.scene, pairs.size), size_of(pairs.scene)
+    # Only what the teacher finds both ways alike is shown.
     taught = teacher(pairs.turned(second), second)
     comes_back = resize(forward_backward(taught, pairs.turned(taught)).float(), size) > 0.99
     growth = [now / before for now, before in zip(size, pairs.size, strict=True)]
@@ -226,6 +227,7 @@ def judge_pairs(
     for scale, weight in zip(pairs.flows, flow.scale_weights, strict=False):
         if weight == 0 or min(size_of(scale)) < _LEAST_SIDE:
             continue
+        # Photometric error where the pixel is seen, smoothness everywhere.
         error, seen = _rebuilding_error(pairs, scale, judge=flow, ssim_weight=ssim_weight)
         stride = stride_of(scale, size_of(pairs.first))
         kept = shrink(visible.float(), stride) * seen

@@ -64,12 +64,14 @@ class StabilizedPair(nn.Module):
         device = snippet.target.device
         with full_precision(device):
             window = self._choose_window(snippet)
+        # Motions first: depth learns from frames that they have turned alike, and not through them.
         still = self._draw_still(window)
         T_others_target = self.predict_motions(window, snippet.K)
         maps = self._look(window, T_others_target.detach(), snippet.K, window.reference, still)
         maps = maps[: self.loss.scales]
         with full_precision(device):
             maps = [balance(depth.float().clamp(min=LEAST_DEPTH)) for depth in maps]
+            # All translations at one scale: the pair is D0 apart.
             views = self._views(window, T_others_target, snippet, ~still)
             judged = [
                 (weight, rebuild(depth, views, self.loss))

@@ -49,6 +49,7 @@ class SupervisedPair(nn.Module):
 
     def forward(self, snippet: Snippet, *, draws: bool = False) -> TaskOutput:
         """Predict the target's depth at the nominal baseline, and judge each scale."""
+        # Rotation is taken out before the network: it learns translation alone.
         source, t_source_target = turned_source(snippet)
         if self.training and self.supervised.attitude_noise > 0:
             source = turn_slightly(source, snippet.K, degrees=self.supervised.attitude_noise)

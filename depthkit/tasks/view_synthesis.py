@@ -177,12 +177,14 @@ class ViewSynthesis(nn.Module):
         error = photometric_error(rebuilt, views.target, ssim_weight=self.loss.ssim_weight)
         valid = warped.valid & views.valid
         if self.loss.consistency_weight > 0:
+            # SC-Depth: what disagrees is a term, and counts less in the photometric error.
             difference = depth_difference(warped.depth, warped.image[:, 3:]) * valid
             terms["consistency"] = self.loss.consistency_weight * difference.mean()
             error = error * (1 - difference.detach())
         if weights is not None:
             terms["explainability"] = self.loss.explainability_weight * explainability_loss(weights)
             weights = resize(weights.flatten(0, 1), size_of(error))  # (S*B, 1, h, w)
+        # Over the sources first (occlusion, auto-mask), then what moves weighs less.
         reduced = self._reduce(error, valid, views.identity, weights)
         if static is not None:
             reduced = reduced._replace(error=reduced.error * resize(static, size_of(error)))
