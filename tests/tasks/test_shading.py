@@ -171,8 +171,8 @@ def test_health_and_pictures():
 def test_depth_to_be_scored_comes_when_evaluating_only():
     """Validation scores metres; in training nothing is handed over."""
     task = task_saying(flat(0.1))
-    assert task.train()(wall(flat(0.1))).depth is None
-    torch.testing.assert_close(task.eval()(wall(flat(0.1))).depth, flat(0.1))
+    assert task.train()(wall(flat(0.1))).prediction is None
+    torch.testing.assert_close(task.eval()(wall(flat(0.1))).prediction.depth(), flat(0.1))
 
 
 def test_depth_is_learnt_from_shading():
