@@ -4,8 +4,8 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from depthkit.config.ranges import option
 from depthkit.runtime import RuntimeConfig
-from depthkit.runtime.config import option
 from ros_nodes.depth_output import OutputConfig
 from ros_nodes.inputs.camera_input import CameraConfig
 from ros_nodes.inputs.frames import ExtrinsicConfig

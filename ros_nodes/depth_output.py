@@ -18,8 +18,8 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
 from depthkit.camera import Camera
+from depthkit.config.ranges import check_ranges, option
 from depthkit.runtime import DepthResult
-from depthkit.runtime.config import check_ranges, option
 from ros_nodes.convert import camera_info_message, depth_message, image_message
 
 # Reliable matches reliable and best-effort subscribers. One frame is kept: older ones are stale.

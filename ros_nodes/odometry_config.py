@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from depthkit.config.ranges import check_ranges, option
 from depthkit.errors import ConfigError
-from depthkit.runtime.config import EngineConfig, check_ranges, option
+from depthkit.runtime.config import EngineConfig
 from depthkit.runtime.odometry.odometry_chain import Noise
 from ros_nodes.inputs.camera_input import CameraConfig
 from ros_nodes.inputs.frames import ExtrinsicConfig

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from depthkit.runtime.config import check_ranges, option
+from depthkit.config.ranges import check_ranges, option
 
 
 @dataclass(frozen=True)

@@ -6,79 +6,15 @@ network's own scale, metres at the nominal baseline D0: lateral parallax is f D0
 small net value means a large parallax.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from depthkit.errors import ConfigError
+from depthkit.config.ranges import check_ranges, option, require
 
 Rule = Literal["fixed", "best_of_n", "nearest", "feedback", "multi_range"]
 Backend = Literal["auto", "onnxruntime", "openvino", "cuda", "tensorrt"]
 Precision = Literal["default", "fp32", "bf16", "fp16"]
-
-
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise ConfigError(message)
-
-
-def option(
-    default: Any,
-    *,
-    least: float | None = None,
-    most: float | None = None,
-    above: float | None = None,
-    below: float | None = None,
-    live: bool = False,
-) -> Any:
-    """Make a configuration field that carries its own range.
-
-    Args:
-        default: default value; in a tuple, every number is bounded.
-        least, most: inclusive bounds.
-        above, below: exclusive bounds.
-        live: the value may be changed while a node runs.
-    """
-    bounds = {"least": least, "most": most, "above": above, "below": below}
-    given = {name: bound for name, bound in bounds.items() if bound is not None}
-    return field(default=default, metadata={**given, "live": live})
-
-
-def check_ranges(config: Any) -> None:
-    """Check every field of a configuration against the range in its `option`.
-
-    Raises:
-        ConfigError: a value is outside its range, or NaN; the message names the field.
-    """
-    for one in fields(config):
-        value = getattr(config, one.name)
-        for number in value if isinstance(value, tuple) else (value,):
-            _require(
-                all(_inside(number, one.metadata)),
-                f"{one.name}: {range_text(one.metadata)}, got {value}",
-            )
-
-
-def _inside(number: float, bounds: Mapping[str, Any]) -> Iterator[bool]:
-    # Each comparison is stated positively, so that NaN counts as outside.
-    if "least" in bounds:
-        yield number >= bounds["least"]
-    if "above" in bounds:
-        yield number > bounds["above"]
-    if "most" in bounds:
-        yield number <= bounds["most"]
-    if "below" in bounds:
-        yield number < bounds["below"]
-
-
-def range_text(bounds: Mapping[str, Any]) -> str:
-    """Describe a range, such as "1 or more" or "above 0, at most 1"; empty without bounds."""
-    if "least" in bounds and "most" in bounds:
-        return f"{bounds['least']:g} to {bounds['most']:g}"
-    words = {"least": "{:g} or more", "above": "above {:g}", "most": "at most {:g}"}
-    words["below"] = "below {:g}"
-    return ", ".join(word.format(bounds[name]) for name, word in words.items() if name in bounds)
 
 
 @dataclass(frozen=True)
@@ -139,12 +75,12 @@ class BaselineConfig:
     def __post_init__(self) -> None:
         check_ranges(self)
         needed = max(self.shift, self.candidates, self.ranges)
-        _require(
+        require(
             self.capacity >= needed,
             f"capacity: at least {needed} for shift, candidates and ranges, got {self.capacity}",
         )
         begin, full, fade, end = self.band
-        _require(
+        require(
             0 <= begin < full <= fade < end, f"band: four rising net values, got {list(self.band)}"
         )
 

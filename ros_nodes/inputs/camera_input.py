@@ -14,9 +14,9 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
 from depthkit.camera import Camera
+from depthkit.config.ranges import check_ranges, option
 from depthkit.errors import ConfigError, DataError
 from depthkit.ros_messages import nanoseconds, read_compressed, read_image, seconds
-from depthkit.runtime.config import check_ranges, option
 from ros_nodes.convert import stamp_message
 from ros_nodes.inputs.calibration import Calibration
 from ros_nodes.inputs.listener import Listener

@@ -15,10 +15,10 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from std_msgs.msg import Header
 
+from depthkit.config.ranges import check_ranges, option
 from depthkit.errors import DataError
 from depthkit.rigid import make_pose
 from depthkit.ros_messages import FrameTree
-from depthkit.runtime.config import check_ranges, option
 from ros_nodes.convert import stamp_message, transform_message
 
 try:

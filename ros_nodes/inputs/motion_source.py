@@ -13,8 +13,8 @@ from typing import Literal
 
 from rclpy.node import Node
 
+from depthkit.config.ranges import check_ranges, option
 from depthkit.errors import ConfigError
-from depthkit.runtime.config import check_ranges, option
 from depthkit.runtime.motion.told import NO_MOTION, Motion
 from ros_nodes.inputs.frames import Extrinsic
 from ros_nodes.inputs.motion_topics import (

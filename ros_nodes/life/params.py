@@ -20,8 +20,8 @@ from rclpy.exceptions import ParameterException, ParameterNotDeclaredException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
+from depthkit.config.ranges import range_text
 from depthkit.errors import ConfigError, DepthkitError
-from depthkit.runtime.config import range_text
 from ros_nodes.life.schema import Leaf, build, choices, convert, flatten, leaves
 
 T = TypeVar("T")

@@ -13,8 +13,8 @@ from os.path import expanduser  # that of Path raises where a user has no home
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from depthkit.config.ranges import range_text
 from depthkit.errors import ConfigError
-from depthkit.runtime.config import range_text
 
 T = TypeVar("T")
 

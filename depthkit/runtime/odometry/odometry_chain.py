@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from depthkit.config.ranges import check_ranges, option
 from depthkit.errors import check_shape
 from depthkit.rigid import inverse, log_se3, make_pose, skew
-from depthkit.runtime.config import check_ranges, option
 
 UNKNOWN = 9999.0
 """Variance of an unknown quantity: BAD_COVARIANCE of rtabmap."""
