@@ -15,6 +15,7 @@ from depthkit.cli.demo_output import ABOUT, MARKER
 from depthkit.cli.demo_scores import FRAME_WEIGHTS, PAIR_WEIGHTS, Flights
 from depthkit.data.folder import read_settings
 from depthkit.data.sequence import open_dataset
+from depthkit.installation import install_line
 from depthkit.runtime import manifest
 from depthkit.synth import render_gl
 
@@ -143,7 +144,7 @@ def test_demo_names_the_extra_that_renders(tmp_path, small, monkeypatch, capsys)
         monkeypatch.setitem(sys.modules, module, None)
     assert main(["demo", "--out", str(tmp_path / "d")]) == 1
     error = capsys.readouterr().err
-    assert "depthkit[synth]" in error and error.count("\n") == 1
+    assert install_line("synth") in error and error.count("\n") == 1
     assert not (tmp_path / "d").exists()
 
 

@@ -10,7 +10,7 @@ from depthkit.cli import demo_train, main
 from depthkit.cli.demo_output import ABOUT, MARKER
 from depthkit.config import TrainConfig
 from depthkit.data.sequence import open_dataset
-from depthkit.errors import ConfigError
+from depthkit.recipes import list_recipes
 from depthkit.strict_yaml import load_config
 
 SMALL = ["--set", "data.size=[64,96]", "optimizer.steps=2", "optimizer.warmup_steps=0"]
@@ -76,11 +76,9 @@ def test_training_demo_names_a_wrong_key(tmp_path, capsys):
 
 
 def test_recipe_is_shipped_and_loads():
-    """The demo's configuration is found and keeps to the schema; another name is an error."""
-    config = load_config(TrainConfig, demo_train.find_recipe("demo.yaml"))
+    """The demo's configuration is found and keeps to the schema."""
+    config = load_config(TrainConfig, list_recipes()["demo"])
     assert config.data.size == (96, 128) and not config.loss.auto_mask
-    with pytest.raises(ConfigError, match="install depthkit again"):
-        demo_train.find_recipe("no_such.yaml")
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ from runtime.onnx_makers import write_mono, write_pair, write_pose
 
 from depthkit.cli import main
 from depthkit.data.sequence import open_sequence
+from depthkit.installation import install_line
 from depthkit.synth.boxes import write_box_sequence
 from depthkit.trajectory import Trajectory, save_tum
 
@@ -175,7 +176,7 @@ REFUSED = {
     "images": ([], "a pair network needs K; give --camera"),
     "mono": (["--rule", "nearest"], "sees single frames; --rule is for pair networks"),
     "tampered": ([], "changed since its export: sha256 should be"),
-    "openvino": (["--backend", "openvino"], "pip install 'depthkit[openvino]'"),
+    "openvino": (["--backend", "openvino"], install_line("openvino")),
     "pose": ([], "a pose network is for odometry"),
     "no_such": ([], "no such model; give an exported .onnx"),
     "depth_alone": (["--trajectory", "tum"], "has no pose network beside; give --pose MODEL"),

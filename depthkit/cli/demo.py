@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from depthkit.cli.demo_output import MARKER, say, start_folder
 from depthkit.cli.infer import check_replaceable
 from depthkit.cli.rendering import say_backend
-from depthkit.errors import ConfigError
+from depthkit.errors import UsageError
 
 if TYPE_CHECKING:
     from depthkit.cli.demo_scores import Result
@@ -47,9 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Show the shipped networks, or train others; print what came out and where it is."""
     if args.train and args.seed is not None:
-        raise ConfigError("--seed is of the flights without --train; give --set run.seed=S")
+        raise UsageError("--seed is of the flights without --train; give --set run.seed=S")
     if args.set and not args.train:
-        raise ConfigError("--set goes with --train; without it nothing is trained")
+        raise UsageError("--set goes with --train; without it nothing is trained")
     if args.train:
         from depthkit.cli.demo_train import run_training
 

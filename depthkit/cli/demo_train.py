@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import sysconfig
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from depthkit.cli.demo_output import MARKER, say, start_folder
 from depthkit.cli.infer import check_replaceable
-from depthkit.errors import ConfigError
+from depthkit.recipes import list_recipes
 
 SCENE_SEED = 0
 
@@ -46,7 +45,7 @@ def run_training(args: argparse.Namespace) -> None:
 
     begin = time.perf_counter()
     check_replaceable(args.out, MARKER, force=args.force)
-    config = load_config(TrainConfig, find_recipe("demo.yaml"), args.set)
+    config = load_config(TrainConfig, list_recipes()["demo"], args.set)
     config = replace(config, data=replace(config.data, root=args.out / "world"))
     start_folder(args.out)
 
@@ -74,20 +73,6 @@ def run_training(args: argparse.Namespace) -> None:
         "report": str(report),
     }
     print(json.dumps(summary) if args.json else as_text(summary, args.out))
-
-
-def find_recipe(name: str) -> Path:
-    """Return a shipped configuration file: beside the package in a checkout, else where pip put it.
-
-    Raises:
-        ConfigError: it is in neither place.
-    """
-    checkout = Path(__file__).parents[2] / "configs"
-    installed = Path(sysconfig.get_path("data")) / "share" / "depthkit" / "configs"
-    for folder in (checkout, installed):
-        if (folder / name).is_file():
-            return folder / name
-    raise ConfigError(f"{name}: not found in {checkout} or {installed}; install depthkit again")
 
 
 def write_world(root: Path, world: World, size: tuple[int, int]) -> None:

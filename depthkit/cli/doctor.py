@@ -17,8 +17,9 @@ from typing import Any
 from depthkit import __version__
 from depthkit.cli.doctor_judge import State, judge
 from depthkit.cli.doctor_ros import judge_nodes, look_at_ros
-from depthkit.cli.extras import PACKAGES, Package, install_line
+from depthkit.cli.extras import PACKAGES, Package
 from depthkit.errors import EngineError
+from depthkit.installation import install_line
 
 _CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_tile", "amx_bf16", "neon", "asimd")
 _NEVER_IMPORTED = {"evo"}  # GPL: looked at as an installed program
@@ -53,7 +54,7 @@ def run(args: argparse.Namespace) -> None:
     broken = [package for package in _core() if packages[package.module].state != "present"]
     if broken:
         names = ", ".join(package.distribution for package in broken)
-        raise EngineError(f"the core does not work without {names}; run: {install_line(broken[0])}")
+        raise EngineError(f"the core does not work without {names}; run: {broken[0].install_line}")
 
 
 # ---- the machine -------------------------------------------------------------------------------
@@ -228,7 +229,7 @@ def as_text(report: dict[str, Any]) -> str:
 
 def _state_line(name: str, state: dict[str, Any]) -> str:
     extra = state["extra"]
-    remedy = f"pip install 'depthkit[{extra}]'" if extra and state["state"] == "missing" else ""
+    remedy = install_line(extra) if extra and state["state"] == "missing" else ""
     return f"  {name:24} {state['state']:8} {state['detail'] or remedy}".rstrip()
 
 

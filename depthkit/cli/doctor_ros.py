@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from depthkit.cli.doctor_judge import Ability, State
+from depthkit.installation import install_line
 
 _MESSAGES = (
     "builtin_interfaces.msg",
@@ -25,7 +26,7 @@ _MESSAGES = (
 )
 _PROFILES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 _NODE_ROOM = 34  # MiB: the profile's segment and what Fast DDS keeps beside it
-_INSTALL = "source ROS' setup.bash, or pip install 'depthkit[ros]'"
+_INSTALL = f"source ROS' setup.bash, or {install_line('ros')}"
 
 
 def look_at_ros() -> dict[str, State]:

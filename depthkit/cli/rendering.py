@@ -4,6 +4,8 @@
 import importlib.util
 import sys
 
+from depthkit.installation import install_line
+
 
 def say_backend(backend: str) -> None:
     """Open the renderer; where "auto" means rays, say so and why.
@@ -22,7 +24,7 @@ def say_backend(backend: str) -> None:
         renderer = open_renderer("ray")
         _note(f"{error}; drawing with rays, five to nine times slower")
     if renderer.name == "gl" and importlib.util.find_spec("embreex") is None:
-        _note("without embreex no occlusion is written; run: pip install 'depthkit[synth]'")
+        _note(f"without embreex no occlusion is written; run: {install_line('synth')}")
 
 
 def _note(text: str) -> None:

@@ -78,7 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Make the scenes and say where they are."""
-    from depthkit.errors import ConfigError
+    from depthkit.errors import UsageError
     from depthkit.strict_yaml import field_help, load_config
     from depthkit.synth.generate import SynthPlan, find_world
     from depthkit.synth.write import CameraFaults
@@ -88,7 +88,7 @@ def run(args: argparse.Namespace) -> None:
             print(f"{entry.name}: {entry.type} = {entry.default}\n    {entry.doc}")
         return
     if args.out is None:
-        raise ConfigError("no folder to write; give --out DIR")
+        raise UsageError("no folder to write; give --out DIR")
     plan = SynthPlan(
         world=args.world,
         out=args.out,

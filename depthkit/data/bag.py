@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from depthkit.errors import DataError, EngineError
+from depthkit.installation import install_line
 
 IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
@@ -207,7 +208,7 @@ def rosbags_module(name: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name not in ("rosbags", f"rosbags.{name}"):
             raise
-        raise EngineError("rosbags is not installed; run: pip install 'depthkit[bag]'") from None
+        raise EngineError(f"rosbags is not installed; run: {install_line('bag')}") from None
 
 
 # --- opening -------------------------------------------------------------------------------------
