@@ -102,7 +102,7 @@ def test_wrong_argument_of_a_verb_is_exit_2(
     [
         (DataError("clip: no frames"), 1, "depthkit: error: clip: no frames\n"),
         (CheckpointError("a is cut short"), 1, "depthkit: error: a is cut short\n"),
-        (UsageError("no DIR"), 2, "depthkit: error: no DIR; see 'depthkit try --help'\n"),
+        (UsageError("no DIR"), 2, "depthkit: error: no DIR (see 'depthkit try --help')\n"),
         (KeyboardInterrupt(), 130, "depthkit: interrupted\n"),
         (
             OSError(errno.ENOSPC, "No space left on device", "/x/y"),

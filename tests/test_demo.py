@@ -117,7 +117,7 @@ def test_demo_replaces_only_its_own_folder(tmp_path, small, capsys):
 )
 def test_demo_refuses_words_of_the_other_kind(tmp_path, capsys, words, line):
     """What would be ignored is one line and no folder."""
-    assert main(["demo", "--out", str(tmp_path / "d"), *words]) == 1
+    assert main(["demo", "--out", str(tmp_path / "d"), *words]) == 2
     assert line in capsys.readouterr().err
     assert not (tmp_path / "d").exists()
 

@@ -92,7 +92,7 @@ def test_missing_arguments_are_wrong_usage(settings, capsys):
     assert main(["train"]) == 2
     assert "no configuration file; give one, or a shipped" in capsys.readouterr().err
     assert main(["train", str(settings)]) == 2
-    assert "no run folder; give --run DIR; see 'depthkit train --help'" in capsys.readouterr().err
+    assert "no run folder; give --run DIR (see 'depthkit train --help')" in capsys.readouterr().err
     assert main(["train", "--resume"]) == 2 and "--resume --run DIR" in capsys.readouterr().err
 
 

@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _run_verb(words)
     except UsageError as error:
-        return _fail(f"{error}; see 'depthkit {words[0]} --help'", code=2)
+        return _fail(f"{error} (see 'depthkit {words[0]} --help')", code=2)
     except DepthkitError as error:
         return _fail(str(error))
     except ModuleNotFoundError as error:
