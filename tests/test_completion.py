@@ -2,8 +2,11 @@
 """`depthkit completion`: the scripts complete verbs, options, choices and files in real shells."""
 
 import argparse
+import contextlib
 import shutil
 import subprocess
+import sys
+import types
 
 import pytest
 
@@ -40,26 +43,16 @@ CASES = [
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A folder with files to complete, and each shell's script in it."""
+    """A folder with files to complete, and each shell's script beside it."""
     folder = tmp_path_factory.mktemp("completion")
     here = folder / "here"
     (here / "clips").mkdir(parents=True)
     for name in ("a b.mp4", "own.yaml"):
         (here / name).touch()
+    for shell in ("bash", "zsh", "fish"):
+        with (folder / shell).open("w") as file, contextlib.redirect_stdout(file):
+            assert main(["completion", shell]) == 0
     return folder
-
-
-@pytest.fixture
-def script(folder, capsys):
-    """Write the script of a shell."""
-
-    def write(shell: str):
-        assert main(["completion", shell]) == 0
-        path = folder / f"script.{shell}"
-        path.write_text(capsys.readouterr().out)
-        return path
-
-    return write
 
 
 def ask(command: list[str], folder) -> list[str]:
@@ -71,32 +64,32 @@ def ask(command: list[str], folder) -> list[str]:
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
 @pytest.mark.parametrize(("line", "wanted"), CASES)
-def test_bash_completes(line, wanted, folder, script):
+def test_bash_completes(line, wanted, folder):
     """What bash would offer at the end of a line, and nothing else."""
-    command = ["bash", "--norc", "-c", ASK, "ask", str(script("bash")), "depthkit"]
+    command = ["bash", "--norc", "-c", ASK, "ask", str(folder / "bash"), "depthkit"]
     assert sorted(ask([*command, *line.split(" ")], folder)) == sorted(wanted)
 
 
 @pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
 @pytest.mark.parametrize(("line", "wanted"), [case for case in CASES if " = " not in case[0]])
-def test_fish_completes(line, wanted, folder, script):
+def test_fish_completes(line, wanted, folder):
     """The same in fish, which marks folders; it offers options only after a dash."""
-    code = f"source {script('fish')}; complete -C 'depthkit {line}'"
+    code = f"source {folder / 'fish'}; complete -C 'depthkit {line}'"
     found = ask(["fish", "-N", "-c", code], folder)
     assert {row.partition("\t")[0].rstrip("/") for row in found} >= set(wanted)
 
 
-def test_zsh_reads_the_script_of_bash(script):
+def test_zsh_reads_the_script_of_bash(folder):
     """zsh has bash's completion as a module: one script less to keep."""
-    bash, zsh = script("bash").read_text(), script("zsh").read_text()
+    bash, zsh = (folder / "bash").read_text(), (folder / "zsh").read_text()
     assert zsh.startswith("autoload") and "bashcompinit" in zsh and zsh.endswith(bash)
 
 
-def test_every_option_of_every_verb_is_in_the_scripts(script):
+def test_every_option_of_every_verb_is_in_the_scripts(folder):
     """A new option completes without a line here: the scripts are read from the parsers."""
     commands = read_commands(VERBS)
     assert {command.words[0] for command in commands} == set(VERBS)
-    text = script("bash").read_text()
+    text = (folder / "bash").read_text()
     for command in commands:
         for argument in command.arguments:
             assert all(flag in text for flag in argument.flags), (command, argument)
@@ -107,8 +100,6 @@ def test_every_option_of_every_verb_is_in_the_scripts(script):
 
 def test_hidden_options_stay_hidden(monkeypatch):
     """What help suppresses is not offered; numbers offer no files, paths and names do."""
-    import sys
-    import types
 
     def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--secret", help=argparse.SUPPRESS)
