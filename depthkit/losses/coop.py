@@ -285,6 +285,8 @@ def cc_static(
         agreement: pixels.
     """
     check_shape("cc_static: rigid", rigid, "B 1 H W")
+    # The error of equal pictures is 0 to rounding, on either side of 0: SSIM may be 1 + 1e-6.
+    rigid, flow = rigid.clamp(min=0), flow.clamp(min=0)
     share = (flow + 1e-6) / (flow + rigid_weight * rigid + 2e-6)
     agrees = (gap.abs() < agreement).all(1, keepdim=True)
     return torch.where(agrees, share.clamp(min=0.5), share)
