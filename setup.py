@@ -95,8 +95,17 @@ setup(
     maintainer="depthkit maintainers",
     maintainer_email="maintainers@depthkit.example",
     python_requires=">=3.10",
-    packages=find_packages(include=[NAME, f"{NAME}.*", "ros_nodes", "ros_nodes.*"]),
-    package_data={NAME: ["synth/shaders/*", "weights/*"], "ros_nodes": ["fastdds.xml"]},
+    packages=[
+        *find_packages(include=[NAME, f"{NAME}.*", "ros_nodes", "ros_nodes.*"]),
+        f"{NAME}.configs",
+    ],
+    # One source, the folder configs/: `depthkit train indoor/redkitchen` reads it in the package.
+    package_dir={f"{NAME}.configs": "configs"},
+    package_data={
+        NAME: ["synth/shaders/*", "weights/*"],
+        f"{NAME}.configs": ["*.yaml", "*/*.yaml"],
+        "ros_nodes": ["fastdds.xml"],
+    },
     data_files=ros_files(),
     install_requires=CORE,
     extras_require={

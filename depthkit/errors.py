@@ -6,7 +6,8 @@ DepthkitError
 ├── DataError        frames, calibration, trajectories, folders
 ├── CheckpointError  weights that are missing, damaged or of another network
 ├── EngineError      a device or backend that cannot do what was asked
-└── TrainingError    a run that cannot go on (non-finite loss, nothing to learn from)
+├── TrainingError    a run that cannot go on (non-finite loss, nothing to learn from)
+└── UsageError       words on the command line that do not make a call; exits with 2
 
 `ShapeError` stands apart: a wrong tensor shape is the caller's bug and keeps its traceback.
 """
@@ -36,6 +37,10 @@ class EngineError(DepthkitError):
 
 class TrainingError(DepthkitError):
     """A training run cannot go on."""
+
+
+class UsageError(DepthkitError):
+    """Words on the command line that do not make a call, which no single argument shows."""
 
 
 class ShapeError(ValueError):

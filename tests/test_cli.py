@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from depthkit import __version__, cli
-from depthkit.errors import CheckpointError, DataError, DepthkitError
+from depthkit.errors import CheckpointError, DataError, DepthkitError, UsageError
+from depthkit.installation import install_line
 from depthkit.pipelines.doctor.packages import PACKAGES
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -101,6 +102,7 @@ def test_wrong_argument_of_a_verb_is_exit_2(
     [
         (DataError("clip: no frames"), 1, "depthkit: error: clip: no frames\n"),
         (CheckpointError("a is cut short"), 1, "depthkit: error: a is cut short\n"),
+        (UsageError("no DIR"), 2, "depthkit: error: no DIR (see 'depthkit try --help')\n"),
         (KeyboardInterrupt(), 130, "depthkit: interrupted\n"),
         (
             OSError(errno.ENOSPC, "No space left on device", "/x/y"),
@@ -115,18 +117,17 @@ def test_wrong_argument_of_a_verb_is_exit_2(
         (
             ModuleNotFoundError("no", name="torch.nn"),
             1,
-            "depthkit: error: torch is not installed; run: pip install 'depthkit[train]'\n",
+            f"depthkit: error: torch is not installed; run: {install_line('train')}\n",
         ),
         (
             ModuleNotFoundError("no", name="rerun"),
             1,
-            "depthkit: error: rerun-sdk is not installed; run: pip install 'depthkit[rerun]'\n",
+            f"depthkit: error: rerun-sdk is not installed; run: {install_line('rerun')}\n",
         ),
         (
             ModuleNotFoundError("no", name="cv2"),
             1,
-            "depthkit: error: opencv-python-headless is not installed; run: pip install "
-            "'depthkit'\n",
+            f"depthkit: error: opencv-python-headless is not installed; run: {install_line()}\n",
         ),
     ],
 )

@@ -10,9 +10,9 @@ from depthkit.cli import main
 from depthkit.config import TrainConfig
 from depthkit.config.strict_yaml import load_config
 from depthkit.data.sequence import open_dataset
-from depthkit.errors import ConfigError
 from depthkit.pipelines.demo import training as demo_train
 from depthkit.pipelines.demo.folder import ABOUT, MARKER
+from depthkit.recipes import list_recipes
 
 SMALL = ["--set", "data.size=[64,96]", "optimizer.steps=2", "optimizer.warmup_steps=0"]
 SMALL += ["run.validate_every=1", "optimizer.batch_size=2", "run.threads=1"]
@@ -77,11 +77,9 @@ def test_training_demo_names_a_wrong_key(tmp_path, capsys):
 
 
 def test_recipe_is_shipped_and_loads():
-    """The demo's configuration is found and keeps to the schema; another name is an error."""
-    config = load_config(TrainConfig, demo_train.find_recipe("demo.yaml"))
+    """The demo's configuration is found and keeps to the schema."""
+    config = load_config(TrainConfig, list_recipes()["demo"])
     assert config.data.size == (96, 128) and not config.loss.auto_mask
-    with pytest.raises(ConfigError, match="install depthkit again"):
-        demo_train.find_recipe("no_such.yaml")
 
 
 @pytest.mark.slow

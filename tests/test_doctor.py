@@ -10,6 +10,7 @@ import pytest
 
 from depthkit import __version__, cli
 from depthkit.cli.doctor import abilities_text
+from depthkit.installation import install_line
 from depthkit.pipelines.doctor import look as doctor
 from depthkit.pipelines.doctor.judge import Ability, State, judge
 from depthkit.pipelines.doctor.packages import PACKAGES, Package
@@ -52,7 +53,7 @@ def test_judge_needs_only_the_core_for_preparing_and_scoring() -> None:
     assert can["prepare"].able and can["inspect"].able and can["evaluate"].able
     assert not can["train"].able
     assert can["train"].reason == (
-        "torch is missing, torchvision is broken; run: pip install 'depthkit[train]'"
+        f"torch is missing, torchvision is broken; run: {install_line('train')}"
     )
     assert "torch is missing" in can["export"].reason
     assert all(can[verb].able for verb in ("infer", "verify", "bench", "demo"))
@@ -62,10 +63,10 @@ def test_judge_names_what_runs_models() -> None:
     """Without a runtime nothing infers, and scores of models are out; OpenVINO can stand in."""
     can = judge(states(onnxruntime="missing", openvino="missing"))
     for verb in ("infer", "verify", "bench", "demo"):
-        assert not can[verb].able and "depthkit[runtime]" in can[verb].reason
+        assert not can[verb].able and install_line("runtime") in can[verb].reason
     assert can["train"].able and can["prepare"].able
     assert can["evaluate"].able and "without models: onnxruntime" in can["evaluate"].reason
-    assert "pip install 'depthkit[runtime]'" in can["export"].reason
+    assert install_line("runtime") in can["export"].reason
     alone = judge(states(onnxruntime="missing"))["infer"]
     assert alone.able and alone.reason.startswith("with --backend openvino alone")
 
@@ -73,7 +74,7 @@ def test_judge_names_what_runs_models() -> None:
 def test_judge_names_all_extras_at_once() -> None:
     """What export lacks comes with one command."""
     reason = judge(states(torch="missing", onnx="missing", matplotlib="missing"))["export"].reason
-    assert reason.endswith("run: pip install 'depthkit[export,train]'")
+    assert reason.endswith(f"run: {install_line('export', 'train')}")
 
 
 def test_backends_are_listed_with_what_is_missing(
@@ -90,9 +91,9 @@ def test_backends_are_listed_with_what_is_missing(
     }
     monkeypatch.setitem(sys.modules, "openvino", None)
     state = doctor.look_at_backends()["openvino"]
-    assert state.state == "missing" and "depthkit[openvino]" in state.detail
+    assert state.state == "missing" and install_line("openvino") in state.detail
     assert cli.main(["doctor"]) == 0
-    assert "depthkit[openvino]" in capsys.readouterr().out
+    assert install_line("openvino") in capsys.readouterr().out
 
 
 def test_judge_names_the_limit_of_evaluation_without_plots() -> None:
@@ -187,7 +188,7 @@ def test_missing_ros_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ros["ROS 2 (rclpy)"].state == ros["ROS messages"].state == "missing"
     nodes = judge_nodes(ros, Ability(True, ""))
     assert not nodes.able
-    assert "setup.bash" in nodes.reason and "pip install 'depthkit[ros]'" in nodes.reason
+    assert "setup.bash" in nodes.reason and install_line("ros") in nodes.reason
 
 
 class Absent:

@@ -16,6 +16,7 @@ from runtime.onnx_makers import write_mono, write_pose
 from depthkit.cli import main
 from depthkit.data.image_io import encode
 from depthkit.data.sequence import open_sequence
+from depthkit.installation import install_line
 from depthkit.rigid import exp_se3, inverse, make_pose
 from depthkit.synth.boxes import write_box_sequence
 from depthkit.trajectory import load_kitti, load_tum
@@ -282,7 +283,7 @@ def test_missing_rerun_names_its_extra(tmp_path, room, model, monkeypatch, capsy
     """Without rerun-sdk --rerun is one line that says what to install."""
     monkeypatch.setitem(sys.modules, "rerun", None)
     assert infer(model, room, "--out", tmp_path / "out", "--rerun") == 1
-    assert "depthkit[rerun]" in capsys.readouterr().err
+    assert install_line("rerun") in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 

@@ -17,6 +17,7 @@ from runtime.onnx_makers import write_mono, write_pair, write_pose
 from depthkit.cli import main
 from depthkit.data.sequence import open_sequence
 from depthkit.data.stream import FrameStream
+from depthkit.installation import install_line
 from depthkit.pipelines.infer.job import Job
 from depthkit.pipelines.infer.options import InferOptions
 from depthkit.runtime.config import BaselineConfig
@@ -179,7 +180,7 @@ REFUSED = {
     "images": ([], "a pair network needs K; give --camera"),
     "mono": (["--rule", "nearest"], "sees single frames; --rule is for pair networks"),
     "tampered": ([], "changed since its export: sha256 should be"),
-    "openvino": (["--backend", "openvino"], "pip install 'depthkit[openvino]'"),
+    "openvino": (["--backend", "openvino"], install_line("openvino")),
     "pose": ([], "a pose network is for odometry"),
     "no_such": ([], "no such model; give an exported .onnx"),
     "depth_alone": (["--trajectory", "tum"], "has no pose network beside; give --pose MODEL"),

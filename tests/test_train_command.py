@@ -87,11 +87,13 @@ def test_wrong_files_are_one_line(settings, tmp_path, capsys):
     assert "bad.yaml" in refused(capsys, tmp_path, bad)
 
 
-def test_missing_arguments_are_one_line(settings, tmp_path, capsys):
-    """No configuration, or no run folder: the option to give is named."""
-    assert "no configuration file" in refused(capsys, tmp_path)
-    assert main(["train", str(settings)]) == 1
-    assert capsys.readouterr().err == "depthkit: error: no run folder; give --run DIR\n"
+def test_missing_arguments_are_wrong_usage(settings, capsys):
+    """No configuration, or no run folder: exit 2, and the option to give is named."""
+    assert main(["train"]) == 2
+    assert "no configuration file; give one, or a shipped" in capsys.readouterr().err
+    assert main(["train", str(settings)]) == 2
+    assert "no run folder; give --run DIR (see 'depthkit train --help')" in capsys.readouterr().err
+    assert main(["train", "--resume"]) == 2 and "--resume --run DIR" in capsys.readouterr().err
 
 
 def test_resume_without_a_checkpoint_is_one_line(settings, tmp_path, capsys):

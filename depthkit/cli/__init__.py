@@ -16,7 +16,7 @@ import sys
 from collections.abc import Sequence
 
 from depthkit import __version__
-from depthkit.errors import DepthkitError
+from depthkit.errors import DepthkitError, UsageError
 
 VERBS = {
     "demo": "a result in about a minute: no data, GPU or network needed",
@@ -30,6 +30,7 @@ VERBS = {
     "infer": "make depth maps, a trajectory and point clouds from frames or a video",
     "bench": "measure a model on this machine: latency, frames a second, memory, parity",
     "doctor": "show what is installed and what can be done with it",
+    "completion": "print a script that completes verbs, options and files in your shell",
 }
 
 # The machine refused, not the program: these are worth one line, other OSErrors are bugs.
@@ -51,6 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else list(argv)
     try:
         return _run_verb(words)
+    except UsageError as error:
+        return _fail(f"{error} (see 'depthkit {words[0]} --help')", code=2)
     except DepthkitError as error:
         return _fail(str(error))
     except ModuleNotFoundError as error:
@@ -97,19 +100,19 @@ def _read_verb(words: list[str]) -> str:
     return verb
 
 
-def _fail(line: str) -> int:
+def _fail(line: str, *, code: int = 1) -> int:
     print(f"depthkit: error: {line}", file=sys.stderr)
-    return 1
+    return code
 
 
 def _missing_package_line(error: ModuleNotFoundError) -> str:
     """Name the extra that brings a missing package; any other missing module is a bug."""
-    from depthkit.pipelines.doctor.packages import find_package, install_line
+    from depthkit.pipelines.doctor.packages import find_package
 
     package = find_package(error.name or "")
     if package is None:
         raise error
-    return f"{package.distribution} is not installed; run: {install_line(package)}"
+    return f"{package.distribution} is not installed; run: {package.install_line}"
 
 
 def _refusal_line(error: OSError) -> str:

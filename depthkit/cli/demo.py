@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from depthkit.cli.progress import watching
-from depthkit.errors import ConfigError
+from depthkit.errors import UsageError
 
 if TYPE_CHECKING:
     from depthkit.pipelines.demo.shipped import ShippedDemo
@@ -45,9 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Show the shipped networks, or train others; print what came out and where it is."""
     if args.train and args.seed is not None:
-        raise ConfigError("--seed is of the flights without --train; give --set run.seed=S")
+        raise UsageError("--seed is of the flights without --train; give --set run.seed=S")
     if args.set and not args.train:
-        raise ConfigError("--set goes with --train; without it nothing is trained")
+        raise UsageError("--set goes with --train; without it nothing is trained")
     with watching("") as watcher:
         if args.train:
             from depthkit.pipelines.demo.training import demo_training

@@ -6,6 +6,8 @@ import json
 from dataclasses import asdict
 from typing import Any
 
+from depthkit.installation import install_line
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the verb."""
@@ -38,7 +40,7 @@ def as_text(report: dict[str, Any]) -> str:
 
 def _state_line(name: str, state: dict[str, Any]) -> str:
     extra = state["extra"]
-    remedy = f"pip install 'depthkit[{extra}]'" if extra and state["state"] == "missing" else ""
+    remedy = install_line(extra) if extra and state["state"] == "missing" else ""
     return f"  {name:24} {state['state']:8} {state['detail'] or remedy}".rstrip()
 
 

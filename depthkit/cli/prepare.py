@@ -45,7 +45,7 @@ another name, so that one recording can serve to train and to test:
   depthkit prepare kitti --out data --sequence 00 --frames 200:300 --name 00_test --split test
 Files are told by their content, not by their suffix. Chapters of a GoPro recording (GX01nnnn,
 GX02nnnn) become one sequence; photos are in order of their EXIF times where names tell another;
-phone pictures (HEIC) need: pip install 'depthkit[heic]'.
+phone pictures (HEIC) need the extra heic.
 A run that was killed continues where it stopped when the same command is given again."""
 
 

@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> None:
     from dataclasses import asdict
 
     from depthkit.config.strict_yaml import field_help
-    from depthkit.errors import ConfigError
+    from depthkit.errors import UsageError
     from depthkit.pipelines.synth import SynthOptions, synth, world_options
 
     if args.keys:
@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> None:
             print(f"{entry.name}: {entry.type} = {entry.default}\n    {entry.doc}")
         return
     if args.out is None:
-        raise ConfigError("no folder to write; give --out DIR")
+        raise UsageError("no folder to write; give --out DIR")
     words = options_of(args, "keys", "set")
     with watching(terminal_only=False) as watcher:
         made = synth(SynthOptions(**words, overrides=tuple(args.set)), watcher)

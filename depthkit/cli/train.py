@@ -8,13 +8,18 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from depthkit.errors import UsageError
+from depthkit.recipes import describe_recipe, find_recipe, list_recipes
+
 if TYPE_CHECKING:
     from depthkit.config import TrainConfig
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the verb."""
-    parser.add_argument("config", type=Path, nargs="?", help="YAML file; see configs/")
+    parser.add_argument(
+        "config", type=Path, nargs="?", help="YAML file, or a shipped one's name (see --list)"
+    )
     parser.add_argument("--run", type=Path, help="run folder to write")
     parser.add_argument(
         "--set",
@@ -33,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="build all, run one batch, print sizes, write nothing",
     )
     parser.add_argument("--keys", action="store_true", help="list all configuration keys and leave")
+    parser.add_argument("--list", action="store_true", help="list the shipped configurations")
     parser.add_argument("--json", action="store_true", help="print the result as one object")
 
 
@@ -40,23 +46,20 @@ def run(args: argparse.Namespace) -> None:
     """Train, or print what would be trained."""
     from depthkit.config import TrainConfig
     from depthkit.config.strict_yaml import field_help, load_config
-    from depthkit.errors import ConfigError
 
+    if args.list:
+        _print_recipes()
+        return
     if args.keys:
         for entry in field_help(TrainConfig):
             print(f"{entry.name}: {entry.type} = {entry.default}\n    {entry.doc}")
         return
-    path = args.config
-    if path is None and args.resume and args.run is not None:
-        path = args.run / "config.yaml"
-    if path is None:
-        raise ConfigError("no configuration file; give one (see configs/) or --resume --run DIR")
-    config = apply_overrides_last(load_config(TrainConfig, path, args.set), args.set)
+    config = apply_overrides_last(load_config(TrainConfig, _find_config(args), args.set), args.set)
     if args.dry_run:
         _describe(config, as_json=args.json)
         return
     if args.run is None:
-        raise ConfigError("no run folder; give --run DIR")
+        raise UsageError("no run folder; give --run DIR")
     from depthkit.pipelines.train import train
 
     result = train(config, args.run, resume=args.resume)
@@ -69,6 +72,24 @@ def run(args: argparse.Namespace) -> None:
         print(f"{result.steps} steps, {how}; checkpoint {result.last}")
         if result.warning is None:  # the log ends with it
             print(f"next: {next_command(config, args.run)}", file=sys.stderr)
+
+
+def _find_config(args: argparse.Namespace) -> Path:
+    if args.config is not None:
+        return find_recipe(args.config)
+    if args.resume and args.run is not None:
+        return Path(args.run) / "config.yaml"
+    raise UsageError(
+        "no configuration file; give one, or a shipped one's name such as indoor/redkitchen, "
+        "or --resume --run DIR"
+    )
+
+
+def _print_recipes() -> None:
+    recipes = list_recipes()
+    width = max(map(len, recipes), default=0)
+    for name, path in recipes.items():
+        print(f"{name:{width}}  {describe_recipe(path)}")
 
 
 def _describe(config: "TrainConfig", *, as_json: bool) -> None:

@@ -21,6 +21,7 @@ from depthkit.data.bag_files import PACKED, files_of, stem_of, suffix_of
 from depthkit.data.bag_mcap import Damage, read_mcap, unzstd, zstd_module
 from depthkit.data.bag_sqlite import has_log, read_rows
 from depthkit.errors import DataError, EngineError
+from depthkit.installation import install_line
 
 _ZSTD = b"\x28\xb5\x2f\xfd"
 """First bytes of zstd data; CDR begins with a 0."""
@@ -279,7 +280,7 @@ def rosbags_module(name: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name not in ("rosbags", f"rosbags.{name}"):
             raise
-        raise EngineError("rosbags is not installed; run: pip install 'depthkit[bag]'") from None
+        raise EngineError(f"rosbags is not installed; run: {install_line('bag')}") from None
 
 
 def _words(error: Exception) -> str:

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
+from depthkit.installation import install_line
 from depthkit.picture import UnreadableImageError
 
 HEIF_SUFFIXES = (".heic", ".heif", ".hif")
-HEIF_REMEDY = "convert to JPEG, or pip install 'depthkit[heic]'"
+HEIF_REMEDY = f"convert to JPEG, or {install_line('heic')}"
 
 
 @cache

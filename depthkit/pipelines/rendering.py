@@ -3,6 +3,7 @@
 
 import importlib.util
 
+from depthkit.installation import install_line
 from depthkit.pipelines.models import Note, ignore
 
 
@@ -23,4 +24,4 @@ def check_renderer(backend: str, note: Note = ignore) -> None:
         renderer = open_renderer("ray")
         note(f"{error}; drawing with rays, five to nine times slower")
     if renderer.name == "gl" and importlib.util.find_spec("embreex") is None:
-        note("without embreex no occlusion is written; run: pip install 'depthkit[synth]'")
+        note(f"without embreex no occlusion is written; run: {install_line('synth')}")

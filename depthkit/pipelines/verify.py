@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from depthkit.errors import EngineError
+from depthkit.installation import install_line
 from depthkit.runtime.network.backend import (
     available_backends,
     check_parity,
@@ -93,7 +94,7 @@ def choose_cases(backend: str) -> list[tuple[str, str]]:
     cases = runnable()
     if backend == "all":
         if not cases:
-            raise EngineError("no runtime is installed; run: pip install 'depthkit[runtime]'")
+            raise EngineError(f"no runtime is installed; run: {install_line('runtime')}")
         return cases
     return [case for case in cases if case[0] == backend] or [(backend, "default")]
 

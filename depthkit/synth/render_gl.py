@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 
 from depthkit.errors import EngineError
+from depthkit.installation import install_line
 from depthkit.rigid import inverse
 from depthkit.synth.scene import NOTHING, Render, Scene
 from depthkit.synth.visibility import RayCaster, flow_to, hidden
@@ -45,7 +46,7 @@ def open_context() -> Any:
             import moderngl
         except ModuleNotFoundError:
             raise EngineError(
-                "OpenGL needs moderngl; run: pip install 'depthkit[synth]', or use --backend ray"
+                f"OpenGL needs moderngl; run: {install_line('synth')}, or use --backend ray"
             ) from None
         try:
             context = moderngl.create_context(**_CONTEXT)

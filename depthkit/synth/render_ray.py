@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from depthkit.errors import EngineError
+from depthkit.installation import install_line
 from depthkit.rigid import inverse
 from depthkit.synth.scene import NOTHING, Render, Scene
 from depthkit.synth.visibility import (
@@ -37,7 +38,7 @@ class RayRenderer:
             import embreex  # noqa: F401
         except ModuleNotFoundError:
             raise EngineError(
-                "rendering with rays needs embreex; run: pip install 'depthkit[synth]', or use "
+                f"rendering with rays needs embreex; run: {install_line('synth')}, or use "
                 "--backend gl"
             ) from None
 

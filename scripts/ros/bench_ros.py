@@ -86,6 +86,10 @@ def measure(args: argparse.Namespace, consumer: "Consumer") -> dict[str, Any]:
         ages = consumer.ages("depth", args.seconds)
         usage = cpu_share(node.pid)
         said = consumer.diagnostics()
+    stages = {"the transport": transport, "the bare engine": model_ms, "the node": ages}
+    for stage, found in stages.items():
+        if not len(found):
+            raise SystemExit(f"bench_ros: nothing of {stage}; give more --seconds, or other frames")
     floor = ideal_ages(transport, model_ms, 1e3 / args.fps)
     return {
         "model": args.model,
@@ -149,9 +153,10 @@ def engine_times(args: argparse.Namespace, seconds: float) -> np.ndarray:
     source = open_stream(args.bag)
     frames = [(frame.rgb, frame.time, frame.T_world_cam) for frame in source.frames()]
     opened = {"backend": args.backend, "threads": args.threads, "precision": args.precision}
-    spent, end = [], time.monotonic() + seconds
+    spent: list[float] = []
     with DepthEngine.open(args.model, **opened) as engine:
         stream = DepthStream(engine, BaselineConfig(rule=args.rule))
+        end = time.monotonic() + seconds
         while time.monotonic() < end:
             stream.reset()
             spent += _one_pass(stream, frames, source, end)

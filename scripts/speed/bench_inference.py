@@ -7,7 +7,7 @@ The anchor is Monodepth2's network (ResNet18, its decoder with ELU) in eager PyT
 called in turn, with a pause in which idle threads go to sleep, so that a busy machine slows
 everything alike: quote the ratios. It is not alike on a very busy one, where each thread waits for
 the other: there quote the ratios of CPU time, with --threads 1. Memory is the peak of a process of
-its own for each row.
+its own for each row. A runtime or precision that this machine lacks is a row with the reason.
 
     python scripts/speed/bench_inference.py --threads 2 [--pair sweepnet-stillbox]
 """
@@ -25,6 +25,8 @@ from typing import Any
 
 import cv2
 import numpy as np
+
+from depthkit.errors import EngineError
 
 WARMUP = 5
 PAUSE = 0.02  # seconds between calls: ONNX Runtime's threads spin for a while after each
@@ -66,29 +68,16 @@ def measure(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Export, open, call in turn, report."""
     import torch
 
-    from depthkit.runtime.network.backend import check_parity, open_backend
-
     torch.set_num_threads(args.threads)
-    models = export_all(folder)
-    work, about = {"anchor": anchor(torch)}, {}
-    rng = np.random.default_rng(0)
-    for (name, precision), path in models.items():
-        for backend, wanted in ENGINES:
-            if precision != ("int8" if wanted == "int8" else "fp32"):
-                continue
-            key = f"{name} {backend} {wanted}"
-            numbers = "default" if wanted == "int8" else wanted
-            engine = open_backend(path, backend=backend, threads=args.threads, precision=numbers)
-            parity = check_parity(engine)
-            work[key] = single_run(engine, rng)
-            about[key] = {"worst": parity.worst, "median": parity.median, "model": str(path)}
-            about[key] |= {"backend": backend, "precision": numbers}
-    streams = stream_calls(args, folder)
-    times = time_in_turn(work | streams, args.repeats)
+    say("exporting the networks")
+    runs, about, missing = engine_runs(export_all(folder), args.threads)
+    streams, without = stream_calls(args, folder)
+    times = time_in_turn({"anchor": anchor(torch)} | runs | streams, args.repeats)
     rows = {name: row(ms, times["anchor"]) for name, ms in times.items()}
     for name, flown in streams.items():
         rows[name]["baselines_a_frame"] = round(float(np.mean(flown.pairs[WARMUP:])), 2)
     for name, facts in about.items():
+        say(f"peak memory of {name}")
         call = [facts.pop(key) for key in ("model", "backend", "precision")]
         rows[name] |= {"parity": facts, "peak_mb": memory(args, call)}
     rows["anchor"]["peak_mb"] = memory(args, ["anchor", "torch", "fp32"])
@@ -98,8 +87,39 @@ def measure(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "repeats": args.repeats,
         "torch": torch.__version__,
         "sizes": {"mono": MONO, "pair": PAIR, "pairs in a batch": RANGES},
-        "rows": rows,
+        "rows": rows | missing | without,
     }
+
+
+def engine_runs(
+    models: dict[tuple[str, str], Path], threads: int
+) -> tuple[dict[str, Callable[[], Any]], dict[str, dict[str, Any]], dict[str, dict[str, str]]]:
+    """Open every model in every engine.
+
+    Returns:
+        A run of each, what is known of it beside its times, and rows of the engines that this
+        machine lacks.
+    """
+    from depthkit.runtime.network.backend import check_parity, open_backend
+
+    runs, about, missing = {}, {}, {}
+    rng = np.random.default_rng(0)
+    every = [(model, *engine) for model in models for engine in ENGINES]
+    for (name, stored), backend, wanted in every:
+        if stored != ("int8" if wanted == "int8" else "fp32"):
+            continue
+        key, path = f"{name} {backend} {wanted}", models[name, stored]
+        numbers = "default" if wanted == "int8" else wanted
+        try:
+            engine = open_backend(path, backend=backend, threads=threads, precision=numbers)
+        except EngineError as error:
+            missing[key] = {"unavailable": str(error)}
+            continue
+        parity = check_parity(engine)
+        runs[key] = single_run(engine, rng)
+        about[key] = {"worst": parity.worst, "median": parity.median, "model": str(path)}
+        about[key] |= {"backend": backend, "precision": numbers}
+    return runs, about, missing
 
 
 def anchor(torch: Any) -> Callable[[], Any]:
@@ -177,22 +197,34 @@ def single_run(engine: Any, rng: np.random.Generator) -> Callable[[], Any]:
     return lambda: engine.run(inputs)
 
 
-def stream_calls(args: argparse.Namespace, folder: Path) -> "dict[str, Flown]":
-    """Return multi-range streams, whole frames in and depth out, on a rendered flight."""
+def stream_calls(
+    args: argparse.Namespace, folder: Path
+) -> "tuple[dict[str, Flown], dict[str, dict[str, str]]]":
+    """Return multi-range streams, whole frames in and depth out, on a rendered flight.
+
+    Rows of runtimes and precisions that this machine lacks come second.
+    """
     from depthkit.runtime.config import BaselineConfig
     from depthkit.runtime.depth.depth_engine import DepthEngine
     from depthkit.runtime.depth.depth_stream import DepthStream
 
     path = write(args.pair, folder / "streamed.onnx", "fp32")
     flight = draw_flight(frames=60)
-    calls = {}
+    calls, missing = {}, {}
     for backend, precision in ENGINES:
         if precision == "int8":
             continue
-        engine = DepthEngine.open(path, backend=backend, threads=args.threads, precision=precision)
+        key = f"stream {args.pair} {backend} {precision}"
+        try:
+            engine = DepthEngine.open(
+                path, backend=backend, threads=args.threads, precision=precision
+            )
+        except EngineError as error:
+            missing[key] = {"unavailable": str(error)}
+            continue
         stream = DepthStream(engine, BaselineConfig(rule="multi_range", ranges=RANGES))
-        calls[f"stream {args.pair} {backend} {precision}"] = Flown(stream, flight)
-    return calls
+        calls[key] = Flown(stream, flight)
+    return calls, missing
 
 
 def draw_flight(frames: int) -> Any:
@@ -233,6 +265,7 @@ def time_in_turn(work: dict[str, Callable[[], Any]], repeats: int) -> dict[str, 
     """Call everything in turn; return the milliseconds after the warm-up, clock and CPU. (N, 2)"""
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in work}
     for turn in range(WARMUP + repeats):
+        say(f"round {turn + 1} of {WARMUP + repeats}, {len(work)} rows")
         for name, call in work.items():
             time.sleep(PAUSE)
             start, own = time.perf_counter(), time.process_time()
@@ -280,6 +313,11 @@ def run_alone(args: argparse.Namespace) -> None:
     for _ in range(WARMUP):
         call()
     print(peak_resident())
+
+
+def say(text: str) -> None:
+    """Show on stderr what is being done; stdout holds the result alone."""
+    print(f"bench_inference: {text}", file=sys.stderr, flush=True)
 
 
 def peak_resident() -> float:

@@ -72,10 +72,12 @@ def main() -> None:
     anchor = torchvision.models.resnet18(weights=None).to(fabric.device)
     work = {"anchor": forward_and_backward(anchor, snippet.target, nullcontext)}
     for name, words in RECIPES.items():
+        say(f"building recipe {name}")
         config = load_config(TrainConfig, None, words.split())
         for part, call in parts_of(config, shifts, snippet, fabric).items():
             work[f"{name}.{part}"] = call
     times = time_in_turn(work, args.warmup, args.repeats, fabric.device)
+    say(f"writing and loading {args.frames} frames")
     loaded = loader_rate(args, shifts)
     about = vars(args) | {
         "machine": platform.processor() or platform.machine(),
@@ -189,7 +191,9 @@ def time_in_turn(
 ) -> dict[str, list[float]]:
     """Call everything in turn; return the milliseconds of each call after the warm-up."""
     times: dict[str, list[float]] = {name: [] for name in work}
+    begin = time.perf_counter()
     for turn in range(warmup + repeats):
+        say(f"round {turn + 1} of {warmup + repeats}, {time.perf_counter() - begin:.0f} s")
         for name, call in work.items():
             start = time.perf_counter()
             call()
@@ -198,6 +202,11 @@ def time_in_turn(
             if turn >= warmup:
                 times[name].append(1000 * (time.perf_counter() - start))
     return times
+
+
+def say(text: str) -> None:
+    """Show on stderr what is being done; stdout holds the result alone."""
+    print(f"bench: {text}", file=sys.stderr, flush=True)
 
 
 def loader_rate(args: argparse.Namespace, shifts: tuple[int, ...]) -> float:

@@ -25,6 +25,7 @@ from depthkit.data.importers import find_sequences
 from depthkit.data.prepare import PrepareOptions, Watcher, prepare
 from depthkit.data.sequence import Sequence, SequenceWriter, open_sequence
 from depthkit.errors import DataError
+from depthkit.installation import install_line
 from depthkit.rigid import exp_se3, make_pose
 from depthkit.trajectory import Trajectory, interpolate_poses
 from depthkit.undistort import build_geometry
@@ -395,7 +396,7 @@ def test_missing_rosbags_names_its_extra(
     """One line says what to install."""
     bag = make.write(tmp_path / "bag", simple(1))
     monkeypatch.setitem(sys.modules, "rosbags.rosbag2", None)
-    assert "pip install 'depthkit[bag]'" in refusal(bag, capsys)
+    assert install_line("bag") in refusal(bag, capsys)
 
 
 # --- properties -----------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 """`depthkit inspect`: its file, its output, and what it says of real data."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +30,9 @@ def test_saved_inspection_reads_back_equal(tmp_path):
     found = inspect_sequence(seq)
     path = save_inspection(found, seq.root)
     again = load_inspection(seq.root)
-    assert path.name == "inspect.json" and again == load_inspection(path)
+    assert path.name == "inspect.json"
+    # Not `==`: from Python 3.13 on two records with NaN in them are never equal.
+    np.testing.assert_equal(asdict(again), asdict(load_inspection(path)))
     assert again.usable == found.usable and again.suggested_shifts == found.suggested_shifts
     assert again.poses.step_median == pytest.approx(0.025)
     assert np.isnan(again.per_frame[-1].flow_px)

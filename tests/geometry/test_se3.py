@@ -3,6 +3,7 @@
 
 import math
 
+import kornia
 import pytest
 import torch
 from kornia.geometry.liegroup import Se3, So3
@@ -160,12 +161,24 @@ def test_agrees_with_kornia(angle):
     theirs = torch.cat([xi[:, 3:], xi[:, :3]], -1)
     group = Se3.exp(theirs)
     T = exp_se3(xi)
-    torch.testing.assert_close(T, group.matrix().detach(), atol=1e-12, rtol=0)
+    lost = cancelled_in_kornia(angle) * 3  # the velocity's length
+    torch.testing.assert_close(T, group.matrix().detach(), atol=1e-12 + lost, rtol=0)
     torch.testing.assert_close(exp_so3(xi[:, :3]), So3.exp(xi[:, :3]).matrix(), atol=1e-12, rtol=0)
     logarithm = group.log().detach()
     torch.testing.assert_close(
-        log_se3(T), torch.cat([logarithm[:, 3:], logarithm[:, :3]], -1), atol=1e-10, rtol=0
+        log_se3(T), torch.cat([logarithm[:, 3:], logarithm[:, :3]], -1), atol=1e-10 + lost, rtol=0
     )
+
+
+def cancelled_in_kornia(angle: float) -> float:
+    """What kornia before 0.9 (pip's choice on Python 3.10) loses of a translation, as a share.
+
+    It computes (1 - cos a) / a^2 as written and multiplies by a vector of length a. 1 - cos a is
+    wrong by up to the rounding of 1, eps, and 0 where a^2 is below it: min(eps / a, a / 2).
+    """
+    if angle == 0 or tuple(map(int, kornia.__version__.split(".")[:2])) >= (0, 9):
+        return 0.0
+    return min(torch.finfo(torch.float64).eps / angle, angle / 2)
 
 
 @pytest.mark.parametrize("angle", ANGLES)

@@ -291,6 +291,16 @@ def test_cc_rule_by_hand():
     assert (strict >= 0.5).tolist() == [False, False, True, False]
 
 
+def test_cc_label_is_a_probability_where_errors_are_rounding():
+    """Errors of equal pictures lie on either side of 0: 1/2 where both do, never outside [0, 1]."""
+    tiny = torch.tensor([-1.5e-6, -0.9e-6, 0.0, 2e-6])
+    rigid, flow = (x.reshape(1, 1, 1, -1) for x in torch.meshgrid(tiny, tiny, indexing="ij"))
+    found = cc_static(rigid, flow, torch.ones(1, 2, 1, 16)).view(4, 4)
+    assert found.min() >= 0 and found.max() <= 1
+    assert found[:3, :3].flatten().tolist() == pytest.approx([0.5] * 9)
+    assert found[3, 0].item() == pytest.approx(0.25) and found[0, 3].item() == pytest.approx(0.75)
+
+
 # --- the gap -------------------------------------------------------------------------------------
 
 

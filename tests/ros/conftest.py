@@ -21,7 +21,7 @@ class _WithoutRos(pytest.Module):
 
     def collect(self) -> list[pytest.Item]:
         """Say why nothing runs."""
-        pytest.skip("needs rclpy, which is not installed; pip install 'depthkit[ros]'")
+        pytest.skip("needs rclpy, which is not installed; pip install -e '.[ros]'")
 
 
 def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> object:

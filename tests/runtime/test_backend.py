@@ -11,6 +11,7 @@ import pytest
 from onnx_makers import write_mono, write_pair
 
 from depthkit.errors import EngineError, ShapeError
+from depthkit.installation import install_line
 from depthkit.runtime.network import backend_onnxruntime, backend_openvino
 from depthkit.runtime.network.backend import (
     available_backends,
@@ -216,8 +217,8 @@ def test_missing_packages_name_their_extra(mono, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     monkeypatch.setitem(sys.modules, "openvino", None)
     found = available_backends()
-    assert "pip install 'depthkit[runtime]'" in found["onnxruntime"]
-    assert "pip install 'depthkit[openvino]'" in found["openvino"]
+    assert install_line("runtime") in found["onnxruntime"]
+    assert install_line("openvino") in found["openvino"]
     assert runnable() == []
     for backend in ("auto", "openvino"):
         with pytest.raises(EngineError, match="is not installed; run: pip install"):

@@ -2,6 +2,7 @@
 """The renderer contract: both back ends say the same, and what they say is true."""
 
 import multiprocessing
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -12,6 +13,7 @@ import pytest
 from small_scene import FRAMES, SIZE, camera, gl_renderer, small_scene
 
 from depthkit.errors import DataError, EngineError
+from depthkit.installation import install_line
 from depthkit.rigid import exp_se3, inverse, make_pose
 from depthkit.synth import meshes, render_gl, visibility
 from depthkit.synth.generate import find_world
@@ -292,9 +294,9 @@ def test_missing_packages_name_the_extra(monkeypatch):
     for module in ("moderngl", "embreex"):
         monkeypatch.setitem(sys.modules, module, None)
     monkeypatch.setattr(render_gl, "_contexts", {})
-    with pytest.raises(EngineError, match=r"depthkit\[synth\]"):
+    with pytest.raises(EngineError, match=re.escape(install_line("synth"))):
         open_renderer("gl")
-    with pytest.raises(EngineError, match=r"depthkit\[synth\]"):
+    with pytest.raises(EngineError, match=re.escape(install_line("synth"))):
         open_renderer("auto").load(small_scene())
 
 

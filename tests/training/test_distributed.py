@@ -27,12 +27,18 @@ def alone(world, tmp_path_factory):
 
 
 def assert_same_curve(run, alone, steps: int) -> None:
-    """Each figure of each training step, once, to 1e-4."""
+    """Each figure of each training step, once, to 1e-4; shares of pixels to a dozen pixels.
+
+    Sums of two processes differ in their last bits, and a pixel at a threshold falls either way.
+    """
     mine, other = ([line for line in read_log(r) if "loss/total" in line] for r in (run, alone))
     assert [line["step"] for line in mine] == list(range(1, steps + 1))
     for line, expected in zip(mine, other[:steps], strict=True):
         for clock in ("seconds", "images_per_second"):
             del line[clock], expected[clock]
+        shares = {name for name in expected if name.startswith("health/kept")}
+        for name in shares:
+            assert line.pop(name) == pytest.approx(expected.pop(name), abs=5e-4)  # of 24576
         assert line == pytest.approx(expected, rel=1e-4, abs=1e-6)
 
 

@@ -7,7 +7,6 @@ else, and the scored flights are none of those trained on.
 
 from __future__ import annotations
 
-import sysconfig
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -15,10 +14,10 @@ from pathlib import Path
 
 from depthkit.config import TrainConfig
 from depthkit.config.strict_yaml import load_config
-from depthkit.errors import ConfigError
 from depthkit.pipelines.demo.folder import MARKER, start_folder
 from depthkit.pipelines.demo.train_scores import Figures, score_training
 from depthkit.pipelines.infer.summary import check_replaceable
+from depthkit.recipes import list_recipes
 from depthkit.watcher import SILENT, Watcher
 
 SCENE_SEED = 0
@@ -74,7 +73,7 @@ def demo_training(
     """
     begin = time.perf_counter()
     check_replaceable(out, MARKER, force=force)
-    config = load_config(TrainConfig, find_recipe("demo.yaml"), overrides)
+    config = load_config(TrainConfig, list_recipes()["demo"], overrides)
     config = replace(config, data=replace(config.data, root=out / "world"))
     start_folder(out)
 
@@ -99,20 +98,6 @@ def demo_training(
         seconds=round(time.perf_counter() - begin, 1),
         report=str(report),
     )
-
-
-def find_recipe(name: str) -> Path:
-    """Return a shipped configuration file: beside the package in a checkout, else where pip put it.
-
-    Raises:
-        ConfigError: it is in neither place.
-    """
-    checkout = Path(__file__).parents[3] / "configs"
-    installed = Path(sysconfig.get_path("data")) / "share" / "depthkit" / "configs"
-    for folder in (checkout, installed):
-        if (folder / name).is_file():
-            return folder / name
-    raise ConfigError(f"{name}: not found in {checkout} or {installed}; install depthkit again")
 
 
 def write_world(root: Path, world: World, size: tuple[int, int]) -> None:

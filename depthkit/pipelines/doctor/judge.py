@@ -4,7 +4,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from depthkit.pipelines.doctor.packages import PACKAGES, Package, install_line
+from depthkit.installation import install_line
+from depthkit.pipelines.doctor.packages import PACKAGES, Package
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def _judge_runtime(packages: dict[str, State], core: Ability) -> Ability:
     if not core.able or packages["onnxruntime"].state == "present":
         return core
     missing = next(package for package in PACKAGES if package.module == "onnxruntime")
-    words = f"onnxruntime is {packages['onnxruntime'].state}; run: {install_line(missing)}"
+    words = f"onnxruntime is {packages['onnxruntime'].state}; run: {missing.install_line}"
     if packages["openvino"].state == "present":
         return Ability(True, f"with --backend openvino alone: {words}")
     return Ability(False, words)
@@ -70,7 +71,7 @@ def _judge_synth(packages: dict[str, State], core: Ability) -> Ability:
         return core
     names = " and ".join(package.distribution for package in lacking)
     if len(lacking) == 2:
-        return Ability(False, f"{names} are missing; run: {install_line(lacking[0])}")
+        return Ability(False, f"{names} are missing; run: {lacking[0].install_line}")
     less = "slowly" if lacking[0].module == "moderngl" else "without occlusion"
     return Ability(True, f"{less}: {names} is missing")
 
@@ -88,8 +89,4 @@ def _install_all(lacking: list[Package]) -> str:
     extras = {package.extra for package in lacking if package.extra is not None}
     extras -= {"evaluate"} if "train" in extras else set()
     extras -= {"runtime"} if "export" in extras else set()
-    return (
-        f"pip install 'depthkit[{','.join(sorted(extras))}]'"
-        if extras
-        else install_line(lacking[0])
-    )
+    return install_line(*sorted(extras))

@@ -15,7 +15,7 @@ from typing import Any
 from depthkit import __version__
 from depthkit.errors import EngineError
 from depthkit.pipelines.doctor.judge import Ability, State, judge
-from depthkit.pipelines.doctor.packages import PACKAGES, Package, install_line
+from depthkit.pipelines.doctor.packages import PACKAGES, Package
 from depthkit.pipelines.doctor.ros import judge_nodes, look_at_ros
 
 _CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_tile", "amx_bf16", "neon", "asimd")
@@ -64,7 +64,7 @@ def check_core(found: Examination) -> None:
     broken = [p for p in core if found.packages[p.distribution].state != "present"]
     if broken:
         names = ", ".join(package.distribution for package in broken)
-        raise EngineError(f"the core does not work without {names}; run: {install_line(broken[0])}")
+        raise EngineError(f"the core does not work without {names}; run: {broken[0].install_line}")
 
 
 # ---- the machine -------------------------------------------------------------------------------

@@ -6,6 +6,8 @@
 
 from dataclasses import dataclass
 
+from depthkit.installation import install_line
+
 
 @dataclass(frozen=True)
 class Package:
@@ -17,6 +19,11 @@ class Package:
     """The name to install."""
     extra: str | None
     """The extra of depthkit that brings it, None for the core."""
+
+    @property
+    def install_line(self) -> str:
+        """The command that installs it."""
+        return install_line(*([] if self.extra is None else [self.extra]))
 
 
 PACKAGES = (
@@ -48,9 +55,3 @@ def find_package(module: str) -> Package | None:
     """Return the package that holds a module such as `torch.nn`, None when not one of ours."""
     top = module.partition(".")[0]
     return next((package for package in PACKAGES if package.module == top), None)
-
-
-def install_line(package: Package) -> str:
-    """Return the command that installs a package."""
-    name = "depthkit" if package.extra is None else f"depthkit[{package.extra}]"
-    return f"pip install '{name}'"

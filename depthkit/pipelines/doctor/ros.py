@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from depthkit.installation import install_line
 from depthkit.pipelines.doctor.judge import Ability, State
 
 _MESSAGES = (
@@ -25,7 +26,7 @@ _MESSAGES = (
 )
 _PROFILES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 _NODE_ROOM = 34  # MiB: the profile's segment and what Fast DDS keeps beside it
-_INSTALL = "source ROS' setup.bash, or pip install 'depthkit[ros]'"
+_INSTALL = f"source ROS' setup.bash, or {install_line('ros')}"
 
 
 def look_at_ros() -> dict[str, State]:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from depthkit.errors import EngineError
+from depthkit.installation import install_line
 
 PROVIDERS = {
     "tensorrt": "TensorrtExecutionProvider",
@@ -15,7 +16,6 @@ PROVIDERS = {
 }
 # TensorRT builds for minutes, and wrong depth has been reported for it: it is never automatic.
 _AUTOMATIC = ("cuda", "onnxruntime")
-_INSTALL = "pip install 'depthkit[runtime]'"
 
 
 def load(
@@ -75,7 +75,8 @@ def _import() -> Any:
     try:
         import onnxruntime
     except ModuleNotFoundError as error:
-        raise EngineError(f"onnxruntime is not installed; run: {_INSTALL}") from error
+        remedy = install_line("runtime")
+        raise EngineError(f"onnxruntime is not installed; run: {remedy}") from error
     return onnxruntime
 
 

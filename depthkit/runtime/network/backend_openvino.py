@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from depthkit.errors import EngineError
+from depthkit.installation import install_line
 
 _HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
-_INSTALL = "pip install 'depthkit[openvino]'"
 
 
 def load(
@@ -83,5 +83,5 @@ def _import() -> Any:
     try:
         import openvino
     except ModuleNotFoundError as error:
-        raise EngineError(f"openvino is not installed; run: {_INSTALL}") from error
+        raise EngineError(f"openvino is not installed; run: {install_line('openvino')}") from error
     return openvino
