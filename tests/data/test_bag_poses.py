@@ -14,6 +14,7 @@ from data.source_makers import picture
 
 from depthkit.cli import main
 from depthkit.data.importers import find_sequences, load_source
+from depthkit.data.importers.given_poses import with_poses
 from depthkit.data.importers.source import ImportOptions, Source
 from depthkit.data.stream import open_stream
 from depthkit.errors import DataError
@@ -130,6 +131,20 @@ def test_tree_that_stands_still_is_no_motion(tmp_path: Path) -> None:
     ]
     source = load(make.write(tmp_path / "bag", [*frames(2), *still]))
     assert source.poses is None and "nothing in /tf moves" in said(source)
+
+
+@pytest.mark.parametrize("mounted", [False, True])
+def test_a_given_mounting_is_put_on_the_body_of_the_tree(tmp_path: Path, mounted: bool) -> None:
+    """The body at 1 and 2 m, the camera 5 m before it: 6 and 7 m, whatever /tf_static says."""
+    tree = [make.moving(t * MS, make.transform(t * MS, at(x))) for t, x in ((1000, 1), (1100, 2))]
+    static = [make.static(at(100.0))] if mounted else []
+    bag = make.write(tmp_path / "bag", [*frames(2), *tree, *static])
+    matrix = tmp_path / "T_body_cam.txt"
+    np.savetxt(matrix, at(5.0))
+    source = with_poses(load(bag, body_to_camera=matrix), ImportOptions(bag, body_to_camera=matrix))
+    assert source.poses is not None
+    np.testing.assert_allclose(source.poses[:, 0, 3], [6.0, 7.0], atol=1e-9)
+    assert "'base_link' in 'odom'" in said(source)
 
 
 def test_mount_on_tf_joins_odometry_and_camera(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from depthkit.data.bag import (
     read_recorded,
 )
 from depthkit.data.bag_poses import choose_pose_source, poses_at_frames, static_topics
-from depthkit.data.bag_scan import Scan, read_picture, scan_bag
+from depthkit.data.bag_scan import Scan, dim_pictures, read_picture, scan_bag
 from depthkit.data.bag_video import VIDEO_TYPES, is_video, open_video, read_video_frames
 from depthkit.data.importers.source import (
     FrameReader,
@@ -57,8 +57,7 @@ def find(root: Path) -> dict[str, Path]:
             name += "_"
         found[name] = root / topic.lstrip("/")
     if not found:
-        held = ", ".join(f"{topic.name} ({topic.type})" for topic in topics)
-        raise DataError(f"{root}: bag holds no topic of pictures; it has {held}")
+        raise DataError(no_pictures(root, topics))
     return found
 
 
@@ -75,6 +74,9 @@ def load(place: Path, name: str, options: ImportOptions) -> Source:
     camera, calibration, about_camera = _camera(bag, scan, topic, options)
     times = np.array([seconds(stamp) for stamp in scan.stamps])
     found = poses_at_frames(bag, scan, source, times, options)
+    depth = tuple(
+        f"{d} holds depth, which is not read from bags" for d in depth_topics(bag, topics)
+    )
     if options.fps is not None:
         times = np.arange(len(times)) / options.fps
     return Source(
@@ -84,7 +86,7 @@ def load(place: Path, name: str, options: ImportOptions) -> Source:
         times=times,
         camera=camera,
         poses=found.poses,
-        notes=(*contents.notes, *about_video, *about_camera, *found.notes, *scan.notes()),
+        notes=(*contents.notes, *about_video, *about_camera, *found.notes, *depth, *scan.notes()),
         assumed=found.assumed,
         origin={"calibration": calibration, "topic": topic, "bits": options.bits},
         read=read,
@@ -94,7 +96,8 @@ def load(place: Path, name: str, options: ImportOptions) -> Source:
 def _reader(bag: Path, topic: str, scan: Scan, bits: int) -> tuple[FrameReader, tuple[str, ...]]:
     """Return what decodes the frames: one by one, or those of a video from its key picture on."""
     if scan.first is None or scan.size is not None or not is_video(scan.first):
-        return partial(read_frames, bag, topic, bits=bits), ()
+        dim = dim_pictures(scan.first, bits) if scan.first and scan.size else ()
+        return partial(read_frames, bag, topic, bits=bits), dim
     video = open_video(bag, topic)
     scan.size, scan.frame_id = video.size, video.frame_id
     late = next((i for i, index in enumerate(scan.indices) if index >= video.first), 0)
@@ -126,7 +129,24 @@ def sequence_name(topic: str) -> str:
 def picture_topics(bag: Path, topics: Collection[Topic]) -> list[str]:
     """Return the topics that hold pictures; depth is none, whatever its message type."""
     pictures = [topic for topic in topics if topic.type in _PICTURES and topic.count]
-    return [topic.name for topic in pictures if not _is_depth(bag, topic.name)]
+    depth = depth_topics(bag, topics)
+    return [topic.name for topic in pictures if topic.name not in depth]
+
+
+def no_pictures(bag: Path, topics: Collection[Topic]) -> str:
+    """Say what a bag holds in place of pictures."""
+    depth = depth_topics(bag, topics)
+    held = (f"{t.name} ({t.type}{', depth' if t.name in depth else ''})" for t in topics)
+    return (
+        f"{bag}: bag holds no topic of pictures (sensor_msgs Image or CompressedImage with colour "
+        f"or grey, H.264; convert others to these first); it has {', '.join(held)}"
+    )
+
+
+def depth_topics(bag: Path, topics: Collection[Topic]) -> list[str]:
+    """Return the topics of pictures that hold depth, which is not read from bags."""
+    pictures = [topic for topic in topics if topic.type in _PICTURES and topic.count]
+    return [topic.name for topic in pictures if _is_depth(bag, topic.name)]
 
 
 def camera_info_topic(image: str) -> str:
