@@ -11,7 +11,11 @@ from depthkit.errors import DataError, ShapeError
 from depthkit.rigid import exp_se3, inverse, log_se3
 from depthkit.trajectory_table import ROTATION_TOLERANCE
 
-_REPEATS_REMEDY = "; drop the row, or keep the first of equal stamps (repeats 'first')"
+_REPEATS_REMEDY = "; drop the row, or keep the first of equal stamps (--repeats first)"
+MANY_REPEATS = 0.2
+"""Share of stamps that repeat, from which on digits are missing."""
+LEAST_REPEATS = 5
+"""And their number."""
 _ORDER_REMEDY = "; sort the rows by their stamp"
 
 
@@ -97,6 +101,13 @@ def check_trajectory(t: Trajectory, name: str, lines: Sequence[int] | None = Non
         raise DataError(f"{where(int(np.argmin(finite)))} holds NaN or an infinite number")
     for i in np.flatnonzero(np.diff(t.stamps) <= 0)[:1]:
         same = t.stamps[i + 1] == t.stamps[i]
+        repeated = int(np.sum(np.diff(t.stamps) == 0))
+        if repeated > max(LEAST_REPEATS, MANY_REPEATS * len(t.stamps)):
+            raise DataError(
+                f"{name}: {repeated} of {len(t.stamps)} stamps repeat the one before, such as "
+                f"{float(t.stamps[i])!r}: they were written with too few digits; write them again "
+                "with all (seconds with 6 decimals, or whole nanoseconds)"
+            )
         kind = "repeats" if same else "falls behind"
         remedy = _REPEATS_REMEDY if same else _ORDER_REMEDY
         raise DataError(

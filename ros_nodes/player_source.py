@@ -62,8 +62,8 @@ LEAD = 5 * 10**8
 USUAL_PERIOD = 1 / 30
 """Seconds that a source of one frame lasts."""
 NO_CAMERA = (
-    "the source has no calibration: no camera_info goes out; play a folder made by 'depthkit prepare "
-    "--camera FILE', or give the nodes a calibration file"
+    "the source has no calibration: no camera_info goes out; play what 'depthkit prepare --camera "
+    "FILE' makes of it, or give the nodes a calibration file"
 )
 
 _KINDS: dict[str, Any] = {

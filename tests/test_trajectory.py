@@ -228,3 +228,13 @@ def test_real_files_of_all_three_formats_load(data_root: Path) -> None:
     with pytest.raises(DataError, match="line 10863 .* repeats .* keep the first of equal stamps"):
         load_trajectory(official)
     assert len(load_trajectory(official, repeats="first")) == 20956
+
+
+def test_stamps_of_too_few_digits_are_told_from_a_row_that_repeats() -> None:
+    """Whole seconds at 10 Hz: nine of ten stamps repeat; one of a hundred is a row."""
+    poses = np.tile(np.eye(4), (100, 1, 1))
+    with pytest.raises(DataError, match="90 of 100 stamps repeat .* too few digits"):
+        check_trajectory(Trajectory(np.arange(100) // 10 * 1.0, poses), "a")
+    once = np.sort([*range(99), 50]) * 1.0
+    with pytest.raises(DataError, match="row 52 has stamp 50.0, which repeats .*--repeats first"):
+        check_trajectory(Trajectory(once, poses), "a")

@@ -116,8 +116,7 @@ def _take(edges: dict[str, Edge], one: Any, received: int) -> None:
 
 
 def body_frame(tracks: Tracks, camera: str) -> str:
-    """Return the frame of the body that carries a camera: the one above it, or the only one, that
-    moves; the camera's own where several could be meant."""
+    """Return the moving frame that carries a camera, above it or the only one; else its own."""
     above = [one for one in path_to_top(tracks, camera) if tracks.moves(one)]
     moving = above[:1] or [one for one in tracks.edges if tracks.moves(one)]
     return moving[0] if len(moving) == 1 else camera

@@ -12,6 +12,9 @@ import numpy as np
 from depthkit.errors import DataError
 from depthkit.trajectory import Trajectory
 
+MINUTE, HALF_DAY = 60.0, 14
+"""Seconds by which two starts may differ beside whole hours; hours of the farthest time zone."""
+
 
 @dataclass(frozen=True)
 class Matches:
@@ -70,7 +73,27 @@ def _no_match(reference: Trajectory, estimate: Trajectory, max_gap: float | None
     rule = "has the stamp of" if max_gap is None else f"lies within {max_gap:g} s of"
     return (
         f"no pose of the estimate {rule} a pose of the reference: the estimate runs from "
-        f"{spans[0]}, the reference from {spans[1]}"
+        f"{spans[0]}, the reference from {spans[1]}{_remedy(reference, estimate, max_gap)}"
+    )
+
+
+def _remedy(reference: Trajectory, estimate: Trajectory, max_gap: float | None) -> str:
+    """Say what may pair two files: a larger gap, or one clock for both."""
+    if max_gap is None:
+        return ""
+    a, b = reference.stamps, estimate.stamps
+    nearest = float(np.abs(a[_nearest(a, b)] - b).min())
+    if nearest <= np.median(np.diff(a)) if len(a) > 1 else nearest < 1:
+        return (
+            f"; the nearest two are {nearest:.4g} s apart: --max-gap {1.1 * nearest:.2g} pairs them"
+        )
+    shift = float(a[0] - b[0])
+    hours = round(shift / 3600)
+    if hours and abs(shift - 3600 * hours) < MINUTE and abs(hours) <= HALF_DAY:
+        return f"; the clocks are {abs(hours)} h apart: a time zone; put both on one clock"
+    return (
+        f"; these are two clocks: put both on one (where both begin at the same moment, add "
+        f"{shift:.3f} s to the stamps of the estimate)"
     )
 
 

@@ -281,15 +281,8 @@ def test_folder_with_a_ros_1_bag_among_other_files_is_no_bag(tmp_path: Path) -> 
 # --- what is no bag of pictures -------------------------------------------------------------------
 
 
-def mcap(path: Path, kind: str, encoding: str, messages: int) -> Path:
-    """A file of one topic, /cam, as other programs than ROS write it."""
-
-    def text(words: str) -> bytes:
-        return struct.pack("<I", len(words)) + words.encode()
-
-    def record(opcode: int, content: bytes) -> bytes:
-        return struct.pack("<BQ", opcode, len(content)) + content
-
+def foreign_mcap(path: Path, kind: str, encoding: str, messages: int) -> Path:
+    """A whole file of one topic, /cam, as other programs than ROS write it."""
     schema = struct.pack("<H", 1) + text(kind) + text("protobuf") + text("")
     channel = struct.pack("<HH", 1, 1) + text("/cam") + text(encoding) + struct.pack("<I", 0)
     held = [record(5, struct.pack("<HIQQ", 1, 0, i, i) + b"{}") for i in range(messages)]
@@ -312,7 +305,7 @@ def test_messages_of_other_programs_are_named(
     tmp_path: Path, kind: str, encoding: str, listed: str
 ) -> None:
     """Foxglove's types carry no slash; what is neither CDR nor ROS 1 is listed all the same."""
-    file = mcap(tmp_path / "a.mcap", kind, encoding, 3)
+    file = foreign_mcap(tmp_path / "a.mcap", kind, encoding, 3)
     (topic,) = read_contents(file).topics
     assert (topic.name, topic.type, topic.count) == ("/cam", listed, 3)
     with pytest.raises(DataError, match=r"no topic of pictures .*convert.* it has /cam \("):
@@ -322,7 +315,7 @@ def test_messages_of_other_programs_are_named(
 def test_a_file_without_messages_is_empty_not_cut_short(tmp_path: Path) -> None:
     """Its records are whole to the end."""
     with pytest.raises(DataError, match=r"a\.mcap: bag is empty \(no message\)"):
-        read_contents(mcap(tmp_path / "a.mcap", "foxglove.RawImage", "protobuf", 0))
+        read_contents(foreign_mcap(tmp_path / "a.mcap", "foxglove.RawImage", "protobuf", 0))
 
 
 @pytest.mark.parametrize("suffix", [".mcap", ".db3", ".bag"])
