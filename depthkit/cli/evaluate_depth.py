@@ -74,7 +74,7 @@ def _open(args: argparse.Namespace) -> tuple[DepthMaps, DepthMaps, tuple[str, ..
     return (
         bare_pred,
         bare_gt,
-        (f"maps paired by name without words such as depth or color: {examples}",),
+        (f"maps paired by number, or by name without words such as depth or color: {examples}",),
     )
 
 
