@@ -83,7 +83,7 @@ def _check_pairs(pred: DepthMaps, gt: DepthMaps, align: str) -> None:
     if not pred.files.keys() & gt.files.keys():
         raise DataError(
             f"no map of {pred.root} has the name of one of {gt.root}: {next(iter(pred.files))!r} "
-            f"against {next(iter(gt.files))!r}"
+            f"against {next(iter(gt.files))!r}; give both the same names"
         )
     for maps, role in ((pred, "predictions"), (gt, "truth")):
         if maps.is_relative and align == "none":

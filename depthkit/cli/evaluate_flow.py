@@ -10,7 +10,7 @@ import numpy as np
 from depthkit.cli.evaluate_output import check_report, print_json, print_table, warn
 from depthkit.data.flow_pairs import FlowPair, find_flow_pairs
 from depthkit.errors import DataError
-from depthkit.evaluation.flow import PARTS, FlowReport, FlowScore, FlowTruth, score_flow
+from depthkit.evaluation.flow import PARTS, FlowReport, FlowScore, FlowTruth, score_flow, suspicions
 from depthkit.evaluation.flow_plots import plot_flow
 from depthkit.evaluation.report import Cell, Picture, Section, write_report
 
@@ -28,7 +28,7 @@ def run_flow(args: argparse.Namespace) -> None:
     if not pred.keys() & gt.keys():
         raise DataError(
             f"no flow of {args.pred} has the name of one of {args.gt}: {next(iter(pred))!r} "
-            f"against {next(iter(gt))!r}"
+            f"against {next(iter(gt))!r}; give both the same names"
         )
     folder = check_report(args.report, force=args.force)
     report = score_flow(_pairs(pred, gt))
@@ -82,7 +82,7 @@ def _notes(report: FlowReport, pred: Maps, gt: Maps) -> list[str]:
         notes.append(
             f"{share:.1f} % of the pixels with a truth have no prediction and were left out"
         )
-    return notes
+    return [*suspicions(report), *notes]
 
 
 # --- what is shown -------------------------------------------------------------------------------
