@@ -238,3 +238,18 @@ def test_stamps_of_too_few_digits_are_told_from_a_row_that_repeats() -> None:
     once = np.sort([*range(99), 50]) * 1.0
     with pytest.raises(DataError, match="row 52 has stamp 50.0, which repeats .*--repeats first"):
         check_trajectory(Trajectory(once, poses), "a")
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("t,latitude,longitude,alt,qx,qy,qz,qw\n0,47,8,400,0,0,0,1\n1,47,8,400,0,0,0,1", "east"),
+        ("0 1 2 3 0 0 0 1\n1 1 2 3 0 0 0 1\n2 1 2", "last one: was the file cut short"),
+        ("0 1 2 3 0 0 0 1.01\n1 1 2 3 0 0 0 1.01", "norm 1.01, expected 1; normalise"),
+    ],
+)
+def test_what_to_do_is_said(text: str, words: str, tmp_path: Path) -> None:
+    """Degrees for metres, a cut last line, quaternions that are not normalised."""
+    (tmp_path / "a.csv").write_text(text)
+    with pytest.raises(DataError, match=words):
+        load_trajectory(tmp_path / "a.csv")

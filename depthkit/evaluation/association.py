@@ -53,7 +53,7 @@ def associate(reference: Trajectory, estimate: Trajectory, *, max_gap: float | N
             stamps, which is how KITTI frame indices are paired.
 
     Raises:
-        DataError: nothing pairs; the message gives both spans.
+        DataError: nothing pairs, or one pose alone; the message gives both spans.
     """
     shorter, longer = sorted((reference, estimate), key=len)
     near = _nearest(longer.stamps, shorter.stamps)
@@ -62,17 +62,20 @@ def associate(reference: Trajectory, estimate: Trajectory, *, max_gap: float | N
     order = index[np.argsort(gap[index], kind="stable")]
     _, first = np.unique(near[order], return_index=True)  # the nearer of two rivals keeps the pose
     index = np.sort(order[first])
-    if len(index) == 0:
-        raise DataError(_no_match(reference, estimate, max_gap))
+    if len(index) < min(2, len(shorter)):
+        raise DataError(_no_match(reference, estimate, max_gap, len(index)))
     pair = (index, near[index])
     return Matches(*(pair if shorter is reference else pair[::-1]))
 
 
-def _no_match(reference: Trajectory, estimate: Trajectory, max_gap: float | None) -> str:
+def _no_match(
+    reference: Trajectory, estimate: Trajectory, max_gap: float | None, found: int
+) -> str:
     spans = [f"{t.stamps[0]:.3f} to {t.stamps[-1]:.3f}" for t in (estimate, reference)]
     rule = "has the stamp of" if max_gap is None else f"lies within {max_gap:g} s of"
+    count = "only 1" if found else "no"
     return (
-        f"no pose of the estimate {rule} a pose of the reference: the estimate runs from "
+        f"{count} pose of the estimate {rule} a pose of the reference: the estimate runs from "
         f"{spans[0]}, the reference from {spans[1]}{_remedy(reference, estimate, max_gap)}"
     )
 
@@ -83,6 +86,8 @@ def _remedy(reference: Trajectory, estimate: Trajectory, max_gap: float | None) 
         return ""
     a, b = reference.stamps, estimate.stamps
     nearest = float(np.abs(a[_nearest(a, b)] - b).min())
+    if nearest <= max_gap:
+        return "; are both of one recording, and their times in one unit?"
     if nearest <= np.median(np.diff(a)) if len(a) > 1 else nearest < 1:
         return (
             f"; the nearest two are {nearest:.4g} s apart: --max-gap {1.1 * nearest:.2g} pairs them"

@@ -39,6 +39,8 @@ def suspicions(reference: np.ndarray, estimate: np.ndarray, stamps: np.ndarray) 
     """
     if np.ptp(estimate[:, :3, 3], axis=0).max() < 1e-9:
         return ("the estimate does not move: the errors are those of standing still",)
+    if np.ptp(reference[:, :3, 3], axis=0).max() < 1e-9:
+        return ("the reference does not move: is it the file that was meant?",)
     if len(reference) < FEW:
         return ()
     checks = (_inverted, _mirrored, _turned_axes)

@@ -125,3 +125,16 @@ def test_another_unit_of_length_is_asked_for(factor: float, words: str) -> None:
     T[:, :3, 3] *= factor
     notes = score_odometry(Trajectory(TIMES, walk()), Trajectory(TIMES, T), mode="6dof").notes
     assert any(words in note for note in notes)
+
+
+def test_a_truth_that_stands_still_is_questioned() -> None:
+    """Nothing can be scored against it."""
+    (text,) = suspicions(walk() * 0 + np.eye(4), walk(), TIMES)
+    assert "the reference does not move" in text
+
+
+def test_one_common_pose_is_as_good_as_none() -> None:
+    """Hours beside seconds share their zero: both spans are said."""
+    hours = Trajectory(TIMES / 3600, walk())
+    with pytest.raises(DataError, match="only 1 pose .* runs from 0.000 to 0.002.* in one unit"):
+        associate(Trajectory(TIMES, walk()), hours.take(slice(0, None, 60)), max_gap=1e-4)
