@@ -86,7 +86,7 @@ def choose_pose_source(bag: Path, topics: Collection[Topic], wanted: str) -> Pos
         return PoseSource(named or "", _type_of(topics, named), is_named=named is not None)
     option = f"{OPTION} (or 'none')"
     found = choose_topic(bag, topics, (ODOMETRY,), "", option=option)
-    others = [topic for topic in topics if topic.type in POSE_TYPES and topic.count > 1]
+    others = [t for t in topics if t.type in POSE_TYPES and t.count > (t.type != PATH)]
     if found is not None:
         return PoseSource(found, ODOMETRY, notes=_unread(others, found))
     likely = [topic for topic in others if not any(word in topic.name for word in _WISHES)]

@@ -184,10 +184,9 @@ def _read_whole(
 
 def _as_far_as_it_goes(file: Path, suffix: str, reason: str) -> Part:
     """Read a file record by record up to where it breaks off; the topics are counted first."""
-    status = file.stat()
-    found = _count(file, status.st_size, status.st_mtime_ns)
+    found = _count(file, (status := file.stat()).st_size, status.st_mtime_ns)
     remedy = _RECOVER[suffix].format(file)
-    if not found.topics and not found.note and file.stat().st_size:
+    if not found.topics and not found.note and status.st_size:
         raise DataError(f"{file}: bag is empty (no message)")
     if not found.topics:
         raise DataError(f"{file}: bag cannot be read ({_why(file, suffix, reason)}")

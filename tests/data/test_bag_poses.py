@@ -182,6 +182,23 @@ def test_odometry_goes_first_and_the_others_are_named(tmp_path: Path) -> None:
     assert load(bag, odometry_topic="none").poses is None
 
 
+def test_a_path_that_was_recorded_once_counts(tmp_path: Path) -> None:
+    """A latched path is one message: 1 and 2 m."""
+    track = [(1000 * MS, at(1.0)), (1100 * MS, at(2.0))]
+    source = load(make.write(tmp_path / "bag", [*frames(2), make.path(1100 * MS, track)]))
+    assert source.poses is not None
+    np.testing.assert_allclose(source.poses[:, 0, 3], [1.0, 2.0], atol=1e-9)
+
+
+@pytest.mark.parametrize("step, said_so", [(1000, True), (100, False)])
+def test_poses_too_far_apart_are_said(tmp_path: Path, step: int, said_so: bool) -> None:
+    """Once a second beside frames at 10 Hz: only the frame on a pose has one."""
+    track = [make.pose((1000 + step * i) * MS, at(i)) for i in range(4)]
+    source = load(make.write(tmp_path / "bag", [*frames(4), *track]))
+    words = "1 of 4 frames have a pose: those of the bag are 1 s apart"
+    assert (words in said(source)) == said_so
+
+
 def test_goals_are_no_poses_of_the_camera(tmp_path: Path) -> None:
     """Where a vehicle is sent is not where it is; the topic is named, not read."""
     goals = [make.pose(t * MS, at(9), topic="/move_base_simple/goal") for t in (1000, 1100)]

@@ -374,3 +374,21 @@ def test_16_bit_pictures_that_come_out_flat_are_said(tmp_path: Path, high: int, 
     notes = load_source("bag", place, name, ImportOptions(bag)).notes
     assert any("grey 27 to 28 of 255" in note for note in notes) == flat
     assert flat or not notes
+
+
+@pytest.mark.parametrize("topic, taken", [("/camera_info", True), ("/depth/camera_info", False)])
+def test_the_only_camera_info_counts_wherever_it_stands(
+    tmp_path: Path, topic: str, taken: bool
+) -> None:
+    """Said as an assumption; that of a depth camera is another camera's."""
+    entries = [make.info(1000 * MS, topic=topic), make.image(1000 * MS, picture(0))]
+    bag = make.write(tmp_path / "bag", entries)
+    _, places = find_sequences(bag, "bag")
+    ((name, place),) = places.items()
+    if not taken:
+        with pytest.raises(DataError, match="no /cam/camera_info in the bag"):
+            load_source("bag", place, name, ImportOptions(bag))
+        return
+    source = load_source("bag", place, name, ImportOptions(bag))
+    assert source.camera.camera == make.CAMERA
+    assert "/camera_info, the only one, is taken" in "".join(source.all_assumed)
