@@ -28,6 +28,7 @@ RUNTIME = ["onnxruntime>=1.20"]
 EXPORT = ["onnx>=1.17", "onnxscript>=0.5", *RUNTIME]
 OPENVINO = ["openvino>=2024.6"]
 BAG = ["rosbags>=0.11"]
+HEIC = ["pillow-heif>=0.16"]
 # A robot brings its own ROS 2; these wheels (Linux x86-64, Python 3.10 to 3.14) are for desks and
 # tests. Without "jazzy" in the name pip takes those of another distribution.
 ROS = [
@@ -108,8 +109,9 @@ setup(
         "export": EXPORT,
         "openvino": OPENVINO,
         "bag": BAG,
+        "heic": HEIC,
         "ros": ROS,
-        "all": TRAIN + EVO + SYNTH + RERUN + EXPORT + OPENVINO + BAG,
+        "all": TRAIN + EVO + SYNTH + RERUN + EXPORT + OPENVINO + BAG + HEIC,
         "dev": DEV + EVO + SYNTH + EXPORT + OPENVINO + BAG,
     },
     entry_points={"console_scripts": [f"{NAME} = {NAME}.cli:main"]},

@@ -11,11 +11,13 @@ from depthkit.errors import DataError, ShapeError
 from depthkit.rigid import exp_se3, inverse, log_se3
 from depthkit.trajectory_table import ROTATION_TOLERANCE
 
-_REPEATS_REMEDY = "; drop the row, or keep the first of equal stamps (--repeats first)"
+STAMP_ROUNDING = 1e-3
+"""Seconds by which a written stamp may differ from the time that was meant."""
 MANY_REPEATS = 0.2
 """Share of stamps that repeat, from which on digits are missing."""
 LEAST_REPEATS = 5
 """And their number."""
+_REPEATS_REMEDY = "; drop the row, or keep the first of equal stamps (--repeats first)"
 _ORDER_REMEDY = "; sort the rows by their stamp"
 
 
@@ -51,7 +53,7 @@ class Trajectory:
 
 
 def interpolate_poses(
-    traj: Trajectory, times: ArrayLike, max_gap: float
+    traj: Trajectory, times: ArrayLike, max_gap: float, *, slack: float = 0.0
 ) -> tuple[np.ndarray, np.ndarray]:
     """Interpolate poses at given times along the SE(3) geodesic T_a exp(s log(T_a^-1 T_b)).
 
@@ -61,6 +63,9 @@ def interpolate_poses(
         max_gap: seconds; a time between two poses further apart than this stays unknown. A time
             outside the trajectory is unknown too (nothing is extrapolated); a time on a stamp is
             always known.
+        slack: seconds by which stamps may be rounded: a time that far outside the trajectory has
+            the pose of its end, a gap that much longer than max_gap is bridged. At most a tenth of
+            the usual step between poses is taken.
 
     Returns:
         poses: NaN where unknown. (M, 4, 4)
@@ -70,11 +75,16 @@ def interpolate_poses(
     poses = np.full((len(wanted), 4, 4), np.nan)
     if len(traj) == 0 or len(wanted) == 0:
         return poses, np.zeros(len(wanted), dtype=bool)
+    if len(traj) > 1:
+        slack = min(slack, 0.1 * float(np.median(np.diff(traj.stamps))))
+    ends = traj.stamps[[0, -1]]
+    near = (wanted >= ends[0] - slack) & (wanted <= ends[1] + slack)
+    wanted = np.where(near, np.clip(wanted, *ends), wanted)
     after = np.clip(np.searchsorted(traj.stamps, wanted), 0, len(traj) - 1)
     before = np.where(traj.stamps[after] == wanted, after, np.maximum(after - 1, 0))
     gap = traj.stamps[after] - traj.stamps[before]
     inside = (wanted >= traj.stamps[before]) & (wanted <= traj.stamps[after])
-    known = inside & ((gap == 0) | (gap <= max_gap))
+    known = inside & ((gap == 0) | (gap <= max_gap + slack))
     share = (wanted - traj.stamps[before]) / np.where(gap > 0, gap, 1.0)
     T_a, T_b = traj.T_world_cam[before[known]], traj.T_world_cam[after[known]]
     poses[known] = T_a @ exp_se3(share[known, None] * log_se3(inverse(T_a) @ T_b))

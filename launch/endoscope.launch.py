@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An endoscope: depth of single frames by the shading of its own light, in its round picture."""
+"""An endoscope: depth of single frames from the shading of its own light."""
 
 from pathlib import Path
 

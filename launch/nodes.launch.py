@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The nodes of depthkit and what is shown beside them, each switched by an argument.
+"""The nodes of depthkit with point cloud and RViz, each switched by an argument.
 
-The other launch files are this one with other defaults. It finds configs/ and ros_nodes/ beside its
-own folder, in a checkout as in share/depthkit, and starts the installed executables where the ament
-index knows them, else `python -m ros_nodes.<node>` from the checkout.
+The other launch files are this one with other defaults. It finds configs/ and ros_nodes/ next to
+its own folder, in a checkout and in share/depthkit. It starts the installed executables if they are
+in the ament index, else `python -m ros_nodes.<node>` from the checkout.
 """
 
 import os
@@ -30,24 +30,24 @@ PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES
 
 ARGUMENTS = {
     "params_file": ("", "YAML file of node parameters (configs/ros/*.yaml are examples)"),
-    "model": ("", "depth network, a file or the name of a shipped one; empty: as params_file says"),
-    "pose_model": ("", "pose network of odometry_node, a file; empty: as params_file says"),
+    "model": ("", "depth network, a file or the name of a shipped one; empty: that of params_file"),
+    "pose_model": ("", "pose network of odometry_node, a file; empty: that of params_file"),
     "image": ("image", "topic of the camera's images; <image>/compressed with camera.transport"),
-    "camera_info": ("", "topic of the camera's calibration; empty: camera_info beside the image"),
-    "odometry": ("odometry", "topic of the odometry that tells motion and scale, metres"),
+    "camera_info": ("", "topic of the camera's calibration; empty: camera_info next to the image"),
+    "odometry": ("odometry", "topic of the odometry for motion and scale, metres"),
     "imu": ("imu", "topic of the camera's attitude"),
-    "twist": ("twist", "topic of the speed, metres a second"),
+    "twist": ("twist", "topic of the speed, m/s"),
     "visual_odometry": ("visual_odometry", "topic on which odometry_node publishes"),
     "namespace": ("", "namespace of all nodes and relative topics"),
     "log_level": ("info", "debug, info, warn, error or fatal"),
-    "rviz_config": (str(HOME / "configs" / "ros" / "replay.rviz"), "what RViz shows"),
-    "source": ("", "play this sequence folder, video or bag in place of a camera; empty: no"),
-    "rate": ("1.0", "speed of the player, multiples of real time"),
+    "rviz_config": (str(HOME / "configs" / "ros" / "replay.rviz"), "configuration of RViz"),
+    "source": ("", "sequence folder, video or bag to play in place of a camera; empty: none"),
+    "rate": ("1.0", "speed of the player, as a multiple of real time"),
 }
 SWITCHES = {
     "depth_node": ("true", "start depth_node"),
     "odometry_node": ("false", "start odometry_node, which publishes on visual_odometry"),
-    "loop": ("false", "the player starts again at the end"),
+    "loop": ("false", "the player restarts at the end"),
     "cloud": ("false", "start point_cloud_xyzrgb_node of depth_image_proc: depth, image -> points"),
     "rviz": ("false", "start RViz"),
     "lifecycle": ("false", "nodes wait to be configured and activated by a manager"),
@@ -59,7 +59,7 @@ SWITCHES = {
 
 
 def generate_launch_description() -> LaunchDescription:
-    """Declare the arguments, then start what they ask for."""
+    """Declare the arguments, then start the nodes that they request."""
     texts = [
         DeclareLaunchArgument(name, default_value=default, description=text)
         for name, (default, text) in ARGUMENTS.items()
@@ -74,7 +74,7 @@ def generate_launch_description() -> LaunchDescription:
 
 
 def start(context: LaunchContext) -> list:
-    """List what the arguments ask for."""
+    """List the actions that the arguments request."""
     given = read(context)
     wanted = {name: given[name] == "true" for name in SWITCHES}
     actions: list = profile(context)
@@ -98,34 +98,34 @@ def start(context: LaunchContext) -> list:
 
 
 def read(context: LaunchContext) -> dict[str, str]:
-    """Return the arguments, with names in full where they depend on others."""
+    """Return the arguments, with topic names and namespace resolved."""
     given = {name: LaunchConfiguration(name).perform(context) for name in (*ARGUMENTS, *SWITCHES)}
     given["camera_info"] = given["camera_info"] or beside(given["image"])
-    # Only to a node named in full does an argument count more than the file's section
-    # /**/depth_node: ROS prefers the more exact name to the later file.
+    # An argument overrides the file's section /**/depth_node only for a node with a full name: ROS
+    # prefers the more specific name to the later file.
     pushed = context.launch_configurations.get("ros_namespace", "")
     given["namespace"] = posixpath.join("/", pushed, given["namespace"])
     return given
 
 
 def beside(image: str) -> str:
-    """Name the camera_info of an image topic, as image_transport does."""
+    """Return the camera_info topic of an image topic, as in image_transport."""
     return posixpath.join(posixpath.dirname(image), "camera_info")
 
 
 def profile(context: LaunchContext) -> list[SetEnvironmentVariable]:
-    """Give Fast DDS room for large messages, unless the user told it something.
+    """Set a Fast DDS profile with room for large messages, unless the user set one.
 
-    The nodes do so themselves; this is for the C++ ones, whose clouds are larger still.
+    The nodes of depthkit do so themselves; this is for the C++ nodes, whose clouds are larger.
     """
-    told = (*PROFILE_VARIABLES, "FASTDDS_BUILTIN_TRANSPORTS")
-    if any(context.environment.get(name) for name in told):
+    variables = (*PROFILE_VARIABLES, "FASTDDS_BUILTIN_TRANSPORTS")
+    if any(context.environment.get(name) for name in variables):
         return []
     return [SetEnvironmentVariable(name, str(PROFILE)) for name in PROFILE_VARIABLES]
 
 
 def worker(name: str, given: dict[str, str], topics: dict[str, str], *, model: str) -> Node:
-    """Describe a node that takes images."""
+    """Describe a node that processes images."""
     models = {"model": model} if model else {}
     names = ("camera_info", "imu", "twist")
     return depthkit_node(
@@ -138,9 +138,9 @@ def worker(name: str, given: dict[str, str], topics: dict[str, str], *, model: s
 
 
 def player(given: dict[str, str]) -> Node:
-    """Describe the node that plays a recording on the topics the others listen to.
+    """Describe the node that plays a recording on the topics of the other nodes.
 
-    All ends with it: what is left would wait for ever, for pictures that do not come.
+    Its end shuts everything down: the other nodes would wait forever for images.
     """
     recorded = given["use_sim_time"] == "true"
     return depthkit_node(
@@ -203,7 +203,7 @@ def depthkit_node(
 
 
 def prefix_of(package: str) -> Path | None:
-    """Find where the ament index has a package, or None."""
+    """Return the install prefix of a package, None if it is not in the ament index."""
     try:
         return Path(get_package_prefix(package))
     except (LookupError, OSError):  # not in the index; no index at all
@@ -211,15 +211,15 @@ def prefix_of(package: str) -> Path | None:
 
 
 def installed(name: str) -> bool:
-    """Whether the index knows this package with this executable."""
+    """Whether depthkit is installed with this executable."""
     prefix = prefix_of("depthkit")
     return prefix is not None and (prefix / "lib" / "depthkit" / name).is_file()
 
 
 def cloud(given: dict[str, str]) -> Node | LogInfo:
-    """Describe the node that colours the depth with the image.
+    """Describe the node that makes a coloured point cloud from depth and image.
 
-    It takes the camera_info beside its image topic, so that name is mapped as well.
+    It uses the camera_info next to its image topic, so that name is remapped as well.
     """
     if prefix_of("depth_image_proc") is None:
         return missing("depth_image_proc", "cloud")
@@ -239,7 +239,7 @@ def cloud(given: dict[str, str]) -> Node | LogInfo:
 
 
 def rviz(given: dict[str, str]) -> Node | LogInfo:
-    """Describe RViz with its topics mapped as those of the nodes."""
+    """Describe RViz, with its topics remapped like those of the nodes."""
     if prefix_of("rviz2") is None:
         return missing("rviz2", "rviz")
     names = ("depth", "depth_relative", "confidence", "points")
@@ -257,6 +257,6 @@ def rviz(given: dict[str, str]) -> Node | LogInfo:
 
 
 def missing(package: str, argument: str) -> LogInfo:
-    """Say that a package is not there; the rest starts all the same."""
+    """Report a package that is not installed; everything else starts nevertheless."""
     debian = f"ros-$ROS_DISTRO-{package.replace('_', '-')}"
     return LogInfo(msg=f"{argument}: {package} is not installed; sudo apt install {debian}")

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A recording: a sequence folder, video or bag is played to the nodes, and shown on request."""
+"""A recording: plays a sequence folder, video or bag to the nodes; point cloud and RViz on
+request."""
 
 from pathlib import Path
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Arrays to ROS messages; `depthkit.ros_messages` reads them back. No node and no rclpy here.
 
-Depth follows REP 118: 32FC1 metres along the optical axis with NaN where it is not known, or 16UC1
-millimetres with 0 there. Data goes through array.array, the one way that is fast in every
-distribution: bytes and numpy arrays are copied byte by byte where ROS checks fields.
+Depth follows REP 118: 32FC1 metres along the optical axis with NaN for unknown, or 16UC1
+millimetres with 0 for unknown. Data is passed as array.array, which is fast in every distribution:
+bytes and numpy arrays are copied byte by byte where ROS checks fields.
 """
 
 import sys
@@ -24,7 +24,7 @@ from depthkit.rigid import matrix_to_quaternion
 DepthEncoding = Literal["32FC1", "16UC1"]
 
 MOST_MILLIMETRES = 65.535
-"""Metres from which on 16 bits of millimetres cannot hold a depth."""
+"""Depth from which on it does not fit into 16 bits of millimetres, metres."""
 
 _PIXELS = {
     "mono8": (np.uint8, "H W"),
@@ -39,9 +39,9 @@ def image_message(pixels: np.ndarray, encoding: str, header: Header) -> Image:
     """Put pixels into an Image.
 
     Args:
-        pixels: of the encoding's type. (H, W) or (H, W, 3)
+        pixels: image in the encoding's type. (H, W) or (H, W, 3)
         encoding: mono8, rgb8, bgr8, 16UC1 or 32FC1.
-        header: time and frame of the camera's image.
+        header: stamp and frame of the camera's image.
     """
     dtype, pattern = _PIXELS[encoding]
     check_shape(f"image_message: {encoding} pixels", pixels, pattern)
@@ -49,7 +49,7 @@ def image_message(pixels: np.ndarray, encoding: str, header: Header) -> Image:
         raise ShapeError(f"image_message: {encoding} takes {np.dtype(dtype)}, got {pixels.dtype}")
     pixels = np.ascontiguousarray(pixels)
     data = message_array("B")
-    data.frombytes(pixels.view(np.uint8).data)  # takes single bytes only
+    data.frombytes(pixels.view(np.uint8).data)  # accepts single bytes only
     height, width = pixels.shape[:2]
     return Image(
         header=header,
@@ -69,10 +69,10 @@ def depth_message(
 
     Args:
         depth: along the optical axis, metres. (H, W) float32
-        valid: the pixel may be used. (H, W) bool
-        header: time and frame of the camera's image.
-        encoding: 32FC1 as it is, NaN elsewhere; 16UC1 rounded to millimetres, 0 elsewhere and for
-            what is not above 0 or not below 65.535 m.
+        valid: pixels with a usable depth. (H, W) bool
+        header: stamp and frame of the camera's image.
+        encoding: 32FC1: metres, NaN where invalid. 16UC1: rounded to millimetres, 0 where invalid
+            and outside 0 to 65.535 m.
     """
     check_shape("depth_message: depth", depth, "H W")
     if encoding == "32FC1":
@@ -83,13 +83,13 @@ def depth_message(
 
 
 def _where(chosen: np.ndarray, depth: np.ndarray, other: float) -> np.ndarray:
-    """Do what np.where does, 15 times as fast where the choice is speckled."""
+    """Compute np.where(chosen, depth, other), 15 times as fast for a speckled choice."""
     filled = np.full_like(depth, other)
     return cv2.copyTo(depth, chosen.view(np.uint8), filled)
 
 
 def camera_info_message(camera: Camera, header: Header) -> CameraInfo:
-    """Describe a pinhole camera, that of a rectified image: no distortion, P is K."""
+    """Convert a pinhole camera, that of a rectified image: no distortion, P is K."""
     K = camera.K
     return CameraInfo(
         header=header,
@@ -104,13 +104,13 @@ def camera_info_message(camera: Camera, header: Header) -> CameraInfo:
 
 
 def pose_message(T: np.ndarray) -> Pose:
-    """Say T_a_b as the pose of frame b in a. (4, 4)"""
+    """Convert T_a_b to the pose of frame b in a. (4, 4)"""
     x, y, z = T[:3, 3].tolist()
     return Pose(position=Point(x=x, y=y, z=z), orientation=_quaternion(T))
 
 
 def transform_message(T: np.ndarray, header: Header, child_frame_id: str) -> TransformStamped:
-    """Say T_parent_child, the parent being the header's frame. (4, 4)"""
+    """Convert T_parent_child; the parent is the header's frame. (4, 4)"""
     x, y, z = T[:3, 3].tolist()
     motion = Transform(translation=Vector3(x=x, y=y, z=z), rotation=_quaternion(T))
     return TransformStamped(header=header, child_frame_id=child_frame_id, transform=motion)
@@ -122,6 +122,6 @@ def _quaternion(T: np.ndarray) -> Quaternion:
 
 
 def stamp_message(ns: int) -> Time:
-    """Say nanoseconds as a Time."""
+    """Convert nanoseconds to a Time."""
     sec, nanosec = divmod(ns, 1_000_000_000)
     return Time(sec=sec, nanosec=nanosec)

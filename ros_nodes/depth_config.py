@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the depth node can be told; its ROS parameters are declared from these dataclasses."""
+"""Settings of the depth node; its ROS parameters are declared from these dataclasses."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from depthkit.config.ranges import option
 from depthkit.runtime import RuntimeConfig
-from depthkit.runtime.config import option
 from ros_nodes.depth_output import OutputConfig
 from ros_nodes.inputs.camera_input import CameraConfig
 from ros_nodes.inputs.frames import ExtrinsicConfig
@@ -14,21 +14,21 @@ from ros_nodes.inputs.motion_source import MotionConfig
 
 @dataclass(frozen=True)
 class DepthNodeConfig(OutputConfig, RuntimeConfig):
-    """A model at work on a camera."""
+    """Depth model, camera and outputs."""
 
     camera: CameraConfig = field(default_factory=CameraConfig)
-    """How images are read."""
+    """Image input."""
     motion: MotionConfig = field(default_factory=MotionConfig)
-    """Where the camera's motion comes from, for networks of pairs."""
+    """Source of the camera motion; pair networks only."""
     extrinsic: ExtrinsicConfig = field(default_factory=ExtrinsicConfig)
-    """Where the camera sits on the body whose motion is told."""
+    """Pose of the camera on the body whose motion is measured."""
     mask: str = option("", live=True)
-    """Where the picture is: empty for all of the image, "auto" to find an endoscope's lit circle,
-    or the path of a PNG drawn on the image (the rectified one, where it is rectified), 0 outside.
-    """
+    """Field of view: empty for the whole image, "auto" to find the lit circle of an endoscope, or
+    the path of a PNG mask drawn on the image (on the rectified one, if it is rectified), 0
+    outside."""
     flow_model: Path = Path()
-    """Flow network, a file or the name of a shipped one, by which `static_probability` is told;
-    empty for none. Best of the coop run that `model` is of. It needs motion.source odometry."""
+    """Flow network for `static_probability`, a file or the name of a shipped one; empty for none.
+    Preferably from the same coop run as `model`. Requires motion.source odometry."""
     wait_for_model: bool = True
-    """Stay without a usable model, say so in /diagnostics and try again every 2 s; false: end with
-    exit code 1."""
+    """Reaction to an unusable model; true: report it in /diagnostics and retry every 2 s; false:
+    end with exit code 1."""

@@ -3,7 +3,7 @@
 
     python -m ros_nodes.depth_node --ros-args -p model:=shading-colon -r image:=/camera/image_raw
 
-The interface stands at `DepthNode`; every parameter is described by `ros2 param describe`.
+The interface is documented at `DepthNode`; every parameter by `ros2 param describe`.
 """
 
 import sys
@@ -29,7 +29,7 @@ from ros_nodes.life.monitor import Complaints, Monitor, Status, StopWatch
 from ros_nodes.life.params import declare, follow
 from ros_nodes.life.run import run_node
 from ros_nodes.life.slot import LatestSlot, Worker
-from ros_nodes.static_scene import Seen, StaticScene
+from ros_nodes.static_scene import FrameWithDepth, StaticScene
 
 NO_CAMERA = (
     "no camera_info yet, and this network needs the camera's intrinsics; publish it beside the "
@@ -38,12 +38,12 @@ NO_CAMERA = (
 
 
 class DepthNode:
-    """Images in, depth out: metres on `depth`, and nothing but metres.
+    """Images in, depth out: `depth` is always in metres.
 
-    Every frame is taken by the newest-frame slot; one worker thread reads it, asks for the motion
-    up to it, runs the network and sends the answer with the image's own stamp and frame. A frame
-    that has no depth sends none; why, `baseline` and `/diagnostics` say. Nothing is computed while
-    nobody subscribes.
+    A slot keeps the newest image. One worker thread decodes it, looks up the motion up to it, runs
+    the network and publishes the result with the image's own stamp and frame. A frame without depth
+    publishes none; `baseline` and `/diagnostics` have the reason. Nothing is computed without
+    subscribers.
 
     Subscribes (best effort, newest only):
         image            sensor_msgs/Image, or image/compressed sensor_msgs/CompressedImage
@@ -58,14 +58,14 @@ class DepthNode:
                            (16UC1: millimetres, 0 unknown)
         depth_relative     sensor_msgs/Image 32FC1, up to one unknown factor, NaN unknown
         depth/camera_info  sensor_msgs/CameraInfo of either, at the size sent
-        confidence         sensor_msgs/Image 32FC1, 0 to 1, 0 unknown; of networks of pairs
+        confidence         sensor_msgs/Image 32FC1, 0 to 1, 0 unknown; of pair networks
         baseline           diagnostic_msgs/DiagnosticArray: which earlier frames, and why
         static_probability sensor_msgs/Image 32FC1, 0 moves to 1 static, NaN unknown; with
                            flow_model, after depth
         /diagnostics       diagnostic_msgs/DiagnosticArray, 1 Hz: input, motion, model, output
     Serves:
-        ~/reset            std_srvs/Trigger: forget the past frames and the found picture
-    Parameters (unit, default; live: may be set while it runs):
+        ~/reset            std_srvs/Trigger: drop the past frames and the found field of view
+    Parameters (unit, default; live: may be changed while it runs):
         model              file or shipped name (sweepnet-stillbox, depthnet-stillbox,
                            shading-colon); model.onnx
         backend, threads, precision   auto, 1, default
@@ -76,7 +76,7 @@ class DepthNode:
         max_depth_out      metres, 0 = all; live
         mask               "" | auto | PNG; live
         flow_model         file or shipped name; none
-        baseline.*         of networks of pairs, see BaselineConfig; live
+        baseline.*         pair networks, see BaselineConfig; live
         camera.*  motion.*  extrinsic.*   see CameraConfig, MotionConfig, ExtrinsicConfig
     """
 
@@ -84,9 +84,9 @@ class DepthNode:
         """Declare parameters and open the model.
 
         Raises:
-            ConfigError: a parameter.
-            DataError: a mask or camera_info file.
-            EngineError: the model, without `wait_for_model`.
+            ConfigError: a parameter is invalid.
+            DataError: a mask or camera_info file is invalid.
+            EngineError: the model is unusable, without `wait_for_model`.
         """
         self._node = node
         self._config = config = declare(node, DepthNodeConfig)
@@ -99,7 +99,7 @@ class DepthNode:
         self._stream: DepthStream | None = None
         self._since: float | None = None
         self._epochs = (0, 0)
-        self._reset_asked = False
+        self._reset_requested = False
         self._slot = LatestSlot[Received]()
         self._worker = Worker(self._slot, self._handle, on_error=self._complaints.bug, name="depth")
         self._camera = CameraInput(node, config.camera, self._slot.put)
@@ -121,7 +121,7 @@ class DepthNode:
 
     def start(self) -> None:
         """Subscribe and work."""
-        self._stream = self._since = None  # how things moved meanwhile is not known
+        self._stream = self._since = None  # the motion in the meantime is unknown
         self._worker.start()
         self._motion.start()
         self._camera.start()
@@ -130,7 +130,7 @@ class DepthNode:
         self.monitor.start()
 
     def stop(self) -> None:
-        """Fall silent; `start` begins again."""
+        """Unsubscribe and stop; `start` begins again."""
         self.monitor.stop()
         self._camera.stop()
         self._motion.stop()
@@ -155,14 +155,14 @@ class DepthNode:
             threads=config.threads,
             precision=config.precision,
         )
-        # The scale of pairs is that of their motion: the output says it.
+        # The scale of a pair network is that of the motion: the output reports it.
         scale = f", {engine.manifest.scale} depth" if engine.kind == "mono" else ""
         words = f"{engine.kind} network{scale}, on {engine.backend.name}"
         self._node.get_logger().info(f"{config.model}: {words}")
         return engine
 
     def _watch(self) -> None:
-        """Let the monitor ask every part."""
+        """Register the status of every part with the monitor."""
         watch, figures, slot = self.monitor.add, self._figures, self._slot
         watch("input", self._camera.status)
         watch("motion", self._motion.status)
@@ -177,25 +177,25 @@ class DepthNode:
             min_confidence=self._config.min_confidence,
         )
 
-    # --- what the executor's thread is asked ------------------------------------------------------
+    # --- callbacks on the executor's thread -------------------------------------------------------
 
     def _apply(self, config: DepthNodeConfig) -> None:
-        """Take live parameters; the worker looks at them before its next frame."""
+        """Apply live parameters; the worker reads them before its next frame."""
         if config.mask != self._config.mask:
             self._view = open_view(config.mask)
         self._config, self._motion.config = config, config.motion
 
     def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        self._reset_asked = True
+        self._reset_requested = True
         response.success, response.message = True, "the past is forgotten with the next frame"
         return response
 
-    # --- what the worker does ---------------------------------------------------------------------
+    # --- the worker's thread ----------------------------------------------------------------------
 
     def _handle(self, received: Received) -> None:
-        """Turn one message into depth, or into the reason why not."""
+        """Compute depth from one message, or record the reason why there is none."""
         started, engine = perf_counter(), self._keeper.engine
-        if not (self._output.wanted() or self._static.heard()):
+        if not (self._output.wanted() or self._static.has_subscribers()):
             self._figures.note_idle()
             return
         if engine is None:
@@ -207,27 +207,27 @@ class DepthNode:
             self._complaints.refuse(str(error))
 
     def _process(self, engine: DepthEngine, frame: CameraFrame, started: float) -> None:
-        """Compute and send.
+        """Compute depth and publish it.
 
         Raises:
-            DataError: the frame lacks what the network needs, or does not fit its mask.
+            DataError: the frame lacks an input of the network, or does not fit the mask.
         """
         config = self._config
         if frame.K is None and (engine.kind == "pair" or engine.manifest.scale == "metric"):
             raise DataError(NO_CAMERA)
-        # 1. The stream that the frame continues, and the motion up to it: may wait for odometry.
+        # 1. The stream that the frame continues, and the motion up to it; may wait for odometry.
         watch = StopWatch(started)
         stream, motion = self._follow(engine, frame, config)
         wait_ms = watch.lap_ms()
-        # 2. The picture's own part of the frame, then its depth.
+        # 2. The field of view of the frame, then its depth.
         inside = self._inside(frame)
         watch.lap_ms()
         result = stream.process(frame.rgb, stamp=frame.stamp, K=frame.K, motion=motion or NO_MOTION)
         engine_ms = watch.lap_ms()
-        # 3. Depth goes out before anything else is done with the frame.
+        # 3. Depth is published before the frame is used for anything else.
         self._since = frame.stamp
         self._output.send(result, frame.header, camera=frame.camera, inside=inside, config=config)
-        self._static.offer(Seen(frame, result, motion, inside, config.output_width))
+        self._static.offer(FrameWithDepth(frame, result, motion, inside, config.output_width))
         if result.depth is None:
             why = f"; motion: {self._motion.reason}" if motion and self._motion.reason else ""
             self._complaints.refuse(result.reason + why)
@@ -244,14 +244,14 @@ class DepthNode:
     def _follow(
         self, engine: DepthEngine, frame: CameraFrame, config: DepthNodeConfig
     ) -> tuple[DepthStream, Motion | None]:
-        """Return the stream that a frame continues or begins, and its motion; None for mono."""
+        """Return the stream that a frame continues or begins, and its motion (None for mono)."""
         stream = self._stream
         if stream is None or stream.config != config.baseline:
             stream, self._since = DepthStream(engine, config.baseline), None
-        reset = self._reset_asked
+        reset = self._reset_requested
         if reset:
-            self._reset_asked = False
-        # Another epoch: time was set back, as by a bag that loops.
+            self._reset_requested = False
+        # A new epoch: time went back, as with a looping bag.
         forget = reset or frame.epoch != self._epochs[0]
         if forget and (view := self._view) is not None:
             view.reset()
@@ -267,8 +267,8 @@ class DepthNode:
         return stream, motion
 
     def _inside(self, frame: CameraFrame) -> np.ndarray | None:
-        """Return which pixels are picture; None where all are. (H, W) bool"""
-        view = self._view  # asked once: a parameter may take it away meanwhile
+        """Return the pixels inside the field of view; None if all are. (H, W) bool"""
+        view = self._view  # read once: a live parameter may change it
         masks = [] if view is None else [view.look(frame.rgb)]
         masks += [] if frame.covered is None else [frame.covered]
         return np.logical_and.reduce(masks) if masks else None

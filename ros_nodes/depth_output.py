@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the depth node sends of a frame: depth with its camera, confidence, baselines with the why.
+"""Outputs of the depth node: depth with its camera, confidence, and the baselines with the reason.
 
-Metres go to `depth` and nothing else ever does; depth of one unknown factor goes to
-`depth_relative`. A pixel that is not known is NaN (REP 118), or 0 in millimetres.
+Only metres go to `depth`; depth up to one unknown factor goes to `depth_relative`. An unknown pixel
+is NaN (REP 118), or 0 in millimetres.
 """
 
 from collections.abc import Callable, Iterable
@@ -18,11 +18,11 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
 from depthkit.camera import Camera
+from depthkit.config.ranges import check_ranges, option
 from depthkit.runtime import DepthResult
-from depthkit.runtime.config import check_ranges, option
 from ros_nodes.convert import camera_info_message, depth_message, image_message
 
-# Reliable matches reliable and best-effort subscribers alike. One frame is kept: old is stale.
+# Reliable matches reliable and best-effort subscribers. One frame is kept: older ones are stale.
 SENT = QoSProfile(
     history=HistoryPolicy.KEEP_LAST,
     depth=1,
@@ -36,31 +36,32 @@ TOPICS = {
     "confidence": Image,
     "baseline": DiagnosticArray,
 }
-ASKING = ("depth", "depth_relative", "confidence", "baseline")
+COMPUTED = ("depth", "depth_relative", "confidence", "baseline")
 """Topics whose subscribers make the node compute."""
 
 
 @dataclass(frozen=True)
 class OutputConfig:
-    """What of the depth is sent, and how."""
+    """Format and filtering of the published depth."""
 
     encoding: Literal["32FC1", "16UC1"] = option("32FC1", live=True)
-    """Of depth in metres: 32-bit metres with NaN for unknown, or 16-bit millimetres with 0 for
-    unknown and beyond 65.534 m (half the bandwidth). Relative depth is always 32FC1."""
+    """Encoding of depth in metres: 32-bit metres with NaN for unknown, or 16-bit millimetres with 0
+    for unknown and beyond 65.534 m (half the bandwidth). Relative depth is always 32FC1."""
     output_width: int = option(0, least=0, live=True)
-    """Pixels; the maps sent are reduced to it by taking the nearest pixel, and camera_info with
-    them. 0, or more than the camera has: the camera's own size."""
+    """Width of the published maps and their camera_info, pixels; reduced by taking the nearest
+    pixel. 0, or more than the camera's width: the camera's own size."""
     min_confidence: float = option(0.0, least=0, most=1, live=True)
-    """Pixels below it are unknown; 0 keeps all. Networks of single frames tell none."""
+    """Smallest confidence of a known pixel; 0 keeps all. Single-frame networks have no
+    confidence."""
     max_depth_out: float = option(0.0, least=0, live=True)
-    """Metres; what is farther is unknown, 0 keeps all. Of metric depth alone."""
+    """Largest depth of a known pixel, metres; 0 keeps all. Metric depth only."""
 
     def __post_init__(self) -> None:
         check_ranges(self)
 
 
 class DepthOutput:
-    """The publishers of the depth node. One thread sends; any may ask what is wanted."""
+    """Publishers of the depth node. One thread sends; any thread may call the queries."""
 
     def __init__(self, node: Node) -> None:
         self._node, self._name = node, node.get_fully_qualified_name().lstrip("/")
@@ -69,10 +70,10 @@ class DepthOutput:
         }
 
     def wanted(self) -> bool:
-        """Whether somebody listens to anything that has to be computed."""
-        return any(map(self.heard, ASKING))
+        """Whether any computed topic has subscribers."""
+        return any(map(self.has_subscribers, COMPUTED))
 
-    def heard(self, topic: str) -> bool:
+    def has_subscribers(self, topic: str) -> bool:
         """Whether a topic has subscribers."""
         return bool(self._publishers[topic].get_subscription_count())
 
@@ -85,14 +86,14 @@ class DepthOutput:
         inside: np.ndarray | None,
         config: OutputConfig,
     ) -> None:
-        """Send what there is of a frame to those who listen.
+        """Publish the outputs of a frame on topics with subscribers.
 
         Args:
-            result: of the engine; without depth, only the baselines and the reason are sent.
-            header: of the image, whose stamp and frame all messages carry.
-            camera: of the image; None where it is not known, and no camera_info is sent.
-            inside: the pixel is picture at all; None where all are. (H, W) bool
-            config: what is sent.
+            result: result of the engine; without depth, only the baselines and the reason are sent.
+            header: header of the image; all messages carry its stamp and frame.
+            camera: camera of the image; None if unknown, and no camera_info is sent.
+            inside: pixels inside the field of view; None if all are. (H, W) bool
+            config: format and filtering.
         """
         maps = maps_of(result, inside, config.output_width)
         if maps is not None and camera is not None:
@@ -105,7 +106,7 @@ class DepthOutput:
     def _send_maps(
         self, maps: "Maps", header: Header, *, metric: bool, config: OutputConfig
     ) -> None:
-        """Send depth where its own scale belongs, and confidence."""
+        """Publish depth on the topic of its scale, and confidence."""
         known = maps.known(config, metric=metric)
         encoding = config.encoding if metric else "32FC1"
         self._give(
@@ -113,12 +114,12 @@ class DepthOutput:
             lambda: depth_message(maps.depth, known, header, encoding=encoding),
         )
         if (confidence := maps.confidence) is not None:
-            sure = np.where(maps.seen, confidence, np.float32(0))
+            sure = np.where(maps.valid, confidence, np.float32(0))
             self._give("confidence", lambda: image_message(sure, "32FC1", header))
 
     def _give(self, topic: str, make: Callable[[], Any]) -> None:
-        """Make and send a message where somebody listens."""
-        if self.heard(topic):
+        """Make and publish a message if the topic has subscribers."""
+        if self.has_subscribers(topic):
             self._publishers[topic].publish(make())
 
     def close(self) -> None:
@@ -130,28 +131,28 @@ class DepthOutput:
 
 @dataclass(frozen=True, eq=False)
 class Maps:
-    """The maps of a frame at the size sent."""
+    """The maps of a frame at the published size."""
 
     depth: np.ndarray
-    """(h, w) float32"""
-    seen: np.ndarray
-    """The engine knows the pixel, and it is picture. (h, w) bool"""
+    """Depth. (h, w) float32"""
+    valid: np.ndarray
+    """Pixels of known depth inside the field of view. (h, w) bool"""
     confidence: np.ndarray | None
-    """0 to 1, where the engine tells. (h, w) float32"""
+    """Confidence, 0 to 1; None if the engine has none. (h, w) float32"""
 
     @property
     def size(self) -> tuple[int, int]:
-        """(h, w)."""
+        """Size (h, w)."""
         return self.depth.shape[0], self.depth.shape[1]
 
     def known(self, config: OutputConfig, *, metric: bool) -> np.ndarray:
-        """Return which pixels are sent as known. (h, w) bool
+        """Return the pixels that are published as known. (h, w) bool
 
         Args:
-            config: the least confidence, and the largest depth.
-            metric: depth is metres, which a largest depth can be compared with.
+            config: smallest confidence and largest depth.
+            metric: depth is in metres, so that the largest depth applies.
         """
-        known = self.seen
+        known = self.valid
         if config.min_confidence > 0 and self.confidence is not None:
             known = known & (self.confidence >= config.min_confidence)
         if config.max_depth_out > 0 and metric:
@@ -160,12 +161,12 @@ class Maps:
 
 
 def maps_of(result: DepthResult, inside: np.ndarray | None, width: int) -> Maps | None:
-    """Reduce the maps of a result; None where it has no depth.
+    """Reduce the maps of a result; None if it has no depth.
 
     Args:
-        result: of the engine.
-        inside: the pixel is picture at all; None where all are. (H, W) bool
-        width: wanted, pixels; 0 for the camera's.
+        result: result of the engine.
+        inside: pixels inside the field of view; None if all are. (H, W) bool
+        width: published width, pixels; 0 for the camera's.
     """
     if result.depth is None or result.valid is None:
         return None
@@ -179,25 +180,25 @@ def maps_of(result: DepthResult, inside: np.ndarray | None, width: int) -> Maps 
 
 
 def output_size(size: tuple[int, ...], width: int) -> tuple[int, int]:
-    """Return (h, w) of the maps sent: of this width and the camera's shape, never larger.
+    """Return (h, w) of the published maps: the camera's aspect ratio, never larger than the camera.
 
     Args:
-        size: of the camera's frames, (H, W).
-        width: wanted, pixels; 0 for the camera's.
+        size: size of the camera's frames, (H, W).
+        width: published width, pixels; 0 for the camera's.
     """
     height, full = size
     return (height, full) if not 0 < width < full else (max(1, round(height * width / full)), width)
 
 
 def nearest(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Reduce a map by taking the nearest pixel: no depth between two surfaces is made up.
+    """Reduce a map by taking the nearest pixel, so that depths of two surfaces are not averaged.
 
     Args:
-        values: (H, W)
-        size: wanted (h, w).
+        values: map to reduce. (H, W)
+        size: new size (h, w).
 
     Returns:
-        The map itself where it has that size already. (h, w)
+        The reduced map; the map itself if it has that size already. (h, w)
     """
     if values.shape == size:
         return values
@@ -211,26 +212,26 @@ def nearest(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def baseline_message(result: DepthResult, header: Header, name: str) -> DiagnosticArray:
-    """Say with which earlier frames a frame was seen, and why; or why it has no depth.
+    """Report the earlier frames of a pair network and the reason for them; or why depth is missing.
 
     Args:
-        result: of the engine.
-        header: of the image.
-        name: of the node, without the leading slash.
+        result: result of the engine.
+        header: header of the image.
+        name: name of the node, without the leading slash.
     """
     decision, why = result.decision, result.reason
     values = {"scale": result.scale, "scale_source": result.scale_source, "no_depth": why}
-    message = why or "a network of single frames has no baseline"
+    message = why or "a single-frame network has no baseline"
     if decision is not None:
         message = why or decision.reason
         values |= {
             "rule": decision.rule,
-            "shifts": _words(decision.shifts, "d"),
-            "baselines_m": _words(decision.baselines, ".4f"),
-            "parallax_px": _words(decision.parallax, ".2f"),
-            "weights": _words(decision.weights, ".3f"),
-            "wanted_m": _words(decision.wanted, ".4f"),
-            "rotation_deg": _words(decision.rotation, ".2f"),
+            "shifts": _text(decision.shifts, "d"),
+            "baselines_m": _text(decision.baselines, ".4f"),
+            "parallax_px": _text(decision.parallax, ".2f"),
+            "weights": _text(decision.weights, ".3f"),
+            "wanted_m": _text(decision.wanted, ".4f"),
+            "rotation_deg": _text(decision.rotation, ".2f"),
             "reason": decision.reason,
         }
     status = DiagnosticStatus(
@@ -242,5 +243,5 @@ def baseline_message(result: DepthResult, header: Header, name: str) -> Diagnost
     return DiagnosticArray(header=header, status=[status])
 
 
-def _words(numbers: Iterable[float], how: str) -> str:
+def _text(numbers: Iterable[float], how: str) -> str:
     return ", ".join(format(number, how) for number in numbers)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the depth node says of its model and of its output, for `/diagnostics`."""
+"""Status of the depth node's model and output, for `/diagnostics`."""
 
 import math
 import threading
@@ -10,46 +10,46 @@ from depthkit.runtime import DepthEngine, DepthResult
 from depthkit.runtime.depth.depth_engine import OTHER_FOCAL
 from ros_nodes.life.monitor import Level, Quantiles, Rate, Status
 
-SILENT = 3.0  # seconds without a frame, after which what was last said is of the past
-DIRECTION = ("odometry",)  # sources of motion that say where to, not only how far
+SILENT = 3.0  # seconds without a frame after which the last status is out of date
+DIRECTION = ("odometry",)  # sources of motion with a direction, not only a distance
 SHOWN = (("age", 50), ("age", 95), ("age", 99), ("network", 50), ("overhead", 50), ("overhead", 95))
-"""Quantiles among the values of the output's status; their names end in ms."""
+"""Quantiles in the values of the output's status; their names end in ms."""
 
 
 @dataclass(frozen=True)
 class Stages:
-    """Where the time of one frame went, milliseconds."""
+    """Duration of the stages of one frame, milliseconds."""
 
     age_ms: float
-    """From the image's stamp to the end of sending, by the node's clock."""
+    """Time from the image's stamp to the end of publishing, by the node's clock."""
     total_ms: float
-    """From taking the message to the end of sending."""
+    """Time from taking the message to the end of publishing."""
     engine_ms: float
-    """Inside DepthStream.process: what the bare engine costs."""
+    """Time inside DepthStream.process, the cost of the bare engine."""
     wait_ms: float
-    """Waiting for the motion that brackets the frame."""
+    """Time spent waiting for the motion that brackets the frame."""
 
     @property
     def overhead_ms(self) -> float:
-        """What the node adds to the engine: reading, masking, writing, sending."""
+        """Cost of the node beyond the engine: decoding, masking, encoding, publishing."""
         return self.total_ms - self.engine_ms - self.wait_ms
 
 
 class DepthFigures:
-    """What became of each frame; one thread writes, another reads."""
+    """Counters of sent and refused frames and their timing; one thread writes, another reads."""
 
     def __init__(self) -> None:
         self.idle = self.sent = self.refused = self.resets = 0
         self._rate = Rate()
         self._times = {name: Quantiles() for name in ("age", "network", "overhead", "motion_wait")}
         self._refusal = ""
-        self._reported = (0, 0)  # frames sent and refused when the status was last asked for
+        self._reported = (0, 0)  # frames sent and refused at the last status
         self._scale = {"scale": "", "scale_source": ""}
         self._lock = threading.Lock()
         self._last: tuple[float, Level, str] = (math.inf, "warn", "no frame yet")
 
     def note_idle(self) -> None:
-        """Count a frame that nobody asks for."""
+        """Count a frame without subscribers."""
         self.idle += 1
         self._tell("ok", "idle: nobody subscribes, so nothing is computed")
 
@@ -75,17 +75,17 @@ class DepthFigures:
         self._tell(level, f"{result.scale} depth; scale: {result.scale_source}")
 
     def status(self, now: float, *, dropped: int) -> Status:
-        """Say how the output is doing, and what went wrong since it was last asked.
+        """Return the status of the output, with faults since the last status.
 
         Args:
             now: steady time, seconds.
-            dropped: stale frames, overwritten by newer ones before their turn.
+            dropped: number of images overwritten by newer ones before they were processed.
         """
         with self._lock:
             at, level, message = self._last
         before, self._reported = self._reported, (self.sent, self.refused)
         sent, refused = self._reported[0] - before[0], self._reported[1] - before[1]
-        # A jump of odometry costs a frame now and then; before the first depth it is no news.
+        # Report frames lost in between, as by a jump of odometry; not before the first depth.
         if before[0] and sent and refused and level == "ok":
             level = "warn"
             message = f"no depth for {refused} of {sent + refused} frames: {self._refusal}"
@@ -108,13 +108,13 @@ class DepthFigures:
 def model_status(
     engine: DepthEngine | None, *, fault: str, motion: str, min_confidence: float
 ) -> Status:
-    """Say which model works, and what it lacks.
+    """Return the status of the model, with a fault if an input for it is missing.
 
     Args:
-        engine: None while there is none.
-        fault: why there is none.
-        motion: where the camera's motion comes from, `motion.source`.
-        min_confidence: of the parameters.
+        engine: engine; None while no model is open.
+        fault: why no model is open.
+        motion: parameter `motion.source`.
+        min_confidence: parameter `min_confidence`.
     """
     if engine is None:
         return Status("error", fault)
@@ -138,16 +138,16 @@ def _lacks(engine: DepthEngine, motion: str, min_confidence: float) -> tuple[Lev
     name = engine.manifest.network
     if engine.kind == "mono":
         if min_confidence > 0:
-            return "warn", "a network of single frames tells no confidence; set min_confidence to 0"
-        return "ok", f"{name}, a network of single frames"
+            return "warn", "a single-frame network has no confidence; set min_confidence to 0"
+        return "ok", f"{name}, a single-frame network"
     if engine.needs_direction and motion not in DIRECTION:
         return "error", (
-            f"{name} is told the direction of motion, which motion.source {motion!r} does not "
-            "give; set motion.source to odometry, or take a network without (depthnet-stillbox)"
+            f"{name} needs the direction of motion, which motion.source {motion!r} does not "
+            "give; set motion.source to odometry, or take depthnet-stillbox, which needs none"
         )
     if motion == "none":
         return "warn", (
-            f"{name} sees pairs of frames and nothing tells how far apart they were taken: depth "
-            "is relative and goes to depth_relative; for metres set motion.source"
+            f"{name} is a pair network and the distance between the frames is unknown: depth is "
+            "relative and goes to depth_relative; for metres set motion.source"
         )
-    return "ok", f"{name}, a network of pairs of frames"
+    return "ok", f"{name}, a pair network"

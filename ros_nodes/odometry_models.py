@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The networks of the odometry node: motion, and depth where a known height gives the scale."""
+"""Networks of the odometry node: pose, and depth where a known height gives the scale."""
 
 from dataclasses import dataclass, replace
 from os.path import isfile  # that of Path raises where a folder is closed to us
@@ -14,30 +14,30 @@ from ros_nodes.odometry_config import ScaleConfig
 
 @dataclass(frozen=True, eq=False)
 class Models:
-    """The networks of the node."""
+    """Open networks of the node."""
 
     odometry: OdometryEngine
     depth: DepthEngine | None
-    """Of scale source height."""
+    """Depth network for scale.source height, else None."""
 
     def close(self) -> None:
-        """Free them."""
+        """Free the networks."""
         self.odometry.close()
         if self.depth is not None:
             self.depth.close()
 
 
 def open_models(config: EngineConfig, scale: ScaleConfig, *, max_gap: float, stride: int) -> Models:
-    """Open what a node needs.
+    """Open the networks that the settings need.
 
     Args:
-        config: of the pose network; the depth network runs on the same backend.
-        scale: names the depth network.
+        config: pose network and backend; the depth network runs on the same backend.
+        scale: source of the scale; names the depth network.
         max_gap: longest pause between two frames, seconds.
-        stride: frames from one that is used to the next; 0 as the network was trained.
+        stride: frames from one used frame to the next; 0 as in training.
 
     Raises:
-        EngineError: a file, or two networks that were not trained together.
+        EngineError: an unusable file, or two networks that were not trained together.
     """
     check_model(config.model)
     engine = OdometryEngine.open(
@@ -59,13 +59,13 @@ def open_models(config: EngineConfig, scale: ScaleConfig, *, max_gap: float, str
 
 
 def check_model(model: Path) -> None:
-    """Refuse at the door what can be no pose network.
+    """Raise early if the model cannot be a pose network.
 
     Raises:
-        EngineError: there is no such file; no shipped model will do in its place.
+        EngineError: the file does not exist; no shipped model is a pose network.
     """
     if not isfile(model):
-        what = "tells no motion" if model.name in shipped_models() else "no such model file"
+        what = "is not a pose network" if model.name in shipped_models() else "no such model file"
         raise EngineError(
             f"{model}: {what}; no pose network is shipped: write one with 'depthkit export RUN "
             "--part pose' and set the parameter model to it"
@@ -73,7 +73,7 @@ def check_model(model: Path) -> None:
 
 
 def _open_depth(engine: OdometryEngine, config: EngineConfig) -> DepthEngine:
-    """Open the depth network that has the pose network's unit."""
+    """Open the depth network that shares the pose network's unit."""
     path = config.model
     depth = DepthEngine.open(
         path, backend=config.backend, threads=config.threads, precision=config.precision

@@ -3,7 +3,7 @@
 
     python -m ros_nodes.odometry_node --ros-args -p model:=pose.onnx -p scale.source:=twist
 
-The interface stands at `OdometryNode`; every parameter is described by `ros2 param describe`.
+The interface is documented at `OdometryNode`; every parameter by `ros2 param describe`.
 """
 
 import sys
@@ -38,15 +38,15 @@ from ros_nodes.odometry_tracker import OdometryTracker
 class OdometryNode:
     """Images in, poses of the body out [REP 103, REP 105].
 
-    `odometry` is metres or it is not sent: until the scale is known nothing is, and motion of a
-    network without a unit goes to `odometry_relative`. Where the motion is lost (a covered lens, a
-    pause, another picture size, a bag that starts again, a scale whose source is silent) the last
-    known pose is sent with variances of 9999 and TF stops; the next motion goes on from that pose,
-    less sure by what may have happened meanwhile. The pose never jumps.
+    `odometry` is always in metres: nothing is published there until the scale is known. Motion of a
+    network without a unit goes to `odometry_relative`. When the motion is lost (a covered lens, a
+    pause, another image size, a restarted bag, a silent source of scale), the last known pose is
+    published with variances of 9999 and TF stops. The next motion continues from that pose, with a
+    covariance enlarged by the possible motion in between. The pose never jumps.
 
     Subscribes (best effort, newest only):
         image            sensor_msgs/Image, or image/compressed sensor_msgs/CompressedImage
-        camera_info      sensor_msgs/CameraInfo, of the image: to rectify it, and for a known height
+        camera_info      sensor_msgs/CameraInfo, of the image: for rectification and a known height
         twist            geometry_msgs/TwistStamped or Twist, with scale.source twist
         scale_odometry   nav_msgs/Odometry, with scale.source odometry
         /tf, /tf_static  tf2_msgs/TFMessage, base_frame to camera, with extrinsic.source auto or tf
@@ -58,8 +58,8 @@ class OdometryNode:
         /tf                odom_frame -> base_frame, with publish_tf, while it tracks
         /diagnostics       diagnostic_msgs/DiagnosticArray, 1 Hz: input, model, scale, output
     Serves:
-        ~/reset            std_srvs/Trigger: back to the origin, all forgotten, the scale too
-    Parameters (unit, default; live: may be set while it runs):
+        ~/reset            std_srvs/Trigger: restart at the origin, with the scale unknown
+    Parameters (unit, default; live: may be changed while it runs):
         model              file exported with `depthkit export RUN --part pose`; model.onnx
         backend, threads, precision   auto, 1, default
         wait_for_model     true
@@ -83,9 +83,9 @@ class OdometryNode:
         """Declare parameters and open the models.
 
         Raises:
-            ConfigError: a parameter.
-            DataError: a camera_info file.
-            EngineError: a model, without `wait_for_model`.
+            ConfigError: a parameter is invalid.
+            DataError: the camera_info file is invalid.
+            EngineError: a model is unusable, without `wait_for_model`.
         """
         self._node = node
         self._config = config = declare(node, OdometryNodeConfig)
@@ -109,10 +109,10 @@ class OdometryNode:
         )
         limits = {"max_speed": config.max_speed, "max_turn": config.max_turn}
         self._tracker = OdometryTracker(OdometryChain(config.noise, **limits))
-        # Without a unit no speed is too fast, and none can be said of a body that was lost.
+        # Without a unit there is no limit of speed, and no assumed speed of a lost body.
         noise, limits["max_speed"] = replace(config.noise, lost_speed=0.0), np.inf
         self._relative = OdometryTracker(OdometryChain(noise, **limits))
-        self._epoch, self._reset_asked = 0, False
+        self._epoch, self._reset_requested = 0, False
         self._intrinsics: Intrinsics | None = None
         self._extrinsic = Extrinsic(node, config.extrinsic)
         self._scale = OdometryScale(node, config.scale, self._extrinsic)
@@ -138,7 +138,7 @@ class OdometryNode:
         self.monitor.start()
 
     def stop(self) -> None:
-        """Fall silent; `start` begins again, from the last pose."""
+        """Unsubscribe and stop; `start` continues from the last pose."""
         self.monitor.stop()
         self._camera.stop()
         self._scale.stop()
@@ -158,7 +158,7 @@ class OdometryNode:
         return open_models(config, config.scale, max_gap=config.max_gap, stride=config.stride)
 
     def _watch(self) -> None:
-        """Let the monitor ask every part."""
+        """Register the status of every part with the monitor."""
         self.monitor.add("input", self._camera.status)
         self.monitor.add("model", self._model_status)
         self.monitor.add("scale", self._scale.status)
@@ -176,22 +176,22 @@ class OdometryNode:
             max_gap=self._config.max_gap,
         )
 
-    # --- what the executor's thread is asked ------------------------------------------------------
+    # --- callbacks on the executor's thread -------------------------------------------------------
 
     def _apply(self, config: OdometryNodeConfig) -> None:
-        """Take live parameters."""
+        """Apply live parameters."""
         self._config = config
         self._scale.apply(config.scale)
 
     def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        self._reset_asked = True
+        self._reset_requested = True
         response.success, response.message = True, "odometry begins anew with the next frame"
         return response
 
-    # --- what the worker does ---------------------------------------------------------------------
+    # --- the worker's thread ----------------------------------------------------------------------
 
     def _handle(self, received: Received) -> None:
-        """Turn one message into odometry, or into the reason why not."""
+        """Compute odometry from one message, or record the reason why there is none."""
         started, models = perf_counter(), self._keeper.engine
         if not self._output.wanted():
             self.figures.note_idle()
@@ -219,26 +219,28 @@ class OdometryNode:
         self._send(frame, result, started)
 
     def _prepare(self, models: Models, frame: CameraFrame) -> None:
-        """Forget what does not continue in this frame; the engine ends its chain."""
-        if self._reset_asked:
-            self._reset_asked = False
+        """Reset what this frame does not continue: after a reset, a time jump or a new camera."""
+        if self._reset_requested:
+            self._reset_requested = False
             models.odometry.reset()
             for part in (self._tracker, self._relative, self._scale, self._output):
                 part.reset()
-        if frame.epoch != self._epoch:  # time was set back: a bag that loops
+        if frame.epoch != self._epoch:  # time went back: a looping bag
             self._epoch = frame.epoch
             self._scale.restart()
         now = None if frame.K is None else (frame.rgb.shape[:2], frame.K)
         if _is_calibrated_anew(self._intrinsics, now):
-            models.odometry.reset()  # rectified otherwise, so not to be paired with what was
+            models.odometry.reset()  # rectified differently: no pairs with earlier frames
         self._intrinsics = now
 
     def _track(
         self, models: Models, frame: CameraFrame, result: OdometryResult, T_base_cam: np.ndarray
     ) -> None:
+        # 1. Metres per unit; measured only where the engine has a motion.
         factor = None
         if result.T_previous_current is not None:
             factor = self._scale.factor(models, frame, result, T_base_cam)
+        # 2. The chain in metres: lost while the factor is unknown.
         self._tracker.take(
             result,
             T_base_cam=T_base_cam,
@@ -246,7 +248,7 @@ class OdometryNode:
             reason=self._scale.reason,
             spread=self._scale.spread,
         )
-        # A lever in metres cannot be added to lengths without a unit: the axes are the body's.
+        # 3. The relative chain: a lever arm in metres has no meaning there, only its rotation.
         turned = make_pose(T_base_cam[:3, :3], np.zeros(3))
         self._relative.take(result, T_base_cam=turned, factor=1.0)
 
@@ -266,7 +268,7 @@ class OdometryNode:
 
 
 def _is_calibrated_anew(before: Intrinsics | None, now: Intrinsics | None) -> bool:
-    """Tell whether a calibration came, went or changed beyond noise; sizes the engine sees."""
+    """Whether a calibration appeared, vanished or changed; the engine checks the size itself."""
     if before is None or now is None:
         return before is not now
     return before[0] == now[0] and steady_intrinsics(before, now) is not before

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the odometry node sends: poses of the body in metres, relative ones apart, path and TF."""
+"""Outputs of the odometry node: metric and relative poses of the body, path and TF."""
 
 from collections import deque
 
@@ -28,8 +28,8 @@ class OdometryOutput:
 
         Args:
             node: names are relative to it.
-            odom_frame, base_frame: of REP 105.
-            publish_tf: send odom -> base on /tf where tf2_msgs imports.
+            odom_frame, base_frame: frame names as in REP 105.
+            publish_tf: publish odom -> base on /tf, if tf2_msgs can be imported.
             max_path: newest poses kept for `path`.
         """
         self._node, self._odom, self._base = node, odom_frame, base_frame
@@ -41,22 +41,22 @@ class OdometryOutput:
         self._path_sent = 0
 
     def wanted(self) -> bool:
-        """Whether anybody listens."""
+        """Whether any output has subscribers; always, with TF."""
         publishers = (self._metric, self._relative, self._path)
         sends_tf = self._tf is not None and self._tf.available
         return sends_tf or any(one.get_subscription_count() for one in publishers)
 
     def reset(self) -> None:
-        """Forget the path."""
+        """Drop the path."""
         self._poses.clear()
 
     def send(self, pose: BodyPose, header: Header, *, tracking: bool) -> None:
         """Send a pose in metres.
 
         Args:
-            pose: with the covariance of its state.
-            header: of the image.
-            tracking: the pose is known, so that it goes to TF and into the path as well.
+            pose: pose with the covariance of its state.
+            header: header of the image.
+            tracking: whether the pose is known, so that it goes to TF and into the path as well.
         """
         message = odometry_message(pose, header, odom_frame=self._odom, base_frame=self._base)
         self._metric.publish(message)
@@ -71,7 +71,7 @@ class OdometryOutput:
             self._path.publish(Path(header=message.header, poses=list(self._poses)))
 
     def send_relative(self, pose: BodyPose, header: Header) -> None:
-        """Send a pose whose translations have one unknown factor."""
+        """Send a pose whose translations are known up to one factor."""
         if self._relative.get_subscription_count():
             frame = f"{self._odom}_relative"
             message = odometry_message(pose, header, odom_frame=frame, base_frame=self._base)
@@ -88,11 +88,11 @@ class OdometryOutput:
 def odometry_message(
     pose: BodyPose, header: Header, *, odom_frame: str, base_frame: str
 ) -> Odometry:
-    """Put a pose into a message: the pose in odom_frame, the twist in base_frame.
+    """Convert a pose to a message: the pose in odom_frame, the twist in base_frame.
 
     Args:
-        pose: of the body.
-        header: of the image, for its stamp.
+        pose: pose of the body.
+        header: header of the image, for its stamp.
         odom_frame, base_frame: names of the frames.
     """
     message = Odometry(child_frame_id=base_frame)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Metres for the odometry node: from the network itself, a speed, other odometry, a known height.
+"""Scale of the odometry node: from the network itself, a speed, other odometry or a known height.
 
-A unit is never guessed: until enough measurements agree there is no scale, and a scale whose
-source has fallen silent is dropped after a while.
+The scale is never guessed: it is unknown until enough measurements agree, and unknown again some
+time after its source has stopped.
 """
 
 from collections import deque
@@ -25,31 +25,31 @@ NO_UNIT = (
     "the network's translations have no unit: relative motion goes to odometry_relative; for "
     "metres set scale.source to speed, twist, odometry or height"
 )
-PENDING = 100  # motions that may wait for their length in metres
+PENDING = 100  # most motions that wait for their length in metres
 NO_CAMERA = "no camera_info yet: the height needs the camera's intrinsics; set camera.info_file"
 
 
 class _Motion(NamedTuple):
-    """A motion whose length in metres may not have come yet."""
+    """A motion whose length in metres may not be known yet."""
 
     since: float
     stamp: float
     length: float
-    """In the network's unit."""
+    """Length in the network's unit."""
     camera_frame: str
 
 
 class OdometryScale:
-    """Metres a unit of the pose network's translations.
+    """Metres per unit of the pose network's translations.
 
-    No frame waits for it: what a topic says of a motion counts when it has come.
+    No frame waits for a topic: a measurement is used when its message arrives.
 
     Subscribes (best effort), as configured: `twist` (geometry_msgs/TwistStamped or Twist),
     `scale_odometry` (nav_msgs/Odometry).
     """
 
     def __init__(self, node: Node, config: ScaleConfig, extrinsic: Extrinsic) -> None:
-        """Set up; nothing is heard before `start`."""
+        """Set up; subscribes in `start`."""
         self._config = config
         self._motion = MotionSource(node, config.motion, extrinsic, odometry_topic="scale_odometry")
         self.follower = ScaleFollower(
@@ -70,18 +70,18 @@ class OdometryScale:
         self._motion.stop()
 
     def reset(self) -> None:
-        """Forget the scale."""
+        """Drop the scale."""
         self.follower.reset()
         self._pending.clear()
         self.reason = "no motion yet"
-        """Why there is no scale; empty where there is."""
+        """Why the scale is unknown; empty if it is known."""
         self._note, self._steps = "", 0
-        self._told: float | None = None  # stamp at which the source last told something
+        self._last_measured: float | None = None  # stamp of the last measurement
 
     def restart(self) -> None:
-        """Go on after time was set back: a unit is as many metres as before."""
+        """Continue after time went back: the scale itself stays."""
         self._pending.clear()
-        self._told = None
+        self._last_measured = None
 
     def apply(self, config: ScaleConfig) -> None:
         """Take the live fields of another configuration."""
@@ -89,19 +89,19 @@ class OdometryScale:
 
     @property
     def spread(self) -> float:
-        """Relative standard deviation of a motion's length, as far as it was measured."""
+        """Relative standard deviation of a motion's length; 0 before any measurement."""
         return self.follower.spread or 0.0
 
     def factor(
         self, models: Models, frame: CameraFrame, result: OdometryResult, T_base_cam: np.ndarray
     ) -> float | None:
-        """Take in a motion and return the metres a unit, None with a `reason` while not known.
+        """Add a motion and return metres per unit; None with a `reason` while unknown.
 
         Args:
-            models: of the node.
-            frame: at the end of the motion.
-            result: with a motion.
-            T_base_cam: where the camera sits on a body that stands level. (4, 4)
+            models: networks of the node.
+            frame: frame at the end of the motion.
+            result: result with a motion.
+            T_base_cam: pose of the camera on a level body. (4, 4)
         """
         if self._config.source == "model":
             metric = models.odometry.manifest.scale == "metric"
@@ -110,11 +110,11 @@ class OdometryScale:
         if self._config.source != "height":
             self._follow(result, frame.header.frame_id)
         elif models.depth is not None:
-            self._see_height(models.depth, frame, T_base_cam)
-        self._told = result.stamp if self._told is None else self._told
-        age = result.stamp - self._told
+            self._measure_height(models.depth, frame, T_base_cam)
+        self._last_measured = result.stamp if self._last_measured is None else self._last_measured
+        age = result.stamp - self._last_measured
         if self.follower.scale is None:
-            self.reason = f"scale {self.follower.words()}"
+            self.reason = f"scale {self.follower.summary()}"
         elif age > self._config.hold:
             self.reason = f"the scale is {age:.1f} s old, more than {self._config.hold:g} s"
         else:
@@ -124,7 +124,7 @@ class OdometryScale:
         return None
 
     def status(self, now: float) -> Status:
-        """Say how far the scale is known, at steady time `now`: task "scale"."""
+        """Return the status of task "scale" at steady time `now`, seconds."""
         if self._config.source == "model":
             if self.reason == NO_UNIT:
                 return Status("error", NO_UNIT, {"scale source": "model"})
@@ -143,16 +143,16 @@ class OdometryScale:
             values |= motion.values
         if motion.level == "error":
             return Status("error", motion.message, values)
-        return Status("warn" if self.reason else "ok", self.reason or follower.words(), values)
+        return Status("warn" if self.reason else "ok", self.reason or follower.summary(), values)
 
     def _take(self, stamp: float, *, metric: float, relative: float) -> None:
-        """Take in a length, metres, and what it is in the network's unit; NaN where not known."""
+        """Add one length in metres (NaN where unknown) and in the network's unit."""
         if np.isfinite(metric):
-            self._told = stamp
+            self._last_measured = stamp
             self._note = self.follower.add(metric=metric, relative=relative)
 
     def _follow(self, result: OdometryResult, camera_frame: str) -> None:
-        """Take in the motions whose lengths in metres have come by now."""
+        """Add the motions whose length in metres has become known."""
         T, since = result.T_previous_current, result.since
         if T is None or since is None:
             return
@@ -163,7 +163,7 @@ class OdometryScale:
             self._take(motion.stamp, metric=self._displacement(motion), relative=motion.length)
 
     def _displacement(self, motion: _Motion) -> float:
-        """Return how far the camera went, metres; NaN where nothing told."""
+        """Return the distance that the camera moved, metres; NaN where unknown."""
         now = self._motion.tell(motion.stamp, motion.camera_frame, since=motion.since)
         self._note, epoch = self._motion.reason, self._motion.epoch
         if self._motion.config.source != "odometry":
@@ -175,8 +175,10 @@ class OdometryScale:
             return float("nan")
         return float(np.linalg.norm(poses[0][:3, 3] - poses[1][:3, 3]))
 
-    def _see_height(self, engine: DepthEngine, frame: CameraFrame, T_base_cam: np.ndarray) -> None:
-        """Compare the known height with the one that the depth network sees, now and then."""
+    def _measure_height(
+        self, engine: DepthEngine, frame: CameraFrame, T_base_cam: np.ndarray
+    ) -> None:
+        """Compare the known height with that in the depth map, at every n-th motion."""
         self._steps += 1
         if (self._steps - 1) % self._config.every:
             return
@@ -188,7 +190,7 @@ class OdometryScale:
             self._note = depth.reason
             return
         valid = depth.valid if frame.covered is None else depth.valid & frame.covered
-        # T_base_cam's third row is the base's z axis, up, in the camera's axes.
+        # Row 3 of T_base_cam is the z axis of base, which is up, in the camera's axes.
         found = ground_height(depth.depth, K=frame.K, up=T_base_cam[2, :3], valid=valid)
         if found.height is None:
             self._note = found.reason

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the odometry node says of its model and of its output, for `/diagnostics`."""
+"""Status of the odometry node's model and output, for `/diagnostics`."""
 
 import time
 
@@ -12,11 +12,11 @@ from ros_nodes.odometry_models import Models
 from ros_nodes.odometry_tracker import OdometryTracker, State
 
 SHOWN = (("age", 50), ("age", 95), ("age", 99), ("network", 50), ("overhead", 50))
-"""Quantiles among the values of the output's status; their names end in ms."""
+"""Quantiles in the values of the output's status; their names end in ms."""
 
 
 class OdometryFigures:
-    """What became of each frame; one thread writes, another reads."""
+    """Counters of used and refused frames and their timing; one thread writes, another reads."""
 
     def __init__(self) -> None:
         self.idle = self.frames = self.left_out = self.refused = 0
@@ -27,30 +27,30 @@ class OdometryFigures:
         self._last = self._known = time.monotonic()
 
     def note_idle(self) -> None:
-        """Count a frame that nobody asks for."""
+        """Count a frame without subscribers."""
         self.idle += 1
         self._is_idle = True
 
     def note_refused(self, reason: str) -> None:
-        """Count a frame that did not reach the engine, or that it could not take."""
+        """Count a frame that did not reach the engine or that the engine refused."""
         self.refused += 1
         self._is_idle, self._refusal, self._last_refusal = False, reason, reason
 
     def note_left_out(self) -> None:
-        """Count a good frame that the stride skips."""
+        """Count a usable frame that the stride skips."""
         self.left_out += 1
         self._is_idle, self._last = False, time.monotonic()
 
     def note_frame(
         self, result: OdometryResult, state: State, *, age_ms: float, total_ms: float
     ) -> None:
-        """Count a frame that the engine has answered to.
+        """Count a frame that the engine has processed.
 
         Args:
-            result: its answer.
-            state: after it.
-            age_ms: from the image's stamp to the end of sending, by the node's clock.
-            total_ms: from taking the message to the end of sending.
+            result: result of the engine.
+            state: state after this frame.
+            age_ms: time from the image's stamp to the end of publishing, by the node's clock.
+            total_ms: time from taking the message to the end of publishing.
         """
         self.frames += 1
         self._is_idle, self._refusal = False, ""
@@ -72,14 +72,14 @@ class OdometryFigures:
         dropped: int,
         max_gap: float,
     ) -> Status:
-        """Say how the output is doing.
+        """Return the status of the output.
 
         Args:
             now: steady time, seconds.
-            tracker: of the motion in metres.
-            relative: of the motion as the network says it.
-            dropped: stale frames, overwritten by newer ones before their turn.
-            max_gap: a pause after which the motion is lost, seconds.
+            tracker: tracker of the motion in metres.
+            relative: tracker of the motion in the network's unit.
+            dropped: number of images overwritten by newer ones before they were processed.
+            max_gap: pause after which the motion is lost, seconds.
         """
         silence, state, reason = now - self._last, tracker.state, self._refusal or tracker.reason
         if state == "tracking" and silence > max_gap:
@@ -96,9 +96,9 @@ class OdometryFigures:
         values |= {"frames": self.frames, "dropped": dropped, "refused": self.refused}
         values |= {"left out": self.left_out, "idle": self.idle}
         values["last refusal"] = self._last_refusal
-        return Status(*self._words(state, reason, lost_s), values)
+        return Status(*self._summary(state, reason, lost_s), values)
 
-    def _words(self, state: State, reason: str, lost_s: float) -> tuple[Level, str]:
+    def _summary(self, state: State, reason: str, lost_s: float) -> tuple[Level, str]:
         if self._is_idle:
             return "ok", "idle: nobody subscribes, so nothing is computed"
         if state == "tracking":
@@ -109,12 +109,12 @@ class OdometryFigures:
 
 
 def model_status(models: Models | None, fault: str, camera: Intrinsics | None) -> Status:
-    """Say which network works.
+    """Return the status of the model.
 
     Args:
-        models: None while there is none.
-        fault: why there is none.
-        camera: of the last frame, where it is calibrated.
+        models: networks; None while no model is open.
+        fault: why no model is open.
+        camera: camera of the last frame, if it is calibrated.
     """
     if models is None:
         return Status("error", fault)
@@ -132,11 +132,11 @@ def model_status(models: Models | None, fault: str, camera: Intrinsics | None) -
     }
     if unlike := _unlike(manifest, camera):
         return Status("warn", unlike, values)
-    return Status("ok", f"{manifest.network}, a network of camera motion", values)
+    return Status("ok", f"{manifest.network}, a pose network", values)
 
 
 def _unlike(manifest: Manifest, camera: Intrinsics | None) -> str:
-    """Say how the camera differs from the one that the network has learnt; empty where alike."""
+    """Return how the focal length differs from that of training; empty if it does not."""
     size, K = camera or ((0, 0), None)
     if K is None or manifest.focal is None:
         return ""
@@ -145,5 +145,5 @@ def _unlike(manifest: Manifest, camera: Intrinsics | None) -> str:
         return ""
     return (
         f"learnt at a focal length of {manifest.focal:.0f} px, this camera has {focal:.0f} at the "
-        "network's size: turns and ways are wrong by that factor; take a network of this camera"
+        "network's size: rotation and translation are wrong by that factor; train for this camera"
     )

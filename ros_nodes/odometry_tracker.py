@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether the odometry tracks, is lost or waits, and the pose that may be sent in each state."""
+"""State of the odometry (waiting, tracking, lost) and the pose to publish in each state."""
 
 from typing import Literal
 
@@ -12,32 +12,32 @@ State = Literal["waiting", "tracking", "lost"]
 
 
 class OdometryTracker:
-    """Chains what the engine says into poses of the body, and never lets them jump.
+    """Chains the engine's motions into poses of the body that never jump.
 
-    Waiting: nothing has been known yet, and there is no pose. Tracking: the last motion is known.
-    Lost: it is not; the pose stays where it was, with a covariance that says so, and the next
-    motion that is known goes on from there.
+    Waiting: no motion has been known yet, and there is no pose. Tracking: the last motion is known.
+    Lost: the last motion is unknown; the pose stays, with a covariance of "unknown", and the next
+    known motion continues from there.
     """
 
     def __init__(self, chain: OdometryChain) -> None:
-        """Start to wait."""
+        """Start in state waiting."""
         self.chain = chain
         self.reset()
 
     def reset(self) -> None:
-        """Forget the pose."""
+        """Drop the pose."""
         self.chain.reset()
         self.state: State = "waiting"
         self.reason = "no motion yet"
-        """Why it does not track; empty where it does."""
+        """Why the odometry does not track; empty while it does."""
         self.segments = 0
-        """Parts of the path between which the motion is not known."""
+        """Number of parts of the path; the motion between them is unknown."""
         self.lost_since: float | None = None
-        """Stamp of the first frame that it is lost at, seconds."""
+        """Stamp of the first lost frame, seconds."""
 
     @property
     def pose(self) -> BodyPose | None:
-        """What may be sent; None while waiting."""
+        """Pose to publish; None while waiting."""
         if self.state == "waiting":
             return None
         return self.chain.pose() if self.state == "tracking" else self.chain.lost_pose()
@@ -51,14 +51,14 @@ class OdometryTracker:
         reason: str = "",
         spread: float = 0.0,
     ) -> None:
-        """Take in the engine's answer to a frame.
+        """Add the engine's result of a frame.
 
         Args:
-            result: not of a frame that the stride leaves out.
+            result: result of a frame that the stride does not skip.
             T_base_cam: points of the camera to the body, metres. (4, 4)
-            factor: metres a unit of the network's translations; None while not known.
-            reason: why it is not.
-            spread: relative standard deviation of the factor, motion by motion.
+            factor: metres per unit of the network's translations; None while unknown.
+            reason: why the factor is unknown.
+            spread: relative standard deviation of the factor of a single motion.
         """
         T, since = result.T_previous_current, result.since
         if T is None or since is None:

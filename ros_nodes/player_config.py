@@ -1,46 +1,47 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the player can be told."""
+"""Settings of the player."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from depthkit.runtime.config import check_ranges, option
+from depthkit.config.ranges import check_ranges, option
 
 
 @dataclass(frozen=True)
 class PlayerConfig:
-    """What is played, and how."""
+    """Source and pace of the player."""
 
     source: Path = Path()
-    """Sequence folder, folder of images, video, or ROS 2 bag (folder, .mcap, .db3)."""
+    """Recording to play: sequence folder, folder of images, video, or ROS 2 bag (folder, .mcap,
+    .db3)."""
     rate: float = option(1.0, least=0.01, most=100)
-    """Speed, multiples of the source's own."""
+    """Playing speed, as a multiple of the source's own."""
     fps: float = option(0.0, least=0, most=1000)
-    """Frames a second of a source at rate 1, 0 = its own; a bag is played faster or slower."""
+    """Frame rate at rate 1, frames/s; 0 = the source's own. A bag is played faster or slower."""
     loop: bool = False
-    """Start again at the end; else the node ends there."""
+    """Whether to restart at the end; else the node ends there."""
     start: float = option(0.0, least=0)
-    """Where to begin, seconds into the source; every loop begins there."""
+    """Start of playing, seconds into the source; also of every loop."""
     stamps: Literal["now", "source"] = "now"
-    """Now: the time of sending, rising over loops, spaced as in the source. Source: as recorded;
-    they jump back with a loop, as those of any bag."""
+    """Stamps of the messages. Now: time of sending, spaced as in the source, rising over loops.
+    Source: as recorded; they jump back with each loop."""
     clock: bool = False
-    """Publish /clock in the time of the stamps, for nodes with use_sim_time."""
+    """Whether to publish /clock in the time of the stamps, for nodes with use_sim_time."""
     frame_id: str = "camera_optical"
-    """Of images; a bag keeps its own."""
+    """frame_id of the images; a bag keeps its own."""
     odom_frame: str = "odom"
-    """Of the poses of a sequence; a bag keeps its own."""
+    """frame_id of the poses of a sequence; a bag keeps its own."""
     wait_for_subscribers: int = option(0, least=0)
-    """Begin when so many subscribe to the images."""
+    """Number of subscribers of the images to wait for before playing."""
     topic: str = ""
-    """Of a bag: its images; empty for the only ones."""
+    """Image topic of a bag; empty for the only one."""
     odometry_topic: str = ""
-    """Of a bag: its nav_msgs/Odometry; empty for the only one, none for none."""
+    """nav_msgs/Odometry topic of a bag; empty for the only one, if any; "none" to play none."""
     imu_topic: str = ""
-    """Of a bag: its sensor_msgs/Imu; empty for the only one, none for none."""
+    """sensor_msgs/Imu topic of a bag; empty for the only one, if any; "none" to play none."""
     twist_topic: str = ""
-    """Of a bag: its Twist or TwistStamped; empty for the only one, none for none."""
+    """Twist or TwistStamped topic of a bag; empty for the only one, if any; "none" to play none."""
 
     def __post_init__(self) -> None:
         check_ranges(self)

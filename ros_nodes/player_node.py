@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A recording in place of a camera: a sequence folder, images, a video or a ROS 2 bag.
+"""Plays a recording in place of a camera: a sequence folder, images, a video or a ROS 2 bag.
 
     python -m ros_nodes.player_node --ros-args -p source:=data/flight -p loop:=true
 
-The interface stands at `Player`; every parameter is described by `ros2 param describe`.
+The interface is documented at `Player`; every parameter by `ros2 param describe`.
 """
 
 import signal
@@ -33,16 +33,16 @@ from ros_nodes.player_source import open_play
 from ros_nodes.read_ahead import CLOSING, ReadAhead
 from ros_nodes.timeline import Timeline
 
-AHEAD = 16  # messages read before their time
+AHEAD = 16  # messages read ahead
 CLOCK_STEP = 0.01  # seconds between two messages of /clock
-LATE = 10.0  # milliseconds after its time at which a message is late
-WARM = 1.0  # seconds from the start in which a message may be late without a warning
-STALL = 0.5  # seconds; a source slower than that gives up the lost time instead of running after it
+LATE = 10.0  # milliseconds after its time from which a message counts as late
+WARM = 1.0  # seconds from the start without warnings of late messages
+STALL = 0.5  # seconds of delay after which the timeline is shifted instead of catching up
 SAID_EVERY = 10.0  # seconds between two log lines of one kind
-# For the last messages to arrive; Fast DDS asks for receipts every 3 s only: no need to hear them.
+# Time for the last messages to arrive; Fast DDS requests acknowledgements only every 3 s.
 DELIVERY = 0.5  # seconds
-LOOK_FOR_READERS = 0.05  # seconds between two looks at who subscribes
-SETTLE = 0.3  # seconds in which those who subscribe to images find the other topics too
+LOOK_FOR_READERS = 0.05  # seconds between two counts of subscribers
+SETTLE = 0.3  # seconds for subscribers of the images to discover the other topics
 QOS = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=5, reliability=ReliabilityPolicy.RELIABLE)
 LATCHED = QoSProfile(
     history=HistoryPolicy.KEEP_LAST,
@@ -55,9 +55,9 @@ LATCHED = QoSProfile(
 class Player:
     """Publishes a recording at its own pace, and ends with it.
 
-    One thread reads ahead, another keeps time. Of one stamp, odometry and camera_info go out before
-    the image. The messages of a bag are sent byte for byte; with stamps `now` the stamp in their
-    header is replaced. What cannot be read is left out and counted.
+    One thread reads ahead, another keeps time. For one stamp, odometry and camera_info are sent
+    before the image. Messages of a bag are sent byte for byte; with stamps `now` the stamp in their
+    header is replaced. Unreadable messages are skipped and counted.
 
     Publishes (reliable, the newest 5):
         image         sensor_msgs/Image, bgr8 of frames, as recorded of a bag; or image/compressed
@@ -69,7 +69,7 @@ class Player:
         twist         geometry_msgs/TwistStamped or Twist of a bag
         /tf_static    tf2_msgs/TFMessage of a bag, latched, where tf2_msgs imports
         /clock        rosgraph_msgs/Clock, 100 Hz, with `clock`
-        /diagnostics  diagnostic_msgs/DiagnosticArray, 1 Hz: player (frames sent, how late, where)
+        /diagnostics  diagnostic_msgs/DiagnosticArray, 1 Hz: player (frames sent, delay, position)
     Parameters (unit, default):
         source                sequence folder, folder of images, video or bag; needed
         rate, fps             factor, 1; frames a second, 0 = the source's own
@@ -85,11 +85,11 @@ class Player:
         """Declare parameters and open the source.
 
         Args:
-            node: whose topics and parameters they are.
-            on_end: called by the player's thread when there is nothing more to play.
+            node: node that owns topics and parameters.
+            on_end: called by the player's thread at the end of the source.
 
         Raises:
-            ConfigError: a parameter.
+            ConfigError: a parameter is invalid.
             DataError: the source cannot be read.
         """
         self._node, self._on_end = node, on_end
@@ -107,7 +107,7 @@ class Player:
         self._unreadable = self._loops = self._stalls = 0
         self._position = self._warm_at = 0.0
         self.failure = ""
-        """Why it ended before its time; empty where it did not."""
+        """Why playing ended early; empty if it did not."""
         self._monitor = Monitor(node)
         self._monitor.add("player", self.status)
 
@@ -116,7 +116,7 @@ class Player:
     def start(self) -> None:
         """Play from the beginning."""
         self._stopping.clear()
-        self._node.get_logger().info(self._words())
+        self._node.get_logger().info(self._summary())
         for note in self._play.notes:
             self._node.get_logger().warning(note)
         self._thread = threading.Thread(target=self._run, name="player", daemon=True)
@@ -124,7 +124,7 @@ class Player:
         self._monitor.start()
 
     def stop(self) -> None:
-        """Fall silent; `start` begins again."""
+        """Stop playing; `start` begins again."""
         self._monitor.stop()
         self._stopping.set()
         if self._thread is not None:
@@ -138,15 +138,15 @@ class Player:
         if self._clock is not None:
             self._node.destroy_publisher(self._clock)
 
-    def _words(self) -> str:
-        """Say what is played, and where to."""
+    def _summary(self) -> str:
+        """Describe the source and the topics in one line."""
         play, loop = self._play, " in a loop" if self._config.loop else ""
         topics = ", ".join(publisher.topic_name for publisher in self._publishers.values())
         seconds = 1e-9 * (play.last - play.first) / (self._config.rate * play.speed)
         return f"plays {self._config.source}{loop}: {play.words}, {seconds:.1f} s, on {topics}"
 
     def status(self, _: float) -> Status:
-        """Say how playing goes: task "player"."""
+        """Return the status of task "player"."""
         values: dict[str, str | float | int] = {
             "source": str(self._config.source),
             "frames sent": self._sent[self._play.image_topic],
@@ -179,7 +179,7 @@ class Player:
         except (DepthkitError, OSError) as error:
             self.failure = first_line(error)
             self._node.get_logger().error(self.failure)
-        except Exception as error:  # a thread that dies in silence would leave a node that waits
+        except Exception as error:  # a thread that dies silently would leave a waiting node
             self.failure = f"a bug, please report it: {first_line(error)}"
             self._node.get_logger().error(traceback.format_exc())
         if not self._stopping.is_set():
@@ -193,7 +193,7 @@ class Player:
             self._node.get_logger().info(f"the source has ended: {sent} images sent{left_out}")
 
     def _has_readers(self) -> bool:
-        """Wait for subscribers of the images; False when told to stop."""
+        """Wait for subscribers of the images; False if stopped meanwhile."""
         images, wanted = self._publishers[self._play.image_topic], self._config.wait_for_subscribers
         while images.get_subscription_count() < wanted:
             if self._stopping.wait(LOOK_FOR_READERS):
@@ -201,7 +201,8 @@ class Player:
         return not (wanted and self._stopping.wait(SETTLE))
 
     def _passes(self) -> Iterator[tuple[int, Outgoing]]:
-        """Read the source, again and again if it loops: each message with the time before it."""
+        """Read the source, repeatedly if it loops: each message with the duration of earlier
+        loops."""
         before = 0
         while True:
             times: list[int] = []
@@ -231,15 +232,15 @@ class Player:
             publisher.wait_for_all_acked(Duration(seconds=left))
 
     def _begin(self, first: int) -> Timeline:
-        """Start the time of the source now, at that of its first message, nanoseconds."""
+        """Map the stamp of the first message, nanoseconds, to the present time."""
         self._warm_at = time.monotonic() + WARM
         speed = self._config.rate * self._play.speed
         return Timeline(first, speed, time.monotonic(), time.time_ns())
 
     def _wait(self, timeline: Timeline, at: int, before: int) -> bool:
-        """Wait until a message is due, with /clock meanwhile; False when told to stop."""
+        """Wait until a message is due, publishing /clock meanwhile; False if stopped."""
         while (left := timeline.due(at) - time.monotonic()) > 0:
-            self._tell_time(timeline, before)
+            self._publish_clock(timeline, before)
             step = left if self._clock is None else min(left, CLOCK_STEP)
             if self._stopping.wait(step):
                 return False
@@ -251,16 +252,16 @@ class Player:
         self._late.add(-1e3 * left)
         return not self._stopping.is_set()
 
-    def _tell_time(self, timeline: Timeline, before: int) -> None:
+    def _publish_clock(self, timeline: Timeline, before: int) -> None:
         """Publish /clock in the time of the stamps."""
         if self._clock is None:
             return
         now = timeline.position(time.monotonic())
         if self._config.stamps == "now":
-            told = timeline.stamp(now)
+            stamp = timeline.stamp(now)
         else:
-            told = max(0, now - before - self._play.shift)
-        self._clock.publish(Clock(clock=stamp_message(told)))
+            stamp = max(0, now - before - self._play.shift)
+        self._clock.publish(Clock(clock=stamp_message(stamp)))
 
     def _send(self, one: Outgoing, timeline: Timeline, before: int) -> None:
         self._position = 1e-9 * (one.at - self._play.first)
@@ -277,7 +278,7 @@ class Player:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the node; it ends with its source, as if interrupted."""
+    """Run the node; it ends with its source, as on SIGINT."""
     players: list[Player] = []
 
     def build(node: Node) -> Player:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the player plays: a sequence folder, images, a video or a bag, as messages in their order.
+"""Sources of the player: a sequence folder, images, a video or a bag, as messages in order.
 
-Messages of a bag go out byte for byte as they were recorded. All others are made and serialised
-here, on the thread that reads ahead, so that the thread that keeps time has nothing to do but send.
+Messages of a bag are passed on byte for byte. All others are made and serialised here, on the
+thread that reads ahead, so that the thread that keeps time only has to send.
 """
 
 from collections.abc import Callable, Iterator
@@ -56,11 +56,11 @@ except ImportError:  # not on PyPI
 IMU = "sensor_msgs/msg/Imu"
 TWISTS = ("geometry_msgs/msg/TwistStamped", UNSTAMPED)
 OPENING = 8
-"""Images from which the usual time between two is taken."""
+"""Number of images from which the median interval is taken."""
 LEAD = 5 * 10**8
-"""Nanoseconds before the first image of a bag at which it begins: motion that leads up to it."""
+"""Time before the first image of a bag at which playing begins, nanoseconds: for its motion."""
 USUAL_PERIOD = 1 / 30
-"""Seconds that a source of one frame lasts."""
+"""Duration of a source of one frame, seconds."""
 NO_CAMERA = (
     "the source has no calibration: no camera_info goes out; play what 'depthkit prepare --camera "
     "FILE' makes of it, or give the nodes a calibration file"
@@ -83,33 +83,32 @@ class Play:
     """An opened source."""
 
     topics: dict[str, Any]
-    """Relative name -> message class."""
+    """Message class of each relative topic name."""
     first: int
-    """Time of the source before which nothing is played, nanoseconds."""
+    """Source time before which nothing is played, nanoseconds."""
     last: int
-    """And at which it ends at the latest."""
+    """Source time of the end, at the latest, nanoseconds."""
     period: int
-    """Between the last frame and the first of the next loop, nanoseconds."""
+    """Time from the last frame to the first of the next loop, nanoseconds."""
     speed: float
-    """At which its own time is played at rate 1."""
+    """Source time per real time at rate 1."""
     shift: int
-    """From a stamp of the images to the time of the source, nanoseconds; 0 where they are of one
-    clock."""
+    """Offset from a stamp to source time, nanoseconds; 0 if both have one clock."""
     words: str
-    """How many pictures, of which size where it is known, at what rate."""
+    """Summary: number of images, size if known, and rate."""
     messages: Callable[[], Iterator[Outgoing]]
-    """Reads from the start."""
+    """Function that reads the messages from the start."""
     notes: tuple[str, ...] = ()
-    """What the user should hear: files that are cut short, clocks that do not go together."""
+    """Facts for the user: files that are cut short, clocks that differ."""
 
     @property
     def image_topic(self) -> str:
-        """The relative name of the images."""
+        """Relative topic name of the images."""
         return next(name for name in self.topics if name.startswith("image"))
 
 
 def open_play(config: PlayerConfig) -> Play:
-    """Open what is to be played.
+    """Open the source.
 
     Raises:
         ConfigError: no source is given, or `start` lies behind its end.
@@ -141,7 +140,7 @@ def _open_bag(config: PlayerConfig) -> Play:
     ]
     begin, stamp = opening[0]
     lag = begin - stamp
-    # What else was recorded may begin long before the camera, and what is latched at any time.
+    # Other topics may begin long before the camera, and latched messages at any time.
     first = max(contents.start, begin - LEAD) + round(config.start * 1e9)
     period = _period([stamp for _, stamp in opening])
     count = next(topic.count for topic in contents.topics if topic.name == image)
@@ -163,13 +162,13 @@ def _open_bag(config: PlayerConfig) -> Play:
 
 
 def _period(stamps: list[int]) -> float:
-    """Return the usual time between two images, seconds."""
+    """Return the median interval between images, seconds."""
     steps = [later - earlier for earlier, later in pairwise(stamps) if later > earlier]
     return 1e-9 * float(np.median(steps)) if steps else USUAL_PERIOD
 
 
 def _bag_topics(config: PlayerConfig, contents: Contents) -> dict[str, str]:
-    """Choose what is played: name in the bag -> relative name of the player."""
+    """Choose the topics to play: name in the bag -> relative name of the player."""
     bag, topics = config.source, contents.topics
     held = picture_topics(bag, topics)
     pictures = [topic for topic in topics if topic.name in held]
@@ -226,7 +225,7 @@ def _open_frames(config: PlayerConfig) -> Play:
 
 
 def _speeds(stream: FrameStream, times: np.ndarray) -> np.ndarray | None:
-    """Return the twist at each frame, NaN without a pose; None where no pose is known. (N, 6)"""
+    """Return the twist at each frame, NaN without a pose; None if no pose is known. (N, 6)"""
     poses = np.empty((0, 4, 4)) if stream.poses is None else stream.poses
     known = np.isfinite(poses).all(axis=(1, 2))
     if not known.any():
@@ -243,7 +242,7 @@ def _played(
     first: int,
     config: PlayerConfig,
 ) -> Iterator[Outgoing]:
-    """Make the messages of each frame: what belongs to an image comes before it."""
+    """Make the messages of each frame: odometry and camera_info precede the image."""
     for i, frame in enumerate(stream.frames()):
         stamp = stamps[i]
         if stamp < first:
@@ -265,7 +264,7 @@ def _played(
 def _odometry(
     frame: StreamFrame, speed: np.ndarray, header: Header, config: PlayerConfig
 ) -> Odometry:
-    """Say T_odom_cam and the camera's velocity in its own frame."""
+    """Make the odometry of a frame: T_odom_cam, and the twist in the camera's own frame."""
     linear, angular = (Vector3(x=v[0], y=v[1], z=v[2]) for v in speed.reshape(2, 3).tolist())
     message = Odometry(
         header=Header(stamp=header.stamp, frame_id=config.odom_frame),

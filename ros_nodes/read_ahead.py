@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An iterator that a thread of its own runs ahead of its reader, by a bounded number of items."""
+"""An iterator that a separate thread runs ahead of its reader, by a bounded number of items."""
 
 import threading
 from collections import deque
@@ -11,17 +11,17 @@ CLOSING = 5.0  # seconds that `close` waits for a source that hangs
 
 
 class ReadAhead(Generic[T]):
-    """Items of an iterable in their order, made before they are asked for.
+    """Items of an iterable in order, produced ahead of their use.
 
-    The iterable is run and closed by one thread; what it raises comes out where its items do.
+    One thread runs and closes the iterable; its exceptions are raised in the reader.
     """
 
     def __init__(self, items: Iterable[T], size: int) -> None:
         """Begin to read.
 
         Args:
-            items: run on the thread.
-            size: most items that wait.
+            items: iterable, run on the thread.
+            size: largest number of waiting items.
         """
         self._items, self._size = items, size
         self._ready: deque[T] = deque()
@@ -44,7 +44,7 @@ class ReadAhead(Generic[T]):
             raise self._error
 
     def close(self) -> None:
-        """Let go of the reader, the writer and what waits between them."""
+        """Release reader and writer, and drop the waiting items."""
         with self._changed:
             self._closed = True
             self._ready.clear()
@@ -57,15 +57,15 @@ class ReadAhead(Generic[T]):
                 if not self._put(item):
                     break
             if isinstance(self._items, Generator):
-                self._items.close()  # what it holds open is given back by the thread that took it
-        except BaseException as error:  # it belongs to whoever reads the items
+                self._items.close()  # resources are released by the thread that opened them
+        except BaseException as error:  # raised in the reader
             self._error = error
         with self._changed:
             self._done = True
             self._changed.notify_all()
 
     def _put(self, item: T) -> bool:
-        """Wait for a place; False when nobody reads any more."""
+        """Wait for a free place; False once closed."""
         with self._changed:
             self._changed.wait_for(lambda: len(self._ready) < self._size or self._closed)
             self._ready.append(item)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What of a picture belongs to the static scene, beside depth and never before it.
+"""Static probability in the depth node, computed after depth has been published.
 
-A thread of its own compares each frame, whose depth is sent already, with the one before. While it
-is busy newer frames wait in a slot of one; depth waits for nothing.
+A separate thread compares each frame, whose depth is already published, with the previous one.
+While it is busy, the newest frame waits in a slot; depth never waits.
 """
 
 import time
@@ -26,29 +26,29 @@ from ros_nodes.life.monitor import Monitor, Quantiles, Rate, Status
 from ros_nodes.life.slot import LatestSlot, Worker
 
 TOPIC = "static_probability"
-RECENT = 3.0  # seconds that what was last said stays true
+RECENT = 3.0  # seconds for which the last fault stays in the status
 NO_POSES = (
-    "where the camera went is not known, and flow is compared with that; set motion.source to "
+    "camera poses are unknown, and flow is compared with their rigid flow; set motion.source to "
     "odometry"
 )
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
-    """A frame whose depth was sent, or has none."""
+class FrameWithDepth:
+    """A frame after depth was published or refused."""
 
     frame: CameraFrame
     depth: DepthResult
     motion: Motion | None
-    """How the camera moved, where the depth network was told; else it is asked for here."""
+    """Camera motion, if the depth network used it; None: it is looked up here."""
     inside: np.ndarray | None
-    """Which pixels are picture; None where all are. (H, W) bool"""
+    """Pixels inside the field of view; None if all are. (H, W) bool"""
     width: int
-    """Of what is sent, pixels; 0 for the camera's."""
+    """Published width, pixels; 0 for the camera's."""
 
 
 class StaticScene:
-    """Sends `static_probability` while somebody listens; off, and no topic, without a model."""
+    """Publishes `static_probability` while it has subscribers; disabled without a flow model."""
 
     def __init__(
         self, node: Node, config: DepthNodeConfig, motion: MotionSource, *, monitor: Monitor
@@ -57,15 +57,15 @@ class StaticScene:
 
         Args:
             node: the topic's name is relative to it.
-            config: of the depth node; `flow_model` says whether anything is done.
-            motion: stays the caller's; asked here for networks of single frames alone.
-            monitor: gets the task "static", where there is a model.
+            config: settings of the depth node; an empty `flow_model` disables this class.
+            motion: source of motion, owned by the caller; read here for single-frame networks only.
+            monitor: gets the task "static", if there is a model.
 
         Raises:
-            EngineError: the flow network, without `wait_for_model`.
+            EngineError: the flow network is unusable, without `wait_for_model`.
         """
         self._node, self._motion, self._config = node, motion, config
-        self._slot = LatestSlot[Seen]()
+        self._slot = LatestSlot[FrameWithDepth]()
         self._worker = Worker(self._slot, self._handle, on_error=self._on_bug, name="static")
         self._publisher: Publisher | None = None
         self._keeper: ModelKeeper[FlowEngine] | None = None
@@ -82,19 +82,19 @@ class StaticScene:
             monitor.add("static", self.status)
             self._publisher = node.create_publisher(Image, TOPIC, SENT)
 
-    def heard(self) -> bool:
-        """Whether somebody listens."""
+    def has_subscribers(self) -> bool:
+        """Whether `static_probability` has subscribers."""
         return self._publisher is not None and bool(self._publisher.get_subscription_count())
 
     def start(self) -> None:
-        """Take frames."""
+        """Begin to process frames."""
         if self._keeper is not None:
             self._stream = None
             self._worker.start()
             self._keeper.start()
 
     def stop(self) -> None:
-        """Take none; `start` begins again."""
+        """Stop processing; `start` begins again."""
         if self._keeper is not None:
             self._worker.stop()
             self._keeper.stop()
@@ -108,16 +108,16 @@ class StaticScene:
             self._keeper.close()
 
     def reset(self) -> None:
-        """Forget the frame before."""
+        """Drop the previous frame."""
         self._forget = True
 
-    def offer(self, seen: Seen) -> None:
-        """Take a frame, if somebody listens; never waits."""
-        if self.heard():
-            self._slot.put(seen)
+    def offer(self, item: FrameWithDepth) -> None:
+        """Take a frame if there are subscribers; never waits."""
+        if self.has_subscribers():
+            self._slot.put(item)
 
     def status(self, now: float) -> Status:
-        """Say how it is doing at steady time `now`: task "static"."""
+        """Return the status of task "static" at steady time `now`, seconds."""
         keeper = self._keeper
         if keeper is None or keeper.engine is None:
             return Status("error", "" if keeper is None else keeper.fault)
@@ -128,14 +128,14 @@ class StaticScene:
         for name, figures in (("age", self._age), ("network", self._network)):
             if (middle := figures.at(50)) is not None:
                 values[f"{name}_p50_ms"] = round(middle, 2)
-        if not self.heard():
+        if not self.has_subscribers():
             return Status("ok", "idle: nobody subscribes, so nothing is computed", values)
-        at, said, fault = self._last
+        at, message, fault = self._last
         if fault and now - at < RECENT:
             return Status("warn", f"no {TOPIC}: {fault}", values)
-        return Status("ok", said, values)
+        return Status("ok", message, values)
 
-    # --- what the worker does ---------------------------------------------------------------------
+    # --- the worker's thread ----------------------------------------------------------------------
 
     def _open(self) -> FlowEngine:
         config = self._config
@@ -146,29 +146,29 @@ class StaticScene:
             precision=config.precision,
         )
 
-    def _handle(self, seen: Seen) -> None:
+    def _handle(self, item: FrameWithDepth) -> None:
         engine = None if self._keeper is None else self._keeper.engine
         if engine is None:
-            return  # the status says why
+            return  # the status has the reason
         try:
-            result = self._compare(engine, seen)
+            result = self._compare(engine, item)
         except DepthkitError as error:
             self._note(fault=str(error))
             return
         if result.probability is None:
             self._note(fault=result.reason)
             return
-        self._send(seen, result.probability)
+        self._send(item, result.probability)
         now = self._node.get_clock().now().nanoseconds
-        self._age.add(1e-6 * (now - seen.frame.stamp_ns))
+        self._age.add(1e-6 * (now - item.frame.stamp_ns))
         self._network.add(result.timing.network_ms)
-        self._note(said=f"static scene by {result.rule}")
+        self._note(message=f"static scene by {result.rule}")
 
-    def _compare(self, engine: FlowEngine, seen: Seen) -> StaticResult:
-        """Compare a frame with the one before it."""
-        frame = seen.frame
+    def _compare(self, engine: FlowEngine, item: FrameWithDepth) -> StaticResult:
+        """Compare a frame with the previous one."""
+        frame = item.frame
         stream = self._stream = self._stream or MovingStream(engine)
-        motion = seen.motion
+        motion = item.motion
         if motion is None:
             motion = self._motion.tell(frame.stamp, frame.header.frame_id, since=None)
         epochs = (frame.epoch, self._motion.epoch)
@@ -178,7 +178,7 @@ class StaticScene:
         self._epochs = epochs
         pose = motion.T_world_cam
         result = stream.process(
-            frame.rgb, seen.depth, T_world_cam=pose, same_unit=seen.depth.scale == "metric"
+            frame.rgb, item.depth, T_world_cam=pose, same_unit=item.depth.scale == "metric"
         )
         if pose is None and self._motion.config.source != "odometry":
             return StaticResult(None, result.rule, frame.stamp, reason=NO_POSES)
@@ -187,18 +187,18 @@ class StaticScene:
             return StaticResult(None, result.rule, frame.stamp, reason=reason)
         return result
 
-    def _send(self, seen: Seen, probability: np.ndarray) -> None:
-        if seen.inside is not None:
-            probability = np.where(seen.inside, probability, np.float32(np.nan))
-        small = nearest(probability, output_size(probability.shape, seen.width))
+    def _send(self, item: FrameWithDepth, probability: np.ndarray) -> None:
+        if item.inside is not None:
+            probability = np.where(item.inside, probability, np.float32(np.nan))
+        small = nearest(probability, output_size(probability.shape, item.width))
         publisher = self._publisher
         if publisher is not None:
-            publisher.publish(image_message(small, "32FC1", seen.frame.header))
+            publisher.publish(image_message(small, "32FC1", item.frame.header))
             self._sent += 1
             self._rate.tick(time.monotonic())
 
-    def _note(self, *, said: str = "", fault: str = "") -> None:
-        self._last = (time.monotonic(), said, fault)
+    def _note(self, *, message: str = "", fault: str = "") -> None:
+        self._last = (time.monotonic(), message, fault)
 
     def _on_bug(self, error: Exception) -> None:
         line = " ".join(f"a bug, please report it: {type(error).__name__}: {error}".split())

@@ -1,34 +1,35 @@
 # SPDX-License-Identifier: Apache-2.0
-"""When the times of a recording are played."""
+"""Mapping from the time of a recording to the time of playing it."""
 
 from dataclasses import dataclass
 
 
 @dataclass
 class Timeline:
-    """When the times of a source are played."""
+    """Mapping from source time to steady time and time of day."""
 
     first: int
-    """Time of the source at which it begins, nanoseconds."""
+    """Source time of the start, nanoseconds."""
     speed: float
+    """Source time per real time."""
     begun: float
     """Steady time of `first`, seconds."""
     wall: int
-    """Its time of day, nanoseconds."""
+    """Time of day of `first`, nanoseconds."""
 
     def due(self, at: int) -> float:
-        """Return the steady time of a time of the source, seconds."""
+        """Return the steady time at which a source time is due, seconds."""
         return self.begun + 1e-9 * (at - self.first) / self.speed
 
     def stamp(self, at: int) -> int:
-        """Return the time of day of a time of the source, nanoseconds."""
+        """Return the time of day at which a source time is due, nanoseconds."""
         return self.wall + round((at - self.first) / self.speed)
 
     def position(self, now: float) -> int:
-        """Return the time of the source at a steady time, nanoseconds."""
+        """Return the source time at a steady time, nanoseconds."""
         return self.first + round(1e9 * (now - self.begun) * self.speed)
 
     def delay(self, seconds: float) -> None:
-        """Play the rest later."""
+        """Shift everything that follows by a delay."""
         self.begun += seconds
         self.wall += round(1e9 * seconds)

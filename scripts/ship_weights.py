@@ -38,7 +38,7 @@ def main() -> None:
     if checkpoint != path:
         ship(checkpoint, path)
     loaded = load_task(path)
-    options = Options(part="flow" if loaded.config.task == "flow" else "depth", half_weights=True)
+    options = Options(part=loaded.config.kind.parts[0], half_weights=True)
     exported = export_model(loaded, path.with_suffix(".onnx"), options)
     exported.path.with_suffix(".json").unlink()  # the manifest lies inside, too
     for file in (path, exported.path):

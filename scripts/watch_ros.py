@@ -21,7 +21,7 @@ from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import Image
 
 from depthkit.data.folder import make_folder
-from depthkit.outputs.files import InverseDepthColours, save_picture
+from depthkit.outputs.pictures import InverseDepthColours, save_picture
 from depthkit.ros_messages import nanoseconds, seconds
 from ros_nodes.life.run import run_node
 

@@ -12,7 +12,8 @@ import numpy as np
 
 from depthkit.config import TrainConfig
 from depthkit.config.strict_yaml import load_config
-from depthkit.data.snippet import Snippet, SnippetDataset, collate
+from depthkit.data.snippet import Snippet, collate
+from depthkit.data.snippet_loading import SnippetDataset
 from depthkit.synth.boxes import write_box_sequence
 
 CHECKOUT = Path(__file__).resolve().parent.parent

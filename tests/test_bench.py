@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 from runtime.onnx_makers import write_mono, write_pair, write_pose
 
-from depthkit.cli import bench, main
+from depthkit.cli import main
 from depthkit.data.sequence import open_sequence
 from depthkit.errors import DataError, EngineError
 from depthkit.pipelines import bench as bench_measure
+from depthkit.pipelines import bench_backends as bench
 from depthkit.pipelines.bench import MIB, Task, measure, peak_resident, resident
 from depthkit.synth.boxes import write_box_sequence
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from depthkit import __version__, cli
-from depthkit.cli.extras import PACKAGES
 from depthkit.errors import CheckpointError, DataError, DepthkitError
+from depthkit.pipelines.doctor.packages import PACKAGES
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 

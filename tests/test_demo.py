@@ -11,10 +11,10 @@ import pytest
 from runtime.onnx_makers import write_mono, write_pair
 
 from depthkit.cli import main
-from depthkit.cli.demo_output import ABOUT, MARKER
 from depthkit.data.folder import read_settings
 from depthkit.data.sequence import open_dataset
 from depthkit.pipelines.demo import scores as demo_scores
+from depthkit.pipelines.demo.folder import ABOUT, MARKER
 from depthkit.pipelines.demo.scores import FRAME_WEIGHTS, PAIR_WEIGHTS, Flights
 from depthkit.runtime.network import manifest
 from depthkit.synth import render_gl

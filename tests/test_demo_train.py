@@ -6,12 +6,13 @@ import json
 import numpy as np
 import pytest
 
-from depthkit.cli import demo_train, main
-from depthkit.cli.demo_output import ABOUT, MARKER
+from depthkit.cli import main
 from depthkit.config import TrainConfig
 from depthkit.config.strict_yaml import load_config
 from depthkit.data.sequence import open_dataset
 from depthkit.errors import ConfigError
+from depthkit.pipelines.demo import training as demo_train
+from depthkit.pipelines.demo.folder import ABOUT, MARKER
 
 SMALL = ["--set", "data.size=[64,96]", "optimizer.steps=2", "optimizer.warmup_steps=0"]
 SMALL += ["run.validate_every=1", "optimizer.batch_size=2", "run.threads=1"]

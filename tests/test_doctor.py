@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from depthkit import __version__, cli
-from depthkit.cli import doctor
-from depthkit.cli.doctor import State, judge
-from depthkit.cli.doctor_judge import Ability
-from depthkit.cli.doctor_ros import judge_nodes, look_at_ros
-from depthkit.cli.extras import PACKAGES, Package
+from depthkit.cli.doctor import abilities_text
+from depthkit.pipelines.doctor import look as doctor
+from depthkit.pipelines.doctor.judge import Ability, State, judge
+from depthkit.pipelines.doctor.packages import PACKAGES, Package
+from depthkit.pipelines.doctor.ros import judge_nodes, look_at_ros
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 
@@ -111,7 +111,7 @@ def test_judge_refuses_everything_without_the_core() -> None:
 def test_text_groups_verbs_that_share_an_answer() -> None:
     """The verdict says each reason once."""
     can = judge(states(torch="missing"))
-    text = doctor._abilities_text({verb: vars(ability) for verb, ability in can.items()})
+    text = abilities_text({verb: vars(ability) for verb, ability in can.items()})
     assert text.startswith(
         "synth, prepare, inspect, evaluate, verify, infer, bench, demo: yes; train, export: no ("
     )
@@ -121,9 +121,11 @@ def test_missing_and_broken_packages_are_told_apart(
     monkeypatch: pytest.MonkeyPatch, tmp_path: object
 ) -> None:
     """Not installed is missing; installed and failing at import is broken, with the reason."""
-    assert doctor._look_at(Package("absent_module", "absent-dist", "train")).state == "missing"
+    assert (
+        doctor.look_at_package(Package("absent_module", "absent-dist", "train")).state == "missing"
+    )
     monkeypatch.setattr(doctor.importlib, "import_module", fail_to_import)
-    state = doctor._look_at(Package("numpy", "numpy", None))
+    state = doctor.look_at_package(Package("numpy", "numpy", None))
     assert (state.state, state.detail) == ("broken", "ImportError: libgone.so: cannot open")
 
 
@@ -144,9 +146,9 @@ def test_broken_core_is_exit_1(
 
 def test_part_that_fails_does_not_stop_the_report() -> None:
     """A runtime that breaks while answering is a line of the report."""
-    assert doctor._guarded(lambda: "") == State("missing", "")
-    assert doctor._guarded(lambda: "2.0") == State("present", "2.0")
-    assert doctor._guarded(lambda: str(1 / 0)).state == "broken"
+    assert doctor.guarded(lambda: "") == State("missing", "")
+    assert doctor.guarded(lambda: "2.0") == State("present", "2.0")
+    assert doctor.guarded(lambda: str(1 / 0)).state == "broken"
 
 
 # ---- ROS 2 -------------------------------------------------------------------------------------

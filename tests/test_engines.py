@@ -13,8 +13,11 @@ from runtime.onnx_makers import write_mono
 from small_run import small_config, write_world
 from torch_predictors import PairPredictor, Predictor, load_predictor
 
-from depthkit.cli import engines, main
-from depthkit.cli.engines import (
+from depthkit.cli import arguments, main
+from depthkit.data.sequence import open_sequence
+from depthkit.errors import CheckpointError, EngineError
+from depthkit.pipelines import models as engines
+from depthkit.pipelines.models import (
     EngineOptions,
     has_own_pose,
     needs_export,
@@ -22,8 +25,6 @@ from depthkit.cli.engines import (
     open_flow,
     open_odometry,
 )
-from depthkit.data.sequence import open_sequence
-from depthkit.errors import CheckpointError, EngineError
 from depthkit.rigid import inverse
 from depthkit.runtime.depth.one_pair import depth_of_pair
 from depthkit.runtime.network import manifest
@@ -129,9 +130,9 @@ def test_threads_follow_the_environment(monkeypatch: pytest.MonkeyPatch) -> None
         monkeypatch.setenv("OMP_NUM_THREADS", nonsense)
         assert engines.default_threads() >= 1
     parser = argparse.ArgumentParser()
-    engines.add_engine_arguments(parser)
+    arguments.add_engine_arguments(parser)
     args = parser.parse_args(["--threads", "2", "--backend", "openvino"])
-    assert engines.engine_options(args) == EngineOptions("openvino", 2, "default")
+    assert engines.engine_options(**vars(args)) == EngineOptions("openvino", 2, "default")
 
 
 def test_words_are_those_of_the_runtime() -> None:
@@ -141,5 +142,5 @@ def test_words_are_those_of_the_runtime() -> None:
     from depthkit.runtime import config
     from depthkit.runtime.network import backend
 
-    assert (engines.BACKENDS, engines.PRECISIONS) == (backend.BACKENDS, backend.PRECISIONS)
-    assert get_args(config.Rule) == engines.RULES
+    assert (arguments.BACKENDS, arguments.PRECISIONS) == (backend.BACKENDS, backend.PRECISIONS)
+    assert get_args(config.Rule) == arguments.RULES

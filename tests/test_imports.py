@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -50,7 +51,7 @@ def row(own: str, others: str = "*", lazy: str = "") -> Row:
     return Row(frozenset(own.split()), frozenset(others.split()), frozenset(lazy.split()))
 
 
-ROS_OWN = "runtime camera trajectory undistort ros_messages"
+ROS_OWN = "runtime config camera trajectory undistort ros_messages"
 MESSAGES = (
     "builtin_interfaces diagnostic_msgs geometry_msgs lifecycle_msgs nav_msgs rcl_interfaces "
     "rosgraph_msgs sensor_msgs std_msgs std_srvs tf2_msgs"
@@ -62,27 +63,31 @@ TABLE = {
     "camera": row("trajectory", "numpy yaml"),
     "trajectory": row("camera", "numpy yaml"),
     "picture": row("", "numpy cv2"),
+    "source_commit": row("", ""),
     "undistort": row("camera", "numpy cv2"),
+    "watcher": row("", ""),
     "ros_messages": row("camera trajectory undistort picture", "numpy cv2"),
     "multiview": row("camera trajectory", "numpy cv2", "numba gtsam"),
     "geometry": row("camera trajectory", "numpy torch kornia"),
     "losses": row("geometry"),
     "models": row("geometry multiview.plane_sweep"),
-    "data": row("camera trajectory picture undistort ros_messages multiview"),
+    "data": row("camera trajectory picture undistort ros_messages multiview watcher"),
     "synth": row("data camera trajectory multiview"),
     "tasks": row("losses models geometry data.snippet config"),
     "evaluation": row("trajectory multiview", "numpy matplotlib"),
-    "training": row("tasks models data evaluation config camera geometry"),
+    "training": row("tasks models data evaluation config camera geometry source_commit"),
     "runtime": row("config camera trajectory multiview", "numpy cv2 onnxruntime", "openvino gtsam"),
-    "outputs": row("data camera trajectory runtime.result", "numpy cv2 yaml", "rerun"),
-    "export": row("models tasks runtime config data trajectory geometry multiview.plane_sweep"),
+    "outputs": row("config data camera trajectory runtime.result", "numpy cv2 yaml", "rerun"),
+    "export": row(
+        "models tasks runtime config data trajectory geometry multiview.plane_sweep source_commit"
+    ),
     "pipelines": row(
         "config camera trajectory picture undistort multiview geometry losses models data synth "
-        "tasks evaluation training runtime outputs export"
+        "tasks evaluation training runtime outputs export watcher"
     ),
     "cli": row("pipelines config"),
     "__main__": row("cli"),
-    "__init__": row("pipelines", ""),
+    "__init__": row("pipelines watcher", ""),
     "ros_nodes": row(ROS_OWN, f"numpy cv2 rclpy {MESSAGES}"),
     "ros_nodes.convert": row(ROS_OWN, f"numpy cv2 {MESSAGES}"),
     "ros_nodes.player": row(f"{ROS_OWN} ros_nodes data", f"numpy cv2 rclpy {MESSAGES}"),
@@ -199,6 +204,49 @@ def test_imports_follow_the_table() -> None:
     assert not breaches, "\n" + "\n".join(breaches)
 
 
+def test_no_namespace_leaves_the_command_line() -> None:
+    """Below cli a job has options of its own: no file there knows argparse."""
+    users = {one.file.parts[:2] for one in project_imports() if one.module == "argparse"}
+    assert {place for place in users if place[0] == "depthkit"} == {("depthkit", "cli")}
+
+
+def files_of(imports: list[Import]) -> dict[Path, set[Path]]:
+    """Return which files of the project each of its files loads when it is imported itself."""
+    graph: dict[Path, set[Path]] = {}
+    for one in imports:
+        targets = graph.setdefault(one.file, set())
+        path = Path(*one.module.split("."))
+        for file in (path.with_suffix(".py"), path / "__init__.py"):
+            if one.at_import and (CHECKOUT / file).is_file() and file != one.file:
+                targets.add(file)
+    return graph
+
+
+def circle_in(graph: dict[Path, set[Path]]) -> str:
+    """Name the files of a circle of imports; empty where there is none."""
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return " -> ".join(map(str, reversed(error.args[1])))
+    return ""
+
+
+def test_no_circle_of_files() -> None:
+    """No two files need each other to be imported: each can be read, and moved, after the other."""
+    graph = files_of(project_imports())
+    assert sum(map(len, graph.values())) > 500, "the reader found next to nothing"
+    assert circle_in(graph) == ""
+
+
+def test_a_circle_is_found_and_named() -> None:
+    """Over one file or over three; a chain is none."""
+    a, b, c = (Path("depthkit/config") / f"{name}.py" for name in ("ranges", "data", "train"))
+    assert circle_in({a: {b}, b: {c}, c: set()}) == ""
+    assert set(circle_in({a: {b}, b: {c}, c: {a}}).split(" -> ")) == {str(a), str(b), str(c)}
+    imports = [Import(c, 1, "depthkit.config.data", True), Import(b, 1, "depthkit.config", False)]
+    assert files_of(imports) == {c: {b}, b: set()}
+
+
 def test_verbs_import_heavy_libraries_inside_run() -> None:
     """What `--help` of a verb loads is the standard library, light files of cli, and the errors."""
     imports = [one for one in project_imports() if one.at_import]
@@ -287,6 +335,8 @@ LIGHT_STARTS = [
     "from depthkit.cli import main; main(['--help'])",
     "from depthkit.cli import main; main(['train', '--help'])",
     "import depthkit.runtime",
+    "import depthkit.pipelines, depthkit.pipelines.models",
+    "import depthkit; depthkit.open_model",
 ]
 
 

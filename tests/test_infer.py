@@ -236,7 +236,7 @@ def test_existing_output_needs_force(tmp_path, room, model, capsys):
     [
         (lambda folder: None, "source not found"),
         (lambda folder: folder.mkdir(), "folder is empty"),
-        (lambda folder: folder.write_bytes(b"x"), "this file holds no video"),
+        (lambda folder: folder.write_bytes(b"x"), "is a text file; expected a picture"),
     ],
 )
 def test_source_without_frames_is_an_error(tmp_path, model, capsys, make, message):
@@ -279,12 +279,12 @@ def test_data_set_folder_names_its_sequences(tmp_path, room, model, capsys):
 
 def test_full_disk_leaves_nothing(tmp_path, room, model, monkeypatch, capsys):
     """A write that fails in the middle is one line and no output folder."""
-    from depthkit.outputs import files as output
+    from depthkit.outputs import depth_folder
 
     def full(path, data):
-        raise output.DataError(f"{path}: cannot write: No space left on device")
+        raise depth_folder.DataError(f"{path}: cannot write: No space left on device")
 
-    monkeypatch.setattr(output, "_write", full)
+    monkeypatch.setattr(depth_folder, "write_atomic", full)
     assert infer(model, room, "--out", tmp_path / "out") == 1
     assert "No space left" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []

@@ -16,6 +16,10 @@ from runtime.onnx_makers import write_mono, write_pair, write_pose
 
 from depthkit.cli import main
 from depthkit.data.sequence import open_sequence
+from depthkit.data.stream import FrameStream
+from depthkit.pipelines.infer.job import Job
+from depthkit.pipelines.infer.options import InferOptions
+from depthkit.runtime.config import BaselineConfig
 from depthkit.synth.boxes import write_box_sequence
 from depthkit.trajectory import Trajectory, save_tum
 
@@ -230,6 +234,15 @@ def test_wrong_numbers_are_wrong_usage(tmp_path: Path, room: Path, model: Path) 
         assert infer(model, room, "--out", tmp_path / "out", *words) == 2
 
 
+def job(*, scale: str, poses: bool) -> Job:
+    """Return a run of a single-frame network whose depth has a scale, with or without poses."""
+    engine: Any = SimpleNamespace(kind="mono", manifest=SimpleNamespace(scale=scale))
+    given = np.eye(4)[None] if poses else None
+    stream = FrameStream(Path("room"), None, np.zeros(1), (), lambda: iter(()), poses=given)
+    options = InferOptions(Path("model"), Path("room"), Path("out"))
+    return Job(engine, None, None, stream, options, BaselineConfig())
+
+
 def test_poses_beside_depth_have_its_unit() -> None:
     """Metres of depth never lie along a path in a pose network's own unit."""
     from depthkit.pipelines.infer.run import _pose
@@ -242,7 +255,5 @@ def test_poses_beside_depth_have_its_unit() -> None:
         ("relative", "relative", chained),
     ):
         moved: Any = SimpleNamespace(T_previous_current=known, T_world_cam=chained, scale=scale)
-        job: Any = SimpleNamespace(metric_poses=False, scale=own)
-        assert _pose(job, frame, moved) is expected
-        given: Any = SimpleNamespace(metric_poses=True, scale="metric")
-        assert _pose(given, frame, moved) is known
+        assert _pose(job(scale=own, poses=False), frame, moved) is expected
+        assert _pose(job(scale="metric", poses=True), frame, moved) is known

@@ -11,7 +11,8 @@ from runtime.onnx_makers import write_mono, write_pair, write_pose
 from depthkit.cli import main
 from depthkit.data.sequence import Sequence, open_sequence
 from depthkit.data.stream import StreamFrame
-from depthkit.outputs.files import DepthFolder, save_confidence
+from depthkit.outputs.depth_folder import DepthFolder
+from depthkit.outputs.pictures import save_confidence
 from depthkit.pipelines.infer.writers import decision_line, known_depth
 from depthkit.runtime.config import BaselineConfig
 from depthkit.runtime.depth.depth_engine import DepthEngine

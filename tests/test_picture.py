@@ -64,7 +64,7 @@ def test_damaged_header_does_not_ask_for_gigabytes(kind):
         at = data.index(b"\xff\xc0") + 5
         data[at : at + 4] = (30000).to_bytes(2, "big") + (60000).to_bytes(2, "big")
     assert declared_size(bytes(data)) == (30000, 60000)
-    with pytest.raises(UnreadableImageError, match="say 60000x30000 pixels, at most 67108864"):
+    with pytest.raises(UnreadableImageError, match="say 60000x30000 pixels; its header is damaged"):
         decode_rgb(bytes(data), "a")
 
 

@@ -162,4 +162,35 @@ def test_set_is_stronger_than_the_file(settings, world, tmp_path, capsys):
     text = (tmp_path / "run" / "config.yaml").read_text()
     assert "seed: 5" in text and "steps: 1\n" in text and "batch_size: 4" in text
     assert any(word == "optimizer.batch_size=4" for word in small_words(world))
-    assert "next: depthkit infer" in capsys.readouterr().err
+
+
+def test_a_run_that_learnt_a_constant_ends_with_a_warning(settings, tmp_path, capsys, monkeypatch):
+    """In place of what to do next: one sentence, exit 0, and the warning in the JSON."""
+    from depthkit.training import loop
+
+    spreads = iter([0.4, 0.001, 0.001])
+    judge = loop.validate
+
+    def judged(*args):
+        return judge(*args) | {"val/depth_spread": next(spreads)}
+
+    monkeypatch.setattr(loop, "validate", judged)
+    words = ["--set", "optimizer.steps=1"]
+    for k, (ends, other) in enumerate([("next: depthkit infer", "constant depth")] * 2):
+        ends, other = (other, ends) if k else (ends, other)
+        assert main(["train", str(settings), "--run", str(tmp_path / str(k)), *words]) == 0
+        said = capsys.readouterr()
+        assert ends in said.err.splitlines()[-1] and other not in said.err
+        assert said.out.startswith("1 steps, loss")
+    assert main(["train", str(settings), "--run", str(tmp_path / "2"), *words, "--json"]) == 0
+    assert "constant depth" in json.loads(capsys.readouterr().out)["warning"]
+
+
+def test_keys_print_ranges(capsys):
+    """A range stands beside the type, so that nobody finds it by trying."""
+    assert main(["train", "--keys"]) == 0
+    text = capsys.readouterr().out
+    assert "coop.least_share: a number, above 0, below 0.15 = 0.002" in text
+    assert "run.devices: an integer, 1 or more = 1" in text
+    docs = [entry.doc for entry in field_help(TrainConfig)]
+    assert all(doc and not doc.startswith("Of ") for doc in docs)

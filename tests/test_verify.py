@@ -4,13 +4,15 @@
 import json
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from runtime.onnx_makers import write_mono
 
-from depthkit.cli.verify import as_json, verify_one
 from depthkit.errors import EngineError
-from depthkit.runtime.network import backend
+from depthkit.pipelines import verify
+from depthkit.pipelines.records import plain
+from depthkit.pipelines.verify import Check, Verification, check_one
 from depthkit.runtime.network.parity import Parity
 
 
@@ -22,8 +24,10 @@ def no_such_word(word: str) -> None:
 def test_a_backend_that_answers_nan_is_null() -> None:
     """Its difference is infinite, and for machines null; what it says is still no."""
     parity = Parity(float("inf"), float("nan"), 1e-4, "somewhere", "fp32")
-    rows = [{"name": "somewhere", "parity": parity, "holds": parity.holds, "error": ""}]
-    text = as_json(Path("model.onnx"), SimpleNamespace(sha256="0"), rows)
+    manifest: Any = SimpleNamespace(sha256="0")
+    checks = (Check("somewhere", parity.holds, parity),)
+    found = Verification(Path("model.onnx"), manifest, checks, absent={})
+    text = json.dumps(plain(found.as_json()))
     (check,) = json.loads(text, parse_constant=no_such_word)["checks"]
     assert check["worst"] is check["median"] is None and check["holds"] is False
 
@@ -35,6 +39,6 @@ def test_a_backend_that_stops_has_a_row(tmp_path: Path, monkeypatch: pytest.Monk
         raise EngineError("onnxruntime-cpu failed: out of memory")
 
     write_mono(tmp_path / "mono.onnx")
-    monkeypatch.setattr(backend, "check_parity", fail)
-    row = verify_one(tmp_path / "mono.onnx", "onnxruntime", "default", 1)
-    assert not row["holds"] and row["error"].endswith("out of memory")
+    monkeypatch.setattr(verify, "check_parity", fail)
+    row = check_one(tmp_path / "mono.onnx", "onnxruntime", "default", 1)
+    assert not row.holds and row.error.endswith("out of memory")

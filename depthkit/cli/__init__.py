@@ -16,7 +16,6 @@ import sys
 from collections.abc import Sequence
 
 from depthkit import __version__
-from depthkit.cli.extras import find_package, install_line
 from depthkit.errors import DepthkitError
 
 VERBS = {
@@ -105,6 +104,8 @@ def _fail(line: str) -> int:
 
 def _missing_package_line(error: ModuleNotFoundError) -> str:
     """Name the extra that brings a missing package; any other missing module is a bug."""
+    from depthkit.pipelines.doctor.packages import find_package, install_line
+
     package = find_package(error.name or "")
     if package is None:
         raise error

@@ -1,8 +1,58 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Types of arguments that several verbs take."""
+"""Arguments that several verbs take, and the types of their values."""
 
 import argparse
 import re
+from typing import Any
+
+# Written out so that --help needs no import of the engines; a test compares the lists.
+BACKENDS = ("auto", "onnxruntime", "openvino", "cuda", "tensorrt")
+PRECISIONS = ("default", "fp32", "bf16", "fp16")
+RULES = ("fixed", "best_of_n", "nearest", "feedback", "multi_range")
+MODEL_HELP = "exported .onnx, run folder, checkpoint, or a shipped model's name"
+
+
+def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare where the network runs."""
+    parser.add_argument(
+        "--backend",
+        choices=BACKENDS,
+        default="auto",
+        help="auto: ONNX Runtime, on a GPU where it has one (default: auto)",
+    )
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default="default",
+        help="numbers it computes in; default: those of the file",
+    )
+    add_threads(parser)
+
+
+def add_threads(parser: argparse.ArgumentParser) -> None:
+    """Declare the number of processor cores."""
+    from depthkit.pipelines.models import default_threads
+
+    parser.add_argument(
+        "--threads",
+        type=positive,
+        default=default_threads(),
+        metavar="N",
+        help="processor cores (default: OMP_NUM_THREADS, else all usable: here %(default)s)",
+    )
+
+
+def options_of(args: argparse.Namespace, *others: str) -> dict[str, Any]:
+    """Return the arguments as keywords of a job.
+
+    Args:
+        args: what was parsed.
+        others: arguments that the job does not take, beside --json.
+    """
+    return {name: value for name, value in vars(args).items() if name not in ("json", *others)}
+
+
+# --- types of values -----------------------------------------------------------------------------
 
 
 def size(text: str) -> tuple[int, int]:
@@ -11,6 +61,14 @@ def size(text: str) -> tuple[int, int]:
     if match is None or 0 in (int(match[1]), int(match[2])):
         raise argparse.ArgumentTypeError(f"expected HEIGHTxWIDTH such as 128x416, got {text!r}")
     return int(match[1]), int(match[2])
+
+
+def positive(text: str) -> int:
+    """Read a whole number above 0."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"expected 1 or more, got {value}")
+    return value
 
 
 def crop(text: str) -> str | tuple[int, int, int, int]:

@@ -1,24 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """`depthkit demo`: the networks that come with depthkit at work on flights rendered on the spot.
 
-With --train it trains a depth and a motion network of its own instead, see `demo_train`.
+With --train it trains a depth and a motion network of its own instead.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from depthkit.cli.demo_output import MARKER, say, start_folder
-from depthkit.cli.infer import check_replaceable
-from depthkit.cli.rendering import say_backend
+from depthkit.cli.progress import watching
 from depthkit.errors import ConfigError
 
 if TYPE_CHECKING:
-    from depthkit.pipelines.demo.scores import Result
+    from depthkit.pipelines.demo.shipped import ShippedDemo
+    from depthkit.pipelines.demo.training import TrainingDemo
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,53 +48,26 @@ def run(args: argparse.Namespace) -> None:
         raise ConfigError("--seed is of the flights without --train; give --set run.seed=S")
     if args.set and not args.train:
         raise ConfigError("--set goes with --train; without it nothing is trained")
-    if args.train:
-        from depthkit.cli.demo_train import run_training
+    with watching("") as watcher:
+        if args.train:
+            from depthkit.pipelines.demo.training import demo_training
 
-        run_training(args)
-    else:
-        run_shipped(args)
+            trained = demo_training(args.out, args.set, force=args.force, watcher=watcher)
+            print(json.dumps(trained.as_json()) if args.json else training_text(trained, args.out))
+            return
+        from depthkit.pipelines.demo.shipped import demo_shipped
 
-
-def run_shipped(args: argparse.Namespace) -> None:
-    """Render, score, draw."""
-    begin = time.perf_counter()
-    check_replaceable(args.out, MARKER, force=args.force)
-    from depthkit.pipelines.demo.report import write_demo_report
-    from depthkit.pipelines.demo.scores import (
-        open_shipped,
-        score_frames,
-        score_pairs,
-        write_flights,
-    )
-
-    pairs, frames = open_shipped()
-    say_backend("auto")
-    start_folder(args.out)
-    seed = args.seed or 0
-    say("1/3 rendering flights that no network was trained on")
-    solids = write_flights(args.out / "stillbox", "stillbox", pairs.manifest.size, seed=seed)
-    colons = write_flights(args.out / "colon", "colon", frames.manifest.size, seed=seed)
-    say("2/3 predicting and scoring")
-    results = [score_pairs(pairs, solids), score_frames(frames, colons)]
-    say("3/3 drawing")
-    report = write_demo_report(args.out, results)
-    seconds = round(time.perf_counter() - begin, 1)
-    if args.json:
-        figures = {result.world: result.as_json() for result in results}
-        rest = {"align": "none", "seed": seed, "seconds": seconds, "report": str(report)}
-        print(json.dumps(figures | rest))
-    else:
-        print(as_text(results, args.out, report, seconds))
+        shown = demo_shipped(args.out, seed=args.seed or 0, force=args.force, watcher=watcher)
+        print(json.dumps(shown.as_json()) if args.json else shipped_text(shown, args.out))
 
 
-def as_text(results: list[Result], out: Path, report: Path, seconds: float) -> str:
+def shipped_text(shown: ShippedDemo, out: Path) -> str:
     """Format the figures as a small table and say where everything lies."""
-    from depthkit.evaluation.report import format_cell
     from depthkit.pipelines.demo.scores import COLUMNS, UNSCALED
+    from depthkit.pipelines.score.report import format_cell
 
     lines = [f"{'':38}" + "".join(f"{name:>15}" for name in COLUMNS)]
-    for result in results:
+    for result in shown.results:
         lines.append(result.title)
         for figure in result.figures:
             cells = ["-" if value is None else format_cell(value) for value in figure.values()]
@@ -105,13 +76,33 @@ def as_text(results: list[Result], out: Path, report: Path, seconds: float) -> s
         "",
         UNSCALED,
         "",
-        f"{seconds} s in all",
-        f"report    {report}",
+        f"{shown.seconds} s in all",
+        f"report    {shown.report}",
         f"pictures  {out / 'pictures'}",
     ]
     lines += [
         f"flights   {out / r.world}    (try: depthkit evaluate model {r.weights} {out / r.world})"
-        for r in results
+        for r in shown.results
+    ]
+    return "\n".join(lines)
+
+
+def training_text(found: TrainingDemo, out: Path) -> str:
+    """Format the figures as a small table and say where everything lies."""
+    from depthkit.pipelines.demo.train_scores import FIGURE_ROWS
+    from depthkit.pipelines.score.report import format_cell
+
+    lines = [f"{'':38}{'untrained':>10}{'trained':>10}{'baseline':>10}"]
+    for row in FIGURE_ROWS:
+        cells = [format_cell(getattr(found.figures, key)) for key in row.keys]
+        lines.append(f"{row.label:38}" + "".join(f"{cell:>10}" for cell in cells))
+    lines += [
+        "",
+        f"{found.steps} steps in {found.train_seconds} s, {found.seconds} s in all",
+        f"report    {found.report}",
+        f"pictures  {out / 'pictures'}",
+        f"world     {out / 'world'}",
+        f"run       {out / 'run'}    (try: depthkit infer {out / 'run'} VIDEO --out DIR)",
     ]
     return "\n".join(lines)
 

@@ -4,7 +4,7 @@
 import argparse
 from pathlib import Path
 
-from depthkit.cli.engines import MODEL_HELP, RULES, add_engine_arguments
+from depthkit.cli.arguments import MODEL_HELP, RULES, add_engine_arguments
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a trained model, on sequence folders with depth",
         description="Infer and score in one go. A network that sees single frames is scored frame "
         "by frame; a pair network over displacements (0.25 to 4 times its nominal baseline unless "
-        "asked otherwise) with the sequence's own poses, beside the classical answer (OpenCV DIS "
+        "told otherwise) with the sequence's own poses, beside the classical answer (OpenCV DIS "
         "flow and the same poses, triangulated) and the best constant depth. With --rule whole "
         "sequences are streamed as on a robot, which chooses the earlier frames itself.",
     )
@@ -129,15 +129,19 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     pairs = parser.add_mutually_exclusive_group()
     pairs.add_argument(
         "--baseline",
+        dest="baselines",
         type=_metres,
         action="append",
+        default=[],
         metavar="M",
         help="pairs: metres between the two cameras; may be repeated for a table",
     )
     pairs.add_argument(
         "--shift",
+        dest="shifts",
         type=int,
         action="append",
+        default=[],
         metavar="N",
         help="pairs: frames from target to source, -3 for three earlier; may be repeated",
     )

@@ -1,205 +1,43 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`depthkit evaluate depth`: pair two folders by name, score, print, and write the report."""
+"""`depthkit evaluate depth`: prints the scores of depth maps."""
+
+from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
-from dataclasses import replace
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
+from depthkit.cli.arguments import options_of
+from depthkit.cli.evaluate_output import print_json, print_page, print_table, warn
 
-from depthkit.cli.evaluate_output import check_report, print_json, print_table, warn
-from depthkit.errors import DataError
-from depthkit.evaluation.baselines import constant_depth
-from depthkit.evaluation.depth import (
-    CROPS,
-    DEPTH_ALIGNMENTS,
-    DepthReport,
-    clip_depth,
-    score_depth,
-    scored_pixels,
-)
-from depthkit.evaluation.depth_review import CHOICE, frames_to_show, suspicions, title_of
-from depthkit.evaluation.plots import plot_depth
-from depthkit.evaluation.report import Cell, Picture, Section, write_report
-from depthkit.evaluation.resample import resize_depth
-from depthkit.outputs.depth_folder import DepthMaps, open_depth_maps, plain_names
-
-_ROWS = (
-    ("abs_rel", "mean |p - g| / g"),
-    ("sq_rel", "m, mean (p - g)^2 / g"),
-    ("rmse", "m"),
-    ("rmse_log", "of natural logarithms"),
-    ("a1", "share within a factor 1.25"),
-    ("a2", "share within 1.25^2"),
-    ("a3", "share within 1.25^3"),
-)
+if TYPE_CHECKING:
+    from depthkit.pipelines.score.depth_maps import DepthEvaluation
 
 
 def run_depth(args: argparse.Namespace) -> None:
     """Score `--pred` against `--gt`."""
-    pred, gt, paired = _open(args)
-    _check_pairs(pred, gt, args.align)
-    choices = {
-        "align": args.align,
-        "crop": args.crop,
-        "min_depth": args.min_depth,
-        "max_depth": args.max_depth,
-    }
-    folder = check_report(args.report, force=args.force)
-    report = score_depth(_pairs(pred, gt), gt.read_valid(), **choices)
-    suspected = suspicions(report, (pred.is_unit_assumed, gt.is_unit_assumed))
-    notes = (*suspected, *pred.notes, *gt.notes, *paired, *_notes(report, pred, gt))
-    warn(notes)
+    import depthkit
+
+    found = depthkit.evaluate.depth(**options_of(args, "kind"))
+    warn(found.notes)
     if args.json:
-        print_json(report.as_json() | {"notes": list(notes)})
+        print_json(found.as_json())
     else:
-        _print_text(report)
-    if folder is not None:
-        page = _write_report(folder, report, notes, pred, gt)
-        if not args.json:
-            print(f"report: {page}")
+        _print_text(found)
+        print_page(found.page)
 
 
-def _open(args: argparse.Namespace) -> tuple[DepthMaps, DepthMaps, tuple[str, ...]]:
-    """Open both folders; where no name is in both, compare names without words like _depth."""
-    pred = open_depth_maps(args.pred, args.pred_scale, "--pred-scale")
-    gt = open_depth_maps(args.gt, args.gt_scale, "--gt-scale")
-    if pred.files.keys() & gt.files.keys():
-        return pred, gt, ()
-    bare_pred, bare_gt = (replace(one, files=plain_names(one.files)) for one in (pred, gt))
-    if not bare_pred.files.keys() & bare_gt.files.keys():
-        return pred, gt, ()
-    examples = f"{next(iter(pred.files))!r} and {next(iter(gt.files))!r}"
-    return (
-        bare_pred,
-        bare_gt,
-        (f"maps paired by number, or by name without words such as depth or color: {examples}",),
-    )
+def _print_text(found: DepthEvaluation) -> None:
+    from depthkit.pipelines.score.depth_maps import ROWS, protocol_text
 
-
-def _check_pairs(pred: DepthMaps, gt: DepthMaps, align: str) -> None:
-    """Refuse what cannot give a score: no common name, or relative depth read as metres."""
-    if not pred.files.keys() & gt.files.keys():
-        raise DataError(
-            f"no map of {pred.root} has the name of one of {gt.root}: {next(iter(pred.files))!r} "
-            f"against {next(iter(gt.files))!r}; give both the same names"
-        )
-    for maps, role in ((pred, "predictions"), (gt, "truth")):
-        if maps.is_relative and align == "none":
-            raise DataError(
-                f"{maps.root}: the {role} are relative, not metres; pass --align median"
-            )
-
-
-def _pairs(pred: DepthMaps, gt: DepthMaps) -> Iterator[tuple[np.ndarray | None, np.ndarray]]:
-    """Read map after map; None where a prediction is missing."""
-    for name in gt.files:
-        yield (pred.read(name) if name in pred.files else None), gt.read(name)
-
-
-def _notes(report: DepthReport, pred: DepthMaps, gt: DepthMaps) -> list[str]:
-    """Say what the figures alone would hide."""
-    notes = []
-    if report.frames < report.frames_gt:
-        missing = report.frames_gt - report.frames
-        notes.append(
-            f"{missing} of {report.frames_gt} frames with a truth have no prediction: the errors "
-            f"are those of the other {report.frames}"
-        )
-    unused = len(pred.files.keys() - gt.files.keys())
-    if unused:
-        notes.append(f"{unused} of {len(pred.files)} predictions have no truth and were not scored")
-    if report.pixel_coverage < 0.999:
-        share = 100 * (1 - report.pixel_coverage)
-        notes.append(
-            f"{share:.1f} % of the pixels with a truth have no prediction and were left out"
-        )
-    name = next(iter(pred.files.keys() & gt.files.keys()))
-    sizes = pred.read(name).shape, gt.read(name).shape
-    if sizes[0] != sizes[1]:
-        (h, w), (H, W) = sizes
-        notes.append(f"predictions of {h}x{w} were resampled to {H}x{W}, bilinear in depth")
-    return notes
-
-
-def _print_text(report: DepthReport) -> None:
+    report = found.report
     print(
         f"coverage {100 * report.coverage:.1f} %: {report.frames} of {report.frames_gt} frames "
         f"with a truth, {100 * report.pixel_coverage:.1f} % of their pixels"
     )
-    print(_protocol(report))
-    print_table([(name, getattr(report, name), meaning) for name, meaning in _ROWS])
+    print(protocol_text(report))
+    print_table([(name, getattr(report, name), meaning) for name, meaning in ROWS])
     print(
         f"scale ratio truth / prediction: median {report.ratio_median:.4g}, "
         f"spread {report.ratio_spread:.4g} (standard deviation / median); rank correlation "
         f"{report.rank_correlation:.3f}"
     )
-
-
-def _protocol(report: DepthReport) -> str:
-    """Say in words what is compared."""
-    protocol = report.protocol
-    return (
-        f"align {protocol.align}: {DEPTH_ALIGNMENTS[protocol.align]}; crop {protocol.crop}: "
-        f"{CROPS[protocol.crop]}; depths from {protocol.min_depth:g} to {protocol.max_depth:g} m; "
-        "errors of each image, then their mean"
-    )
-
-
-def _write_report(
-    folder: Path, report: DepthReport, notes: tuple[str, ...], pred: DepthMaps, gt: DepthMaps
-) -> Path:
-    """Write pictures and page; return the page."""
-    folder.mkdir(parents=True, exist_ok=True)
-    text = (
-        f"Predictions of {pred.root.name} against {gt.root.name}: {_protocol(report)}.\n\n"
-        "Baseline: the one constant depth with the least abs_rel, chosen with the truth in hand. "
-        "With median alignment every image gets its own constant, the median of its truth. It "
-        "sees no picture: a figure no better than the baseline's says little for the network."
-    )
-    sections = [
-        Section("Scores", rows=_report_rows(report, gt), notes=notes),
-        Section("Best, middle and worst frame", pictures=_pictures(folder, report, pred, gt)),
-        Section("How it was measured", text=text),
-    ]
-    return write_report(folder / "report.html", f"Depth of {pred.root.name}", sections)
-
-
-def _report_rows(report: DepthReport, gt: DepthMaps) -> list[list[Cell]]:
-    """Put the predictions and the best constant side by side."""
-    protocol = report.protocol
-    depth = constant_depth((gt.read(name) for name in gt.files), protocol)
-    truths = (gt.read(name) for name in gt.files)
-    pairs = ((np.full(truth.shape, depth), truth) for truth in truths)
-    constant = score_depth(pairs, gt.read_valid(), **vars(protocol))
-    rows: list[list[Cell]] = [["", "prediction", "best constant depth (baseline)", "meaning"]]
-    rows += [[name, getattr(report, name), getattr(constant, name), text] for name, text in _ROWS]
-    frames = f"{report.frames} of {report.frames_gt} frames with a truth"
-    rows += [
-        ["coverage", 100 * report.coverage, 100.0, f"%, {frames}"],
-        ["pixel coverage", 100 * report.pixel_coverage, 100.0, "% of the pixels with a truth"],
-        ["scale ratio", report.ratio_median, constant.ratio_median, "median of truth / prediction"],
-        ["scale spread", report.ratio_spread, constant.ratio_spread, "its deviation / median"],
-    ]
-    return rows
-
-
-def _pictures(folder: Path, report: DepthReport, pred: DepthMaps, gt: DepthMaps) -> list[Picture]:
-    """Draw the frames with the least, the middle and the largest abs_rel, as they were scored."""
-    names, protocol = list(gt.files), report.protocol
-    pictures = []
-    for rank, (score, index) in frames_to_show(report).items():
-        name, truth = names[index], gt.read(names[index])
-        scale = score.ratio if protocol.align == "median" else 1.0
-        guess = clip_depth(scale * resize_depth(pred.read(name), truth.shape), protocol)
-        path = plot_depth(
-            folder / f"depth_{rank}.png",
-            guess,
-            truth,
-            image=gt.read_image(name),
-            title=title_of(rank, name, score),
-            scored=scored_pixels(truth, gt.read_valid(), protocol),
-        )
-        pictures.append(Picture(path, f"{CHOICE}, {rank}"))
-    return pictures

@@ -5,15 +5,11 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from depthkit.errors import DataError
-
 if TYPE_CHECKING:
-    from depthkit.export.model import Exported
+    from depthkit.pipelines.export import Exported
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,52 +48,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Export, prove, say how close each backend of this machine is."""
-    check_out(args.out, force=args.force)
-    from depthkit.export.calibration import read_calibration
-    from depthkit.export.model import Options, export_model
-    from depthkit.tasks.loaded import load_task
+    from depthkit.pipelines.export import ExportOptions, Options, as_json, export
 
-    options = Options(args.part, args.precision, args.dynamic, args.half_weights, args.opset)
-    loaded = load_task(args.run)
-    calibration = args.calibration and partial(read_calibration, args.calibration)
-    exported = export_model(loaded, args.out, options, calibration=calibration)
+    graph = Options(args.part, args.precision, args.dynamic, args.half_weights, args.opset)
+    exported = export(ExportOptions(args.run, args.out, graph, args.calibration, args.force))
     print(json.dumps(as_json(exported), indent=2) if args.json else as_text(exported))
-
-
-def check_out(out: Path, *, force: bool) -> None:
-    """Refuse another kind of file, and to overwrite without --force.
-
-    Raises:
-        DataError: the file or the JSON beside it must stay.
-    """
-    if out.suffix != ".onnx":
-        raise DataError(f"{out}: --out must end in .onnx")
-    for path in (out, out.with_suffix(".json")):
-        if path.is_dir():
-            raise DataError(f"{path}: is a folder; choose another --out")
-        if path.exists() and not force:
-            raise DataError(f"{path}: exists already; use --force to replace it")
-
-
-def as_json(exported: Exported) -> dict:
-    """Return what is there now, for machines."""
-    manifest = exported.manifest
-    return {
-        "file": str(exported.path),
-        "bytes": exported.bytes,
-        "sha256": manifest.sha256,
-        "kind": manifest.kind,
-        "network": manifest.network,
-        "precision": manifest.precision,
-        "size": list(manifest.size),
-        "dynamic": manifest.dynamic,
-        "scale": manifest.scale,
-        "scale_source": manifest.scale_source,
-        "parity": [asdict(one) | {"holds": one.holds} for one in exported.parities],
-        "other_shapes_worst": exported.shapes_worst,
-        "weights_in_16_bits_change": exported.rounding,
-        "convolutions_in_8_bits": exported.in_8_bits,
-    }
 
 
 def as_text(exported: Exported) -> str:

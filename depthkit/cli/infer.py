@@ -1,68 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`depthkit infer`: depth maps of frames, and where asked for motion, video and point clouds.
-
-All of the output folder appears at the end, or nothing does. Frames are read, used and forgotten
-one by one, by the same streams that a robot runs: only the poses are kept.
-"""
+"""`depthkit infer`: depth maps of frames, and where wanted motion, video and point clouds."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import shutil
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from depthkit.cli.arguments import add_crop
-from depthkit.cli.engines import MODEL_HELP, RULES, add_engine_arguments, positive
-from depthkit.errors import DataError
+from depthkit.cli.arguments import (
+    MODEL_HELP,
+    RULES,
+    add_crop,
+    add_engine_arguments,
+    options_of,
+    positive,
+)
+from depthkit.cli.progress import watching
 
 if TYPE_CHECKING:
-    from depthkit.pipelines.infer.run import Job
+    from depthkit.pipelines.infer.summary import InferSummary
 
-SUMMARY = "summary.json"
 NAMED = 3  # frames without depth that the text names
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What was done: printed, and kept as summary.json."""
-
-    model: str
-    source: str
-    out: str
-    frames: int
-    """That could be read."""
-    skipped: tuple[str, ...]
-    """Unreadable ones, one reason a frame."""
-    coverage: float
-    """Share of the readable frames that have depth."""
-    without_depth: tuple[str, ...]
-    """The others, each with its reason."""
-    rule: str | None
-    """How earlier frames were chosen; null for a network of single frames."""
-    scale: str
-    """metric | relative"""
-    scale_source: str
-    depth_scale: float
-    """PNG value / depth_scale = depth"""
-    path_length: float | None
-    """Of the trajectory: metres, or in the unit of its scale; null when not asked for."""
-    path_scale: str | None
-    """metric | relative"""
-    segments: int | None
-    """Parts of the trajectory between which the motion is not known."""
-    static_rule: str | None
-    """By what the static scene was told; null without --flow."""
-    without_static: tuple[str, ...]
-    """Frames of which it is not known, each with its reason."""
-    backend: str
-    precision: str
-    threads: int
-    seconds: float
-    files: dict[str, str]
-    """What -> where in the output folder."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -145,68 +104,16 @@ def _add_bag_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Read, predict, write; print what there is now."""
-    check_replaceable(args.out, SUMMARY, force=args.force)
-    from depthkit.data.cropping import crop_stream
-    from depthkit.data.stream import open_stream
-    from depthkit.pipelines.infer.run import open_job
-    from depthkit.pipelines.infer.trajectory import give_poses
+    from dataclasses import asdict
 
-    stream = open_stream(
-        args.source,
-        camera=args.camera,
-        every=args.every,
-        topic=args.topic,
-        odometry_topic=args.odometry_topic,
-        bits=args.bits,
-    )
-    stream = crop_stream(give_poses(stream, args.poses), args.crop)
-    if args.cloud and stream.camera is None:
-        raise DataError(f"{args.source}: a point cloud needs K; give --camera camera.yaml")
-    with open_job(stream, args) as job:
-        for note in (*stream.notes, *job.notes()):
-            job.say(f"note: {note}")
-        summary = infer(job, args)
+    import depthkit
+
+    with watching("note: ") as watcher:
+        summary = depthkit.infer(**options_of(args), watcher=watcher)
     print(json.dumps(asdict(summary)) if args.json else as_text(summary))
 
 
-def infer(job: Job, args: argparse.Namespace) -> Summary:
-    """Write the whole output folder under a hidden name, then rename it."""
-    from depthkit.data.folder import make_folder, partial_path, publish
-    from depthkit.pipelines.infer.run import write_all
-
-    partial = partial_path(args.out)
-    shutil.rmtree(partial, ignore_errors=True)
-    make_folder(partial)
-    try:
-        summary = write_all(job, partial)
-        (partial / SUMMARY).write_text(json.dumps(asdict(summary), indent=2) + "\n")
-        publish(partial, args.out, force=args.force)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-    return summary
-
-
-def check_replaceable(out: Path, marker: str, *, force: bool) -> None:
-    """Refuse to overwrite without --force, and with it all but what this verb wrote.
-
-    Args:
-        out: the output folder.
-        marker: a file that this verb leaves in its folders.
-        force: the user asked to replace.
-
-    Raises:
-        DataError: the folder must stay.
-    """
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
-        return
-    if not force:
-        raise DataError(f"{out}: exists already; use --force to replace it")
-    if not (out / marker).exists():
-        raise DataError(f"{out}: holds something else (no {marker}); choose another folder")
-
-
-def as_text(summary: Summary) -> str:
+def as_text(summary: InferSummary) -> str:
     """Format the summary for a reader."""
     skipped = f", {len(summary.skipped)} unreadable skipped" if summary.skipped else ""
     rate = summary.frames / max(summary.seconds, 1e-9)
@@ -227,14 +134,14 @@ def as_text(summary: Summary) -> str:
     return "\n".join(lines)
 
 
-def _lines_without_depth(summary: Summary) -> list[str]:
+def _lines_without_depth(summary: InferSummary) -> list[str]:
     """Count the frames without depth and name the first."""
     count = len(summary.without_depth)
     if not count:
         return []
     lines = [f"no depth for {count} of {summary.frames} frames:"]
     lines += [f"  {line}" for line in summary.without_depth[:NAMED]]
-    return lines + ([f"  and {count - NAMED} more, see {SUMMARY}"] if count > NAMED else [])
+    return lines + ([f"  and {count - NAMED} more, see summary.json"] if count > NAMED else [])
 
 
 def _speed(text: str) -> float:

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from depthkit.data.inspect import GapFigures, Inspection, PoseFigures
+    from depthkit.pipelines.inspect import GapFigures, Inspection, PoseFigures
 
 PLAIN_WIDTH = 140
 """Columns where stdout is no terminal."""

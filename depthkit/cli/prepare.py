@@ -3,17 +3,18 @@
 
 import argparse
 import json
+import math
 import os
 import re
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from depthkit.cli.arguments import add_crop, size
+from depthkit.cli.arguments import add_crop, options_of, size
+from depthkit.cli.progress import watching
 
 if TYPE_CHECKING:
-    from depthkit.data.prepare import Prepared, PrepareOptions, Watcher
+    from depthkit.pipelines.prepare import Prepared
 
 # Written out so that --help needs no import of the importers; a test compares the two.
 FORMATS = (
@@ -42,6 +43,9 @@ The sequence goes to DIR/NAME and is entered in DIR/split.yaml. A source with se
 another name, so that one recording can serve to train and to test:
   depthkit prepare kitti --out data --sequence 00 --frames 0:200 --name 00_train
   depthkit prepare kitti --out data --sequence 00 --frames 200:300 --name 00_test --split test
+Files are told by their content, not by their suffix. Chapters of a GoPro recording (GX01nnnn,
+GX02nnnn) become one sequence; photos are in order of their EXIF times where names tell another;
+phone pictures (HEIC) need: pip install 'depthkit[heic]'.
 A run that was killed continues where it stopped when the same command is given again."""
 
 
@@ -49,7 +53,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = EPILOG
-    parser.add_argument("source", metavar="SOURCE", type=Path, help="folder, video file or ROS bag")
+    parser.add_argument(
+        "source", metavar="SOURCE", type=Path, help="folder, video, picture or ROS bag"
+    )
     parser.add_argument(
         "--out", metavar="DIR", type=Path, required=True, help="data set folder to write into"
     )
@@ -120,6 +126,13 @@ def _add_camera(parser: argparse.ArgumentParser) -> None:
         help="of a bag: bits in use of a 16-bit pixel (default: 16)",
     )
     group.add_argument(
+        "--levels",
+        metavar="LOW:HIGH",
+        type=_levels,
+        help="of pictures of more than 8 bit (thermal, 12 bit): values that become black and white "
+        "(default: those in use over the sequence, where they are few)",
+    )
+    group.add_argument(
         "--time-unit",
         choices=("auto", "s", "ms", "us", "ns"),
         default="auto",
@@ -174,49 +187,18 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Prepare the source and report what was written."""
-    from depthkit.data.prepare import prepare
+    import depthkit
 
-    options = _options(args)
-    results = _with_progress(lambda watcher: prepare(options, watcher))
-    for result in results:
+    with watching(terminal_only=False) as watcher:
+        found = depthkit.prepare(**options_of(args), watcher=watcher)
+    for result in found.sequences:
         for message in result.unreadable:
             print(f"depthkit: skipped: {message}", file=sys.stderr)
     if args.json:
-        print(json.dumps({"out": str(args.out), "sequences": [_record(r) for r in results]}))
+        records = [_record(result) for result in found.sequences]
+        print(json.dumps({"out": found.out, "sequences": records}))
     else:
-        print("\n".join(_line(result) for result in results))
-
-
-def _options(args: argparse.Namespace) -> "PrepareOptions":
-    from depthkit.data.prepare import PrepareOptions
-
-    values = {key: value for key, value in vars(args).items() if key not in ("frames", "json")}
-    return PrepareOptions(**values, start=args.frames[0], stop=args.frames[1])
-
-
-def _with_progress(work: "Callable[[Watcher], list[Prepared]]") -> "list[Prepared]":
-    """Run with a progress bar on stderr; notes appear above it."""
-    from depthkit.cli.progress import new_bar
-    from depthkit.data.prepare import Watcher
-
-    bar = new_bar()
-
-    def begin(name: str, total: int) -> None:
-        bar.start()
-        bar.add_task(name, total=total)
-
-    def advance(count: int) -> None:
-        bar.advance(bar.task_ids[-1], count)
-
-    def note(text: str) -> None:
-        line = f"depthkit: note: {text}"
-        bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-    try:
-        return work(Watcher(begin, advance, note))
-    finally:
-        if bar.live.is_started:  # else it would print an empty line before an error
-            bar.stop()
+        print("\n".join(_line(result) for result in found.sequences))
 
 
 def _record(result: "Prepared") -> dict[str, Any]:
@@ -254,6 +236,16 @@ def _frame_range(text: str) -> tuple[int, int | None]:
     if match is None:
         raise argparse.ArgumentTypeError(f"expected START:STOP such as 0:200, got {text!r}")
     return int(match[1] or 0), int(match[2]) if match[2] else None
+
+
+def _levels(text: str) -> tuple[float, float]:
+    try:
+        low, high = (float(word) for word in text.split(":"))
+    except ValueError:
+        low = high = 0.0
+    if not -math.inf < low < high < math.inf:
+        raise argparse.ArgumentTypeError(f"expected LOW:HIGH such as 29000:31000, got {text!r}")
+    return low, high
 
 
 def _count(text: str) -> int:

@@ -1,26 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """`depthkit synth`: worlds with exact depth, poses, flow, occlusion and moving objects."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from depthkit.cli.arguments import size
-from depthkit.cli.rendering import say_backend
-
-if TYPE_CHECKING:
-    from depthkit.synth.generate import SynthPlan
+from depthkit.cli.arguments import options_of, size
+from depthkit.cli.progress import watching
 
 WORLDS = {
     "stillbox": "random solids in a random room, a straight flight (Pinard 2017a)",
     "street": "a canyon of blocks, vehicles that move, a car's camera",
     "colon": "a colon of rising complexity, light on the camera (Ruano 2023)",
 }
-_USUAL_SIZE = {"stillbox": (128, 128), "street": (128, 416), "colon": (256, 256)}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -78,54 +71,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Make the scenes and say where they are."""
-    from depthkit.config.strict_yaml import field_help, load_config
+    from dataclasses import asdict
+
+    from depthkit.config.strict_yaml import field_help
     from depthkit.errors import ConfigError
-    from depthkit.synth.generate import SynthPlan, find_world
-    from depthkit.synth.write import CameraFaults
+    from depthkit.pipelines.synth import SynthOptions, synth, world_options
 
     if args.keys:
-        for entry in field_help(find_world(args.world).options):
+        for entry in field_help(world_options(args.world)):
             print(f"{entry.name}: {entry.type} = {entry.default}\n    {entry.doc}")
         return
     if args.out is None:
         raise ConfigError("no folder to write; give --out DIR")
-    plan = SynthPlan(
-        world=args.world,
-        out=args.out,
-        scenes=args.scenes,
-        frames=args.frames,
-        size=args.size or _USUAL_SIZE[args.world],
-        seed=args.seed,
-        options=load_config(find_world(args.world).options, None, args.set),
-        faults=CameraFaults(args.noise, args.blur, args.exposure),
-        split=args.split,
-        name=args.name,
-        truth=not args.depth_only,
-        backend=args.backend,
-        workers=args.workers,
-    )
-    say_backend(args.backend)
-    names = _with_progress(plan)
-    summary = {"out": str(args.out), "sequences": len(names), "frames": args.frames}
+    words = options_of(args, "keys", "set")
+    with watching(terminal_only=False) as watcher:
+        made = synth(SynthOptions(**words, overrides=tuple(args.set)), watcher)
     if args.json:
-        print(json.dumps(summary))
+        print(json.dumps(asdict(made)))
     else:
-        print(f"{args.out}: {len(names)} sequences of {args.frames} frames, split {args.split}")
-
-
-def _with_progress(plan: SynthPlan) -> list[str]:
-    """Generate with a progress bar on stderr."""
-    from depthkit.cli.progress import new_bar
-    from depthkit.synth.generate import generate
-
-    bar = new_bar()
-    bar.add_task(f"{plan.world} scenes", total=plan.scenes)
-
-    def advance(count: int) -> None:
-        bar.start()
-        bar.advance(bar.task_ids[0], count)
-
-    try:
-        return generate(plan, advance)
-    finally:
-        bar.stop()
+        count = f"{made.sequences} sequences of {made.frames} frames"
+        print(f"{made.out}: {count}, split {args.split}")

@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Train, or say what would be trained."""
+    """Train, or print what would be trained."""
     from depthkit.config import TrainConfig
     from depthkit.config.strict_yaml import field_help, load_config
     from depthkit.errors import ConfigError
@@ -51,35 +51,31 @@ def run(args: argparse.Namespace) -> None:
         path = args.run / "config.yaml"
     if path is None:
         raise ConfigError("no configuration file; give one (see configs/) or --resume --run DIR")
-    config = with_words_last(load_config(TrainConfig, path, args.set), args.set)
+    config = apply_overrides_last(load_config(TrainConfig, path, args.set), args.set)
     if args.dry_run:
         _describe(config, as_json=args.json)
         return
     if args.run is None:
         raise ConfigError("no run folder; give --run DIR")
-    from depthkit.training.curriculum import train_stages
-    from depthkit.training.device import is_first_process
+    from depthkit.pipelines.train import train
 
-    result = train_stages(config, args.run, resume=args.resume)
-    if not is_first_process():
+    result = train(config, args.run, resume=args.resume)
+    if result is None:  # another process of the run prints it
         return
     if args.json:
         print(json.dumps(asdict(result), default=str))
     else:
         how = "complete already" if result.loss is None else f"loss {result.loss:.4f}"
         print(f"{result.steps} steps, {how}; checkpoint {result.last}")
-        runs = f"infer {args.run} SOURCE --out DIR"
-        if config.task == "flow":
-            runs = f"export {args.run} --part flow --out flow.onnx"
-        print(f"next: depthkit {runs}", file=sys.stderr)
+        if result.warning is None:  # the log ends with it
+            print(f"next: {next_command(config, args.run)}", file=sys.stderr)
 
 
 def _describe(config: "TrainConfig", *, as_json: bool) -> None:
     """Print what the run, or each of its stages, would be."""
-    from depthkit.training.curriculum import stage_configs
-    from depthkit.training.dry_run import describe_run
+    from depthkit.pipelines.train import describe
 
-    reports = [describe_run(stage) for stage in stage_configs(config)]
+    reports = describe(config)
     if as_json:
         found = [asdict(report) for report in reports]
         print(json.dumps({"stages": found} if config.stages else found[0]))
@@ -90,8 +86,13 @@ def _describe(config: "TrainConfig", *, as_json: bool) -> None:
         print(report.as_text())
 
 
-def with_words_last(config: "TrainConfig", words: list[str]) -> "TrainConfig":
+def next_command(config: "TrainConfig", run: Path) -> str:
+    """Return the command that makes use of a finished run."""
+    return f"depthkit {config.kind.next_command.format(run=run)}"
+
+
+def apply_overrides_last(config: "TrainConfig", overrides: list[str]) -> "TrainConfig":
     """Let the command line win over the stages too: default < file < stage < --set."""
-    last = tuple(word for word in words if not word.startswith("stages"))
+    last = tuple(word for word in overrides if not word.startswith("stages"))
     stages = tuple((*stage, *(w for w in last if w not in stage)) for stage in config.stages)
     return replace(config, stages=stages)

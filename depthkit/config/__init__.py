@@ -1,22 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """The schema of a training run and its strict loader.
 
-One file a section of the YAML: `data`, `model`, `losses`, `run`; `train` puts them together,
-`task_kinds` says what each task needs. `strict_yaml` reads, `ranges` declares what is allowed.
+One file for each part of the YAML: `data`, `model`, `losses`, `flow_losses`, `run`; `train` puts
+them together, `task_kinds` says what each task needs. `strict_yaml` reads, `ranges` declares what
+is allowed.
 """
 
-from depthkit.config.train import (
-    CoopConfig,
-    DataConfig,
-    FlowConfig,
-    LossConfig,
-    ModelConfig,
-    OptimizerConfig,
-    RunConfig,
-    StabilizedConfig,
-    SupervisedConfig,
-    TrainConfig,
-)
+from depthkit.config.data import DataConfig
+from depthkit.config.flow_losses import CoopConfig, FlowConfig
+from depthkit.config.losses import LossConfig, StabilizedConfig, SupervisedConfig
+from depthkit.config.model import ModelConfig
+from depthkit.config.run import OptimizerConfig, RunConfig
+from depthkit.config.train import TrainConfig
 
 __all__ = [
     "CoopConfig",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Values converted by their declared type: what a configuration field accepts, and how it says so.
+"""Values converted by their declared type: what a configuration field accepts, in words too.
 
 A scalar without quotes is text until its type is known, because YAML alone would read `1e-4` as
 text and `on` as True.

@@ -25,6 +25,7 @@ from depthkit.config.declared_types import (
     show,
     type_text,
 )
+from depthkit.config.ranges import range_text
 from depthkit.config.yaml_text import dump_yaml, parse_yaml
 from depthkit.errors import ConfigError
 
@@ -235,9 +236,9 @@ class FieldHelp:
     name: str
     """Dotted key."""
     type: str
-    """What it accepts, in words."""
+    """What it accepts, in words: its type, and its range where `option` declares one."""
     default: str
-    """The default as YAML; `required` when there is none."""
+    """The default as YAML; `required` where a key has no default."""
     doc: str
     """The docstring under the field, in one line."""
 
@@ -262,8 +263,8 @@ def _help_of(schema: type[Any], prefix: str, base: Any) -> Iterator[FieldHelp]:
             nested = default if isinstance(default, annotation) else None  # type: ignore[arg-type]
             yield from _help_of(annotation, key, nested)  # type: ignore[arg-type]
         else:
-            doc = docs.get(field.name, "")
-            yield FieldHelp(key, type_text(annotation), _default_text(default), doc)
+            accepts = ", ".join(filter(None, (type_text(annotation), range_text(field.metadata))))
+            yield FieldHelp(key, accepts, _default_text(default), docs.get(field.name, ""))
 
 
 def _default_text(default: Any) -> str:

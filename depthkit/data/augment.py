@@ -2,7 +2,6 @@
 """Random changes of a snippet that keep its geometry true: K and the known motions follow."""
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -11,9 +10,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as colour
 
 from depthkit.camera import resize_matrix
-
-if TYPE_CHECKING:
-    from depthkit.data.snippet import Snippet
+from depthkit.data.snippet import Snippet
 
 
 @dataclass(frozen=True)
@@ -26,7 +23,7 @@ class Variation:
     flip_vertical: bool = False
 
 
-def vary(snippet: "Snippet", variation: Variation, rng: np.random.Generator) -> "Snippet":
+def vary(snippet: Snippet, variation: Variation, rng: np.random.Generator) -> Snippet:
     """Return a randomly changed snippet (no batch axis); the same change for all its frames."""
     if variation.colour_jitter > 0:
         snippet = jitter_colours(snippet, rng.uniform(-1, 1, 3) * variation.colour_jitter + 1)
@@ -40,7 +37,7 @@ def vary(snippet: "Snippet", variation: Variation, rng: np.random.Generator) -> 
     return snippet
 
 
-def jitter_colours(snippet: "Snippet", factors: np.ndarray) -> "Snippet":
+def jitter_colours(snippet: Snippet, factors: np.ndarray) -> Snippet:
     """Scale brightness, contrast and saturation by three factors around one."""
     frames = torch.cat([snippet.target[None], snippet.sources])
     brightness, contrast, saturation = (float(f) for f in factors)
@@ -52,7 +49,7 @@ def jitter_colours(snippet: "Snippet", factors: np.ndarray) -> "Snippet":
     return replace(snippet, target=frames[0], sources=frames[1:])
 
 
-def mirror(snippet: "Snippet", *, vertical: bool = False) -> "Snippet":
+def mirror(snippet: Snippet, *, vertical: bool = False) -> Snippet:
     """Mirror left to right, or top to bottom: motions are seen in the mirror, T' = M T M.
 
     The principal point goes along: cx' = W - 1 - cx, or cy' = H - 1 - cy.
@@ -73,7 +70,7 @@ def mirror(snippet: "Snippet", *, vertical: bool = False) -> "Snippet":
     )
 
 
-def zoom_and_crop(snippet: "Snippet", scale: float, corner: np.ndarray) -> "Snippet":
+def zoom_and_crop(snippet: Snippet, scale: float, corner: np.ndarray) -> Snippet:
     """Enlarge by `scale` and crop back to the old size; `corner` in [0, 1]^2 says where (v, u)."""
     height, width = snippet.target.shape[-2:]
     large = (round(height * scale), round(width * scale))

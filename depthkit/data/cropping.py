@@ -120,7 +120,7 @@ def _some_frames(source: Source) -> Iterator[np.ndarray]:
     if source.read is None:
         for i in np.unique(np.linspace(0, count - 1, LOOKS).astype(int)):
             try:
-                yield read_rgb(source.frames[i].path)
+                yield read_rgb(source.frames[i].path, levels=source.levels)
             except UnreadableImageError:
                 continue
         return

@@ -32,6 +32,8 @@ class Exif:
     datetime: dt.datetime | None = None
     """Local time of exposure without its fraction: DateTimeOriginal, else DateTimeDigitized, else
     DateTime."""
+    is_exposure: bool = False
+    """Whether that is the time of exposure, not of a later change (DateTime)."""
     subsec: float | None = None
     """Fraction of that second, in [0, 1)."""
     utc_offset: dt.timedelta | None = None
@@ -182,10 +184,11 @@ def _value(data: mmap.mmap, start: int, at: int, kind: int, number: int, order: 
 
 
 def _record(tags: Mapping[int, Any]) -> Exif:
-    moment, fraction, offset = _moment(tags)
+    moment, fraction, offset, is_exposure = _moment(tags)
     orientation: Any = tags.get(0x0112)
     return Exif(
         datetime=moment,
+        is_exposure=is_exposure,
         subsec=fraction,
         utc_offset=offset,
         focal_35mm=_positive(tags.get(0xA405)),
@@ -203,8 +206,8 @@ def _record(tags: Mapping[int, Any]) -> Exif:
 
 def _moment(
     tags: Mapping[int, Any],
-) -> tuple[dt.datetime | None, float | None, dt.timedelta | None]:
-    """Return time, fraction and offset of the first of the three times that is set."""
+) -> tuple[dt.datetime | None, float | None, dt.timedelta | None, bool]:
+    """Return time, fraction, offset of the first of three times set; whether it is of exposure."""
     for time_tag, fraction_tag, offset_tag in (
         (0x9003, 0x9291, 0x9011),  # original
         (0x9004, 0x9292, 0x9012),  # digitised
@@ -216,8 +219,8 @@ def _moment(
             continue
         digits = _text(tags.get(fraction_tag))
         fraction = int(digits) / 10 ** len(digits) if re.fullmatch(r"[0-9]+", digits) else None
-        return moment, fraction, _offset(_text(tags.get(offset_tag)))
-    return None, None, None
+        return moment, fraction, _offset(_text(tags.get(offset_tag))), time_tag != 0x0132
+    return None, None, None, False
 
 
 def _offset(text: str) -> dt.timedelta | None:

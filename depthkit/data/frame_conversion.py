@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from depthkit.camera import Camera
+from depthkit.data.file_kinds import kind_of
 from depthkit.data.folder import partial_path, write_depth
 from depthkit.data.image_io import (
     UnreadableImageError,
@@ -22,6 +23,7 @@ from depthkit.undistort import FrameGeometry
 
 MAX_UNREADABLE = 0.05
 """Share of frames that may be unreadable; beyond it the source itself is broken."""
+STORED_KINDS = {"jpg": "a JPEG picture", "png": "a PNG picture"}
 MIN_DEPTH = 0.1
 """Metres: points nearer than this to the camera plane are the vehicle or behind it."""
 
@@ -79,15 +81,16 @@ def convert_frame(plan: Conversion, i: int, image: np.ndarray | str | None) -> N
 def _colour_bytes(plan: Conversion, i: int, image: np.ndarray | str | None) -> bytes:
     """Return the stored file of a frame: the source's own bytes where nothing has to change."""
     path, raw = plan.source.frames[i].path, None
+    must_change = bool(plan.bayer) or plan.source.levels is not None
     if isinstance(image, str):
         raise UnreadableImageError(image)
     if image is None:
         raw = read_bytes(path)
-        image = decode_rgb(raw, path, plan.bayer)
+        image = decode_rgb(raw, path, plan.bayer, levels=plan.source.levels)
     image = _cut(plan, image, path, "frame")
-    same_kind = path.suffix.lower() in ((".jpg", ".jpeg") if plan.ext == "jpg" else (".png",))
+    is_same = raw is not None and kind_of(raw[:1024]).name == STORED_KINDS[plan.ext]
     is_whole = plan.geometry.is_identity and plan.crop is None
-    if raw is not None and same_kind and is_whole and not plan.bayer:
+    if raw is not None and is_same and is_whole and not must_change:
         return raw
     return encode(plan.geometry.colour(image), plan.ext)
 
@@ -117,10 +120,20 @@ def _cut(plan: Conversion, image: np.ndarray, path: Path, what: str) -> np.ndarr
 def _check_size(image: np.ndarray, camera: Camera, path: Path, what: str) -> None:
     height, width = image.shape[:2]
     if (height, width) != camera.size:
-        raise DataError(
-            f"{path}: {what} is {width}x{height} but the calibration is for "
-            f"{camera.width}x{camera.height}; give the calibration of this size"
+        raise DataError(f"{path}: {what} {say_size(height, width, camera)}")
+
+
+def say_size(height: int, width: int, camera: Camera) -> str:
+    """Say that a frame is not of the calibration's size, and what to do."""
+    remedy = "give the calibration of this size"
+    if (width, height) == camera.size != (height, width):
+        remedy = (
+            "it is turned by 90 degrees (by EXIF or as stored): prepare upright and turned frames "
+            "apart, each with the calibration of its size"
         )
+    return (
+        f"is {width}x{height} but the calibration is for {camera.width}x{camera.height}; {remedy}"
+    )
 
 
 def _skip(plan: Conversion, i: int, message: str) -> None:

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """From a source of any format to sequences of a data set: choose, convert, add to split.yaml."""
 
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,8 +17,10 @@ from depthkit.data.importers.bag import sequence_name
 from depthkit.data.importers.source import ImportOptions, select
 from depthkit.data.sequence import SPLITS, read_split, write_split
 from depthkit.errors import DataError
+from depthkit.picture import Levels
 from depthkit.trajectory import Order
 from depthkit.undistort import build_geometry, with_mask
+from depthkit.watcher import SILENT, Watcher
 
 NAMED_BY_USER = ("images", "video", "sevenscenes", "tum")
 """Formats where a folder is no name of a sequence: with one in it, --sequence names the output."""
@@ -38,6 +39,7 @@ class PrepareOptions:
     poses: Path | None = None
     odometry_topic: str = ""
     bits: int = 16
+    levels: tuple[float, float] | None = None
     time_unit: str = "auto"
     quaternion: Order | None = None
     depth_scale: float | None = None
@@ -78,16 +80,7 @@ class Prepared:
     """Conventions the source does not state, as camera.yaml keeps them."""
 
 
-@dataclass(frozen=True)
-class Watcher:
-    """Whom to tell: frames are about to be done, frames are done, something is worth a word."""
-
-    begin: Callable[[str, int], None] = lambda name, total: None
-    advance: Callable[[int], None] = lambda count: None
-    note: Callable[[str], None] = lambda text: None
-
-
-def prepare(options: PrepareOptions, watcher: Watcher = Watcher()) -> list[Prepared]:  # noqa: B008
+def prepare(options: PrepareOptions, watcher: Watcher = SILENT) -> list[Prepared]:
     """Write the chosen sequences of a source as sequence folders of a data set.
 
     Raises:
@@ -168,6 +161,7 @@ def _plan(options: PrepareOptions, format_name: str, place: Path, name: str) -> 
         poses=options.poses,
         odometry_topic=options.odometry_topic,
         bits=options.bits,
+        levels=Levels(*options.levels) if options.levels else None,
         time_unit=options.time_unit,
         quaternion=options.quaternion,
         depth_scale=options.depth_scale,

@@ -13,13 +13,19 @@ import numpy as np
 
 from depthkit.camera import Camera, SourceCamera
 from depthkit.data.bag import is_bag
+from depthkit.data.frame_conversion import say_size
 from depthkit.data.image_io import UnreadableImageError, read_rgb
 from depthkit.data.importers import find_sequences, load_source
 from depthkit.data.importers.bag import sequence_name
-from depthkit.data.importers.source import FrameReader, ImportOptions, Source
+from depthkit.data.importers.source import (
+    FrameReader,
+    ImportOptions,
+    Source,
+)
 from depthkit.data.sequence import Sequence, open_sequence
 from depthkit.errors import DataError
 from depthkit.trajectory import Trajectory, interpolate_poses
+from depthkit.trajectory_record import STAMP_ROUNDING
 from depthkit.undistort import build_geometry
 
 # Importers ask for a camera; inference can do without one.
@@ -135,7 +141,7 @@ def with_poses(stream: FrameStream, trajectory: Trajectory, max_gap: float) -> F
         DataError: no frame lies within the trajectory, or its times are frame numbers.
     """
     _check_counted(stream, trajectory)
-    poses, known = interpolate_poses(trajectory, stream.times, max_gap)
+    poses, known = interpolate_poses(trajectory, stream.times, max_gap, slack=STAMP_ROUNDING)
     if not known.any():
         spans = [f"{t[0]:.3f} to {t[-1]:.3f} s" for t in (stream.times, trajectory.stamps)]
         raise DataError(
@@ -176,9 +182,11 @@ def stream_sequence(sequence: Sequence, every: int = 1) -> FrameStream:
 
 def _open_source(path: Path, camera: Path | None) -> Source:
     """Let the importers of videos and image folders find the frames and their times."""
-    format_name, places = find_sequences(path, "video" if path.is_file() else "images")
+    order = ("video", "images") if path.is_file() else ("images", "video")
+    format_name, places = find_sequences(path, *order)
     if len(places) > 1:
-        raise DataError(f"{path}: holds {len(places)} folders of images; give one of them")
+        kind = "videos" if format_name == "video" else "folders of images"
+        raise DataError(f"{path}: holds {len(places)} {kind}; give one of them")
     name, place = next(iter(places.items()))
     source = load_source(format_name, place, name, ImportOptions(path, camera or _NO_CAMERA))
     if source.camera.is_distorted:
@@ -242,7 +250,7 @@ def _read_files(source: Source, every: int) -> Iterator[StreamFrame]:
     paths = [frame.path for frame in source.frames]
     unique = len({path.stem for path in paths}) == len(paths)
     for i in range(0, len(paths), every):
-        rgb, problem = _try_to_read(partial(read_rgb, paths[i]))
+        rgb, problem = _try_to_read(partial(read_rgb, paths[i], levels=source.levels))
         name = paths[i].stem if unique else paths[i].name
         yield StreamFrame(i, name, float(source.times[i]), rgb, problem)
 
@@ -267,7 +275,4 @@ def _check_size(frame: StreamFrame, camera: Camera | None, path: Path) -> None:
     if camera is None or frame.rgb is None or frame.rgb.shape[:2] == camera.size:
         return
     height, width = frame.rgb.shape[:2]
-    raise DataError(
-        f"{path}: frame {frame.name} is {width}x{height} but the calibration is for "
-        f"{camera.width}x{camera.height}; give the calibration of this size"
-    )
+    raise DataError(f"{path}: frame {frame.name} {say_size(height, width, camera)}")

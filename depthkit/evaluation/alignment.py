@@ -30,7 +30,7 @@ class Similarity:
 
     scale: float
     R: np.ndarray
-    """(3, 3)"""
+    """Rotation. (3, 3)"""
     t: np.ndarray
     """(3,)"""
 
@@ -97,7 +97,7 @@ def _check_motion(estimate: float, reference: float) -> None:
 
 
 def align(reference: np.ndarray, estimate: np.ndarray, mode: str) -> Alignment:
-    """Lay both trajectories' first poses on the origin, then fit the estimate as the mode says.
+    """Move both first poses to the origin, then align the estimate by the mode.
 
     Args:
         reference: matched poses, camera to world. (N, 4, 4)
@@ -130,7 +130,7 @@ def origin_of(T_world_cam: np.ndarray) -> np.ndarray:
 
 
 def _fit(source: np.ndarray, target: np.ndarray, mode: str) -> Similarity:
-    """Choose the similarity that a mode stands for."""
+    """Fit the similarity of a mode."""
     identity = Similarity(1.0, np.eye(3), np.zeros(3))
     match mode:
         case "none":

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which estimated pose belongs to which reference pose, and how much of the reference is covered.
+"""Association of estimated and reference poses, and the coverage of the reference.
 
-A pose that is missing must never help a score: the frames built here keep the holes, so that every
-metric can count them.
+A missing pose must never improve a score: the frames built here keep the gaps, so that every metric
+can count them.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ MINUTE, HALF_DAY = 60.0, 14
 
 @dataclass(frozen=True)
 class Matches:
-    """Pairs of poses that belong together, in rising order, each pose used once."""
+    """Matched pairs of poses, in rising order, each pose used once."""
 
     reference: np.ndarray
     """Indices. (M,) int"""
@@ -28,7 +28,7 @@ class Matches:
 
 @dataclass(frozen=True)
 class Frames:
-    """The reference at the rate of the estimate, holes included."""
+    """The reference at the rate of the estimate, gaps included."""
 
     reference: np.ndarray
     """Indices of reference poses, rising. (F,) int"""
@@ -103,7 +103,7 @@ def _remedy(reference: Trajectory, estimate: Trajectory, max_gap: float | None) 
 
 
 def _nearest(sorted_values: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Return the index of the nearest sorted value to each wanted one."""
+    """Return the index of the nearest sorted value for each requested one."""
     right = np.clip(np.searchsorted(sorted_values, wanted), 1, max(len(sorted_values) - 1, 1))
     right = np.minimum(right, len(sorted_values) - 1)
     left = np.maximum(right - 1, 0)

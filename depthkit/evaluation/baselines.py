@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a score must beat: one depth for every pixel, one motion for every frame."""
+"""Trivial baselines: one constant depth for all pixels, one constant motion for all frames."""
 
 from collections.abc import Iterable
 
@@ -57,10 +57,10 @@ def mean_motion(training: Iterable[Trajectory]) -> np.ndarray:
 
 
 def constant_motion(stamps: np.ndarray, T_a_b: np.ndarray) -> Trajectory:
-    """Repeat one motion from frame to frame: the trajectory of a guess that sees nothing.
+    """Repeat one motion from frame to frame: the trajectory of a constant-motion baseline.
 
     Args:
-        stamps: of the frames. (N,)
+        stamps: stamps of the frames. (N,)
         T_a_b: points of a frame to the one before. (4, 4)
     """
     return Trajectory(stamps, chain_relative(np.repeat(T_a_b[None], len(stamps) - 1, axis=0)))

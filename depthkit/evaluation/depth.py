@@ -62,7 +62,7 @@ METRICS = tuple(field.name for field in fields(DepthScore))[:7]
 
 @dataclass(frozen=True)
 class DepthProtocol:
-    """What is compared: without it the figures mean nothing."""
+    """Evaluation protocol; figures of different protocols are not comparable."""
 
     align: str = "none"
     """a key of `DEPTH_ALIGNMENTS`"""
@@ -88,7 +88,7 @@ class DepthProtocol:
 
 @dataclass(frozen=True)
 class DepthReport:
-    """The mean over images, and what the mean would hide."""
+    """Mean over images, with the spread and coverage that the mean hides."""
 
     abs_rel: float
     sq_rel: float
@@ -232,7 +232,7 @@ def score_depth(
     min_depth: float = 1e-3,
     max_depth: float = 80.0,
 ) -> DepthReport:
-    """Score a set of images: each on its own, then the mean over images.
+    """Score a set of images: each one separately, then the mean over images.
 
     Args:
         pairs: (prediction or None where it is missing, truth), at any two sizes; a prediction of

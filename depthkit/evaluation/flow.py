@@ -30,14 +30,14 @@ PARTS = {
 
 @dataclass(frozen=True)
 class FlowTruth:
-    """What is known of the flow of a frame."""
+    """Ground truth of the flow of a frame."""
 
     flow: np.ndarray
     """Pixels (u, v), NaN where unknown. (H, W, 2)"""
     occluded: np.ndarray | None = None
-    """Without a partner in the other frame; None where that is not known. (H, W) bool"""
+    """Occluded pixels, without a partner in the other frame; None if unknown. (H, W) bool"""
     moving: np.ndarray | None = None
-    """On a body that moves by itself; None where that is not known. (H, W) bool"""
+    """Pixels on independently moving bodies; None if unknown. (H, W) bool"""
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class FlowTally:
     outliers: dict[str, int] = field(default_factory=lambda: dict.fromkeys(PARTS, 0))
 
     def add(self, predicted: np.ndarray, truth: FlowTruth, valid: np.ndarray | None = None) -> None:
-        """Take in a frame; see `flow_errors`."""
+        """Add a frame; see `flow_errors`."""
         _check(predicted, truth, valid)
         wanted = np.isfinite(truth.flow).all(axis=-1)
         if valid is not None:
@@ -128,7 +128,7 @@ class FlowTally:
             self.outliers[part] += int(outlier[member].sum())
 
     def merge(self, other: "FlowTally") -> None:
-        """Take in what another tally has seen."""
+        """Add the sums of another tally."""
         self.wanted += other.wanted
         for part in PARTS:
             self.count[part] += other.count[part]

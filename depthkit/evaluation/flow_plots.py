@@ -48,7 +48,7 @@ def plot_flow(
         pred: pixels, NaN where not predicted. (H, W, 2)
         gt: pixels, NaN where unknown. (H, W, 2)
         image: the frame whose pixels flow. (H, W, 3) uint8
-        title: of the picture.
+        title: title of the picture.
         largest_error: where the colours of the error end, pixels.
     """
     lengths = np.hypot(gt[..., 0], gt[..., 1])

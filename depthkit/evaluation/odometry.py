@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The score of one trajectory: t_rel, r_rel, ATE, RPE, the snippet ATE, and coverage beside them.
 
-A figure that the data cannot support is None with a reason, never 0, and what is missing is said.
+A figure that the data do not support is None with a reason, never 0; missing poses are reported.
 """
 
 from dataclasses import dataclass
@@ -48,7 +48,7 @@ class OdometryScore:
     aligned: Alignment
     """The scored poses. (M, 4, 4) each"""
     stamps: np.ndarray
-    """Of the scored poses, seconds or frame indices. (M,)"""
+    """Stamps of the scored poses, seconds or frame indices. (M,)"""
     ate: np.ndarray
     """Distance of each scored position to its reference, metres. (M,)"""
     reference_path: np.ndarray
@@ -61,7 +61,7 @@ class OdometryScore:
     reasons: dict[str, str]
     """Why a figure is None, by its name."""
     notes: tuple[str, ...]
-    """What a reader of the figures must know, one sentence each."""
+    """Caveats for the reader of the figures, one sentence each."""
     assumed: tuple[str, ...]
     """Conventions that the files do not state, as they were taken."""
 
@@ -110,7 +110,7 @@ def score_odometry(
     """Score an estimated trajectory against its reference.
 
     Args:
-        reference: metres; its poses say what should have been estimated.
+        reference: ground-truth poses, metres.
         estimate: the same stamps or frame indices, at any scale.
         mode: alignment, a key of `alignment.ALIGNMENTS`.
         max_gap: seconds between stamps that may pair; None pairs equal stamps (KITTI indices).
@@ -189,7 +189,7 @@ def _std(values: np.ndarray) -> float | None:
 def _reasons(
     segments: SegmentErrors, snippets: SnippetAte, coverage: float, snippet_length: int
 ) -> dict[str, str]:
-    """Say why a figure is None."""
+    """Return why a figure is None."""
     reasons: dict[str, str] = {}
     if len(segments.length) == 0:
         least = SEGMENT_LENGTHS[0]
@@ -210,7 +210,7 @@ def _reasons(
 def _notes(
     segments: SegmentErrors, coverage: float, aligned: Alignment, estimated: int
 ) -> tuple[str, ...]:
-    """Say what the figures alone would hide."""
+    """List what the figures alone would hide."""
     notes = []
     unpaired = estimated - len(aligned.estimate)
     if unpaired:

@@ -16,19 +16,19 @@ from depthkit.evaluation.depth import DepthProtocol, depth_metrics, scored_pixel
 from depthkit.trajectory import inverse
 
 SLACK = math.sqrt(2)
-"""A pair stands for a baseline if its own lies within this factor: a ladder of doubled baselines
-then leaves no gap and no overlap."""
+"""Factor within which a pair counts for a baseline: a ladder of doubled baselines then has neither
+gaps nor overlaps."""
 MAX_ROTATION = 0.5
-"""Radians between the views of a pair; beyond it they share too little."""
+"""Largest rotation between the views of a pair, radians; beyond it they overlap too little."""
 LEAST_BASELINE = 1e-5
-"""Metres; with less the camera stands still, and there is no depth from no motion."""
+"""Smallest baseline, metres; with less the camera stands still, and there is no parallax."""
 _BINS = 20_000
 _NEAREST = 1e-3  # metres; where the bins of the constants begin
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A target frame and the frame it is seen with."""
+    """A target frame and its source frame."""
 
     target: int
     source: int

@@ -37,8 +37,8 @@ def plot_trajectory(path: str | Path, score: OdometryScore, *, title: str = "Tra
 
     Args:
         path: the PNG to write.
-        score: of one trajectory.
-        title: of the picture.
+        score: score of one trajectory.
+        title: title of the picture.
     """
     figure, axes = make_figure(6.4, 5.8)
     reference = score.reference_path
@@ -117,7 +117,7 @@ def plot_depth(
         pred: metres, scaled as it was scored. (H, W)
         gt: metres, 0 = unknown. (H, W)
         image: RGB of any size. (h, w, 3) uint8
-        title: of the picture.
+        title: title of the picture.
         largest_error: relative error at the end of the error's colours.
         scored: pixels that count; the error is shown and averaged over these. (H, W) bool
     """
@@ -161,7 +161,7 @@ def plot_sparsification(path: str | Path, curve: Sparsification) -> Path:
 
     Args:
         path: the PNG to write.
-        curve: of one model.
+        curve: curves of one model.
     """
     figure, axes = make_figure(6.4, 4.2)
     removed = 100 * (1 - curve.kept)
@@ -193,7 +193,7 @@ def widest_axes(points: np.ndarray) -> tuple[int, int]:
 
 
 def with_holes(values: np.ndarray, stamps: np.ndarray) -> np.ndarray:
-    """Put a NaN row into every hole of time, so that a line breaks there. (N, C) -> (M, C)"""
+    """Insert a NaN row into every gap of time, so that a line breaks there. (N, C) -> (M, C)"""
     steps = np.diff(stamps)
     holes = np.flatnonzero(steps > _HOLE * np.median(steps)) + 1
     return np.insert(values.astype(np.float64), holes, np.nan, axis=0)

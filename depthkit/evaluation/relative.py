@@ -25,15 +25,15 @@ class SegmentErrors:
     """Relative errors of the segments that have a pose at both ends."""
 
     length: np.ndarray
-    """Metres, one of those asked for. (M,)"""
+    """Nominal length of each segment, metres. (M,)"""
     translation: np.ndarray
-    """Drift over length, a fraction. (M,)"""
+    """Translation drift over length, a fraction. (M,)"""
     rotation: np.ndarray
-    """Radians over metres. (M,)"""
+    """Rotation drift over length, rad/m. (M,)"""
     possible: int
-    """How many segments the reference offers."""
+    """Number of segments in the reference."""
     path_length: float
-    """Of the reference, metres."""
+    """Length of the reference path, metres."""
 
 
 def trace_angle(R: np.ndarray) -> np.ndarray:
@@ -92,7 +92,7 @@ def segment_errors(
         reference: camera to world of every frame, metres. (F, 4, 4)
         estimate: the same frames, at the reference's scale; ignored where unknown. (F, 4, 4)
         known: frames that have an estimate. (F,) bool
-        lengths: of the segments, metres; others than the published ones are no KITTI figure.
+        lengths: segment lengths, metres; only the published ones give KITTI's figures.
         step: a segment starts at every step-th frame.
     """
     known = np.ones(len(reference), dtype=bool) if known is None else known

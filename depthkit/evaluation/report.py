@@ -35,7 +35,7 @@ class Section:
     """A table, its header first; numbers are set right, None reads 'not scored'."""
     pictures: Sequence[Picture] = ()
     notes: Sequence[str] = ()
-    """What a reader must not miss, set apart."""
+    """Important note, set apart."""
 
 
 def write_report(
@@ -45,7 +45,7 @@ def write_report(
 
     Args:
         path: the .html file; replaced when it is there.
-        title: of the page.
+        title: title of the page.
         sections: in reading order.
         subtitle: one line below the title.
 

@@ -23,7 +23,7 @@ class SnippetAte:
     scale: np.ndarray
     """Least-squares scale of each snippet. (M,)"""
     possible: int
-    """How many snippets there would be without missing poses."""
+    """Number of snippets without missing poses."""
 
 
 def snippet_ate(

@@ -22,8 +22,8 @@ def read_calibration(path: Path, manifest: Manifest) -> list[dict[str, np.ndarra
 
     Args:
         path: sequence folder.
-        manifest: of the network: single frames, or pairs as far apart as its first shift; where
-            poses are known, frames of a pair network are turned alike by them.
+        manifest: what the network takes: single frames, or pairs as far apart as its first
+            shift; where poses are known, frames of a pair network are turned alike by them.
 
     Raises:
         DataError: no such folder, or a sequence shorter than one pair.

@@ -18,8 +18,8 @@ from depthkit.runtime.network.parity import (
     encode_volume,
     on_grid,
 )
-from depthkit.tasks.loaded import PAIR_TASKS, LoadedTask
-from depthkit.training.source import source_commit
+from depthkit.source_commit import source_commit
+from depthkit.tasks.loaded import LoadedTask
 
 _GRID = 24  # values that are kept along the longer side of a map, about
 
@@ -40,8 +40,8 @@ def describe(
         inputs: to be stored, one of each.
         answers: torch's to them, by output. (1, H, W) depth or log odds, (1, 6) motion or
             (1, 2, H, W) flow
-        precision: of the file.
-        opset: of the file.
+        precision: precision of the file.
+        opset: ONNX operator set of the file.
     """
     config, state = loaded.config, loaded.state
     is_pair = graph.kind == "pair"
@@ -89,30 +89,30 @@ def make_check(inputs: dict[str, np.ndarray], answers: dict[str, np.ndarray]) ->
 
 
 def depth_range(config: TrainConfig) -> tuple[float, float]:
-    """Return the nearest and farthest depth that the network can say."""
-    if config.task in PAIR_TASKS:
+    """Return the nearest and farthest depth that the network can predict."""
+    if config.kind.exported == "pair":
         return LEAST_DEPTH, config.supervised.max_depth
     return config.model.min_depth, config.model.max_depth
 
 
 def name_scale(loaded: LoadedTask, graph: Graph) -> tuple[Literal["metric", "relative"], str]:
-    """Return whether what is said is metres, and where the scale comes from, in words."""
-    task = loaded.config.task
+    """Return whether the output is in metres, and where the scale comes from, in words."""
+    kind = loaded.config.kind
     if graph.kind == "flow":
         return "relative", "none: flow is pixels of the picture"
     if graph.kind == "pair":
         baseline = loaded.config.supervised.nominal_baseline
         return "metric", f"displacement given at run time (metres at {baseline:g} m of it)"
-    if graph.kind == "pose" and task == "stabilized_pair":
+    if graph.kind == "pose" and kind.exported == "pair":  # depth is per baseline, motion free
         return "relative", "none: translations have the pose network's own unit"
     if loaded.scale == "relative":
         return "relative", "none: depth and motion share one unknown factor"
-    known = "baselines" if task in ("view_synthesis", "coop") else "depth"
+    known = "depth" if kind.truth.depth else "baselines"
     return "metric", f"known {known} in training"
 
 
 def static_law(loaded: LoadedTask) -> StaticLaw | None:
-    """Return the law of a coop run; None of a run that has learnt none."""
+    """Return the law of static pixels; None where the run has learnt none."""
     models = [getattr(loaded.task, name, None) for name in ("delta", "gap")]
     if any(model is None or not bool(model.fitted) for model in models):
         return None

@@ -6,11 +6,12 @@ training needs is not, so nothing can be forgotten or done twice on the robot.
 """
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from depthkit.config.task_kinds import Part
 from depthkit.errors import EngineError
 from depthkit.geometry.warp import resize
 from depthkit.models.depth_net import FINEST, STRIDE
@@ -20,7 +21,7 @@ from depthkit.models.shading_net import ShadingNet
 from depthkit.models.sweep_net import SweepNet
 from depthkit.multiview.plane_sweep import plane_inverse_depths
 from depthkit.runtime.network.manifest import Kind
-from depthkit.tasks.loaded import PAIR_TASKS, LoadedTask
+from depthkit.tasks.loaded import LoadedTask
 
 LEAST_DEPTH = 1e-2  # metres at D0; ELU + 1 rounds to 0, and 1 / depth must stay finite
 LEAST_SIDE = {
@@ -29,8 +30,6 @@ LEAST_SIDE = {
     "pose": 33,
     "flow": 33,
 }  # pixels; the coarsest maps need this much
-
-Part = Literal["depth", "pose", "flow"]
 
 
 @dataclass(frozen=True)
@@ -70,14 +69,14 @@ class PairGraph(nn.Module):
     """Depth of the current frame at the nominal baseline, at its own size."""
 
     def __init__(self, net: nn.Module, *, max_depth: float) -> None:
-        """Wrap a network; max_depth: farthest it can say, metres at D0."""
+        """Wrap a network; max_depth: farthest depth it can predict, metres at D0."""
         super().__init__()
         self.net, self.max_depth = net, max_depth
 
     def forward(self, previous: Tensor, current: Tensor, *volume: Tensor) -> Tensor:
         """Return metres at D0, the previous frame turned before.
 
-        Frames are (N, H, W, 3), the volume of a network that is told the direction of motion is
+        Frames are (N, H, W, 3), the volume of a network that takes the direction of motion is
         (N, P, H, W), all uint8. -> (N, H, W)
         """
         height, width = current.shape[1], current.shape[2]
@@ -177,7 +176,7 @@ def build_graph(loaded: LoadedTask, part: Part, *, dynamic: bool) -> Graph:
     if part == "flow":
         return _flow_graph(loaded, dynamic=dynamic)
     net, name = _network(loaded, "depth"), loaded.config.model.depth
-    if loaded.config.task in PAIR_TASKS:
+    if loaded.config.kind.exported == "pair":
         module = PairGraph(net, max_depth=loaded.config.supervised.max_depth)
         if not isinstance(net, SweepNet):
             return Graph(module, "pair", name, ("previous", "current"), ("depth",), True)
@@ -195,14 +194,8 @@ def _pose_graph(loaded: LoadedTask, *, dynamic: bool) -> Graph:
             f"{loaded.file}: its pose network takes whole snippets of {len(loaded.shifts) + 1} "
             "frames, future ones too, so no robot can run it; train with model.pose_input: pair"
         )
-    if (
-        loaded.config.task == "stabilized_pair"
-        and loaded.config.stabilized.orientation != "network"
-    ):
-        raise EngineError(
-            f"{loaded.file}: its pose network saw frames turned alike by the measured orientation "
-            "and says no rotation; train with stabilized.orientation: network"
-        )
+    if reason := loaded.config.kind.pose_refused(loaded.config):
+        raise EngineError(f"{loaded.file}: its pose network {reason}")
     if dynamic:
         raise EngineError("a pose network knows one size; export it without --dynamic")
     name = loaded.config.model.pose
@@ -229,8 +222,8 @@ def _network(loaded: LoadedTask, part: Part) -> nn.Module:
     """
     if (net := getattr(loaded.task, f"{part}_net", None)) is not None:
         return net
-    learnt = next(one for one in get_args(Part) if hasattr(loaded.task, f"{one}_net"))
-    alone = "depth and motion" if hasattr(loaded.task, "pose_net") else f"{learnt} alone"
+    parts = loaded.config.kind.parts
+    learnt, alone = parts[0], "depth and motion" if "pose" in parts else f"{parts[0]} alone"
     raise EngineError(
         f"{loaded.file}: task {loaded.config.task} learnt {alone}, no {part}; "
         f"take its {learnt} (export --part {learnt}), or another run"

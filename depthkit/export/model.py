@@ -9,10 +9,11 @@ import numpy as np
 import onnx
 import torch
 
+from depthkit.config.task_kinds import Part
 from depthkit.errors import EngineError
 from depthkit.export.convert import OPSET, to_onnx
 from depthkit.export.describe import describe
-from depthkit.export.graphs import Graph, Part, build_graph, fold_normalisation
+from depthkit.export.graphs import Graph, build_graph, fold_normalisation
 from depthkit.export.lower import store_half, to_fp16
 from depthkit.export.pictures import Views, draw_views
 from depthkit.export.quantize import quantize
@@ -27,7 +28,7 @@ Inputs = dict[str, np.ndarray]
 Outputs = dict[str, np.ndarray]
 
 SMALL = (64, 64)
-"""Of the stored input where it has many planes, pixels: it lies in every file."""
+"""Size of the stored input where it has many planes, pixels: it lies in every file."""
 _CALIBRATED = 0.75  # of the int8 tolerance is used up here; other runtimes round otherwise
 _JUDGES = 3  # calibration inputs on which int8 is judged, beside the stored one
 
@@ -60,13 +61,13 @@ class Exported:
     manifest: Manifest
     bytes: int
     parities: tuple[Parity, ...]
-    """Of the stored input, on each backend of this machine."""
+    """Parity of the stored input, on each backend of this machine."""
     shapes_worst: float
     """Largest relative difference from torch for other batches, and sizes if free; ONNX Runtime."""
     rounding: tuple[float, float] | None
     """Worst and median relative change by weights in 16 bits; None where they were not rounded."""
     in_8_bits: tuple[int, int] | None
-    """Convolutions in 8 bits, of all; None where none are."""
+    """(int8 convolutions, all convolutions); None if not quantised."""
 
 
 def export_model(
@@ -136,7 +137,7 @@ def _draw_volume(views: Views, planes: tuple[float, ...]) -> np.ndarray:
 
 @torch.no_grad()
 def run_torch(graph: Graph, inputs: Inputs) -> Outputs:
-    """Return what torch says, in 32 bits."""
+    """Return the answers of torch, in 32 bits."""
     graph.module.eval()
     answers = graph.module(*(torch.from_numpy(inputs[name]) for name in graph.inputs))
     answers = answers if isinstance(answers, tuple) else (answers,)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The stored input: two views of overlapping flat leaves, with real parallax and small as PNG.
 
-Dead leaves have the edges, corners and occlusions of photographs [Lee 2001]; a network says more
+Dead leaves have the edges, corners and occlusions of photographs [Lee 2001]; a network answers more
 on them than on noise, which is no picture, or on grey, where faults of borders stay hidden.
 """
 

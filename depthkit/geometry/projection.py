@@ -61,13 +61,13 @@ def reproject(
     homography of the pixel grid, scaled by depth and shifted by K_s t.
 
     Args:
-        depth: of the target, metres. (B, 1, H, W)
+        depth: depth of the target, metres. (B, 1, H, W)
         T_source_target: target-frame points to source frame, metres. (B, 4, 4)
         K_target, K_source: intrinsics, pixels. (B, 3, 3)
 
     Returns:
         pixels: (u, v) in the source; meaningless where its depth <= 0. (B, 2, H, W)
-        depth: of those points in the source frame, metres. (B, 1, H, W)
+        depth: depth of those points in the source frame, metres. (B, 1, H, W)
     """
     check_shape("reproject: depth", depth, "B 1 H W")
     check_shape("reproject: T_source_target", T_source_target, "B 4 4")

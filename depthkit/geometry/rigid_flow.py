@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rigid flow: where the scene's points go in the image when the camera alone moves."""
+"""Rigid flow: the optical flow of a static scene under camera motion."""
 
 from typing import NamedTuple
 
@@ -11,25 +11,25 @@ from depthkit.geometry.warp import inside
 
 
 class RigidFlow(NamedTuple):
-    """Flow of a scene that stands still."""
+    """Flow of a static scene."""
 
     flow: Tensor
-    """From the target to the source, pixels (u, v); 0 for points behind it. (B, 2, H, W)"""
+    """Flow (u, v) from target to source, pixels; 0 for points behind the source. (B, 2, H, W)"""
     valid: Tensor
-    """The point lies in front of and inside the source. (B, 1, H, W) bool"""
+    """Pixels whose point lies in front of and inside the source. (B, 1, H, W) bool"""
 
 
 def rigid_flow(depth: Tensor, *, T_source_target: Tensor, K: Tensor) -> RigidFlow:
-    """Compute the flow that depth and camera motion make: K [R|t] D(m) K^-1 m - m [Zhou 2017].
+    """Compute the flow caused by depth and camera motion: K [R|t] D(m) K^-1 m - m [Zhou 2017].
 
     Args:
-        depth: of the target along the optical axis, metres, > 0. (B, 1, H, W)
+        depth: depth of the target along the optical axis, metres, > 0. (B, 1, H, W)
         T_source_target: target-frame points to source frame, metres. (B, 4, 4)
         K: intrinsics of both images at H x W, pixels. (B, 3, 3)
 
     Returns:
-        The flow and where it can be seen. Flow that leaves the image is a number like any other;
-        that of points behind the source is 0 without a gradient, for they have no pixel.
+        The flow and its validity. Flow that leaves the image keeps its value and gradient; points
+        behind the source have no pixel, so their flow is 0 without a gradient.
     """
     pixels, depth_in_source = reproject(
         depth, T_source_target=T_source_target, K_target=K, K_source=K

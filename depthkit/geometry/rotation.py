@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rotation taken out of a view: two views of one camera centre differ by the homography K R K^-1.
+"""Derotation: two views of one camera centre differ by the homography K R K^-1.
 
-It needs no depth, so a pair can be brought to the same orientation before any depth is known.
+It needs no depth, so a pair can be brought to the same orientation before depth is estimated.
 """
 
 from typing import NamedTuple
@@ -15,26 +15,26 @@ from depthkit.geometry.warp import inside, sample
 
 
 class Derotated(NamedTuple):
-    """A view as its camera would have shown it, had it been turned like the target."""
+    """A view rotated to the target's orientation."""
 
     image: Tensor
-    """Border colours outside. (B, C, H, W)"""
+    """Derotated image, border colours outside. (B, C, H, W)"""
     valid: Tensor
-    """The pixel was inside the source. (B, 1, H, W) bool"""
+    """Pixels that lie inside the source. (B, 1, H, W) bool"""
 
 
 def derotate(image: Tensor, *, R_target_source: Tensor, K: Tensor) -> Derotated:
-    """Turn a source view to the target's orientation; its camera centre stays where it is.
+    """Derotate a source view to the target's orientation; the camera centre stays.
 
-    Target pixels are looked up at K R_source_target K^-1 in the source, bilinearly.
+    Target pixels are sampled in the source at K R_source_target K^-1, bilinearly.
 
     Args:
-        image: of the source. (B, C, H, W)
+        image: source image. (B, C, H, W)
         R_target_source: directions of the source frame to the target frame. (B, 3, 3)
         K: intrinsics of the image, and of the result, at H x W, pixels. (B, 3, 3)
 
     Returns:
-        The turned view, and where it shows what the source saw.
+        The derotated view and its valid pixels.
     """
     check_shape("derotate: image", image, "B C H W")
     check_shape("derotate: R_target_source", R_target_source, f"{len(image)} 3 3")

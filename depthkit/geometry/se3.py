@@ -65,7 +65,7 @@ def rigid_motion(R: Tensor, t: Tensor) -> Tensor:
 
 
 def motion_from_vector(vector: Tensor) -> Tensor:
-    """Turn a pose network's six numbers into a motion: axis-angle, then translation as it is.
+    """Convert a pose network's six numbers to a motion: rotation vector, then translation.
 
     Args:
         vector: rotation in radians, translation in metres or in the network's unit. (..., 6)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""View synthesis: the target rebuilt from a source. The only place that calls `grid_sample`."""
+"""View synthesis: the target reconstructed from a source. Only here `grid_sample` is called."""
 
 from typing import NamedTuple
 
@@ -12,20 +12,20 @@ from depthkit.geometry.projection import pixel_grid, reproject, size_of
 
 
 class Warped(NamedTuple):
-    """A view rebuilt on the target's pixel grid."""
+    """A source view warped to the target's pixel grid."""
 
     image: Tensor
-    """What the source shows there; border colours outside. (B, C, H, W)"""
+    """Sampled source, border colours outside. (B, C, H, W)"""
     valid: Tensor
-    """The point lies in front of and inside the source. (B, 1, H, W) bool"""
+    """Pixels whose point lies in front of and inside the source. (B, 1, H, W) bool"""
     depth: Tensor
     """Depth of the target's points in the source frame, metres. (B, 1, H, W)"""
     pixels: Tensor
-    """Where each target pixel lies in the source, (u, v). (B, 2, H, W)"""
+    """Position (u, v) of each target pixel in the source. (B, 2, H, W)"""
 
 
 def sample(image: Tensor, pixels: Tensor) -> Tensor:
-    """Read an image bilinearly at pixel positions; outside, the nearest border pixel.
+    """Sample an image bilinearly at pixel positions; outside, the nearest border pixel.
 
     Args:
         image: (B, C, H, W)
@@ -44,7 +44,10 @@ def sample(image: Tensor, pixels: Tensor) -> Tensor:
 
 
 def inside(pixels: Tensor, depth: Tensor, size: tuple[int, int]) -> Tensor:
-    """Tell which positions lie on the image, edge pixels whole, and in front. (B, 1, h, w) bool"""
+    """Return which positions lie on the image, half a pixel of margin, and in front of the camera.
+
+    (B, 1, h, w) bool
+    """
     u, v = pixels[:, :1], pixels[:, 1:]
     height, width = size
     return (u > -0.5) & (u < width - 0.5) & (v > -0.5) & (v < height - 0.5) & (depth > 1e-6)
@@ -58,7 +61,7 @@ def warp_to_target(
     K: Tensor,
     K_source: Tensor | None = None,
 ) -> Warped:
-    """Rebuild the target view by sampling a source image [Zhou 2017, eq. 2].
+    """Reconstruct the target view by sampling a source image [Zhou 2017, eq. 2].
 
     Args:
         source: RGB in [0, 1], or any map of the source. (B, C, h, w)
@@ -80,7 +83,7 @@ def warp_to_target(
 
 
 def warp_by_flow(image: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
-    """Rebuild the first view by sampling the second where the flow leads.
+    """Reconstruct the first view by sampling the second at the end of each flow vector.
 
     Args:
         image: any map of the second view; of another size where the two share their first pixel.
@@ -97,13 +100,13 @@ def warp_by_flow(image: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def ends_inside(flow: Tensor, size: tuple[int, int]) -> Tensor:
-    """Tell which flow ends inside a view of (H, W). (B, 2, h, w) -> (B, 1, h, w) bool"""
+    """Return which flow vectors end inside a view of (H, W). (B, 2, h, w) -> (B, 1, h, w) bool"""
     pixels = _follow(flow.detach())
     return inside(pixels, torch.ones_like(pixels[:, :1]), size)
 
 
 def _follow(flow: Tensor) -> Tensor:
-    """Return where flow leads, pixels (u, v). (B, 2, h, w)"""
+    """Return the end positions of flow vectors, pixels (u, v). (B, 2, h, w)"""
     return flow + pixel_grid(*size_of(flow), flow)[:2].unflatten(1, size_of(flow))
 
 

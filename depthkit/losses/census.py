@@ -36,7 +36,7 @@ def census_distance(image: Tensor, target: Tensor, *, radius: int = 1) -> Tensor
     Args:
         image: RGB in [0, 1], the view that carries the gradient. (B, 3, H, W)
         target: RGB in [0, 1]; it gets no gradient. (B, 3, H, W)
-        radius: of the square of neighbours, pixels; the published one is 3.
+        radius: radius of the neighbourhood, pixels; the published one is 3.
 
     Returns:
         Mean over the neighbours inside the picture. (B, 1, H, W)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What moves by itself, told from two reconstructions: by depth and camera motion, and by flow.
+"""What moves by itself, found from two reconstructions: by depth and camera motion, and by flow.
 
 The paper's [Hariat 2023, CoopNet, abstract]: Delta = L_photo(depth, odometry) - L_photo(flow) of
 each pixel, a model of its distribution, and that pixels where the two disagree strongly move and
@@ -29,14 +29,14 @@ LEAST_ERROR = 0.01
 GAP_UNIT = 0.5
 """Pixels: flow is no better than that."""
 ALONG, ACROSS = 0.2, 0.05
-"""Of the parallax: what else the gap may be, by wrong depth and by wrong motion."""
+"""Shares of the parallax by which the gap may be larger: for wrong depth, for wrong motion."""
 LARGEST_GAP = 8.0
 """A failure of flow, tens of pixels, must not outweigh all else."""
 TEMPER = 0.3
-"""Of the evidence's log likelihood ratio that counts beside what looks say: neighbouring pixels,
-and delta and the gap, tell the same thing several times. Chosen on training streets."""
+"""Factor on the evidence's log likelihood ratio beside a mask network, because neighbouring pixels,
+and Delta and the gap, are not independent. Chosen on training streets."""
 _LEAST_SCALE = 1e-4
-_LEAST_TAIL = 4.0  # scales: a tail as steep as the static law would not be told from it
+_LEAST_TAIL = 4.0  # scales: a tail as steep as the static law could not be separated from it
 _MOST_SHARE = 0.15  # that may move: more would be wrong depth
 _FIRST_FIT = 30  # steps of expectation and maximisation before the first law is used
 
@@ -51,7 +51,7 @@ class DeltaLaw(NamedTuple):
     tail: Tensor
     """Mean distance of moving pixels from it."""
     share: Tensor
-    """Of pixels that move."""
+    """Share of moving pixels."""
 
 
 class Difference(NamedTuple):
@@ -80,7 +80,7 @@ class DeltaModel(nn.Module):
 
         Args:
             momentum: share of the old law that each step keeps.
-            least_share: of pixels that move, whatever the samples say; below 0.15.
+            least_share: smallest share of moving pixels, whatever the samples; below 0.15.
         """
         super().__init__()
         self.momentum, self.least_share = momentum, least_share
@@ -98,6 +98,7 @@ class DeltaModel(nn.Module):
         if len(samples) == 0:
             return
         if not self.fitted:
+            # First samples: fit to convergence; afterwards one step a batch, blended in.
             law = first_law(samples)
             for _ in range(_FIRST_FIT):
                 law = self._refit(samples, law)
@@ -112,7 +113,7 @@ class DeltaModel(nn.Module):
         return law._replace(share=law.share.clamp(self.least_share, _MOST_SHARE))
 
     def forget(self) -> None:
-        """Begin again with the next samples: networks that have just begun tell another law."""
+        """Begin again with the next samples: networks that have just begun follow another law."""
         self.fitted.fill_(False)
 
     def posterior(self, delta: Tensor) -> Tensor:
@@ -139,6 +140,7 @@ def static_posterior(delta: Tensor, law: DeltaLaw) -> Tensor:
         In [0, 1]; the shape of delta.
     """
     odds = _log_odds(delta, law)
+    # Left of the location nothing moves: rigid motion cannot rebuild better than flow does.
     return torch.where(delta < law.location, 1.0, odds.sigmoid())
 
 
@@ -164,7 +166,9 @@ def refit_law(samples: Tensor, law: DeltaLaw) -> DeltaLaw:
         samples: finite. (N,), N > 0
         law: the one before.
     """
+    # Expectation: how static each sample is under the old law.
     static = static_posterior(samples, law)
+    # Maximisation: location and scale of the static part, then the tail to its right.
     location = _weighted_median(samples, static)
     scale = _static_scale(samples, location, law.share)
     moving = 1 - static
@@ -179,6 +183,7 @@ def _static_scale(samples: Tensor, location: Tensor, share: Tensor) -> Tensor:
     the upper quartile over ln 2, as of a Laplace law, for errors of depth make the right side
     wider. The quartile is that of the static pixels if all that move lie to its right.
     """
+    # Left side: static pixels alone. Right side: the quartile of the static share.
     gap = location - samples
     left = gap > 0
     mean = (gap * left).sum() / left.sum().clamp(min=1)
@@ -213,7 +218,7 @@ def compare_errors(
     check_shape("compare_errors: flow", flow, shape)
     check_shape("compare_errors: seen", seen, shape)
     with torch.no_grad():
-        seen = seen & rigid.isfinite() & flow.isfinite()  # a diverged net tells nothing
+        seen = seen & rigid.isfinite() & flow.isfinite()  # a diverged network is no evidence
         known = seen.any(0)
         rigid, flow = (e.masked_fill(~seen, torch.inf).amin(0) for e in (rigid, flow))
         rigid, flow = (torch.where(known, e, 0) for e in (rigid, flow))
@@ -285,6 +290,8 @@ def cc_static(
         agreement: pixels.
     """
     check_shape("cc_static: rigid", rigid, "B 1 H W")
+    # SSIM of equal patches rounds to a little above 1, and so an error to a little below 0.
+    rigid, flow = rigid.clamp(min=0), flow.clamp(min=0)
     share = (flow + 1e-6) / (flow + rigid_weight * rigid + 2e-6)
     agrees = (gap.abs() < agreement).all(1, keepdim=True)
     return torch.where(agrees, share.clamp(min=0.5), share)

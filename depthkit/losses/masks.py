@@ -26,9 +26,9 @@ def reduce_minimum(errors: Tensor, valid: Tensor, identity_errors: Tensor | None
     unwarped source explains better does not move against the camera: the auto-mask drops it.
 
     Args:
-        errors: of the warped sources. (S, B, 1, H, W)
+        errors: errors of the warped sources. (S, B, 1, H, W)
         valid: the warped source is inside its image. (S, B, 1, H, W) bool
-        identity_errors: of the unwarped sources, without gradient; None for no auto-mask.
+        identity_errors: errors of the unwarped sources, without gradient; None for no auto-mask.
             (S, B, 1, H, W)
 
     Returns:
@@ -54,7 +54,7 @@ def reduce_mean(errors: Tensor, valid: Tensor, weights: Tensor | None = None) ->
     """Average each pixel over its sources; invalid ones count zero [Zhou 2017, eq. 1, 3].
 
     Args:
-        errors: of the warped sources. (S, B, 1, H, W)
+        errors: errors of the warped sources. (S, B, 1, H, W)
         valid: the warped source is inside its image. (S, B, 1, H, W) bool
         weights: explainability of each source in [0, 1]; None for all one. (S, B, 1, H, W)
     """

@@ -19,7 +19,7 @@ def baseline_loss(T_pred: Tensor, T_gt: Tensor, known: Tensor) -> Tensor:
         known: which of them have a truth. (N,) bool
 
     Returns:
-        Mean over the known ones, 0 when there is none. ()
+        Mean over the known ones, 0 if no motion is known. ()
     """
     T_gt = _fill_unknown("baseline_loss", T_pred, T_gt, known)
     error = (T_pred[:, :3, 3].norm(dim=-1) - T_gt[:, :3, 3].norm(dim=-1)).abs()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which pixels of one view the other one sees, told from flow: learnt, classical or rigid."""
+"""Which pixels of one view the other one sees, found from flow: learnt, classical or rigid."""
 
 import torch
 from torch import Tensor
@@ -21,7 +21,7 @@ def forward_backward(
     Args:
         flow: first view -> second, pixels (u, v). (B, 2, H, W)
         backward: second view -> first. (B, 2, H, W)
-        share: of the squared lengths.
+        share: share of the squared lengths that may differ.
         slack: square pixels.
 
     Returns:
@@ -44,8 +44,8 @@ def seen_by_splatting(backward: Tensor, *, least: float = 0.4) -> Tensor:
 
     Args:
         backward: second view -> first, pixels (u, v). (B, 2, H, W)
-        least: of the range map where a pixel is seen. Where the view grows by a factor of s along
-            each side it is 1 / s^2, not 1.
+        least: smallest value of the range map where a pixel is seen. Where the view grows by a
+            factor of s along each side it is 1 / s^2, not 1.
 
     Returns:
         Pixels of the first view that the second sees. (B, 1, H, W) bool

@@ -2,7 +2,7 @@
 """Regression of depth on known depth: the losses that D3-Net compares [Carvalho 2018], and edges.
 
 All take prediction, truth and which pixels count, (B, 1, H, W) each, metres, and return a mean over
-the pixels that count: 0 where there is none, with a gradient of zeros.
+the pixels that count: 0 where no pixel counts, with a gradient of zeros.
 """
 
 from collections.abc import Callable

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """DepthNet: depth from a pair of frames without rotation, at a known baseline [Pinard 2017a].
 
-One stream like FlowNetS on six channels, all kernels 3x3. What it says is depth at the baseline it
-was taught at (D0); at another one the true depth is |t| / D0 times that. It has no input for K and
-so is bound to the focal length, in pixels, of its training.
+One stream like FlowNetS on six channels, all kernels 3x3. It predicts depth at the baseline of its
+training (D0); at another one the true depth is |t| / D0 times that. It has no input for K and so is
+bound to the focal length, in pixels, of its training.
 """
 
 import torch

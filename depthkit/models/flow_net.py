@@ -37,7 +37,7 @@ class PwcFlow(nn.Module):
     As in IRR-PWC [Hur 2019] all levels share their estimator: fewer weights, and what is learnt of
     small motions serves the large ones. Features are normalised before they are correlated
     [Jonschkowski 2020, UFlow]. Heads begin at zero, so that training starts from no motion. Ours:
-    the estimator is told where the correlations expect the match, which it would take a long
+    the estimator gets as input where the correlations expect the match, which it would take a long
     training to read off the volume by itself.
     """
 
@@ -239,7 +239,7 @@ def build_flow_network(
 
     Args:
         name: "pwc" or "raft_small".
-        width: of the pwc.
+        width: channels of the pwc, as a multiple of its default ones.
         weights: None for random ones, or torchvision's file of the raft_small (.pth or
             .safetensors); nothing is downloaded.
 

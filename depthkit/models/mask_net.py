@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What tends to move, told from one picture: a small U-Net."""
+"""What tends to move, predicted from one picture: a small U-Net."""
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +16,7 @@ _FIRST_ODDS = 2.2  # log odds of nine to one: so much is static before anything 
 
 
 class MaskNet(nn.Module):
-    """Log odds that a pixel is static, by its looks and its place: a car in its lane, a wall."""
+    """Log odds that a pixel is static, by its appearance and place: a car in its lane, a wall."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -23,7 +23,7 @@ _SCALES = 4
 
 
 class PoseOutput(NamedTuple):
-    """What a pose network says of a stack of frames."""
+    """Prediction of a pose network for a stack of frames."""
 
     motions: Tensor
     """Axis-angle and translation of each motion. (B, M, 6)"""

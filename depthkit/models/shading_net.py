@@ -2,8 +2,8 @@
 """SfSNet: depth from the shading of one frame, for a light that rides on the camera [Ruano 2023].
 
 An EfficientNet-B0 encoder and a light U-Net decoder that stops at half the size, as published; the
-last doubling is bilinear. The network says gamma depth e = (depth / max_depth)^(1 / 1.5), the form
-in which the paper stores depth: it spreads the near range, where an endoscope works.
+last doubling is bilinear. The network predicts gamma depth e = (depth / max_depth)^(1 / 1.5), the
+form in which the paper stores depth: it spreads the near range, where an endoscope works.
 """
 
 import torch
@@ -26,8 +26,8 @@ class ShadingNet(nn.Module):
         """Make the network with random weights; the paper trains from scratch.
 
         Args:
-            min_depth: nearest depth it can say, metres.
-            max_depth: farthest depth it can say, metres; 0.25 in the paper.
+            min_depth: nearest depth it can predict, metres.
+            max_depth: farthest depth it can predict, metres; 0.25 in the paper.
 
         Raises:
             ConfigError: an empty depth range.

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""DepthNet that is also told the direction of motion, by a plane-sweep volume [Wang 2018].
+"""DepthNet that also takes the direction of motion, as a plane-sweep volume [Wang 2018].
 
 Without the direction a network has to find the focus of expansion in the pictures before a parallax
 means a depth, which takes most of a training. A robot's odometry knows it. Matching costs at a row
-of depths (`multiview.plane_sweep`) then say locally what fits; DepthNet's layers [Pinard 2017a]
+of depths (`multiview.plane_sweep`) then show locally what fits; DepthNet's layers [Pinard 2017a]
 weigh them with all else they see. Depth stays depth at the nominal baseline.
 """
 
@@ -27,7 +27,7 @@ class SweepNet(nn.Module):
 
     @property
     def heads(self) -> nn.ModuleList:
-        """The layers that say depth, finest first."""
+        """The layers that give depth, finest first."""
         return self.net.heads
 
     def forward(self, previous: Tensor, current: Tensor, volume: Tensor) -> list[Tensor]:

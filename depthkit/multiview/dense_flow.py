@@ -10,11 +10,11 @@ from depthkit.camera import resize_matrix
 from depthkit.errors import check_shape
 
 LEAST_SIZE, LARGEST_SIZE = 256, 360
-"""Pixels of the shorter side at which frames are matched; flow is scaled back. Smaller frames are
-enlarged by a whole factor: DIS searches patches of 8 pixels on a pyramid that starts at half
-resolution, and on rendered rooms of 64 to 128 pixels this halves its error, more does not help.
-Larger frames are shrunk: on real pairs of 640x480 with 15 to 60 cm between them, flow reaches
-further and depth gets better, with 2 to 8 cm it gets a little worse."""
+"""Limits of the shorter side of matched frames, pixels; flow is scaled back. Smaller frames are
+enlarged by an integer factor: DIS searches patches of 8 pixels on a pyramid that starts at half
+resolution, and on rendered rooms of 64 to 128 pixels this halves the error; more does not help.
+Larger frames are shrunk: on real 640x480 pairs with 15 to 60 cm baseline, flow reaches further and
+depth improves; with 2 to 8 cm it gets slightly worse."""
 
 
 def dense_flow(
@@ -23,10 +23,10 @@ def dense_flow(
     """Match every pixel of the target in the source: DIS, medium preset.
 
     Args:
-        target, source: of one size. (H, W, 3) uint8 RGB
-        source_of_target: homography that takes target pixels to source pixels, such as K R K^-1 of
-            the rotation between them: the source is warped by it before matching (what it never saw
-            is filled from its border) and flow leads to the warped source. (3, 3)
+        target, source: two frames of one size. (H, W, 3) uint8 RGB
+        source_of_target: homography from target to source pixels, such as K R K^-1. The source is
+            warped by it before matching (filled from its border), and the flow leads to the warped
+            source. (3, 3)
 
     Returns:
         Flow from target to source, pixels (u, v). (H, W, 2) float32
@@ -36,7 +36,7 @@ def dense_flow(
     size = target.shape[:2]
     matched = _matching_size(size)
     warp = np.eye(3) if source_of_target is None else source_of_target
-    grey = (_look(target, np.eye(3), matched), _look(source, warp, matched))
+    grey = (_warped_grey(target, np.eye(3), matched), _warped_grey(source, warp, matched))
     search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     flow = search.calc(*grey, None)  # type: ignore[call-overload]
     scale = np.array([size[1] / matched[1], size[0] / matched[0]], dtype=np.float32)
@@ -51,7 +51,7 @@ def fill_from_neighbours(depth: np.ndarray, valid: np.ndarray, *, otherwise: flo
     Args:
         depth: any unit. (H, W)
         valid: (H, W) bool
-        otherwise: what all get when no pixel is valid.
+        otherwise: depth of all pixels if none is valid.
     """
     if not valid.any():
         return np.full_like(depth, otherwise)
@@ -72,12 +72,12 @@ def _matching_size(size: tuple[int, int]) -> tuple[int, int]:
     return round(factor * size[0]), round(factor * size[1])
 
 
-def _look(rgb: np.ndarray, warp: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Bring a frame to a size, and sample it where a homography of its own pixels points to.
+def _warped_grey(rgb: np.ndarray, warp: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resize a frame and warp it by a homography, as grey.
 
     Args:
         rgb: (h, w, 3) uint8
-        warp: from the pixels of the result, were it of the frame's size, to those of the frame.
+        warp: homography from result to frame, both in pixels at the frame's size. (3, 3)
         size: (H, W) of the result.
 
     Returns:
@@ -86,7 +86,7 @@ def _look(rgb: np.ndarray, warp: np.ndarray, size: tuple[int, int]) -> np.ndarra
     grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
     if size < grey.shape:
         grey = cv2.resize(grey, size[::-1], interpolation=cv2.INTER_AREA)
-    # Result -> its pixels at the frame's own size -> frame -> frame as it was resized.
+    # Chain: result -> result at the frame's size -> frame -> resized frame.
     from_result = (
         resize_matrix(rgb.shape[:2], grey.shape) @ warp @ resize_matrix(size, rgb.shape[:2])
     )

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rotation and translation direction from tracks: the essential matrix, fitted and refined.
 
-Points lie on the plane z = 1, residuals are in pixels. USAC gives a start, a damped Gauss-Newton on
-Sampson's distance (Hartley and Zisserman, 11.9) the answer.
+Points lie on the plane z = 1, residuals are in pixels. USAC gives starting values, a damped
+Gauss-Newton on Sampson's distance (Hartley and Zisserman, 11.9) refines them.
 """
 
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ import numpy as np
 NOISE_FLOOR = 0.1
 """Pixels of the reduced image; KLT is not better than this on compressed video."""
 TWIN_DEG = 15.0
-"""A start turned further than this from the best pure rotation is a twin of the true one."""
+"""Angle to the best pure rotation above which a start is rejected as the twisted solution."""
 REFINED = 2
-"""How many starts are refined."""
+"""Number of starts that are refined."""
 CAUCHY = 0.3
 """Pixels at which an epipolar distance starts to count as an outlier."""
 PULL = 0.02
-"""Weight of the pull towards little parallax, see `_cost`."""
+"""Weight of the regulariser towards small parallax, see `_cost`."""
 
 
 @dataclass(frozen=True)
@@ -56,16 +56,19 @@ def transfer_error(R: np.ndarray, x_a: np.ndarray, x_b: np.ndarray) -> np.ndarra
 def fit_essential(
     x_a: np.ndarray, x_b: np.ndarray, focal: float, R_rotation: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return R, t and the epipolar distances in pixels of the best of several starts.
+    """Fit R and t from several starts; return the best with its epipolar distances in pixels.
 
     Starts: the best pure rotation with the direction that suits it, USAC's essential matrix, and
     both motions that a plane allows (Hartley and Zisserman 13.1; in front of a plane each of them
-    fits every epipolar line). The best are refined on the robust cost; the least cost wins.
+    fits every epipolar line). The best are refined on the robust cost; the lowest cost wins.
     """
+    # 1. Starting values from three models.
     starts = [(R_rotation, _direction(R_rotation, x_a, x_b))]
     starts += _usac_start(x_a, x_b, focal) + _plane_starts(x_a, x_b, focal)
+    # 2. Decomposing E gives two rotations; the twisted one is far from the pure rotation.
     near = [(R, t) for R, t in starts if rotation_angle(R @ R_rotation.T) < TWIN_DEG]
     ranked = sorted((_evaluate(R, t, x_a, x_b, focal) for R, t in near), key=_cost)
+    # 3. Refine the best two: the ranking of unrefined starts is not reliable.
     best = min((_refine(fit, x_a, x_b, focal) for fit in ranked[:REFINED]), key=_cost)
     return best.R, best.t, np.abs(best.distance)
 
@@ -90,7 +93,7 @@ def _usac_start(
 def _plane_starts(
     x_a: np.ndarray, x_b: np.ndarray, focal: float
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Motions of the homography that fits best; empty where none does or it is a rotation."""
+    """Motions of the best homography; empty if none is found or it is a pure rotation."""
     a, b = np.ascontiguousarray(x_a[:, :2]), np.ascontiguousarray(x_b[:, :2])
     H, _ = cv2.findHomography(a, b, cv2.USAC_MAGSAC, 1.0 / focal, maxIters=200)
     if H is None:
@@ -116,13 +119,14 @@ def _direction(R: np.ndarray, x_a: np.ndarray, x_b: np.ndarray) -> np.ndarray:
 
 
 def _cost(fit: "_Fit") -> float:
-    """Cauchy cost of the error plus a faint pull towards little parallax.
+    """Cauchy cost of the error, plus a weak regulariser towards small parallax.
 
-    The error is the epipolar distance, or all of the flow for a point behind the camera: no depth
-    above zero explains it.
+    The error is the epipolar distance, or the whole residual flow for a point behind the camera,
+    which no positive depth explains.
 
-    A narrow view hardly tells a turn from a step aside; among fits that are equally good the pull
-    takes the one that moves least. It shifts a 1 px parallax by less than 0.1 px.
+    A narrow field of view hardly distinguishes rotation from sideways translation; among equally
+    good fits the regulariser prefers the one with the least translation. It shifts a parallax of
+    1 px by less than 0.1 px.
     """
     return float(np.log1p((fit.error / CAUCHY) ** 2).sum() + PULL * np.log1p(fit.parallax).sum())
 
@@ -131,25 +135,26 @@ def _evaluate(
     R: np.ndarray, t: np.ndarray, x_a: np.ndarray, x_b: np.ndarray, focal: float
 ) -> "_Fit":
     """Residuals of (R, t) in pixels; epipolar ones are Sampson's (Hartley and Zisserman 11.9)."""
+    # Epipolar lines in both images, first two components: [t]x R x_a and (x_b^T [t]x R)^T.
     p = x_a @ R.T
-    line_b = np.stack(
-        [t[1] * p[:, 2] - t[2] * p[:, 1], t[2] * p[:, 0] - t[0] * p[:, 2]], axis=1
-    )  # first two rows of [t]x R x_a
+    line_b = np.stack([t[1] * p[:, 2] - t[2] * p[:, 1], t[2] * p[:, 0] - t[0] * p[:, 2]], axis=1)
     c = np.stack([t[2] * x_b[:, 1] - t[1], t[0] - t[2] * x_b[:, 0]], axis=1)
     line_a = np.column_stack([c, t[1] * x_b[:, 0] - t[0] * x_b[:, 1]]) @ R[:, :2]
+    # Sampson: the algebraic error over the norm of its gradient, in pixels.
     scale = focal / np.sqrt(np.maximum((line_b**2).sum(axis=1) + (line_a**2).sum(axis=1), 1e-18))
     third = t[0] * p[:, 1] - t[1] * p[:, 0]
     distance = scale * ((x_b[:, :2] * line_b).sum(axis=1) + third)
+    # Behind the camera: the displacement b - R a runs against the epipolar direction t - t_z b.
     flow = focal * (p[:, :2] / p[:, 2:] - x_b[:, :2])
     parallax = np.hypot(flow[:, 0], flow[:, 1])
     behind = (flow * (t[:2] - x_b[:, :2] * t[2])).sum(axis=1) > 0
-    if behind.mean() > 0.5:  # -t draws the same lines
+    if behind.mean() > 0.5:  # -t has the same epipolar lines
         t, distance, behind = -t, -distance, ~behind
     return _Fit(R, t, distance, parallax, behind, flow, scale, p)
 
 
 def _refine(fit: "_Fit", x_a: np.ndarray, x_b: np.ndarray, focal: float) -> "_Fit":
-    """Minimise `_cost` over R and t on the unit sphere (Levenberg, analytic slopes)."""
+    """Minimise `_cost` over R and t on the unit sphere (Levenberg, analytic Jacobian)."""
     damping = 1e-3
     cost = _cost(fit)
     for _ in range(12):
@@ -165,6 +170,7 @@ def _refine(fit: "_Fit", x_a: np.ndarray, x_b: np.ndarray, focal: float) -> "_Fi
 
 def _gauss_newton_step(fit: "_Fit", x_b: np.ndarray, focal: float, damping: float) -> np.ndarray:
     """Step of (rotation vector, tangent of t), Sampson's denominators held fixed. (5,)"""
+    # 1. Epipolar term, Cauchy weights; points behind the camera do not count here.
     p, t = fit.rotated, fit.t
     slope_R = (p @ t)[:, None] * x_b - (p * x_b).sum(axis=1)[:, None] * t
     slope_t = np.cross(p, x_b) @ np.stack(_tangent(t), axis=1)
@@ -172,6 +178,7 @@ def _gauss_newton_step(fit: "_Fit", x_b: np.ndarray, focal: float, damping: floa
     cauchy = 2.0 / (CAUCHY**2 + fit.error**2)
     w = np.where(fit.behind, 0.0, cauchy)
     H, g = (J * w[:, None]).T @ J, J.T @ (w * fit.distance)
+    # 2. Parallax term: the regulariser, and the error of points behind the camera.
     w = PULL / ((1.0 + fit.parallax) * np.maximum(fit.parallax, NOISE_FLOOR))
     w += np.where(fit.behind, cauchy, 0.0)
     for F, flow in zip(_flow_slopes(p, focal), fit.flow.T, strict=True):
@@ -181,7 +188,7 @@ def _gauss_newton_step(fit: "_Fit", x_b: np.ndarray, focal: float, damping: floa
 
 
 def _flow_slopes(p: np.ndarray, focal: float) -> tuple[np.ndarray, np.ndarray]:
-    """Slopes of the pixel (u, v) of a rotated point by a small further rotation. 2 x (N, 3)"""
+    """Jacobian of the pixel (u, v) of a point with respect to a small rotation. 2 x (N, 3)"""
     u, v = p[:, 0] / p[:, 2], p[:, 1] / p[:, 2]
     along_u = np.stack([-u * v, 1 + u * u, -v], axis=1)
     along_v = np.stack([-(1 + v * v), u * v, u], axis=1)
@@ -189,7 +196,7 @@ def _flow_slopes(p: np.ndarray, focal: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _tangent(t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Two unit vectors that span the plane across t."""
+    """Two unit vectors that span the tangent plane at t."""
     first = _cross(t, np.eye(3)[int(np.argmin(np.abs(t)))])
     first /= np.linalg.norm(first)
     return first, _cross(t, first)
@@ -212,7 +219,7 @@ def _moved(R: np.ndarray, t: np.ndarray, step: np.ndarray) -> tuple[np.ndarray, 
 def epipolar_fit(
     points_a: np.ndarray, points_b: np.ndarray, K: np.ndarray, T_b_a: np.ndarray
 ) -> tuple[float, float]:
-    """Measure how a known motion fits tracks.
+    """Measure how well a known motion fits tracks.
 
     Args:
         points_a, points_b: tracks, pixels. (N, 2)

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How well two frames agree at each of a row of depths: the plane-sweep volume [Collins 1996].
+"""Plane-sweep volume: colour difference of two frames at a list of depths [Collins 1996].
 
-For frames that are turned alike, a plane that faces the camera at inverse depth q moves between
-them by a scale and a shift, the same for all its pixels: u' = (u + q (fx tx + cx tz)) / (1 + q tz),
-v' alike. So each plane is one affine warp of the previous frame. Colours that agree there, summed
-over no window, are what a network takes in [Wang 2018, MVDepthNet]. Training and the robot call
-this very function, and so see the same numbers.
+Between derotated frames, a fronto-parallel plane at inverse depth q moves by one scale and one
+shift for all its pixels: u' = (u + q (fx tx + cx tz)) / (1 + q tz), and likewise v'. So each plane
+is one affine warp of the previous frame. The network takes the differences per pixel, without a
+window [Wang 2018, MVDepthNet]. Training and robot call this same function, and so get the same
+numbers.
 """
 
 import cv2
@@ -15,12 +15,13 @@ from depthkit.errors import check_shape
 
 PLANES = 32
 NEAREST = 1.0
-"""Metres at the nominal baseline, of the nearest plane."""
+"""Depth of the nearest plane, metres at the nominal baseline."""
 OUTSIDE = 24
-"""Of 255, stands where a plane is not in the previous frame: about what wrong planes differ by."""
+"""Fill value where a plane leaves the previous frame: a typical difference at wrong depths, of 255.
+"""
 _HOW, _BORDER = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, cv2.BORDER_REPLICATE
 _MEAN = np.full((1, 3), 1 / 3, np.float32)
-_SPACING = 1.5  # power: planes are nearer together where parallax is below a pixel
+_SPACING = 1.5  # exponent: planes are denser where parallax is below a pixel
 
 
 def plane_inverse_depths(planes: int = PLANES, *, nearest: float = NEAREST) -> np.ndarray:
@@ -36,15 +37,16 @@ def plane_sweep(
     K: np.ndarray,
     inverse_depths: np.ndarray,
 ) -> np.ndarray:
-    """Compare the current frame with the previous one moved as each plane would move.
+    """Compare the current frame with the previous one, warped by each plane.
 
     Args:
-        previous: RGB, turned as the current frame is. (H, W, 3) uint8
+        previous: RGB, derotated to the current frame. (H, W, 3) uint8
         current: RGB. (H, W, 3) uint8
-        t_previous_current: the current camera's centre seen from the previous one, in the axes both
-            share, metres. (3,)
+        t_previous_current: position of the current camera in the previous frame, in their common
+            axes, metres. (3,)
         K: intrinsics of both at H x W, pixels. (3, 3)
-        inverse_depths: of the planes in the current frame, 1 / metres; q tz > -1 for each. (N,)
+        inverse_depths: inverse depth q of each plane in the current frame, 1 / metres; q tz > -1.
+            (N,)
 
     Returns:
         Mean absolute difference of the colours, of 255; OUTSIDE where the plane leaves the previous
@@ -67,7 +69,7 @@ def plane_sweep(
 
 
 def _blank(plane: np.ndarray, scale: float, shift: tuple[float, float]) -> None:
-    """Put OUTSIDE where scale * x + shift is not on the previous frame, edge pixels whole."""
+    """Write OUTSIDE where scale * x + shift leaves the previous frame by over half a pixel."""
     for axis, s in ((1, shift[0]), (0, shift[1])):
         count = plane.shape[axis]
         first = int(np.clip(np.ceil((-0.5 - s) / scale), 0, count))

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Point tracks between frames: corners followed by pyramidal KLT on contrast-normalised images.
 
-Raw KLT assumes constant brightness and reads an exposure step as motion. Here the local mean is
-subtracted and the local contrast divided out first, so that gain and offset drop out before a
-displacement is measured, and a track counts only if tracking it back returns to its start.
+Raw KLT assumes constant brightness and takes an exposure step for motion. Here the local mean is
+subtracted and the local contrast divided out first, which removes gain and offset. A track is kept
+only if tracking it backwards returns to its start.
 """
 
 import cv2
@@ -13,27 +13,28 @@ WINDOW = (17, 17)
 LEVELS = 4
 """Pyramid levels above the finest: reach about 2^4 x half a window, 130 px."""
 CONTRAST_FLOOR = 6.0
-"""Grey levels added to the local deviation: the noise of a flat wall must not become texture."""
+"""Grey levels added to the local deviation, so that noise on a flat wall does not become texture.
+"""
 CONTRAST_WINDOW = (25, 25)
 CORNER_DISTANCE = 8
 CELLS = (10, 8)
 CORNERS = 320
-"""Kept in all, the strongest of each of the CELLS (columns, rows): medians over tracks shall be
-medians over the image, not over its most textured part."""
+"""Number of corners kept, the strongest of each of the CELLS (columns, rows): so a median over
+tracks is a median over the image, not over its most textured part."""
 ROUND_TRIP = 0.7
-"""Pixels of the reduced image by which a track may miss its start when it is followed back."""
+"""Largest forward-backward error of a track, pixels of the reduced image."""
 
 _CRITERIA = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 20, 0.01)
 
 
 def normalise_contrast(gray: np.ndarray) -> np.ndarray:
-    """Remove local brightness and contrast, so that KLT sees structure only.
+    """Remove local brightness and contrast, so that KLT follows structure only.
 
     Args:
         gray: image, 0..255. (H, W) uint8
 
     Returns:
-        (gray - local mean) / (local deviation + CONTRAST_FLOOR), 48 levels a unit. (H, W) uint8
+        (gray - local mean) / (local deviation + CONTRAST_FLOOR), 48 levels per unit. (H, W) uint8
     """
     smooth = cv2.GaussianBlur(gray.astype(np.float32), (3, 3), 0)
     mean = cv2.boxFilter(smooth, -1, CONTRAST_WINDOW)
@@ -63,7 +64,7 @@ def detect_corners(structure: np.ndarray, valid: np.ndarray | None = None) -> np
 
 
 def _rank_within(labels: np.ndarray) -> np.ndarray:
-    """Count how many earlier entries bear the same label. (N,) int"""
+    """Count the earlier entries with the same label. (N,) int"""
     order = np.argsort(labels, kind="stable")
     first = np.searchsorted(labels[order], labels[order])
     rank = np.empty(len(labels), int)
@@ -83,7 +84,7 @@ def track(
 
     Returns:
         points_b: pixels in b. (N, 2) float32
-        kept: the track ends inside b and returns to its start within ROUND_TRIP. (N,) bool
+        kept: tracks that end inside b and return to their start within ROUND_TRIP. (N,) bool
     """
     if len(points_a) == 0:
         return points_a.copy(), np.zeros(0, bool)

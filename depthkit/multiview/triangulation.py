@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The classical answer a pair network must beat: depth from dense flow and the known motion.
+"""Depth from dense flow and the known motion, by triangulation: the baseline for pair networks.
 
-With a = K R K^-1 m (where the target's pixel m would go at infinite depth) and b = K t, the pixel
-lies in the source at (a + w b) / (a_z + w b_z) for inverse depth w: on the epipolar line through
-a / a_z along e = b - b_z a / a_z. The point of that line nearest to what the flow says (least
-squares in pixels) is s = (m + flow - a / a_z) . e / |e| along it, whose depth is, in closed form,
-
-    Z = (|e| / s - b_z) / a_z        (a sideways motion: the well-known f |t| / disparity)
-
-An error of the flow of d pixels along the line changes Z by |dZ / Z| = |e| d / (s^2 a_z Z), which
-is Z d / (f |t|) sideways.
+1. Let a = K R K^-1 m, the target's pixel m at infinite depth in the source, and b = K t. At inverse
+   depth w the pixel lies at (a + w b) / (a_z + w b_z), on the epipolar line through a / a_z along
+   e = b - b_z a / a_z.
+2. The point of that line nearest to m + flow (least squares in pixels) lies at
+   s = (m + flow - a / a_z) . e / |e| along it.
+3. Its depth is, in closed form, Z = (|e| / s - b_z) / a_z; for sideways motion f |t| / disparity.
+4. A flow error of d pixels along the line changes Z by |dZ / Z| = |e| d / (s^2 a_z Z); for sideways
+   motion Z d / (f |t|).
 """
 
 from dataclasses import dataclass
@@ -19,26 +18,26 @@ import numpy as np
 from depthkit.errors import DataError, check_shape
 
 MIN_PARALLAX = 0.1
-"""Pixels: where dense flow still says more than the pixel's neighbours do (measured on rendered
-rooms: MAE over all pixels is least at 0.05 to 0.1 px for frames of 64 to 256 pixels)."""
+"""Smallest parallax of a valid pixel, pixels; below it, filling from neighbours is more accurate
+(rendered rooms of 64 to 256 pixels: MAE over all pixels is lowest at 0.05 to 0.1 px)."""
 MAX_RESIDUAL = 2.0
-"""Pixels off the epipolar line; more is no motion of a rigid scene but a wrong match."""
-_TINY = 1e-9  # pixels times metres; a shorter e has no direction: the epipole itself
+"""Largest distance to the epipolar line of a valid pixel, pixels; above it, a wrong match."""
+_TINY = 1e-9  # pixels times metres; at the epipole e vanishes and has no direction
 
 
 @dataclass(frozen=True)
 class Triangulation:
-    """Depth of each target pixel, and where it can be relied on."""
+    """Triangulated depth of each target pixel, and its validity."""
 
     depth: np.ndarray
-    """Along the optical axis, metres, clipped to `max_depth`; 0 = unknown: at the epipole, beyond
-    it, or where the flow runs against the epipolar direction. (H, W) float64"""
+    """Depth along the optical axis, metres, clipped to `max_depth`; 0 = unknown: at the epipole, or
+    where the flow contradicts the epipolar direction. (H, W) float64"""
     valid: np.ndarray
-    """Known, with enough parallax, near the epipolar line. (H, W) bool"""
+    """Pixels of known depth with enough parallax and near the epipolar line. (H, W) bool"""
     parallax: np.ndarray
-    """s, pixels along the epipolar line; NaN where undefined. (H, W) float64"""
+    """Parallax s along the epipolar line, pixels; NaN where undefined. (H, W) float64"""
     residual: np.ndarray
-    """Pixels off the epipolar line; NaN where undefined. (H, W) float64"""
+    """Distance to the epipolar line, pixels; NaN where undefined. (H, W) float64"""
 
 
 def triangulate(
@@ -50,15 +49,15 @@ def triangulate(
     min_parallax: float = MIN_PARALLAX,
     max_residual: float = MAX_RESIDUAL,
 ) -> Triangulation:
-    """Measure the depth of the target's pixels from where they went and how the camera moved.
+    """Triangulate the depth of the target's pixels from flow and camera motion.
 
     Args:
         flow: from target to source, pixels (u, v); NaN where unknown. (H, W, 2)
         T_source_target: target-frame points to source frame, metres. (4, 4)
         K: intrinsics of both, pixels. (3, 3)
-        max_depth: deepest answer, metres.
-        min_parallax: pixels along the epipolar line that a valid pixel has at least.
-        max_residual: pixels off the epipolar line that a valid pixel has at most.
+        max_depth: largest depth returned, metres.
+        min_parallax: smallest parallax of a valid pixel, pixels.
+        max_residual: largest distance to the epipolar line of a valid pixel, pixels.
 
     Raises:
         DataError: the camera did not move.
@@ -84,7 +83,7 @@ def triangulate(
 def _epipolar_parts(
     flow: np.ndarray, T_source_target: np.ndarray, K: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Split the flow without rotation along and across the epipolar line; |e|; a_z. (H, W) each"""
+    """Split the derotated flow along and across the epipolar line; |e|; a_z. (H, W) each"""
     height, width = flow.shape[:2]
     v, u = np.mgrid[:height, :width].astype(np.float64)
     a = (

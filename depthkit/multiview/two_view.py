@@ -3,9 +3,9 @@
 
 Two models compete. A pure rotation moves every pixel by the homography K R K^-1 (Hartley and
 Zisserman, 8.4.2); a moving camera obeys x_b^T [t]x R x_a = 0 (9.6). The rotation model leaves a
-two-dimensional error a point, the essential matrix only the distance to the epipolar line, so the
-rotation is preferred as long as its error stays at the noise level of the tracks. A plane does not
-break the choice: both models fit it well only if the camera did not move.
+two-dimensional error per point, the essential matrix only the distance to the epipolar line, so the
+rotation is preferred while its error stays at the noise level of the tracks. A planar scene does
+not break the choice: both models fit it well only if the camera did not translate.
 """
 
 from dataclasses import dataclass
@@ -21,33 +21,33 @@ from depthkit.multiview.epipolar import (
 )
 
 MIN_TRACKS = 24
-"""Fewer tracks than this measure nothing: a pair is then 'unmeasured', never 'static'."""
+"""Smallest number of tracks for a measurement; below it a pair is 'unmeasured', never 'static'."""
 OUTLIER_NOISE = 3.0
-"""Noise deviations from its epipolar line at which a track belongs to something else."""
+"""Noise deviations from the epipolar line above which a track is an outlier."""
 ROTATION_NOISE = 2.0
-"""A rotation explains the tracks if its median error is at most this many noise deviations."""
+"""Noise deviations up to which the median error of a pure rotation counts as explained."""
 
 
 @dataclass(frozen=True)
 class PairMotion:
-    """How the camera moved from frame a to frame b; lengths in pixels of the image measured in."""
+    """Camera motion from frame a to frame b; lengths in pixels of the measured image."""
 
     tracks: int
     displacement: float
     """Median length of the tracks."""
     parallax: float
-    """Median length of what the rotation leaves of the tracks that fit the motion."""
+    """Median length of the derotated tracks that fit the motion."""
     rotation_deg: float
     rotation_error: float
     """Median error of the best pure rotation."""
     epipolar_error: float
     """Median distance to the epipolar lines of the best essential matrix."""
     is_rotation: bool
-    """A pure rotation (or none) explains the tracks as well as a moving camera does."""
+    """Whether a pure rotation (or no motion) explains the tracks as well as a moving camera."""
     R_b_a: np.ndarray
-    """(3, 3)"""
+    """Rotation from a to b. (3, 3)"""
     direction_b_a: np.ndarray
-    """Unit translation of T_b_a; NaN if is_rotation. (3,)"""
+    """Unit vector of the translation of T_b_a; NaN if is_rotation. (3,)"""
 
 
 def measure_motion(points_a: np.ndarray, points_b: np.ndarray, K: np.ndarray) -> PairMotion | None:
@@ -64,12 +64,15 @@ def measure_motion(points_a: np.ndarray, points_b: np.ndarray, K: np.ndarray) ->
         return None
     focal = float(np.sqrt(K[0, 0] * K[1, 1]))
     x_a, x_b = normalise(points_a, K), normalise(points_b, K)
+    # 1. The simpler model: the best pure rotation.
     R_rotation = fit_rotation(x_a, x_b, focal=focal)
     rotation_error = focal * float(np.median(transfer_error(R_rotation, x_a, x_b)))
+    # 2. The essential matrix; its median distance gives the noise level of the tracks.
     R, t, distance = fit_essential(x_a, x_b, focal, R_rotation)
     epipolar_error = float(np.median(distance))
     noise = max(1.4826 * epipolar_error, NOISE_FLOOR)
     fits = distance <= OUTLIER_NOISE * noise
+    # 3. Model choice: the rotation, if its error is at noise level.
     is_rotation = rotation_error <= ROTATION_NOISE * noise
     if is_rotation:
         R, t, fits = R_rotation, np.full(3, np.nan), np.ones(len(x_a), bool)
@@ -87,11 +90,11 @@ def measure_motion(points_a: np.ndarray, points_b: np.ndarray, K: np.ndarray) ->
 
 
 def fit_rotation(x_a: np.ndarray, x_b: np.ndarray, *, focal: float) -> np.ndarray:
-    """Fit R in x_b ~ R x_a, least absolute error (weighted Kabsch, reweighted).
+    """Fit R in x_b ~ R x_a by least absolute error (iteratively reweighted Kabsch).
 
     Args:
         x_a, x_b: points on the plane z = 1. (N, 3)
-        focal: pixels a unit, sets where absolute error turns square (0.1 px).
+        focal: focal length in pixels; sets where absolute error becomes quadratic (0.1 px).
 
     Returns:
         R_b_a. (3, 3)
@@ -116,17 +119,17 @@ def rotation_residual(points_a: np.ndarray, points_b: np.ndarray, K: np.ndarray)
 
 
 def flow_of_cells(points_a: np.ndarray, points_b: np.ndarray, size: tuple[int, int]) -> float:
-    """Measure coherent flow: the median over a grid of cells of the length of their median flow.
+    """Measure coherent flow: take the median flow per grid cell, then the median of its lengths.
 
-    Noise has no common direction within a cell and drops out, and so does an object that moves in
-    less than half of the cells. The length of single tracks would read noise as motion.
+    Noise has no common direction within a cell and cancels, and so does an object that moves in
+    less than half of the cells. The median length of single tracks would count noise as motion.
 
     Args:
         points_a, points_b: tracks, pixels. (N, 2)
-        size: of the image, (H, W).
+        size: image size (H, W).
 
     Returns:
-        Pixels; NaN with fewer than MIN_TRACKS tracks.
+        Length in pixels; NaN with fewer than MIN_TRACKS tracks.
     """
     if len(points_a) < MIN_TRACKS:
         return float("nan")

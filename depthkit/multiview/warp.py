@@ -1,20 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures read where flow leads: the numpy twin of `geometry/warp.py`."""
+"""Images sampled along a flow: the numpy counterpart of `geometry/warp.py`."""
 
 import numpy as np
 
 
 def warp_by_flow(image: np.ndarray, flow: np.ndarray) -> np.ndarray:
-    """Read an image bilinearly where flow leads; outside, its border.
+    """Sample an image bilinearly at the end of each flow vector; outside, its border.
 
-    Not by cv2.remap, which places pixels by 1/32 only.
+    Not by cv2.remap, which rounds positions to 1/32 pixel.
 
     Args:
         image: (H, W, C) float32
-        flow: pixels; NaN reads NaN. (H, W, 2)
+        flow: flow (u, v), pixels; NaN gives NaN. (H, W, 2)
 
     Returns:
-        (H, W, C) float32
+        Sampled image. (H, W, C) float32
     """
     height, width, channels = image.shape
     u, v = grid((height, width))
@@ -35,7 +35,7 @@ def grid(size: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def lands_inside(flow: np.ndarray) -> np.ndarray:
-    """Tell which pixels flow to the picture, edge pixels whole; NaN does not. (H, W) bool"""
+    """Return which flow vectors end inside the image, with half a pixel of margin. (H, W) bool"""
     height, width = flow.shape[:2]
     u, v = (axis + flow[..., i] for i, axis in enumerate(grid((height, width))))
     return (u > -0.5) & (u < width - 0.5) & (v > -0.5) & (v < height - 0.5)

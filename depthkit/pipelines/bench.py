@@ -199,9 +199,9 @@ def _timed(call: Callable[[], Timing]) -> tuple[float, float]:
 
 def score(backend: Backend, sequences: tuple[str, ...]) -> dict[str, Any]:
     """Score depth on sequences: metres as they are, relative depth aligned by the median."""
-    from depthkit.cli.evaluate_model import check_metric
     from depthkit.data.sequence import open_sequence
     from depthkit.evaluation.depth import DepthProtocol
+    from depthkit.pipelines.score.frames import check_metric
     from depthkit.pipelines.score.stream import score_stream
     from depthkit.runtime.config import BaselineConfig
     from depthkit.runtime.depth.depth_engine import DepthEngine

@@ -3,8 +3,8 @@
 
     from depthkit.runtime import DepthEngine
 
-Each name is loaded when it is first asked for, and a backend (ONNX Runtime, OpenVINO) when an
-engine opens: importing this package costs nothing.
+Each name is loaded on first access, and a backend (ONNX Runtime, OpenVINO) when an engine opens:
+importing this package costs nothing.
 """
 
 from importlib import import_module

@@ -1,159 +1,102 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a robot can be told: which model runs on what, and how the baseline is chosen.
+"""Settings at run time: the model, its backend, and how baselines are chosen.
 
-ROS parameters are declared from these same dataclasses. Distances of the network's own world are
-metres at the nominal baseline D0 ("net values"): lateral parallax is f D0 / net pixels, so a small
-net value is much parallax.
+ROS parameters are declared from these same dataclasses. A "net value" is a distance in the
+network's own scale, metres at the nominal baseline D0: lateral parallax is f D0 / net pixels, so a
+small net value means a large parallax.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from depthkit.errors import ConfigError
+from depthkit.config.ranges import check_ranges, option, require
 
 Rule = Literal["fixed", "best_of_n", "nearest", "feedback", "multi_range"]
 Backend = Literal["auto", "onnxruntime", "openvino", "cuda", "tensorrt"]
 Precision = Literal["default", "fp32", "bf16", "fp16"]
 
 
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise ConfigError(message)
-
-
-def option(
-    default: Any,
-    *,
-    least: float | None = None,
-    most: float | None = None,
-    above: float | None = None,
-    below: float | None = None,
-    live: bool = False,
-) -> Any:
-    """Make a field of a configuration that says its own range.
-
-    Args:
-        default: its value; of a tuple, every number is bounded.
-        least, most: bounds that belong to the range.
-        above, below: bounds that do not.
-        live: a running node may be told another value.
-    """
-    bounds = {"least": least, "most": most, "above": above, "below": below}
-    given = {name: bound for name, bound in bounds.items() if bound is not None}
-    return field(default=default, metadata={**given, "live": live})
-
-
-def check_ranges(config: Any) -> None:
-    """Check every field of a configuration against the range its `option` says.
-
-    Raises:
-        ConfigError: a value is outside, or no number; names the field.
-    """
-    for one in fields(config):
-        value = getattr(config, one.name)
-        for number in value if isinstance(value, tuple) else (value,):
-            _require(
-                all(_inside(number, one.metadata)),
-                f"{one.name}: {range_text(one.metadata)}, got {value}",
-            )
-
-
-def _inside(number: float, bounds: Mapping[str, Any]) -> Iterator[bool]:
-    # Each is asked in the positive, so that NaN is outside.
-    if "least" in bounds:
-        yield number >= bounds["least"]
-    if "above" in bounds:
-        yield number > bounds["above"]
-    if "most" in bounds:
-        yield number <= bounds["most"]
-    if "below" in bounds:
-        yield number < bounds["below"]
-
-
-def range_text(bounds: Mapping[str, Any]) -> str:
-    """Say a range in words, such as "1 or more" or "above 0, at most 1"; empty where none is."""
-    if "least" in bounds and "most" in bounds:
-        return f"{bounds['least']:g} to {bounds['most']:g}"
-    words = {"least": "{:g} or more", "above": "above {:g}", "most": "at most {:g}"}
-    words["below"] = "below {:g}"
-    return ", ".join(word.format(bounds[name]) for name, word in words.items() if name in bounds)
-
-
 @dataclass(frozen=True)
 class BaselineConfig:
-    """Which past frames a pair network gets beside the current one, and how its maps are fused.
+    """Which past frames a pair network gets besides the current one, and how its maps are fused.
 
-    A change while a node runs starts a new stream: the past frames are chosen by the rule.
+    A change while a node runs starts a new stream, because the kept frames depend on the rule.
     """
 
     rule: Rule = option("multi_range", live=True)
-    """Fixed shift; best of n maps (A); nearest to the nominal baseline (B); feedback of the last
-    map's mean on the shift (C); or several baselines that fit the last map's depths, fused."""
+    """Rule that chooses the past frames: a fixed shift; the best of n maps (A); the baseline
+    nearest to the nominal one (B); a shift controlled by the mean of the last map (C); or several
+    baselines that suit the depths of the last map, fused."""
     shift: int = option(3, least=1, live=True)
-    """Frames back: of rule fixed, of the first frame under feedback, and of every rule while no
-    displacement is known."""
+    """Shift in frames for rule fixed, for the first frame of rule feedback, and for every rule
+    while no displacement is known."""
     capacity: int = option(32, least=1, live=True)
-    """Past frames kept. They are thinned so that their baselines are spread geometrically: 32
-    reach from 0.05 D0 to 20 D0 in steps of a fifth, whatever the speed."""
+    """Number of past frames kept, thinned so that their baselines are spaced geometrically: 32
+    frames cover 0.05 D0 to 20 D0 in steps of 20 %, at any speed."""
     max_baseline: float = option(20.0, above=1, live=True)
-    """Where more than `capacity` frames are there, those farther than this go first; a multiple of
-    D0."""
+    """Longest useful baseline, as a multiple of D0: when there are more than `capacity` frames,
+    those beyond it are dropped first."""
     min_baseline: float = option(0.01, above=0, below=1, live=True)
-    """Least motion that counts as motion, as a share of D0."""
+    """Smallest displacement that counts as motion, as a share of D0."""
     candidates: int = option(5, least=1, live=True)
-    """Best of n: past frames tried, geometrically spread; each costs a run of the network."""
+    """Rule best_of_n: number of past frames tried, spaced geometrically; each costs a run of the
+    network."""
     ranges: int = option(3, least=1, live=True)
-    """Multi-range: most baselines at a time; each costs a run of the network, in one batch."""
+    """Rule multi_range: largest number of baselines per frame; each costs a run of the network, in
+    one batch."""
     target: float = option(20.0, above=0, live=True)
-    """Multi-range: net value, metres at D0, at which a range of depths should be seen. More
-    parallax would be better still if the network matched it: the shipped one (f = 64 px, D0 =
-    0.3 m) errs least at about one pixel, net 15 to 30, and twice as much at four."""
+    """Rule multi_range: net value, metres at D0, to which each range of depths is brought. A
+    smaller one means more parallax than the network can match: the shipped one (f = 64 px, D0 = 0.3
+    m) has its smallest error at about one pixel, net 15 to 30, and twice that error at four
+    pixels."""
     feedback_target: float = option(30.0, above=0, live=True)
-    """Feedback: mean net value aimed at, metres at D0; 30 or 40 in the published code."""
+    """Rule feedback: target of the mean net value, metres at D0; 30 or 40 in the published code."""
     best_mean: float = option(50.0, above=0, live=True)
-    """Best of n: the map with the mean net value nearest to this wins; half of 100 m."""
+    """Rule best_of_n: the map whose mean net value is nearest to this is kept, metres at D0; half
+    of the network's 100 m."""
     band: tuple[float, float, float, float] = option((4.0, 12.0, 50.0, 80.0), live=True)
-    """Net values, metres at D0, where the weight of a map begins, is full, fades and ends. Parallax
-    of the shipped network is 4.8 px at the first and 1.6 px at the second, between which it loses
-    count; at the last, a tenth of a pixel changes depth by half."""
+    """Trapezoid of net values, metres at D0: the weight of a map is 0 below the first, 1 between
+    the second and the third, and 0 above the fourth. For the shipped network the parallax is 4.8 px
+    at the first and 1.6 px at the second, where matching begins to work; at the fourth, a tenth of
+    a pixel changes depth by half."""
     max_rotation: float = option(30.0, above=0, below=90, live=True)
-    """Largest turn between two frames of a pair, degrees."""
+    """Largest rotation between the two frames of a pair, degrees."""
     min_overlap: float = option(0.5, above=0, most=1, live=True)
-    """Least share of the picture that both frames of a pair see once turned alike."""
+    """Smallest overlap of the two frames of a pair after derotation, as a share of the image."""
     max_age: float = option(10.0, above=0, live=True)
-    """Oldest frame of a pair, seconds: the scene may change and the odometry drifts."""
+    """Largest age of a past frame, seconds: the scene may change and the odometry drifts."""
     max_gap: float = option(1.0, above=0, live=True)
-    """Longest pause between two frames, seconds; after a longer one the past is forgotten."""
+    """Longest pause between two frames, seconds; after a longer one the past frames are dropped."""
     max_speed: float = option(100.0, above=0, live=True)
-    """A faster camera is a jump of its odometry, metres a second; the past is forgotten."""
+    """Largest camera speed, m/s; a faster one is taken for a jump of the odometry, and the past
+    frames are dropped."""
 
     def __post_init__(self) -> None:
         check_ranges(self)
         needed = max(self.shift, self.candidates, self.ranges)
-        _require(
+        require(
             self.capacity >= needed,
             f"capacity: at least {needed} for shift, candidates and ranges, got {self.capacity}",
         )
         begin, full, fade, end = self.band
-        _require(
+        require(
             0 <= begin < full <= fade < end, f"band: four rising net values, got {list(self.band)}"
         )
 
 
 @dataclass(frozen=True)
 class EngineConfig:
-    """A network at work."""
+    """Network and backend of an engine."""
 
     model: Path = Path("model.onnx")
-    """The exported network: a file, or the name of a shipped one."""
+    """Exported network: a file, or the name of a shipped one."""
     backend: Backend = "auto"
-    """Auto: ONNX Runtime with the best provider that is there."""
+    """Inference backend; auto: ONNX Runtime with the best available provider."""
     threads: int = option(1, least=1)
-    """CPU threads of the network."""
+    """Number of CPU threads for the network."""
     precision: Precision = "default"
-    """Of the computation; default: as the file was exported."""
+    """Precision of the computation; default: the precision of the exported file."""
 
     def __post_init__(self) -> None:
         check_ranges(self)
@@ -161,7 +104,7 @@ class EngineConfig:
 
 @dataclass(frozen=True)
 class RuntimeConfig(EngineConfig):
-    """A depth model at work."""
+    """Settings of a depth engine and its stream."""
 
     baseline: BaselineConfig = field(default_factory=BaselineConfig)
-    """For pair networks."""
+    """Choice of baselines; pair networks only."""

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which pixels an endoscope's optics light at all: the round picture in its dark frame.
+"""The lit field of view of an endoscope: the round picture inside its dark border.
 
-The frame around the picture never gets bright, dark tissue does as the scope moves: what counts is
-the brightest that each pixel has been. No clock and no chance: the same frames, the same mask.
+The border never gets bright, while dark tissue does as the scope moves: the decision is made on the
+largest brightness each pixel has reached. Deterministic: the same frames give the same mask.
 """
 
 from os.path import expanduser  # that of Path raises where a user has no home
@@ -20,14 +20,14 @@ RIM = np.ones((3, 3), np.uint8)  # the blurred edge of the picture, one pixel of
 
 
 class FieldOfView:
-    """The lit region of a stream of frames; the mask of each size starts anew."""
+    """The lit region of a stream of frames; a change of image size starts over."""
 
     def __init__(self, *, memory: int = 300) -> None:
-        """Start with nothing seen.
+        """Start without any frame.
 
         Args:
-            memory: frames. What was bright more than two times that ago no longer counts: a screen
-                that says "no signal" is forgotten.
+            memory: frames in a block. Brightness older than two blocks no longer counts, so that
+                a "no signal" screen is dropped.
         """
         if memory < 1:
             raise DataError(f"memory: 1 frame or more, got {memory}")
@@ -37,21 +37,21 @@ class FieldOfView:
     def reset(self) -> None:
         """Forget all frames."""
         self._size = (0, 0)
-        self._now: np.ndarray = np.zeros((0, 0), np.uint8)  # brightest of a block of frames
-        self._before: np.ndarray = self._now  # of the block before
+        self._now: np.ndarray = np.zeros((0, 0), np.uint8)  # maximum of this block of frames
+        self._before: np.ndarray = self._now  # maximum of the previous block
         self._count = 0
         self._lit = np.zeros((0, 0), bool)
         self._mask = np.zeros((0, 0), bool)
 
     def look(self, rgb: np.ndarray) -> np.ndarray:
-        """Take in the next frame and say where the picture is.
+        """Take the next frame and return the mask of the picture.
 
         Args:
             rgb: (H, W, 3) uint8
 
         Returns:
-            True inside the picture, all False while nothing was bright. To be read only; the same
-            array comes again until the estimate changes. (H, W) bool
+            True inside the picture; all False until something was bright. Read-only; the same array
+            is returned until the estimate changes. (H, W) bool
 
         Raises:
             DataError: not a colour frame.
@@ -70,7 +70,7 @@ class FieldOfView:
         return self._mask
 
     def _brightest(self, small: np.ndarray) -> np.ndarray:
-        """Return the brightest each pixel was in this block of frames and the last. (h, w) uint8"""
+        """Return each pixel's maximum over this and the previous block. (h, w) uint8"""
         red, green, blue = cv2.split(small)
         bright = np.asarray(cv2.max(cv2.max(red, green), blue))
         if self._count == 0:
@@ -84,13 +84,13 @@ class FieldOfView:
 
 
 class DrawnView:
-    """A mask that somebody drew, for frames of its shape."""
+    """A mask drawn by hand, for frames of its aspect ratio."""
 
     def __init__(self, path: Path) -> None:
-        """Read it.
+        """Read the mask.
 
         Args:
-            path: of a picture, 0 outside and anything else inside.
+            path: image file, 0 outside the picture and any other value inside.
 
         Raises:
             DataError: missing, or not a picture.
@@ -126,11 +126,11 @@ class DrawnView:
 
 
 def open_view(mask: str) -> FieldOfView | DrawnView | None:
-    """Make what tells where the picture is.
+    """Open the field of view that a `mask` setting names.
 
     Args:
-        mask: "" for all of the frame (None), "auto" to find a round picture, or the path of a drawn
-            mask.
+        mask: "" for the whole frame (returns None), "auto" to find a round picture, or the path of
+            a drawn mask.
 
     Raises:
         DataError: the file is missing, or not a picture.

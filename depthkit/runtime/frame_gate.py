@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""May this frame go on from the last one? The checks that all streams of frames share.
+"""Does this frame continue the last one? The checks that all streams of frames share.
 
-A gate only answers. What follows from the answer is the stream's own decision: depth leaves a
-repeated or black frame out and keeps its past, odometry ends its segment.
+The gate only reports. What follows is each stream's own decision: depth skips a repeated or black
+frame and keeps its past frames, odometry ends its segment.
 """
 
 import numpy as np
@@ -11,10 +11,10 @@ from depthkit.errors import DataError
 from depthkit.runtime.preprocess import check_frame
 
 Intrinsics = tuple[tuple[int, int], np.ndarray | None]
-"""(H, W) of a camera's frames, and K, pixels; None where it is not known."""
+"""(H, W) of a camera's frames, and K in pixels; K is None where unknown."""
 
 SAME_K = 1e-3
-"""Relative change of the intrinsics above which they are another camera's."""
+"""Relative change of the intrinsics above which the camera counts as another one."""
 
 BLACK_FRAME = "the frame is black; a covered lens or an empty buffer"
 
@@ -33,7 +33,7 @@ class FrameGate:
         self._camera: Intrinsics | None = None
 
     def fault_of(self, rgb: np.ndarray, stamp: float) -> str:
-        """Say what makes a frame unusable by itself; empty where nothing does.
+        """Return why a frame is unusable on its own; empty if it is usable.
 
         Args:
             rgb: (H, W, 3) uint8
@@ -51,7 +51,7 @@ class FrameGate:
         return "" if np.isfinite(stamp) else f"stamp must be finite, got {stamp}"
 
     def repeats(self, stamp: float) -> bool:
-        """Whether a frame has the stamp of the one before: a driver sent it twice."""
+        """Whether a frame has the stamp of the previous one: a driver sent it twice."""
         return stamp == self.last_stamp
 
     def steady(self, size: tuple[int, int], K: np.ndarray | None) -> Intrinsics:
@@ -64,7 +64,7 @@ class FrameGate:
         return steady_intrinsics(self._camera, (size, K))
 
     def break_before(self, stamp: float, camera: Intrinsics) -> str:
-        """Say why a good frame does not go on from the last one; empty where it does.
+        """Return why a usable frame does not continue the last one; empty if it does.
 
         Args:
             stamp: seconds.
@@ -84,14 +84,14 @@ class FrameGate:
         return ""
 
     def enter(self, stamp: float, camera: Intrinsics) -> None:
-        """Make a frame the last good one."""
+        """Record a frame as the last usable one."""
         self.last_stamp, self._camera = stamp, camera
 
 
 def steady_intrinsics(before: Intrinsics | None, now: Intrinsics) -> Intrinsics:
-    """Return the camera of before where now differs by the noise of a calibration alone.
+    """Return the previous camera if the new one differs by calibration noise only.
 
-    At the network's focal length, frames of one camera then have one size.
+    So all frames of one camera get one size at the network's focal length.
     """
     size, K = now
     if before is not None and before[0] == size and _same(before[1], K):

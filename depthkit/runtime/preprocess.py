@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Frames on their way to a network and maps on their way back, by the one pixel convention.
+"""Frames prepared for a network, and its maps brought back, by the one pixel convention.
 
-The numpy twin of what training does in torch: frames resized by area or bilinearly, and in
-`geometry/rotation.py` the rotation taken out by the homography K R K^-1.
+The numpy counterpart of what training does in torch: frames are resized by area or bilinearly, and
+derotated by the homography K R K^-1 as in `geometry/rotation.py`.
 """
 
 from collections.abc import Sequence
@@ -20,25 +20,25 @@ if TYPE_CHECKING:
     from depthkit.runtime.network.manifest import Manifest
 
 REACH = (0.5, 2.0)
-"""Field of view that is taken, tan(half of it) as a share of the training's, least and most."""
+"""Accepted range of the field of view: tan of its half angle, relative to the training's."""
 LEAST_SIDE = 32  # pixels at the network's focal length
-HOT = 1e-3  # share of values that a sensor may show by itself
+HOT = 1e-3  # share of hot pixels that a dark sensor may have
 BLACK = 8  # grey levels; a covered lens shows noise below it and nothing else
 NO_TURN = 1e-7  # entries of R - I; a smaller rotation moves no pixel
 
 
 @dataclass(frozen=True, eq=False)
 class NetworkFrame:
-    """A camera frame as a pair network takes it: what is kept of the past, one small image each."""
+    """A camera frame at the size a pair network takes; past frames are kept in this form."""
 
     rgb: np.ndarray
-    """Its own memory, whatever the camera's driver does with the frame. (h, w, 3) uint8"""
+    """Image in its own memory, independent of the driver's buffer. (h, w, 3) uint8"""
     K: np.ndarray
     """Intrinsics at h x w, pixels. (3, 3)"""
 
 
 def check_frame(rgb: np.ndarray) -> None:
-    """Refuse what is no colour frame.
+    """Raise unless the array is a colour frame.
 
     Args:
         rgb: one frame. (H, W, 3) uint8
@@ -57,7 +57,7 @@ def check_frame(rgb: np.ndarray) -> None:
 
 
 def check_camera(K: np.ndarray) -> None:
-    """Refuse a K of no camera, such as the zeros of an uncalibrated one. (3, 3)
+    """Raise unless K is that of a camera; an uncalibrated one has zeros. (3, 3)
 
     Raises:
         EngineError: not finite, or a focal length of about 0 or less.
@@ -71,12 +71,12 @@ def check_camera(K: np.ndarray) -> None:
 
 
 def is_black(rgb: np.ndarray) -> bool:
-    """Tell whether a frame shows nothing but hot pixels: a covered lens, an empty buffer."""
+    """Whether a frame is black but for hot pixels: a covered lens, an empty buffer."""
     return bool(np.count_nonzero(rgb > BLACK) <= HOT * rgb.size)
 
 
 def to_size(rgb: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resize as training does: area when it gets lower, else bilinear.
+    """Resize as training does: by area when the height shrinks, else bilinearly.
 
     Args:
         rgb: (H, W, 3) uint8
@@ -92,15 +92,15 @@ def to_size(rgb: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def size_at_focal(K: np.ndarray, size: tuple[int, int], manifest: "Manifest") -> tuple[int, int]:
-    """Return the size at which a camera's frames have a focal length that the network learnt.
+    """Return the frame size at which the focal length is one that the network was trained for.
 
     Args:
         K: intrinsics of the camera at `size`, pixels. (3, 3)
-        size: of its frames, (H, W).
-        manifest: of a pair network.
+        size: frame size (H, W).
+        manifest: manifest of a pair network.
 
     Raises:
-        EngineError: an impossible K, or a field of view far from what was learnt.
+        EngineError: an impossible K, or a field of view far from that of the training.
     """
     check_camera(K)
     focal, (height, width) = manifest.focal, manifest.size
@@ -127,18 +127,18 @@ def resize_K(K: np.ndarray, from_size: tuple[int, int], to_size: tuple[int, int]
 def derotate(
     rgb: np.ndarray, *, R_target_source: np.ndarray, K: np.ndarray, out: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Turn a source view to the target's orientation; its camera centre stays where it is.
+    """Derotate a source view to the target's orientation; the camera centre stays.
 
-    Target pixels are looked up at K R_source_target K^-1 in the source, bilinearly.
+    Target pixels are sampled in the source at K R_source_target K^-1, bilinearly.
 
     Args:
-        rgb: of the source. (h, w, 3) uint8
+        rgb: source image. (h, w, 3) uint8
         R_target_source: directions of the source frame to the target frame. (3, 3)
-        K: intrinsics of the frame, and of the result, pixels. (3, 3)
-        out: where to write the turned view; new memory without it. (h, w, 3) uint8
+        K: intrinsics of source and result, pixels. (3, 3)
+        out: buffer for the derotated view; allocated if None. (h, w, 3) uint8
 
     Returns:
-        image: the turned view, border colours outside. (h, w, 3) uint8
+        image: derotated view, border colours outside. (h, w, 3) uint8
         valid: the pixel was inside the source. (h, w) bool
     """
     height, width = rgb.shape[:2]
@@ -164,10 +164,10 @@ def _copy_to(out: np.ndarray | None, rgb: np.ndarray) -> np.ndarray:
 
 
 def _covered(H_source_target: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Tell which target pixels fall on the source, edge pixels whole, and in front. (h, w) bool
+    """Return which target pixels fall inside the source, half a pixel of margin, and in front.
 
     With (x, y, z) = H (u, v, 1), u_source > -0.5 is x + 0.5 z > 0 where z > 0: each border is a
-    half-plane, linear in u and v, so that no pixel needs a division.
+    half-plane, linear in u and v, so that no pixel needs a division. (h, w) bool
     """
     height, width = size
     x, y, z = H_source_target
@@ -191,17 +191,18 @@ def turn_batch(
     rotations: np.ndarray,
     multiple: int = 1,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Turn earlier frames like the current one, straight into a network's batch.
+    """Derotate earlier frames to the current orientation, directly into a network's batch.
 
     Args:
-        current: of (h, w).
+        current: current frame, (h, w).
         previous: n frames of the same camera and size.
         rotations: R_current_previous. (n, 3, 3)
-        multiple: of what the network's sides must be; edges are repeated to the right and below.
+        multiple: divisor of the network's height and width; edges are repeated to the right and
+            below.
 
     Returns:
-        turned: (n, h', w', 3) uint8, whole multiples
-        covered: what the earlier frames show. (n, h, w) bool
+        turned: derotated frames, sides padded to `multiple`. (n, h', w', 3) uint8
+        covered: pixels that the earlier frames show. (n, h, w) bool
     """
     count, (height, width) = len(previous), current.rgb.shape[:2]
     check_shape("turn_batch: rotations", rotations, f"{max(1, count)} 3 3")
@@ -214,7 +215,7 @@ def turn_batch(
 
 
 def repeat_batch(frame: NetworkFrame, count: int, multiple: int = 1) -> np.ndarray:
-    """Put a frame into a batch n times, filled up as `turn_batch` does. (n, h', w', 3) uint8"""
+    """Repeat a frame n times as a batch, padded as in `turn_batch`. (n, h', w', 3) uint8"""
     height, width = frame.rgb.shape[:2]
     batch = _batch(count, frame, multiple)
     batch[:, :height, :width] = frame.rgb
@@ -229,27 +230,27 @@ def sweep_batch(
     K: np.ndarray,
     manifest: "Manifest",
 ) -> np.ndarray:
-    """Make the plane-sweep volumes of a batch, by the function that training calls.
+    """Compute the plane-sweep volumes of a batch, by the same function as training.
 
     Args:
-        turned: earlier frames, turned like the current one. (n, h, w, 3) uint8
-        current: the current one n times. (n, h, w, 3) uint8
-        t_current_previous: the earlier cameras' places in the current frame: their direction
-            counts. (n, 3)
-        K: of all of them, pixels. (3, 3)
-        manifest: of the network.
+        turned: earlier frames, derotated to the current one. (n, h, w, 3) uint8
+        current: the current frame, n times. (n, h, w, 3) uint8
+        t_current_previous: positions of the earlier cameras in the current frame; only the
+            direction is used. (n, 3)
+        K: intrinsics of all frames, pixels. (3, 3)
+        manifest: manifest of the network.
 
     Returns:
         (n, planes, h, w) uint8
 
     Raises:
-        EngineError: a direction that is not known.
+        EngineError: a direction is unknown.
     """
     length = np.linalg.norm(t_current_previous, axis=1, keepdims=True)
     if not (length > 0).all():  # NaN is not
         raise EngineError(
-            "this network is told the direction of motion, and it is not known; give poses, or "
-            "take a network without (depthnet)"
+            "this network needs the direction of motion, and it is unknown; give poses, or use "
+            "depthnet, which does not need it"
         )
     inverse_depths = np.array(manifest.planes)
     to_nominal = -(manifest.nominal_baseline or 0.0) / length
@@ -273,21 +274,21 @@ def _fill_up(batch: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def enlarge_depth(depth: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Bring a depth map to the camera's size, bilinearly in depth. (h, w) -> (H, W) float32"""
+    """Resize a depth map to the camera's size, bilinearly in depth. (h, w) -> (H, W) float32"""
     return _resized(depth, size)
 
 
 def enlarge_inverse(depth: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Bring a depth map to the camera's size, bilinearly in 1 / depth. (h, w) -> (H, W) float32"""
+    """Resize a depth map to the camera's size, bilinearly in 1 / depth. (h, w) -> (H, W) float32"""
     if depth.shape == size:
         return depth
-    with np.errstate(divide="ignore"):  # what is not known stays unknown
+    with np.errstate(divide="ignore"):  # unknown pixels stay unknown
         inverse = _resized(np.reciprocal(depth), size)
         return np.reciprocal(inverse, out=inverse)
 
 
 def enlarge_mask(valid: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Bring a mask to the camera's size: True where all that is mixed is. (h, w) -> (H, W) bool"""
+    """Resize a mask to the camera's size: True where all mixed pixels are. (h, w) -> (H, W) bool"""
     if valid.shape == size:
         return valid
     if valid.all():

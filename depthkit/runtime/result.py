@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the engines answer: depth, motion or flow, its scale, its time, and why there is none."""
+"""Results of the engines: depth, motion or flow, with scale, timing and the reason of failure."""
 
 from dataclasses import dataclass
 from time import perf_counter
@@ -15,101 +15,103 @@ Scale = Literal["metric", "relative"]
 
 @dataclass(frozen=True)
 class Timing:
-    """Where the time of one call went, milliseconds."""
+    """Duration of the stages of one call, milliseconds."""
 
     preprocess_ms: float = 0.0
-    """Frames checked, resized, turned, put together."""
+    """Frames checked, resized, derotated and batched."""
     network_ms: float = 0.0
-    """The backend's run."""
+    """Run of the backend."""
     postprocess_ms: float = 0.0
-    """Maps scaled, fused and brought back to the camera's size."""
+    """Maps scaled, fused and resized to the camera's size."""
 
     @classmethod
     def until_now(cls, started: float, prepared: float, answered: float) -> "Timing":
-        """Return the stages between readings of perf_counter, the last one ending now."""
+        """Return the stages between readings of perf_counter; the last one ends now."""
         stages = prepared - started, answered - prepared, perf_counter() - answered
         return cls(*(1e3 * seconds for seconds in stages))
 
     @property
     def total_ms(self) -> float:
-        """All of it."""
+        """Sum of the stages."""
         return self.preprocess_ms + self.network_ms + self.postprocess_ms
 
 
 @dataclass(frozen=True, eq=False)
 class DepthResult:
-    """The depth of one frame, or the reason why there is none. Arrays belong to the caller."""
+    """Depth of one frame, or the reason why it is missing. The caller owns the arrays."""
 
     depth: np.ndarray | None
-    """Along the optical axis at the camera's size, metres if `scale` is metric. (H, W) float32"""
+    """Depth along the optical axis at the camera's size, metres if `scale` is metric. (H, W)
+    float32"""
     valid: np.ndarray | None
-    """The pixel may be used. (H, W) bool"""
+    """Pixels with a usable depth. (H, W) bool"""
     confidence: np.ndarray | None
-    """0 to 1, where the engine can tell. (H, W) float32"""
+    """Confidence, 0 to 1; None if the engine has none. (H, W) float32"""
     K: np.ndarray | None
-    """Intrinsics of the depth map, pixels; None where the camera is not known. (3, 3)"""
+    """Intrinsics of the depth map, pixels; None where the camera is unknown. (3, 3)"""
     scale: Scale
-    """Whether depth is metres, or has one unknown factor."""
+    """Metric: metres; relative: up to one unknown factor."""
     scale_source: str
-    """Where the scale came from, in words."""
+    """Description of where the scale comes from."""
     stamp: float
-    """Of the frame, seconds."""
+    """Stamp of the frame, seconds."""
     decision: "Decision | None" = None
-    """Which earlier frames a pair network was given, and why."""
+    """Earlier frames chosen for a pair network, and why."""
     timing: Timing = Timing()
     reason: str = ""
-    """Why there is no depth; empty where there is."""
+    """Why depth is missing; empty if it is not."""
 
 
 @dataclass(frozen=True, eq=False)
 class FlowResult:
-    """The flow from one frame to another. The array belongs to the caller."""
+    """Optical flow from one frame to another. The caller owns the array."""
 
     flow: np.ndarray
-    """Pixels (u, v) at the camera's size. (H, W, 2) float32"""
+    """Flow (u, v) in pixels at the camera's size. (H, W, 2) float32"""
     timing: Timing = Timing()
 
 
 @dataclass(frozen=True, eq=False)
 class StaticResult:
-    """Which pixels of one frame belong to the static scene, or the reason why that is not known."""
+    """Probability that a pixel is static, or the reason why it is missing."""
 
     probability: np.ndarray | None
-    """0 to 1 at the camera's size, NaN where it cannot be told. (H, W) float32"""
+    """Static probability at the camera's size, 0 to 1, NaN where unknown. (H, W) float32"""
     rule: Literal["photometric", "gap", "both", "residual"]
-    """By the law that the network's run has learnt, of photometric errors, of the gap between flow
-    and what depth and motion say it should be, or of both, with what a mask
-    network says where the run has one; residual: by that gap without a law."""
+    """Evidence used. photometric, gap, both: the model learnt in training, on photometric errors,
+    on the gap between flow and rigid flow, or on both, with the logits of a mask network where the
+    run has one. residual: the gap compared with its own median, without a learnt model."""
     stamp: float
-    """Of the frame, seconds."""
+    """Stamp of the frame, seconds."""
     unit: float | None = None
-    """What the motion's translation was multiplied with, to be in the unit of depth; 1 where both
-    have one anyway."""
+    """Factor from the unit of the motion's translation to the unit of depth; 1 where they agree."""
     timing: Timing = Timing()
     reason: str = ""
-    """Why it is not known; empty where it is."""
+    """Why the probability is missing; empty if it is not."""
 
 
 @dataclass(frozen=True, eq=False)
 class OdometryResult:
-    """The motion up to one frame, or the reason why it is not known."""
+    """Camera motion up to one frame, or the reason why it is unknown."""
 
     T_previous_current: np.ndarray | None
-    """Points of this frame to the frame before it; None where unknown. (4, 4) float64"""
+    """Motion that takes points of this frame to the previous one; None if unknown. (4, 4)
+    float64"""
     T_world_cam: np.ndarray
-    """Chained since the start or the last reset; unknown motion moves nothing. (4, 4) float64"""
+    """Pose chained since the start or the last reset; an unknown motion leaves it unchanged. (4, 4)
+    float64"""
     scale: Scale
-    """Whether translations are metres, or have one unknown factor."""
+    """Metric: translations in metres; relative: up to one unknown factor."""
     scale_source: str
-    """Where the scale came from, in words."""
+    """Description of where the scale comes from."""
     stamp: float
-    """Of the frame, seconds."""
+    """Stamp of the frame, seconds."""
     segment: int
-    """Poses of one segment belong together: it grows by 1 each time the chain breaks."""
+    """Index of the segment: increased each time the chain breaks."""
     timing: Timing = Timing()
     reason: str = ""
-    """Why there is no motion; empty where there is."""
+    """Why motion is missing; empty if it is not."""
     since: float | None = None
-    """Stamp of the frame before, that the motion starts at, seconds; None without motion."""
+    """Stamp of the frame that the motion starts at, seconds; None without motion."""
     left_out: bool = False
-    """No motion because the stride skips this frame: nothing is wrong."""
+    """Whether the stride skips this frame: no motion, and no fault."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a pipeline or a node calls without knowing which method is behind it."""
+"""Interfaces that pipelines and nodes use, whichever method implements them."""
 
 from typing import Protocol
 
@@ -10,18 +10,18 @@ from depthkit.runtime.result import DepthResult, OdometryResult
 
 
 class DepthSource(Protocol):
-    """Depth of a stream of frames: `DepthStream`, and every other method that gives depth."""
+    """A source of depth for a stream of frames: `DepthStream` or another method."""
 
     def process(
         self, rgb: np.ndarray, *, stamp: float, K: np.ndarray | None, motion: Motion
     ) -> DepthResult:
-        """Take the next frame and return its depth, or the reason why there is none.
+        """Take the next frame and return its depth, or the reason why it is missing.
 
         Args:
             rgb: (H, W, 3) uint8
             stamp: seconds, rising.
             K: intrinsics at H x W, pixels; None where unknown. (3, 3)
-            motion: what is known of how the camera moved up to this frame.
+            motion: camera motion up to this frame, as far as it is known.
         """
         ...
 
@@ -31,12 +31,12 @@ class DepthSource(Protocol):
 
 
 class Odometry(Protocol):
-    """Motion of the camera from its frames: `OdometryEngine`, and every other method."""
+    """Camera motion from a stream of frames: `OdometryEngine` or another method."""
 
     def process(
         self, rgb: np.ndarray, *, stamp: float, K: np.ndarray | None = None
     ) -> OdometryResult:
-        """Take the next frame and return the motion up to it, or the reason why it is not known.
+        """Take the next frame and return the motion up to it, or the reason why it is unknown.
 
         Args:
             rgb: (H, W, 3) uint8

@@ -50,14 +50,14 @@ class BoxScene:
 
 @dataclass(frozen=True)
 class Frame:
-    """What the camera sees, and the truth about it."""
+    """A rendered image with its ground truth."""
 
     rgb: np.ndarray
     """Colours, anti-aliased. (H, W, 3) uint8"""
     depth: np.ndarray
     """Depth along the optical axis at the pixel centres, metres. (H, W) float32"""
     ids: np.ndarray
-    """What is seen at the pixel centres: 0 the room, i the box `boxes[i - 1]`. (H, W) uint16"""
+    """Surface at the pixel centres: 0 the room, i the box `boxes[i - 1]`. (H, W) uint16"""
 
 
 def make_box_scene(seed: int, boxes: int = 10) -> BoxScene:
@@ -134,8 +134,8 @@ def write_box_sequence(
         path: the folder; it must not exist.
         frames: number of frames, at 10 a second.
         size: (H, W), pixels.
-        seed: of the scene.
-        path_seed: of the flight through it; the scene's seed when None.
+        seed: seed of the scene.
+        path_seed: seed of the flight through it; the scene's seed if None.
     """
     write_flight(path, camera_path(frames, seed if path_seed is None else path_seed), size, seed)
 
@@ -147,7 +147,7 @@ def write_flight(path: Path, T_world_cam: np.ndarray, size: tuple[int, int], see
         path: the folder; it must not exist.
         T_world_cam: inside the room, metres. (N, 4, 4)
         size: (H, W), pixels.
-        seed: of the scene.
+        seed: seed of the scene.
     """
     from depthkit.data.sequence import SequenceWriter
 

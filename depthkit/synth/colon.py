@@ -24,10 +24,10 @@ DEPTH_RANGE = 0.25
 
 FRAMES_PER_SECOND = 10.0
 BEHIND, BEYOND = 0.05, 0.30  # metres of tube behind the camera's way and beyond it
-AMBIENT = (0.002, 0.008)  # what the walls throw back and forth
-BRIGHT_SHARE = 0.97  # of the picture that the exposure keeps below white
+AMBIENT = (0.002, 0.008)  # interreflection of the walls
+BRIGHT_SHARE = 0.97  # share of the image that the exposure keeps below white
 WHITE = 0.85  # brightness at which that share ends
-GAIN = (0.8, 1.2)  # endoscopes adapt slowly: exposure is off by this factor
+GAIN = (0.8, 1.2)  # factor of exposure error: endoscopes adapt slowly
 GLOSS = (1.0, 3.0)
 RELIEF = (0.0004, 0.0010)
 SHININESS = (250.0, 700.0)
@@ -42,7 +42,7 @@ class ColonOptions:
     field_of_view: float = 110.0
     """Full width of the picture, degrees."""
     deform: bool = False
-    """Let rings of narrowing travel along the wall (peristalsis) and floating bodies drift."""
+    """Whether rings of narrowing travel along the wall (peristalsis) and floating bodies drift."""
 
     def __post_init__(self) -> None:
         if self.level not in range(1, 6):
@@ -116,15 +116,15 @@ def colon_camera(size: tuple[int, int], field_of_view: float) -> Camera:
 def expose(
     bodies: tuple[Body, ...], T_world_cam: np.ndarray, camera: Camera, albedo: float
 ) -> float:
-    """Choose the lamp as an endoscope's automatic exposure does: nearly nothing is white.
+    """Choose the lamp's brightness as an endoscope's automatic exposure: almost nothing saturates.
 
-    What is seen is guessed from the vertex nearest to the camera in each cell of a coarse grid.
+    The image is approximated by the vertex nearest to the camera in each cell of a coarse grid.
 
     Args:
-        bodies: all of the scene.
+        bodies: all bodies of the scene.
         T_world_cam: camera poses, metres. (N, 4, 4)
         camera: the lens.
-        albedo: linear, of the wall's brightest colour.
+        albedo: linear albedo of the wall's brightest colour.
 
     Returns:
         Brightness of the lamp at 1 m.
@@ -143,7 +143,7 @@ def _brightness(
     camera: Camera,
     cells: int = 24,
 ) -> np.ndarray:
-    """Brightness of a lamp of 1 in the cells of a grid over the picture. (M,)"""
+    """Brightness under a unit lamp in the cells of an image grid. (M,)"""
     X = (points - T_world_cam[:3, 3]) @ T_world_cam[:3, :3]
     front = X[:, 2] > 0.002
     X, n = X[front], normals[front] @ T_world_cam[:3, :3]
@@ -189,7 +189,7 @@ def _furnish(
     wave: Peristalsis | None,
     frames: int,
 ) -> list[Body]:
-    """Grow polyps, lay foam and debris, as the level asks."""
+    """Add polyps, foam and debris, according to the level."""
     hung = []
     if options.level >= 4:
         for _ in range(rng.integers(2, 7)):
@@ -206,7 +206,7 @@ def _furnish(
 
 
 def _carry(anchor: int, body: Body, wave: Peristalsis | None, frames: int) -> Body:
-    """Let a body go along with the vertex of the wall it hangs on."""
+    """Let a body follow the vertex of the wall that it is attached to."""
     if wave is None:
         return body
     rest = wave.wall.mesh.vertices[anchor]

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What grows on the wall of a colon and what lies about in it: polyps, bubbles, debris.
+"""Bodies in a colon: polyps on the wall, bubbles, debris.
 
-Each body is built around its own origin with z towards the lumen, and hangs on one vertex of the
-wall, so that it goes along when the wall moves. Nothing comes near the centreline: a camera can
-always pass there. Lengths are metres.
+Each body is built around its own origin with z towards the lumen, and is attached to one vertex of
+the wall, so that it moves with the wall. The centreline stays free, so that a camera can always
+pass. Lengths are metres.
 """
 
 from dataclasses import replace
@@ -20,8 +20,8 @@ FREE = 0.007  # kept clear around the centreline
 POLYP_DIAMETER = (0.005, 0.030)
 BUBBLE_RADIUS = (0.0006, 0.0025)
 DEBRIS_RADIUS = (0.0008, 0.0035)
-TRIALS = 4  # places that are tried for a polyp
-PERIOD = 0.03  # of the textures of polyps and debris
+TRIALS = 4  # number of places tried for a polyp
+PERIOD = 0.03  # repeat of the textures of polyps and debris
 DRIFT = 0.003  # either way, of what floats, where the wall moves too
 
 
@@ -112,7 +112,7 @@ class Garden:
 
         Args:
             texture: its layer.
-            gloss: of its surface.
+            gloss: gloss of its surface.
             frames: number of poses it drifts over; 0 for standing still.
         """
         rng, anchor = self.rng, self._draw_anchor()
@@ -176,7 +176,7 @@ def lumpy(rng: np.random.Generator, profile: np.ndarray, sectors: int, roughness
     height = np.broadcast_to(profile[:, 1:], radius.shape)
     vertices = np.stack([radius * np.cos(angle), radius * np.sin(angle), height], axis=-1)
     vertices[:, -1] = vertices[:, 0]
-    # Laid on from the top like a cloth: no seam, and no pinch where it is seen.
+    # Texture projected from the top: no seam, and no pinching in view.
     from_top = (length - along)[:, None, None] / PERIOD
     uv = from_top * np.stack([np.cos(angle), np.sin(angle)], axis=-1) + rng.random(2)
     return Mesh(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An endoscope's way through a colon: forward and back beside the centreline, looking about."""
+"""An endoscope's path through a colon: forward and back beside the centreline, looking around."""
 
 from dataclasses import dataclass
 
@@ -19,12 +19,12 @@ CLEARANCE = 0.006  # metres to the nearest vertex; 5 mm to the surface between t
 
 @dataclass(frozen=True)
 class Way:
-    """Where the camera is along a tube, and how it looks about, apart from the tube's shape."""
+    """Camera path along a tube with its viewing directions, independent of the tube's shape."""
 
     s: np.ndarray
     """Arc length of each frame, metres. (N,)"""
     offset: np.ndarray
-    """Off the axis, over the radius, across the centreline. (N, 2)"""
+    """Offset from the axis across the centreline, as a share of the radius. (N, 2)"""
     look: np.ndarray
     """Rotation from the camera to the centreline's frame. (N, 3, 3)"""
 
@@ -54,7 +54,7 @@ def draw_way(rng: np.random.Generator, frames: int) -> Way:
 
 
 def camera_poses(way: Way, tube: Tube, obstacles: np.ndarray) -> np.ndarray:
-    """Follow a way through a tube, as far off the axis as what stands about allows.
+    """Follow a path through a tube, as far off the axis as the obstacles allow.
 
     Args:
         way: the way.

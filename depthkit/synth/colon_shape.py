@@ -42,7 +42,7 @@ def build_wall(rng: np.random.Generator, tube: Tube, level: int, near: tuple[flo
 
     Args:
         rng: source of all randomness.
-        tube: what to clothe.
+        tube: tube to cover.
         level: 1 for a plain tube, more for one with taeniae and folds.
         near: arc lengths that the camera keeps between; rings are dense there.
     """
@@ -102,11 +102,11 @@ class Peristalsis:
     wall: Wall
     """At rest."""
     depth: float
-    """Largest narrowing over the radius."""
+    """Largest narrowing, as a share of the radius."""
     length: float
-    """Between two rings of narrowing."""
+    """Distance between two rings of narrowing."""
     step: float
-    """Travel a frame; negative backwards."""
+    """Distance travelled per frame; negative backwards."""
 
     def __call__(self, t: float) -> tuple[np.ndarray, np.ndarray]:
         """Return vertices and normals at a time in frames. (V, 3), (V, 3) float32"""
@@ -153,8 +153,8 @@ def _fold(
     """Press taeniae and folds into a tube.
 
     Returns:
-        radius: of each vertex. (rings, sectors)
-        along: its arc length. (rings, sectors)
+        radius: radius of each vertex. (rings, sectors)
+        along: arc length of each vertex. (rings, sectors)
     """
     taenia = rng.uniform(0, 2 * np.pi) + 0.5 * draw_waves(rng, 0.3, 0.8)(s)[:, None]
     bands = np.exp((np.cos(3 * (angle - taenia)) - 1) / 0.15)

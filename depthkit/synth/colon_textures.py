@@ -14,7 +14,7 @@ import numpy as np
 SIZE = 512  # texels of a side
 POOL = 8  # fields of each kind
 POOL_SEED = 2023
-LONGEST_VESSEL = 0.9  # of a trunk, over the side
+LONGEST_VESSEL = 0.9  # length of a trunk, as a share of the side
 THICKEST = 4.0  # trunk, texels
 
 

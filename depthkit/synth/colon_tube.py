@@ -7,7 +7,7 @@ import numpy as np
 
 from depthkit.synth.path import turns
 
-MEAN_RADIUS = (0.0165, 0.0258)  # of the plain tube
+MEAN_RADIUS = (0.0165, 0.0258)  # range of the mean radius of the plain tube
 RADIUS_CHANGE = 0.16  # along it, over the mean: 1.4 to 3 cm in all
 TIGHTEST_BEND = 0.55  # largest radius of the tube over the smallest radius of a bend
 STEEPEST = 1.0  # radians between the centreline and z: it never turns back upon itself
@@ -21,9 +21,9 @@ class Waves:
     lengths: np.ndarray
     """Wavelengths. (K,)"""
     phases: np.ndarray
-    """Radians. (K,)"""
+    """Phases, radians. (K,)"""
     gains: np.ndarray
-    """Their amplitudes; absolute values sum to 1. (K,)"""
+    """Amplitudes; absolute values sum to 1. (K,)"""
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """Return the value, in [-1, 1], at each place. (...,) -> (...,)"""
@@ -45,11 +45,11 @@ class Tube:
     start: float
     """Arc length of the first point."""
     points: np.ndarray
-    """Of the centreline, STEP apart. (P, 3)"""
+    """Points of the centreline, STEP apart. (P, 3)"""
     angles: np.ndarray
     """Yaw and pitch of its direction, radians. (P, 2)"""
     radii: np.ndarray
-    """Of the tube. (P,)"""
+    """Radius of the plain tube. (P,)"""
 
     @property
     def end(self) -> float:

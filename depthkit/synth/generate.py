@@ -23,7 +23,7 @@ class World:
     """One kind of scene."""
 
     options: type
-    """Dataclass of what may happen in a scene."""
+    """Dataclass of the world's options."""
     make: Callable[..., Scene]
     depth_range: float
     """Deepest value stored, metres."""
@@ -54,7 +54,7 @@ def find_world(name: str) -> World:
 
 @dataclass(frozen=True)
 class SynthPlan:
-    """What to make and where."""
+    """Data set to generate."""
 
     world: str
     out: Path
@@ -63,13 +63,13 @@ class SynthPlan:
     size: tuple[int, int]
     seed: int = 0
     options: Any = None
-    """What may happen in a scene, of the world's own class; None for its defaults."""
+    """Options of the world, in the world's own class; None for its defaults."""
     faults: CameraFaults = field(default_factory=CameraFaults)
     split: Literal["train", "val", "test"] = "train"
     name: str = ""
-    """Sequences are called NAME_00000 and so on; the world's name when empty."""
+    """Name of the sequences, NAME_00000 and so on; the world's name if empty."""
     truth: bool = True
-    """Write flow, occlusion, ids and moving beside depth and poses."""
+    """Whether to write flow, occlusion, ids and moving besides depth and poses."""
     backend: Backend = "auto"
     workers: int = 1
 
@@ -95,7 +95,7 @@ class SynthPlan:
         return find_world(self.world).options() if self.options is None else self.options
 
     def source(self, i: int) -> dict[str, Any]:
-        """Return what camera.yaml says of scene i: enough to make it again."""
+        """Return the source record of scene i for camera.yaml: enough to generate it again."""
         return {
             "synthetic": self.world,
             "seed": self.seed * SEEDS_APART + i,
@@ -108,10 +108,10 @@ class SynthPlan:
 
 
 def generate(plan: SynthPlan, advance: Callable[[int], None]) -> list[str]:
-    """Make the scenes that are not there yet and add all to split.yaml.
+    """Generate the scenes that do not exist yet and add all to split.yaml.
 
     Args:
-        plan: what to make.
+        plan: data set to generate.
         advance: called with the number of scenes finished since the last call.
 
     Returns:
@@ -167,13 +167,13 @@ def _make(plan: SynthPlan, i: int, renderer: Renderer) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """Turn tuples into the lists that a YAML file gives back."""
+    """Convert tuples to lists, as a YAML file returns them."""
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, tuple) else value
 
 
-_renderer: Renderer | None = None  # of a worker process
+_renderer: Renderer | None = None  # renderer of a worker process
 
 
 def _open(backend: Backend) -> None:

@@ -13,7 +13,7 @@ from depthkit.synth.street_traffic import SIDE_REACH
 SHOP_HEIGHT = 3.8  # metres
 CELL, FAR_CELL = 8.0, 16.0  # metres: largest cells of walls, near and seen from afar
 STOREY_TILE = 6.2  # metres: two storeys are one repeat of a facade
-FINE_RINGS, COARSE_RINGS = 4, 3  # of trees the camera comes near to, and of the others
+FINE_RINGS, COARSE_RINGS = 4, 3  # rings of trees near the camera, and of the others
 
 
 def build_block(site: Site, span: tuple[float, float], side: float) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who is where at what time on a street: the camera's car, vehicles that move, parked ones.
+"""Positions of all vehicles on a street over time: the camera's car, moving and parked ones.
 
 A vehicle is drawn and kept only when it stays clear of all that were kept before, at every frame
 and halfway between frames.
@@ -37,11 +37,11 @@ class Layout:
     crossings: tuple[float, ...]
     """Middle of each side street, s in metres."""
     end: float
-    """Of the street, s in metres."""
+    """End of the street, s in metres."""
 
     @property
     def half_width(self) -> float:
-        """From the middle of the road to the kerb, metres."""
+        """Distance from the middle of the road to the kerb, metres."""
         return self.lanes * LANE + PARKING
 
     def lane(self, number: int, direction: float) -> float:
@@ -55,13 +55,13 @@ class Track:
 
     shape: Shape
     s: np.ndarray
-    """Metres along the road. (2 N - 1,)"""
+    """Position along the road, metres. (2 N - 1,)"""
     d: np.ndarray
-    """Metres to its right. (2 N - 1,)"""
+    """Position to the right of its middle, metres. (2 N - 1,)"""
     turn: float
     """From the road's direction, radians."""
     headway: float = 0.0
-    """Metres in front that others keep free."""
+    """Distance in front that other vehicles keep free, metres."""
 
     def poses(self, line: RoadLine) -> np.ndarray:
         """Return T_world_body at each whole frame. (N, 4, 4)"""
@@ -87,9 +87,9 @@ def moving_tracks(
 
     Args:
         rng: source of all randomness.
-        layout: of the street.
+        layout: layout of the street.
         camera: its car's track, which all keep clear of.
-        times: of `half_frames`.
+        times: result of `half_frames`.
         count: wanted number.
     """
     kept = [camera]
@@ -114,9 +114,9 @@ def parked_tracks(
 
     Args:
         rng: source of all randomness.
-        layout: of the street.
+        layout: layout of the street.
         spans: where blocks begin and end, s in metres.
-        share: of the places that are taken.
+        share: share of the places that are taken.
     """
     tracks = []
     for start, end in spans:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is seen at another time: points that leave the view, and points that something hides.
+"""Visibility at another time: points that leave the image, and points that are occluded.
 
-Hidden is decided by a ray to each point in the other time's scene (embreex). Comparing depth maps
-instead is wrong along silhouettes, where the mask matters most.
+Occlusion is decided by a ray to each point in the scene of the other time (embreex). Comparing
+depth maps instead is wrong along silhouettes, where the mask matters most.
 """
 
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 from depthkit.camera import Camera
 from depthkit.synth.scene import Scene
 
-TOLERANCE = 1e-3  # of the ray's length: nearer hits hide the point, others are the point itself
+TOLERANCE = 1e-3  # share of the ray's length by which an occluding hit is nearer
 
 
 class RayCaster:
@@ -129,12 +129,12 @@ def left_view(
 def flow_to(
     there: np.ndarray, seen: np.ndarray, camera: Camera, near: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Turn where points are at the other time into flow, and tell which have left the view.
+    """Compute the flow to the other time, and which points have left the image.
 
     Args:
-        there: in the camera frame of the other time, metres. (H, W, 3)
-        seen: where a point is at all. (H, W) bool
-        camera: of both times.
+        there: points in the camera frame of the other time, metres. (H, W, 3)
+        seen: pixels that show a point at all. (H, W) bool
+        camera: camera of both times.
         near: nothing nearer is drawn, metres.
 
     Returns:
@@ -151,13 +151,13 @@ def flow_to(
 
 
 def hidden(caster: RayCaster, points: np.ndarray, asked: np.ndarray, t: float) -> np.ndarray:
-    """Tell which points are hidden at a time.
+    """Return which points are occluded at a time.
 
     Args:
-        caster: of the scene.
-        points: in the camera frame of that time, metres. (H, W, 3)
-        asked: which to test; the others are not hidden. (H, W) bool
-        t: the time, frames.
+        caster: ray caster of the scene.
+        points: points in the camera frame of that time, metres. (H, W, 3)
+        asked: points to test; the others count as not occluded. (H, W) bool
+        t: time, frames.
 
     Returns:
         (H, W) bool

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a scene to a sequence folder: renders, spoils the picture as a real camera does, writes.
+"""From a scene to a sequence folder: render, simulate camera noise and blur, write.
 
-Only colours are spoilt; truth belongs to the middle of the exposure and stays exact.
+Only colours are degraded; the ground truth is that of the middle of the exposure, and exact.
 """
 
 from collections.abc import Mapping
@@ -22,14 +22,14 @@ BLUR_SAMPLES = 5
 
 @dataclass(frozen=True)
 class CameraFaults:
-    """What a real camera does to a picture; all off by default."""
+    """Simulated degradations of the image; all off by default."""
 
     noise: float = 0.0
     """Standard deviation of sensor noise at mid grey, levels of 255; more where it is bright."""
     blur: float = 0.0
     """Exposure time as a share of the time between frames: motion blur."""
     exposure: float = 0.0
-    """Largest change of brightness over a sequence, stops; wanders smoothly."""
+    """Largest change of brightness over a sequence, stops; varies smoothly."""
 
     def __post_init__(self) -> None:
         for name in ("noise", "blur", "exposure"):
@@ -54,12 +54,12 @@ def write_scene(
 
     Args:
         path: the folder; it must not exist.
-        scene: what is seen.
+        scene: scene to render.
         renderer: an open one; the scene is loaded into it.
         depth_range: deepest value that must be stored, metres; deeper ones are unknown.
-        seed: of noise and exposure.
-        faults: what the camera does to the picture; None for nothing.
-        source: what camera.yaml says of the origin.
+        seed: seed of noise and exposure.
+        faults: degradations of the image; None for none.
+        source: record of the origin for camera.yaml.
         truth: write flow, occlusion, ids and moving beside depth and poses.
     """
     faults = faults or CameraFaults()

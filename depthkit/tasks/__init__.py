@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tasks: what a run learns. A task is a module that turns a snippet into a `TaskOutput`."""
+"""Tasks: what a run learns. A task is a module that turns a snippet into a `TaskOutput`.
+
+`config/task_kinds.py` has one row for each of them; `build_task` makes them.
+"""
 
 from torch import nn
 
 from depthkit.config import TrainConfig
 from depthkit.errors import ConfigError
-from depthkit.tasks.output import TaskOutput
+from depthkit.tasks.output import Prediction, TaskOutput
 
-__all__ = ["TaskOutput", "build_task"]
+__all__ = ["Prediction", "TaskOutput", "build_task"]
 
 
 def build_task(config: TrainConfig, shifts: tuple[int, ...]) -> nn.Module:

@@ -47,7 +47,7 @@ class GradientBalance(nn.Module):
 
         Args:
             networks: by name; they are not made a part of this module.
-            shares: of the sum of the norms that each is to get, in any unit; None to measure only.
+            shares: wanted share of each in the sum of the norms, in any unit; None to measure only.
             momentum: share of the old norms that each step keeps.
             persistent: checkpoints hold what was measured.
         """
@@ -70,13 +70,16 @@ class GradientBalance(nn.Module):
     @torch.no_grad()
     def begin_step(self) -> None:
         """Take in what the last backward pass has measured, and choose the factors."""
+        # Norms as they would be without the balance; without a gradient the old one stays.
         raw = self.measured / self.factors
-        told = raw.isfinite() & (raw > 0)
-        self.counts.add_(told)
+        valid = raw.isfinite() & (raw > 0)
+        # Running mean: a plain one at first, then with the momentum.
+        self.counts.add_(valid)
         kept = (1 - 1 / self.counts.clamp(min=1)).clamp(max=self.momentum)
-        self.norms.copy_(torch.where(told, kept * self.norms + (1 - kept) * raw, self.norms))
+        self.norms.copy_(torch.where(valid, kept * self.norms + (1 - kept) * raw, self.norms))
         self.measured.zero_()
         if self.shares is not None:
+            # c_i |g_i| = wanted share of sum |g|, once all networks have been measured.
             wanted = self.norms.new_tensor(self.shares)
             factors = wanted / wanted.sum() * self.norms.sum() / self.norms
             known = (self.norms > 0).all()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Depth, camera motion and optical flow trained together; what moves by itself is told from them.
+"""Depth, camera motion and optical flow trained together; what moves by itself follows from them.
 
 The paper's [Hariat 2023, CoopNet; its abstract is all that is public]: three networks that rebuild
 the target, depth and odometry together and flow alone; a model of the distribution of the two
@@ -10,7 +10,7 @@ Ours: the law of Delta and its posterior, Delta as a ratio, the gap between rigi
 [masks by it: Hariat 2026, VLRC] scored beside it (losses/coop.py), a share that moves at least, the
 posterior as a weight, a warm-up in which each network learns by itself, and how norms are measured
 and balanced (tasks/balance.py). Ours too: a network that learns from single pictures what the
-posterior says, so that what was seen of many scenes weighs against the errors of one [a mask
+posterior is, so that the evidence of many scenes weighs against the errors of one [a mask
 network has Ranjan 2019, CC, too: it learns CC's rule, from five frames]. From others: rigid flow
 and flow pulled together where the scene is static [Zou 2018, DF-Net], depth of what moves taught by
 the ground it stands on [after Moon 2024], and, for comparison, Competitive Collaboration's rule
@@ -52,8 +52,6 @@ NETWORKS = ("depth_net", "pose_net", "flow_net")
 class Coop(ViewSynthesis):
     """The task; its networks are `depth_net`, `pose_net`, `flow_net` and, if any, `mask_net`."""
 
-    draws = True
-    """Whether pictures are wanted of the next training step."""
     steps: Tensor
     """Training steps done; warm-up and occlusion end by it. () int64"""
 
@@ -86,7 +84,7 @@ class Coop(ViewSynthesis):
             self.watch = GradientBalance({"mask_net": mask_net}, persistent=False)
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
-    def forward(self, snippet: Snippet) -> TaskOutput:
+    def forward(self, snippet: Snippet, *, draws: bool = False) -> TaskOutput:
         """Rebuild the target by depth and motion, and by flow, and let each teach its networks."""
         if self.training:
             self.balance.begin_step()
@@ -100,6 +98,7 @@ class Coop(ViewSynthesis):
                 self._learn_law(evidence)
             static = self._static(evidence, answers.static_odds)
             taught = self._mask(static)
+            # Depth and motion learn where the scene is static, flow wherever the pixel is seen.
             rigid = self._judge_scales(
                 snippet,
                 answers.inverse_depths,
@@ -107,20 +106,22 @@ class Coop(ViewSynthesis):
                 answers.explainability,
                 source_depths,
                 taught,
+                draws=draws,
             )
             visible = self._visible(answers.pairs)
             terms = self._judge_flow(answers.pairs, visible, taught)
             terms |= self._own_terms(snippet, answers, evidence, taught)
             loss = rigid.loss + torch.stack(list(terms.values())).sum()
             figures = self._figures(snippet, answers, evidence, static, visible)
-            pictures = {}
+            pictures = draw(answers, evidence, static, visible) if draws else {}
             if self.training:
-                pictures = draw(answers, evidence, static, visible) if self.draws else {}
                 self.steps += 1
         logged = {f"loss/{name}": value.detach() for name, value in terms.items()}
         return TaskOutput(
             loss,
+            rigid.judged,
             rigid.terms | logged | figures | diverged(answers),
+            rigid.prediction,
             rigid.images | pictures,
             values={
                 name: torch.where(evidence.difference.known, each, torch.nan)
@@ -141,10 +142,10 @@ class Coop(ViewSynthesis):
 
     @property
     def temper(self) -> float | None:
-        """What evidence is multiplied with beside what looks say; None without a mask network."""
+        """Factor of the evidence beside a mask network; None without one."""
         return None if self.mask_net is None else TEMPER
 
-    # --- what the networks say --------------------------------------------------------------------
+    # --- what the networks predict ----------------------------------------------------------------
 
     def _answer(self, snippet: Snippet) -> Answers:
         scale = self.balance.scale
@@ -180,6 +181,7 @@ class Coop(ViewSynthesis):
 
         Warm-up ends with new ones: those of networks that had only begun would last for long.
         """
+        # Warm-up is over: the law of networks that had only begun is dropped.
         if self.steps == self.coop.warmup_steps:
             self.delta.forget()
             self.gap.forget()
@@ -197,8 +199,9 @@ class Coop(ViewSynthesis):
         """Return the static probability by the configured rule, without gradient. (B, 1, H, W)
 
         Args:
-            evidence: of the frames.
-            learnt: log odds of static by looks; None for the evidence alone. (B, 1, H, W)
+            evidence: both reconstructions of the target.
+            learnt: log odds of static by the mask network; None for the evidence alone.
+                (B, 1, H, W)
         """
         if self.coop.mask == "cc":
             return cc_static(
@@ -210,11 +213,13 @@ class Coop(ViewSynthesis):
             )
         delta, score = evidence.difference.delta, evidence.score
         if learnt is not None:
+            # Log odds add up: the mask network is the prior, the frames are the tempered evidence.
             return (TEMPER * self._likelihood(delta, score) + learnt.detach()).sigmoid()
         match self.coop.evidence:
             case "gap":
                 return self.gap.posterior(score)
             case "both":
+                # Two likelihood ratios as if independent, the prior share of moving pixels once.
                 share = self.gap.current().share
                 return (self._likelihood(delta, score) + ((1 - share) / share).log()).sigmoid()
         return self.delta.posterior(delta)
@@ -241,7 +246,7 @@ class Coop(ViewSynthesis):
     # --- what the networks learn from -------------------------------------------------------------
 
     def _visible(self, pairs: FlowPairs) -> Tensor:
-        """Find the pixels that teach flow colours: all, until flow is good enough to tell."""
+        """Find the pixels that teach flow colours: all, until flow is good enough to judge."""
         if self.training and self.steps < self.flow.occlusion_from:
             return pairs.valid
         return pairs.valid & find_visible(pairs.flows[0], self.flow.occlusion)
@@ -250,6 +255,7 @@ class Coop(ViewSynthesis):
         """Return flow's own terms; it sees all that is not hidden, static pixels as weighted."""
         weights = visible.float()
         if self.coop.static_flow_weight != 1:
+            # The mask is of the target's pixels: only the pairs that begin there are weighed.
             moving = 1 - static + self.coop.static_flow_weight * static
             targets = weights.chunk(2)[0] * moving.repeat(len(self.shifts), 1, 1, 1)
             weights = torch.cat([targets, weights.chunk(2)[1]])

@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torchvision.utils import flow_to_image
 
 from depthkit.data.snippet import Snippet
 from depthkit.geometry.projection import resize_intrinsics, size_of
@@ -14,10 +13,11 @@ from depthkit.geometry.warp import resize, stack_views, warp_by_flow
 from depthkit.losses.coop import Difference, compare_errors, gap_score
 from depthkit.losses.photometric import photometric_error
 from depthkit.tasks.flow import FlowPairs
+from depthkit.tasks.pictures import flow_picture
 
 
 class Answers(NamedTuple):
-    """What the networks say of a snippet."""
+    """Predictions of the networks for a snippet."""
 
     inverse_depths: list[Tensor]
     """Finest first. (B, 1, h, w) each"""
@@ -27,7 +27,7 @@ class Answers(NamedTuple):
     pairs: FlowPairs
     """Its first half is target -> source, source by source."""
     static_odds: Tensor | None = None
-    """Log odds of static by looks alone; None without a mask network. (B, 1, H, W)"""
+    """Log odds of static by the mask network; None without a mask network. (B, 1, H, W)"""
 
 
 class Evidence(NamedTuple):
@@ -52,7 +52,7 @@ def compare_rebuilt(
 
     Args:
         snippet: the frames.
-        answers: what the networks say of them.
+        answers: predictions of the networks for them.
         ssim_weight: share of SSIM in the photometric error.
         window: side of the square that Delta and the score are averaged over, odd, pixels.
         ratio: Delta is the logarithm of the errors' ratio, not their difference.
@@ -120,21 +120,16 @@ def parallax_share(snippet: Snippet, answers: Answers) -> Tensor:
     return lengths[0] / lengths[1].clamp(min=1e-3)
 
 
-def _colour_wheel(flow: Tensor) -> Tensor:
-    """Colour a flow by direction; a diverged one is black, for the wheel knows no NaN."""
-    return flow_to_image(flow.nan_to_num(posinf=0, neginf=0)).float() / 255
-
-
 @torch.no_grad()
 def draw(
     answers: Answers, evidence: Evidence, static: Tensor, visible: Tensor
 ) -> dict[str, Tensor]:
     """Show the first source's flow, both ways to it, and what is taken for static."""
-    batch, looks = len(static), answers.static_odds
+    batch, learnt = len(static), answers.static_odds
     most = evidence.difference.delta.abs().amax().clamp(min=1e-6)
-    return ({} if looks is None else {"static_by_looks": looks.sigmoid()}) | {
-        "flow": _colour_wheel(answers.pairs.flows[0][:batch]),
-        "rigid_flow": _colour_wheel(evidence.rigid.flow[:batch]),
+    return ({} if learnt is None else {"static_by_looks": learnt.sigmoid()}) | {
+        "flow": flow_picture(answers.pairs.flows[0][:batch]),
+        "rigid_flow": flow_picture(evidence.rigid.flow[:batch]),
         "rebuilt_by_flow": evidence.by_flow[:batch],
         "visible": visible[:batch].float(),
         "delta": 0.5 + 0.5 * evidence.difference.delta / most,  # grey: no difference

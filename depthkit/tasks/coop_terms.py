@@ -25,7 +25,7 @@ def agreement(
 
     Args:
         snippet: the frames.
-        answers: what the networks say of them.
+        answers: predictions of the networks for them.
         evidence: both reconstructions.
         static: weight of each pixel. (B, 1, H, W)
         to_flow: weight of rigid flow teaching flow; 0 leaves the term out.
@@ -36,12 +36,14 @@ def agreement(
     """
     if to_flow == to_rigid == 0:
         return {}
+    # Only static pixels: there camera motion and depth explain all of the flow.
     weight = evidence.rigid.valid * static.repeat(snippet.sources.shape[1], 1, 1, 1)
     flow = answers.pairs.flows[0].chunk(2)[0]
     terms = {}
     if to_flow > 0:
         terms["rigid_teaches_flow"] = to_flow * _distance(flow, evidence.rigid.flow, weight)
     if to_rigid > 0:
+        # Computed again: that of the evidence has no gradient to depth and motion.
         rigid = predicted_rigid_flow(snippet, answers).flow
         terms["flow_teaches_rigid"] = to_rigid * _distance(rigid, flow.detach(), weight)
     return terms
@@ -59,16 +61,17 @@ def contact(
     """Teach depth of what moves by the ground it stands on; nothing at weight 0.
 
     Args:
-        answers: of the networks.
+        answers: predictions of the networks.
         evidence: what is not known does not move.
         static: weight of each pixel. (B, 1, H, W)
-        weight: of the term.
+        weight: weight of the term.
 
     Returns:
         Weighted, by name.
     """
     if weight == 0:
         return {}
+    # 1 - static: what probably moves is pulled to the ground below it, the rest stays free.
     inverse_depth = resize(answers.inverse_depths[0], size_of(static))
     value = ground_contact_loss(inverse_depth, (1 - static) * evidence.difference.known)
     return {"ground_contact": weight * value}
@@ -78,10 +81,10 @@ def appearance(odds: Tensor, wanted: Tensor, known: Tensor, *, weight: float) ->
     """Teach the mask network a static probability, by cross entropy on known pixels.
 
     Args:
-        odds: log odds of static by looks. (B, 1, H, W)
+        odds: log odds of static by the mask network. (B, 1, H, W)
         wanted: without gradient. (B, 1, H, W)
         known: (B, 1, H, W) bool
-        weight: of the term.
+        weight: weight of the term.
 
     Returns:
         Weighted, by name.

@@ -13,7 +13,6 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.utils import flow_to_image
 
 from depthkit.config import FlowConfig, TrainConfig
 from depthkit.data.snippet import Snippet
@@ -26,6 +25,7 @@ from depthkit.losses.smoothness import flow_smoothness
 from depthkit.models.flow_net import PwcFlow, RaftSmall, build_flow_network, stride_of
 from depthkit.tasks.flow_teacher import Teacher, build_teacher, teacher_distance
 from depthkit.tasks.output import TaskOutput
+from depthkit.tasks.pictures import flow_picture
 from depthkit.tasks.precision import full_precision
 
 _LEAST_SIDE = 4  # pixels: smaller maps have no neighbourhoods to compare
@@ -76,7 +76,7 @@ class FlowTask(nn.Module):
         self.teacher = teacher  # no module: its weights are no part of a checkpoint
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
-    def forward(self, snippet: Snippet) -> TaskOutput:
+    def forward(self, snippet: Snippet, *, draws: bool = False) -> TaskOutput:
         """Rebuild the target from each source and each source from the target, and judge it."""
         window = self.flow.window if self.training else None
         pairs = predict_pairs(self.flow_net, snippet, window=window, zoom=self.flow.window_zoom)
@@ -90,12 +90,15 @@ class FlowTask(nn.Module):
             # Flow without numbers makes no pixel visible and so no error; it must show.
             loss = torch.stack(list(terms.values())).sum() + 0 * pairs.flows[0].sum()
             with torch.no_grad():
-                return TaskOutput(loss, logged | _health(pairs, visible), _pictures(pairs, visible))
+                health = _health(pairs, visible)
+                pictures = _pictures(pairs, visible) if draws else {}
+            judged = logged["loss/photometric"]
+            return TaskOutput(loss, judged, logged | health, images=pictures)
 
     def _visible(self, pairs: FlowPairs) -> Tensor:
-        """Find the pixels that may teach: all, until the flow is good enough to tell.
+        """Find the pixels that may teach: all, until the flow is good enough to judge.
 
-        Where flow leaves the window there is none to come back by: those pixels count as seen.
+        Where flow leaves the window no flow comes back: those pixels count as seen.
         """
         if self.training and self.steps < self.flow.occlusion_from:
             return pairs.valid
@@ -108,11 +111,12 @@ class FlowTask(nn.Module):
 def taught_terms(
     pairs: FlowPairs, teacher: Teacher | None, *, flow: FlowConfig, steps: int
 ) -> dict[str, Tensor]:
-    """Return the term of the teacher, who says less and less; nothing after its steps."""
+    """Return the term of the teacher, whose weight falls to 0; nothing after its steps."""
     left = 1 - steps / max(flow.teacher_steps, 1)
     if teacher is None or left <= 0:
         return {}
     second, size = resize(pairs.scene, pairs.size), size_of(pairs.scene)
+    # Only what the teacher finds both ways alike is shown.
     taught = teacher(pairs.turned(second), second)
     comes_back = resize(forward_backward(taught, pairs.turned(taught)).float(), size) > 0.99
     growth = [now / before for now, before in zip(size, pairs.size, strict=True)]
@@ -223,6 +227,7 @@ def judge_pairs(
     for scale, weight in zip(pairs.flows, flow.scale_weights, strict=False):
         if weight == 0 or min(size_of(scale)) < _LEAST_SIDE:
             continue
+        # Photometric error where the pixel is seen, smoothness everywhere.
         error, seen = _rebuilding_error(pairs, scale, judge=flow, ssim_weight=ssim_weight)
         stride = stride_of(scale, size_of(pairs.first))
         kept = shrink(visible.float(), stride) * seen
@@ -278,14 +283,6 @@ def _pictures(pairs: FlowPairs, visible: Tensor) -> dict[str, Tensor]:
         "visible": visible[few].float(),
         "error": (rebuilt - first).abs().mean(1, keepdim=True),
     }
-
-
-def flow_picture(flow: Tensor) -> Tensor:
-    """Paint flow: the hue is its direction, the colour's strength its length. (N, 3, H, W)
-
-    What is no number is painted as still: the loss says it, the painter would crash.
-    """
-    return flow_to_image(flow.nan_to_num(0, 0, 0)).float() / 255
 
 
 def build_flow(config: TrainConfig, shifts: tuple[int, ...]) -> FlowTask:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who may show a flow network its first matches: classical flow, or a trained network. No labels.
+"""Teachers of the first matches of a flow network: classical flow, or a trained network. No labels.
 
 Photometric losses see a few pixels far; flow of a hundred is found by luck. What another matcher
 finds both ways alike is nearly always right, and pulls from any distance.
@@ -54,7 +54,7 @@ def teacher_distance(
         flows: finest first, pixels of the full picture. (N, 2, h, w) each
         taught: the teacher's. (N, 2, H, W)
         known: pixels where it can be trusted. (N, 1, H, W) bool
-        weights: of the scales; one beyond the list does not count.
+        weights: weight of each scale; one beyond the list does not count.
     """
     total = taught.new_zeros(())
     for flow, weight in zip(flows, weights, strict=False):

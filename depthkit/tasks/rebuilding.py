@@ -58,7 +58,7 @@ def balance(depth: Tensor) -> Tensor:
     """Pass depth on; on the way back its gradient is multiplied by depth / 10 m.
 
     A metre moves a pixel by f D0 / Z^2: a near thing taken for a far one hardly pulls itself back,
-    and what is far hardly learns at all. So each learns about as if log depth were said. Ours.
+    and what is far hardly learns at all. So each learns about as if log depth were predicted. Ours.
     """
     fixed = depth.detach()
     return fixed + (depth - fixed) * (fixed / _MIDDLE).clamp(max=_MOST_PULL)
@@ -95,7 +95,7 @@ def still_loss(maps: list[Tensor], still: Tensor, max_depth: float) -> Tensor:
         max_depth: metres.
 
     Returns:
-        Mean over those pairs, then over the scales; 0 where there is none. ()
+        Mean over those pairs, then over the scales; 0 without such pairs. ()
     """
     count = still.sum().clamp(min=1)
     means = []

@@ -3,7 +3,7 @@
 
 Learnt from known depth, first on plain worlds, then on richer ones (the curriculum is the config's
 `stages`). All terms compare gamma depth (depth / max_depth)^(1 / 1.5), in [0, 1]: what the network
-says and the paper stores. So their weights do not depend on the size of the world.
+predicts and the paper stores. So their weights do not depend on the size of the world.
 """
 
 import torch
@@ -15,7 +15,8 @@ from depthkit.errors import ConfigError
 from depthkit.losses.shape import curvature_loss, edge_loss
 from depthkit.losses.supervised import build_loss
 from depthkit.models.shading_net import GAMMA, ShadingNet
-from depthkit.tasks.output import TaskOutput
+from depthkit.tasks.output import Prediction, TaskOutput
+from depthkit.tasks.pictures import nearness_picture
 from depthkit.tasks.precision import full_precision
 
 
@@ -27,7 +28,7 @@ class Shading(nn.Module):
         self.depth_net, self.supervised = depth_net, supervised
         self.judge = build_loss(supervised.loss)
 
-    def forward(self, snippet: Snippet) -> TaskOutput:
+    def forward(self, snippet: Snippet, *, draws: bool = False) -> TaskOutput:
         """Predict the target's depth; judge it, its edges and its curvature."""
         inverse_depth = self.depth_net(snippet.target)[0]
         with full_precision(snippet.target.device):
@@ -38,13 +39,9 @@ class Shading(nn.Module):
         with torch.no_grad():
             relative_error = ((depth - snippet.depth_gt) / snippet.depth_gt).abs()
             logged |= _health(depth, relative_error, known)
-            pictures = {
-                "target": snippet.target,
-                "inverse_depth": inverse_depth / inverse_depth.amax((2, 3), keepdim=True),
-                "error": relative_error.where(known, torch.zeros_like(depth)).clamp(max=1),
-            }
-        scored = None if self.training else depth.detach()
-        return TaskOutput(loss, logged, pictures, scored)
+            pictures = _pictures(snippet, inverse_depth, relative_error, known) if draws else {}
+        prediction = None if self.training else Prediction("depth", depth.detach(), metric=True)
+        return TaskOutput(loss, loss.detach(), logged, prediction, pictures)
 
     def _terms(self, depth: Tensor, truth: Tensor, known: Tensor) -> dict[str, Tensor]:
         """Return the weighted terms; a term of weight 0 is not there."""
@@ -59,6 +56,16 @@ class Shading(nn.Module):
 
     def _gamma_depth(self, depth: Tensor) -> Tensor:
         return (depth / self.supervised.max_depth).pow(1 / GAMMA)
+
+
+def _pictures(
+    snippet: Snippet, inverse_depth: Tensor, relative_error: Tensor, known: Tensor
+) -> dict[str, Tensor]:
+    return {
+        "target": snippet.target,
+        "inverse_depth": nearness_picture(inverse_depth),
+        "error": relative_error.where(known, torch.zeros_like(relative_error)).clamp(max=1),
+    }
 
 
 def _health(depth: Tensor, relative_error: Tensor, known: Tensor) -> dict[str, Tensor]:
@@ -76,7 +83,7 @@ def build_shading(config: TrainConfig) -> Shading:
 
     Raises:
         ConfigError: encoder weights, which this network has none of; or truth that reaches farther
-            than the network can say.
+            than the network can predict.
     """
     model, supervised = config.model, config.supervised
     if model.encoder_weights is not None:
@@ -86,8 +93,8 @@ def build_shading(config: TrainConfig) -> Shading:
         )
     if supervised.max_depth > model.max_depth:
         raise ConfigError(
-            f"supervised.max_depth: {supervised.max_depth} m is farther than the network can say "
-            f"(model.max_depth, {model.max_depth} m); set both to the world's depth"
+            f"supervised.max_depth: {supervised.max_depth} m is farther than the network "
+            f"can predict (model.max_depth, {model.max_depth} m); set both to the world's depth"
         )
     net = ShadingNet(min_depth=model.min_depth, max_depth=model.max_depth)
     return Shading(net, supervised)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Depth of a pair of frames, learnt without labels [Pinard 2018].
 
-A pose network says how the camera moved between the frames of a window. One of them, the reference,
-is turned like the target, and the pair network says the target's depth from the two. All
-translations are scaled so that the pair is one nominal baseline D0 apart: what the network says is
+A pose network predicts how the camera moved between the frames of a window. One of them, the
+reference, is turned like the target, and the pair network predicts the target's depth from the two.
+All translations are scaled so that the pair is one nominal baseline D0 apart: the prediction is
 depth per baseline, and at work the measured distance turns it into metres. The depth is judged by
 rebuilding the target from ALL other frames of the window.
 """
@@ -21,7 +21,8 @@ from depthkit.models.depth_net import DepthNet
 from depthkit.models.pair_networks import ask_pair_network, build_pair_network
 from depthkit.models.pose_net import EncoderPose, FlowPose, PoseNet, build_pose_network
 from depthkit.models.sweep_net import SweepNet
-from depthkit.tasks.output import TaskOutput
+from depthkit.tasks.output import Prediction, TaskOutput
+from depthkit.tasks.pictures import nearness_picture
 from depthkit.tasks.precision import full_precision
 from depthkit.tasks.rebuilding import (
     Rebuilt,
@@ -35,7 +36,7 @@ from depthkit.tasks.rebuilding import (
 from depthkit.tasks.supervised_pair import LEAST_DEPTH, enlarge_inverse, nominal_truth
 from depthkit.tasks.window import Window, normalise_baseline, turn, window_of
 
-_FIRST_DEPTH = 10.0  # metres at D0, about what the untaught network says
+_FIRST_DEPTH = 10.0  # metres at D0, about what the untrained network predicts
 
 
 class StabilizedPair(nn.Module):
@@ -58,17 +59,19 @@ class StabilizedPair(nn.Module):
         self.shifts, self.pairwise = shifts, pairwise
         self.nominal_baseline, self.max_depth = supervised.nominal_baseline, supervised.max_depth
 
-    def forward(self, snippet: Snippet) -> TaskOutput:
+    def forward(self, snippet: Snippet, *, draws: bool = False) -> TaskOutput:
         """Predict motions, then the target's depth, and rebuild it from all other frames."""
         device = snippet.target.device
         with full_precision(device):
             window = self._choose_window(snippet)
+        # Motions first: depth learns from frames that they have turned alike, and not through them.
         still = self._draw_still(window)
         T_others_target = self.predict_motions(window, snippet.K)
         maps = self._look(window, T_others_target.detach(), snippet.K, window.reference, still)
         maps = maps[: self.loss.scales]
         with full_precision(device):
             maps = [balance(depth.float().clamp(min=LEAST_DEPTH)) for depth in maps]
+            # All translations at one scale: the pair is D0 apart.
             views = self._views(window, T_others_target, snippet, ~still)
             judged = [
                 (weight, rebuild(depth, views, self.loss))
@@ -87,7 +90,7 @@ class StabilizedPair(nn.Module):
         # A NaN motion makes no pixel valid and so no term NaN: it must show, or backward crashes.
         loss = loss + 0 * T_others_target.sum()
         logged = {f"loss/{name}": value.detach() for name, value in terms.items()}
-        return self._output(loss, logged, maps[0], judged[0][1], snippet)
+        return self._output(loss, logged, maps[0], judged[0][1], snippet, draws)
 
     def enlarge(self, depth: Tensor, size: tuple[int, int]) -> Tensor:
         """Bring a finest map to the image's size, clipped. (B, 1, h, w) -> (B, 1, H, W)"""
@@ -154,7 +157,7 @@ class StabilizedPair(nn.Module):
         """Predict T_others_target, translations in the pose network's own unit. (B, S, 4, 4)
 
         Where the measured orientation is used, the pose network sees frames turned alike by it and
-        says the translation alone; where that is measured too, it is not asked.
+        predicts the translation alone; where that is measured too, it is not run.
         """
         if self.stabilized.orientation == "network":
             return self._predict(window, window.others, turns=True)
@@ -206,7 +209,7 @@ class StabilizedPair(nn.Module):
     def _views(
         self, window: Window, T_others_target: Tensor, snippet: Snippet, moves: Tensor
     ) -> Views:
-        """Scale the motions to the nominal baseline, and say which pixels may teach."""
+        """Scale the motions to the nominal baseline, and find the pixels that may teach."""
         teaches = moves
         lengths = None
         if self.stabilized.measured_displacement:
@@ -245,6 +248,7 @@ class StabilizedPair(nn.Module):
         finest: Tensor,
         rebuilt: Rebuilt,
         snippet: Snippet,
+        draws: bool,
     ) -> TaskOutput:
         log_depth, warped = finest.log(), rebuilt.warped
         health = {
@@ -255,16 +259,22 @@ class StabilizedPair(nn.Module):
             "health/displacement": displacement(warped.pixels)[warped.valid].mean(),
             "health/identity_error": (snippet.target[:, None] - snippet.sources).abs().mean(),
         }
-        pictures = {
-            "target": rebuilt.target,
-            "rebuilt": warped.image[: len(finest)],
-            "inverse_depth": finest.amin((2, 3), keepdim=True) / finest,
-        }
-        if self.training:
-            return TaskOutput(loss, logged | health, pictures)
+        pictures = {}
+        if draws:
+            pictures = {
+                "target": rebuilt.target,
+                "rebuilt": warped.image[: len(finest)],
+                "inverse_depth": nearness_picture(1 / finest),
+            }
+        judged = logged["loss/photometric"]
+        prediction = None if self.training else self._predicted(finest, snippet)
+        return TaskOutput(loss, judged, logged | health, prediction, pictures)
+
+    def _predicted(self, finest: Tensor, snippet: Snippet) -> Prediction:
+        """Bring the finest map to full size, beside the truth at the nominal baseline."""
         depth = self.enlarge(finest, size_of(snippet.target))
         truth = nominal_truth(snippet, self.supervised)
-        return TaskOutput(loss, logged | health, pictures, depth, truth.depth * truth.known)
+        return Prediction("depth", depth, metric=True, truth=truth.depth * truth.known)
 
 
 def _motions(vectors: Tensor, turns: bool) -> Tensor:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Depth of a single frame, learnt from known depth [Eigen 2014], on the networks of view synthesis.
 
-They say inverse depth; what is judged is depth in metres, scale by scale, against the mean of the
-known pixels that a pixel of the map covers.
+They predict inverse depth; what is judged is depth in metres, scale by scale, against the mean of
+the known pixels that a pixel of the map covers.
 """
 
 import torch
@@ -12,7 +12,8 @@ from depthkit.config import ModelConfig, SupervisedConfig
 from depthkit.data.snippet import Snippet
 from depthkit.losses.supervised import build_loss, shrink_known
 from depthkit.models.mono_depth import DispNetS, UNetDepth, build_depth_network
-from depthkit.tasks.output import TaskOutput
+from depthkit.tasks.output import Prediction, TaskOutput
+from depthkit.tasks.pictures import nearness_picture
 from depthkit.tasks.precision import full_precision
 
 
@@ -24,7 +25,7 @@ class SupervisedMono(nn.Module):
         self.depth_net, self.supervised = depth_net, supervised
         self.judge = build_loss(supervised.loss)
 
-    def forward(self, snippet: Snippet) -> TaskOutput:
+    def forward(self, snippet: Snippet, *, draws: bool = False) -> TaskOutput:
         """Predict the target's depth, and judge each scale that has a weight."""
         inverse_depths = self.depth_net(snippet.target)
         with full_precision(snippet.target.device):
@@ -42,16 +43,20 @@ class SupervisedMono(nn.Module):
             "health/depth_spread": finest.log().std((1, 2, 3)).mean(),
             "health/depth_mean": (-finest.log()).mean().exp(),
         }
-        loss, pictures = torch.stack(losses).sum(), _pictures(snippet, 1 / finest, truth, known)
-        return TaskOutput(loss, terms, pictures, None if self.training else 1 / finest)
+        loss = torch.stack(losses).sum()
+        pictures = _pictures(snippet, finest, truth, known) if draws else {}
+        prediction = None if self.training else Prediction("depth", 1 / finest, metric=True)
+        return TaskOutput(loss, loss.detach(), terms, prediction, pictures)
 
 
-def _pictures(snippet: Snippet, depth: Tensor, truth: Tensor, known: Tensor) -> dict[str, Tensor]:
-    relative_error = ((depth - truth) / truth).abs()
+def _pictures(
+    snippet: Snippet, inverse_depth: Tensor, truth: Tensor, known: Tensor
+) -> dict[str, Tensor]:
+    relative_error = ((1 / inverse_depth - truth) / truth).abs()
     return {
         "target": snippet.target,
-        "inverse_depth": depth.amin((2, 3), keepdim=True) / depth,
-        "error": relative_error.where(known, torch.zeros_like(depth)).clamp(max=1),
+        "inverse_depth": nearness_picture(inverse_depth),
+        "error": relative_error.where(known, torch.zeros_like(truth)).clamp(max=1),
     }
 
 

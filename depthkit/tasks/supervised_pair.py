@@ -22,16 +22,16 @@ from depthkit.losses.supervised import build_loss, shrink_known
 from depthkit.models.depth_net import FINEST, DepthNet
 from depthkit.models.pair_networks import ask_pair_network, build_pair_network
 from depthkit.models.sweep_net import SweepNet
-from depthkit.tasks.output import TaskOutput
+from depthkit.tasks.output import Prediction, TaskOutput
 from depthkit.tasks.precision import full_precision
 
-LEAST_DEPTH = 1e-2  # metres at D0; the published head says ELU + 1.01
+LEAST_DEPTH = 1e-2  # metres at D0; the published head is ELU + 1.01
 NO_TURN = 1e-6  # entries of R - I; a smaller rotation moves no pixel
-STANDSTILL = 1e-6  # metres; a shorter baseline is none
+STANDSTILL = 1e-6  # metres; a shorter baseline counts as none
 
 
 class Truth(NamedTuple):
-    """What the network should say."""
+    """What the network should predict."""
 
     depth: Tensor
     """Metres at the nominal baseline, at most max_depth. (B, 1, H, W)"""
@@ -47,8 +47,9 @@ class SupervisedPair(nn.Module):
         self.depth_net, self.supervised = depth_net, supervised
         self.judge = build_loss(supervised.loss)
 
-    def forward(self, snippet: Snippet) -> TaskOutput:
+    def forward(self, snippet: Snippet, *, draws: bool = False) -> TaskOutput:
         """Predict the target's depth at the nominal baseline, and judge each scale."""
+        # Rotation is taken out before the network: it learns translation alone.
         source, t_source_target = turned_source(snippet)
         if self.training and self.supervised.attitude_noise > 0:
             source = turn_slightly(source, snippet.K, degrees=self.supervised.attitude_noise)
@@ -74,11 +75,13 @@ class SupervisedPair(nn.Module):
             "loss/finest": losses[0].detach(),
             "health/identity_error": (snippet.target - snippet.sources[:, 0]).abs().mean(),
         }
-        if self.training:
-            return TaskOutput(loss, terms, self._pictures(snippet, maps[0], truth))
-        depth = self.enlarge(maps[0], size_of(snippet.target))
-        pictures = self._pictures(snippet, maps[0], truth)
-        return TaskOutput(loss, terms, pictures, depth, truth.depth * truth.known)
+        pictures = self._pictures(snippet, maps[0], truth) if draws else {}
+        prediction = None
+        if not self.training:
+            depth = self.enlarge(maps[0].detach(), size_of(snippet.target))
+            known = truth.depth * truth.known
+            prediction = Prediction("depth", depth, metric=True, truth=known)
+        return TaskOutput(loss, loss.detach(), terms, prediction, pictures)
 
     def truth(self, snippet: Snippet) -> Truth:
         """Scale the known depth to the nominal baseline; see `nominal_truth`."""

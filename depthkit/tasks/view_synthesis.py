@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Depth and camera motion from plain video [Zhou 2017], and its modern form [Godard 2019].
 
-A depth network looks at the target, a pose network at the target and its sources; together they say
-where each target pixel lies in each source. Colours read there rebuild the target; what differs is
-the loss.
+A depth network looks at the target, a pose network at the target and its sources; together they
+give where each target pixel lies in each source. Colours read there rebuild the target; what
+differs is the loss.
 """
 
 import math
@@ -24,7 +24,8 @@ from depthkit.losses.photometric import photometric_error
 from depthkit.losses.smoothness import edge_aware_smoothness, second_order_smoothness
 from depthkit.models.mono_depth import DispNetS, UNetDepth, build_depth_network
 from depthkit.models.pose_net import EncoderPose, FlowPose, PoseNet, build_pose_network
-from depthkit.tasks.output import TaskOutput
+from depthkit.tasks.output import Prediction, TaskOutput
+from depthkit.tasks.pictures import nearness_picture
 from depthkit.tasks.precision import full_precision
 
 
@@ -44,14 +45,14 @@ class ViewSynthesis(nn.Module):
         self.depth_net, self.pose_net = depth_net, pose_net
         self.loss, self.shifts, self.pairwise = loss, shifts, pairwise
 
-    def forward(self, snippet: Snippet) -> TaskOutput:
-        """Rebuild the target from each source at each scale, and judge it."""
+    def forward(self, snippet: Snippet, *, draws: bool = False) -> TaskOutput:
+        """Rebuild the target from each source at each scale, and judge it; draw it if asked to."""
         inverse_depths = self.depth_net(snippet.target)[: self.loss.scales]
         T_source_target, explainability = self.predict_motions(snippet.target, snippet.sources)
         source_depths = self._source_depths(snippet)
         with full_precision(snippet.target.device):
             return self._judge_scales(
-                snippet, inverse_depths, T_source_target, explainability, source_depths
+                snippet, inverse_depths, T_source_target, explainability, source_depths, draws=draws
             )
 
     def _source_depths(self, snippet: Snippet) -> Tensor | None:
@@ -68,11 +69,13 @@ class ViewSynthesis(nn.Module):
         explainability: list[Tensor] | None,
         source_depths: Tensor | None,
         static: Tensor | None = None,
+        *,
+        draws: bool,
     ) -> TaskOutput:
         """Judge every scale; `static` (B, 1, H, W) in [0, 1] weighs what each pixel teaches."""
         views = self._views(snippet, size_of(snippet.target), source_depths)
         totals: dict[str, Tensor] = {}
-        for scale in reversed(range(len(inverse_depths))):  # finest last: its pictures are kept
+        for scale in reversed(range(len(inverse_depths))):  # finest last: it is measured and drawn
             inverse_depth = inverse_depths[scale]
             if not self.loss.full_resolution:
                 views = self._views(snippet, size_of(inverse_depth), source_depths)
@@ -87,11 +90,14 @@ class ViewSynthesis(nn.Module):
         logged = {f"loss/{name}": value.detach() for name, value in totals.items()}
         with torch.no_grad():
             health = _health(inverse_depths[0], reduced, warped, views)
-            pictures = _pictures(inverse_depths[0], reduced, warped, views)
+            pictures = _pictures(inverse_depths[0], reduced, warped, views) if draws else {}
+            prediction = None if self.training else _predicted(inverse_depths[0])
         loss = torch.stack(list(totals.values())).sum()
         # A NaN motion makes no pixel valid and so no term NaN: it must show, or backward crashes.
         loss = loss + 0 * T_source_target.sum()
-        return TaskOutput(loss, logged | health, pictures)
+        # Photometric error alone: smoothness and the known motion would prefer another step.
+        judged = logged["loss/photometric"]
+        return TaskOutput(loss, judged, logged | health, prediction, pictures)
 
     def predict_motions(
         self, target: Tensor, sources: Tensor
@@ -171,12 +177,14 @@ class ViewSynthesis(nn.Module):
         error = photometric_error(rebuilt, views.target, ssim_weight=self.loss.ssim_weight)
         valid = warped.valid & views.valid
         if self.loss.consistency_weight > 0:
+            # SC-Depth: what disagrees is a term, and counts less in the photometric error.
             difference = depth_difference(warped.depth, warped.image[:, 3:]) * valid
             terms["consistency"] = self.loss.consistency_weight * difference.mean()
             error = error * (1 - difference.detach())
         if weights is not None:
             terms["explainability"] = self.loss.explainability_weight * explainability_loss(weights)
             weights = resize(weights.flatten(0, 1), size_of(error))  # (S*B, 1, h, w)
+        # Over the sources first (occlusion, auto-mask), then what moves weighs less.
         reduced = self._reduce(error, valid, views.identity, weights)
         if static is not None:
             reduced = reduced._replace(error=reduced.error * resize(static, size_of(error)))
@@ -276,14 +284,19 @@ def _pictures(
     inverse_depth: Tensor, reduced: Reduced, warped: Warped, views: _Views
 ) -> dict[str, Tensor]:
     batch = len(inverse_depth)
-    nearness = inverse_depth / inverse_depth.amax((2, 3), keepdim=True)
     return {
         "target": views.target[:batch],
         "rebuilt": warped.image[:batch, :3].detach(),
-        "inverse_depth": nearness,
+        "inverse_depth": nearness_picture(inverse_depth),
         "error": reduced.error.detach().clamp(0, 1),
         "kept": reduced.kept.float(),
     }
+
+
+def _predicted(inverse_depth: Tensor) -> Prediction:
+    """Say that the scale is free: each image's nearest pixel is 1."""
+    nearness = inverse_depth / inverse_depth.amax((2, 3), keepdim=True)
+    return Prediction("inverse_depth", nearness, metric=False)
 
 
 def build_view_synthesis(

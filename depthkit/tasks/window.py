@@ -37,7 +37,7 @@ def window_of(
 
     Args:
         snippet: with S sources.
-        shifts: of the sources, frames; their order in time.
+        shifts: offsets of the sources, frames; their order in time.
         target: 0 for the snippet's own, k for its k-th source.
         reference: which of the others, 0 to S - 1, in the snippet's order without the target.
     """
@@ -78,7 +78,7 @@ def normalise_baseline(
         T_others_target: motions, translations in any unit. (B, S, 4, 4)
         reference: which of the others, r.
         nominal_baseline: D0, metres.
-        lengths: of the translations, where those are known better than by the network. (B, S)
+        lengths: measured lengths of the translations, used in place of the predicted. (B, S)
 
     Returns:
         The motions, metres at the nominal baseline. (B, S, 4, 4)

@@ -6,6 +6,7 @@ from stage to stage stands in the configuration's `stages`.
 """
 
 import os
+import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from depthkit.config import TrainConfig
 from depthkit.config.strict_yaml import override
 from depthkit.errors import CheckpointError, ConfigError, DataError
 from depthkit.models.checkpoint import read_checkpoint
+from depthkit.tasks.loaded import find_checkpoint
 from depthkit.training.device import is_first_process
 from depthkit.training.dry_run import describe_run
 from depthkit.training.loop import TrainResult, train
@@ -59,6 +61,15 @@ def train_stages(config: TrainConfig, run: Path, *, resume: bool = False) -> Tra
     Raises:
         what `stage_configs` and `train` raise.
     """
+    try:
+        return _train_each(config, run, resume=resume)
+    except KeyboardInterrupt:
+        if is_first_process() and (run / "config.yaml").is_file():
+            print(_how_to_go_on(run), file=sys.stderr)
+        raise
+
+
+def _train_each(config: TrainConfig, run: Path, *, resume: bool) -> TrainResult:
     if not config.stages:
         return train(config, run, resume=resume)
     stages = stage_configs(config)
@@ -78,6 +89,15 @@ def train_stages(config: TrainConfig, run: Path, *, resume: bool = False) -> Tra
         result = train(stage, folder, resume=resume and (folder / "config.yaml").exists())
         start = last
     return result
+
+
+def _how_to_go_on(run: Path) -> str:
+    """Name the command that goes on with an interrupted run, and where it will begin."""
+    last = find_checkpoint(run)
+    begins = "there is no checkpoint yet, so it begins again"
+    if last.is_file():
+        begins = f"the last checkpoint is of step {read_checkpoint(last)[1]['step']}"
+    return f"stopped; go on with: depthkit train --resume --run {shlex.quote(str(run))} ({begins})"
 
 
 def _claim(config: TrainConfig, stages: tuple[TrainConfig, ...], run: Path, resume: bool) -> None:

@@ -11,11 +11,11 @@ from depthkit.config import DataConfig, LossConfig, TrainConfig
 from depthkit.data.augment import Variation
 from depthkit.data.inspect import load_inspection, suggest_shifts
 from depthkit.data.sequence import Dataset, Sequence, open_dataset
-from depthkit.data.snippet import SnippetDataset
+from depthkit.data.snippet_loading import SnippetDataset
 from depthkit.errors import ConfigError, DataError
 
 FOCAL_SPREAD = 1.02
-"""Largest ratio of focal lengths, in pixels, that a pair network may be taught with."""
+"""Largest ratio of focal lengths, in pixels, in the training data of a pair network."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,9 @@ class RunData:
     names: tuple[str, ...]
     """Sequences trained on, for the checkpoint."""
     focal: float
-    """Least fx of the training sequences at the size of the networks, pixels."""
+    """Smallest fx of the training sequences at the size of the networks, pixels."""
     focal_most: float
-    """Largest fx of them, pixels: the same but for networks that are told K."""
+    """Largest fx, pixels. Equals `focal` unless the network takes K as input."""
 
 
 def open_run_data(config: DataConfig, *, seed: int, single_view: bool = False) -> RunData:
@@ -38,7 +38,7 @@ def open_run_data(config: DataConfig, *, seed: int, single_view: bool = False) -
 
     Args:
         config: which data.
-        seed: of the random variation.
+        seed: seed of the random variation.
         single_view: the task looks at targets alone; sources are not read.
 
     Where no validation sequence is named, the last targets of each training sequence are held out.
@@ -72,35 +72,31 @@ def open_run_data(config: DataConfig, *, seed: int, single_view: bool = False) -
 
 
 def check_truth(data: RunData, config: TrainConfig) -> None:
-    """Refuse a task whose truth the data does not hold.
+    """Refuse a task whose truth the data does not hold; its row in `KINDS` says what it needs.
 
     Raises:
-        DataError: known motions, depths or one focal length are asked for and not there.
+        DataError: known motions, depths or one focal length are needed and missing.
     """
-    if config.task in ("view_synthesis", "coop"):
-        return check_poses(data, config.loss)
-    if config.task == "flow":
-        return None
-    sequences = [*data.train.sequences, *data.val.sequences]
-    if config.task == "stabilized_pair":
-        return _check_stabilized(data, config)
-    for sequence in sequences:
-        if not sequence.has_depth or sequence.depth_kind != "metric":
-            raise DataError(
-                f"{sequence.name}: task {config.task} learns from metric depth, and there is none "
-                "(depth/, depth_kind: metric); leave it out by data.train and data.val"
-            )
-    if config.task == "supervised_pair":
-        _check_known_motion(sequences, "a pair needs its known distance")
+    truth = config.kind.truth
+    sequences = data.train.sequences
+    if truth.depth:
+        sequences = [*sequences, *data.val.sequences]  # metres are scored on what is held out too
+        _check_depth(sequences, config.task)
+    if why := truth.poses(config):
+        _check_known_motion(sequences, why)
+    if truth.weighted_motion:
+        check_poses(data, config.loss)
+    if truth.one_focal_length:
         _check_one_focal_length(sequences, config)
 
 
-def _check_stabilized(data: RunData, config: TrainConfig) -> None:
-    measured = config.stabilized.orientation == "measured"
-    if measured or config.stabilized.measured_displacement:
-        _check_known_motion(data.train.sequences, "measured motion is asked for (stabilized)")
-    check_poses(data, config.loss)
-    _check_one_focal_length(data.train.sequences, config)
+def _check_depth(sequences: list[Sequence], task: str) -> None:
+    for sequence in sequences:
+        if not sequence.has_depth or sequence.depth_kind != "metric":
+            raise DataError(
+                f"{sequence.name}: task {task} learns from metric depth, which is missing "
+                "(depth/, depth_kind: metric); leave it out by data.train and data.val"
+            )
 
 
 def _check_known_motion(sequences: list[Sequence], why: str) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where a run computes and in how many bits: Lightning Fabric, asked as the configuration says."""
+"""Where a run computes and in how many bits: Lightning Fabric, as configured."""
 
 import os
 from typing import Any

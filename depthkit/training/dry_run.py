@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 import torch
 
 from depthkit.config import TrainConfig
-from depthkit.data.snippet import ShuffledBatches, collate
+from depthkit.data.snippet import collate
+from depthkit.data.snippet_loading import ShuffledBatches
 from depthkit.tasks import build_task
-from depthkit.tasks.loaded import load_starts
 from depthkit.training.data import check_truth, open_run_data
 from depthkit.training.device import resolve_device, resolve_precision
+from depthkit.training.starts import load_starts
 
 
 @dataclass(frozen=True)
@@ -27,9 +28,9 @@ class DryRun:
     device: str
     precision: str
     loss: float | None = None
-    """Of one batch, before any step; None where none was tried."""
+    """Loss of one batch, before any step; None where none was tried."""
     seconds: float | None = None
-    """Of that batch: forward and backward on the CPU in 32 bits, cold."""
+    """Duration of that batch: forward and backward on the CPU in 32 bits, cold."""
 
     def as_text(self) -> str:
         """Return lines for a reader."""

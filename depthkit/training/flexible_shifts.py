@@ -7,13 +7,16 @@ and each window's shifts are chosen anew: a run follows from its seed and config
 because the choice follows from the weights alone, and the chosen shifts lie in the checkpoint.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from lightning_fabric import Fabric
+from torch import Tensor, nn
 
 from depthkit.config import TrainConfig
-from depthkit.data.snippet import SnippetDataset, build_loader, start_loader
-from depthkit.tasks.stabilized_pair import StabilizedPair
+from depthkit.data.snippet import Snippet
+from depthkit.data.snippet_loading import SnippetDataset, build_loader, start_loader
 
 
 def flexible_shifts(
@@ -28,7 +31,7 @@ def flexible_shifts(
 
     Args:
         shifts: signed, in any order, as many before as after the target. (N, S) int
-        mean_depth: of the network for each pair, metres at the nominal baseline. (N, S)
+        mean_depth: mean predicted depth of each pair, metres at the nominal baseline. (N, S)
         target: metres at the nominal baseline.
         longest: largest shift, frames.
         room: frames before and after each target in its sequence. (N, 2)
@@ -53,11 +56,26 @@ def flexible_shifts(
 
 
 def choose_shifts(
-    task: StabilizedPair, data: SnippetDataset, config: TrainConfig, fabric: Fabric
+    task: nn.Module,
+    mean_depths: Callable[[Snippet], Tensor],
+    data: SnippetDataset,
+    config: TrainConfig,
+    fabric: Fabric,
 ) -> np.ndarray:
-    """Look at all pairs of the training data with the network as it is. (len(data), S) int
+    """Look at all pairs of the training data with the network as it is.
 
-    Every process looks at all of them, so that all agree without a word.
+    Every process looks at all of them, so that all agree without communication.
+
+    Args:
+        task: put into evaluation mode meanwhile.
+        mean_depths: from a batch to the mean depth of each pair, metres at the nominal baseline.
+            (B, S)
+        data: training snippets; seen without random changes.
+        config: batch size and the choice's own options.
+        fabric: device and precision.
+
+    Returns:
+        The new shifts of each window. (len(data), S) int
     """
     size = config.optimizer.batch_size
     batches = [
@@ -70,7 +88,7 @@ def choose_shifts(
     task.eval()
     for snippet in start_loader(loader):
         with fabric.autocast():
-            means.append(task.mean_depths(snippet.to(fabric.device)).cpu())
+            means.append(mean_depths(snippet.to(fabric.device)).cpu())
         shifts.append(snippet.shifts)
     task.train(was_training)
     return flexible_shifts(

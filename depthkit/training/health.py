@@ -9,6 +9,10 @@ from collections.abc import Mapping
 _PATIENCE = 10
 """Logged steps in a row before a symptom is named: early networks are flat and still."""
 
+LEAST_SPREAD = 0.03
+"""Standard deviation of log depth over an image, below which depth counts as constant. A wall seen
+5 degrees off its normal through a lens of 60 degrees has this much: tan(5) * tan(30) / sqrt(3)."""
+
 _SYMPTOMS = (
     (
         "still video",
@@ -34,7 +38,7 @@ _SYMPTOMS = (
     (
         "flat depth",
         "health/depth_spread",
-        lambda x: x < 0.03,
+        lambda x: x < LEAST_SPREAD,
         "depth is almost constant over the image; too little parallax (rotation only), a wrong K, "
         "or too much smoothness: run 'depthkit inspect', lower loss.smoothness_weight",
     ),
@@ -60,6 +64,22 @@ _SYMPTOMS = (
         "learnt yet, or diverged: set a longer coop.warmup_steps",
     ),
 )
+
+
+def find_constant(scores: Mapping[str, float]) -> str | None:
+    """Return a warning where the last validation shows that a run has learnt a constant.
+
+    Args:
+        scores: of `validate`; `val/depth_spread` is missing for tasks without depth.
+    """
+    spread = scores.get("val/depth_spread", LEAST_SPREAD)
+    if spread >= LEAST_SPREAD:
+        return None
+    return (
+        f"warning: constant depth (depth_spread {spread:.2g}): the network predicts nearly the "
+        "same depth for every pixel, so it has learnt nothing yet; train for more steps, and if "
+        "it stays so run 'depthkit inspect' on the data (parallax, K)"
+    )
 
 
 class HealthMonitor:

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run says: a JSON line a logged step, TensorBoard scalars and pictures, a progress bar."""
+"""What a run reports: a JSON line a logged step, TensorBoard scalars and pictures, its progress."""
 
 import json
 import math
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -22,13 +21,17 @@ from rich.progress import (
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
+from depthkit.training.pace import Pace
+
 _PICTURES = 4  # of a batch
 
 
 class RunLog:
     """Writes for process 0 and is silent in the others."""
 
-    def __init__(self, run: Path, *, start: int, steps: int, writes: bool) -> None:
+    def __init__(
+        self, run: Path, *, start: int, steps: int, writes: bool, batch_size: int = 1
+    ) -> None:
         """Open the log of a run.
 
         Args:
@@ -36,6 +39,7 @@ class RunLog:
             start: step the run starts from; lines of an earlier try after it are dropped.
             steps: last step.
             writes: False silences everything.
+            batch_size: images a step, over all processes.
         """
         self.writes, self.path = writes, run / "log.jsonl"
         if not writes:
@@ -59,7 +63,7 @@ class RunLog:
         self.bar = self.progress.add_task(
             "train", total=steps, completed=start, rate="", figures=""
         )
-        self.begin = time.perf_counter()
+        self.pace = Pace(start=start, steps=steps, batch_size=batch_size)
 
     def __enter__(self) -> "RunLog":
         if self.writes:
@@ -77,10 +81,16 @@ class RunLog:
             self.board.close()
             self.file.close()
 
-    def advance(self, step: int) -> None:
-        """Move the progress bar."""
-        if self.writes:
-            self.progress.update(self.bar, completed=step)
+    def advance(self, step: int, loss: float) -> None:
+        """Move the progress bar; without a terminal print a line, now and then."""
+        if not self.writes:
+            return
+        self.pace.advance(step)
+        self.progress.update(self.bar, completed=step)
+        if not self.console.is_terminal and (line := self.pace.line()) is not None:
+            self.say(f"{line}  loss {loss:.4f}")
+        if (estimate := self.pace.estimate()) is not None:
+            self.say(estimate)
 
     def scalars(
         self, step: int, values: Mapping[str, float], *, images_per_second: float = 0
@@ -88,7 +98,7 @@ class RunLog:
         """Write one line of numbers."""
         if not self.writes:
             return
-        line = {"step": step, "seconds": round(time.perf_counter() - self.begin, 3), **values}
+        line = {"step": step, "seconds": round(self.pace.seconds, 3), **values}
         if images_per_second:
             line["images_per_second"] = round(images_per_second, 2)
         # JSON has no NaN: a figure that cannot be given, such as a mean over no pixel, is null.
@@ -130,8 +140,8 @@ class RunLog:
         if self.console.is_terminal:
             fields: dict[str, Any] = {"figures": figures} | ({"rate": rate} if rate else {})
             self.progress.update(self.bar, completed=step, **fields)
-        else:
-            self.say(f"step {step}  {figures}  {rate}  {line['seconds']:.0f} s")
+        elif "val/loss" in line:  # the loss of a step is in the lines of progress
+            self.say(f"step {step}  {figures}")
 
     def _forget_after(self, start: int) -> None:
         if not self.path.exists():

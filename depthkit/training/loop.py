@@ -3,35 +3,34 @@
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import cast
 
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
 from depthkit.config import OptimizerConfig, TrainConfig
-from depthkit.data.snippet import (
+from depthkit.data.snippet import Snippet
+from depthkit.data.snippet_loading import (
     ShuffledBatches,
-    Snippet,
     SnippetDataset,
     build_loader,
     start_loader,
 )
 from depthkit.errors import TrainingError
+from depthkit.source_commit import source_commit
 from depthkit.tasks import TaskOutput, build_task
-from depthkit.tasks.coop import Coop
-from depthkit.tasks.loaded import load_starts
-from depthkit.tasks.stabilized_pair import StabilizedPair
 from depthkit.training.data import RunData, check_truth, open_run_data
 from depthkit.training.device import build_fabric
 from depthkit.training.flexible_shifts import choose_shifts, parts_of
-from depthkit.training.health import HealthMonitor
+from depthkit.training.health import HealthMonitor, find_constant
 from depthkit.training.log import RunLog
 from depthkit.training.run_folder import check_folder, restore_run, save_run, write_config
-from depthkit.training.source import source_commit
+from depthkit.training.starts import load_starts
 from depthkit.training.validation import validate
 
 
@@ -41,10 +40,12 @@ class TrainResult:
 
     steps: int
     loss: float | None
-    """Of the last step; None where a resumed run was complete already."""
+    """Loss of the last step; None where a resumed run was complete already."""
     best_val_loss: float
     last: Path
     best: Path
+    warning: str | None = None
+    """What the last validation shows to be wrong with the whole run."""
 
 
 def train(config: TrainConfig, run: Path, *, resume: bool = False) -> TrainResult:
@@ -63,8 +64,8 @@ def train(config: TrainConfig, run: Path, *, resume: bool = False) -> TrainResul
         TrainingError: a loss or gradient that is not finite, with the batch named.
         CheckpointError: nothing to resume from, or a run of another configuration.
     """
-    # --- device and data; what is wrong is said here, once, before other processes start ----------
-    fabric = build_fabric(config.run, all_parameters_used=_judges_all_scales(config))
+    # --- device and data; what is wrong is reported here, before other processes start ------------
+    fabric = build_fabric(config.run, all_parameters_used=config.kind.uses_all_weights(config))
     last, best = (run / "checkpoints" / f"{name}.safetensors" for name in ("last", "best"))
     check_folder(run, last, resume)
     data = open_run_data(config.data, seed=config.run.seed, single_view=config.single_view)
@@ -98,8 +99,15 @@ def train(config: TrainConfig, run: Path, *, resume: bool = False) -> TrainResul
     fabric.barrier()
 
     # --- the loop --------------------------------------------------------------------------------
-    loss, counted, clock = None, start, time.perf_counter()
-    with RunLog(run, start=start, steps=steps.stop, writes=fabric.is_global_zero) as log:
+    loss, warning, counted, clock = None, None, start, time.perf_counter()
+    first_drawn = min(config.run.log_every, steps.stop)  # what is wrong shows early
+    with RunLog(
+        run,
+        start=start,
+        steps=steps.stop,
+        writes=fabric.is_global_zero,
+        batch_size=config.optimizer.batch_size,
+    ) as log:
         log.say(_describe(task, data, fabric))
         if resumes:
             log.say(f"goes on after step {start}")
@@ -107,9 +115,8 @@ def train(config: TrainConfig, run: Path, *, resume: bool = False) -> TrainResul
         for step, snippet in zip(range(start + 1, steps.stop + 1), batches, strict=True):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(config.optimizer, step)
-            if isinstance(task, Coop):
-                task.draws = step % config.run.image_every == 0
-            output = module(snippet.to(fabric.device))
+            draws = step % config.run.image_every == 0 or step == first_drawn
+            output = module(snippet.to(fabric.device), draws=draws)
             loss = _mean_loss(fabric, output)
             if not math.isfinite(loss):  # checked here: NaN crashes grid_sample's backward on a CPU
                 what = f"loss {loss}{_bad_terms(output, 'loss/') or ' (of another process)'}"
@@ -121,7 +128,7 @@ def train(config: TrainConfig, run: Path, *, resume: bool = False) -> TrainResul
                 what = f"gradient norm {norm}{_bad_terms(output, 'gradient/')}"
                 raise _not_finite(what, step=step, names=snippet.names, last=last)
             optimizer.step()
-            log.advance(step)
+            log.advance(step, loss)
 
             if step % config.run.log_every == 0 or step == steps.stop:
                 terms = _mean_over_processes(fabric, output)
@@ -133,7 +140,7 @@ def train(config: TrainConfig, run: Path, *, resume: bool = False) -> TrainResul
                 for warning in health.look(terms):
                     log.say(f"warning: step {step}: {warning}")
                 counted, clock = step, time.perf_counter()
-            if step % config.run.image_every == 0:
+            if draws:
                 log.pictures(step, output.images)
                 log.histograms(step, output.values)
             if step % config.run.validate_every == 0 or step == steps.stop:
@@ -142,11 +149,12 @@ def train(config: TrainConfig, run: Path, *, resume: bool = False) -> TrainResul
                 if scores["val/loss"] < best_val_loss:
                     best_val_loss = scores["val/loss"]
                     save_run(best, fabric, task, optimizer, config, data, step, best_val_loss)
+                warning = find_constant(scores)
                 counted, clock = step, time.perf_counter()
             if step % config.run.save_every == 0 or step == steps.stop:
                 save_run(last, fabric, task, optimizer, config, data, step, best_val_loss)
-        log.say(f"done: {last}")
-    return TrainResult(steps.stop, loss, best_val_loss, last, best)
+        log.say(warning or f"done: {last}")
+    return TrainResult(steps.stop, loss, best_val_loss, last, best, warning)
 
 
 # --- steps of the run ----------------------------------------------------------------------------
@@ -165,25 +173,19 @@ def learning_rate(config: OptimizerConfig, step: int) -> float:
     return config.learning_rate
 
 
-def _judges_all_scales(config: TrainConfig) -> bool:
-    """Tell whether every weight gets a gradient in every step."""
-    if config.task == "supervised_pair":
-        return len(config.supervised.scale_weights) >= 5
-    return config.task in ("view_synthesis", "coop") and config.loss.scales == 4
-
-
 def _batches(
     task: torch.nn.Module, data: SnippetDataset, config: TrainConfig, fabric: Fabric, steps: range
 ) -> Iterator[Snippet]:
     """Start reading; flexible shifts are chosen on the way, when a multiple of epochs is done."""
     every = config.stabilized.flexible_every
-    if not isinstance(task, StabilizedPair) or every == 0:
+    if every == 0:
         return _loader(data, config, fabric, steps)
+    mean_depths = cast(Callable[[Snippet], Tensor], task.mean_depths)
     period = every * (len(data) // config.optimizer.batch_size)
 
     def read(part: range) -> Iterator[Snippet]:
         if part.start and part.start % period == 0:
-            data.window_shifts = choose_shifts(task, data, config, fabric)
+            data.window_shifts = choose_shifts(task, mean_depths, data, config, fabric)
         return _loader(data, config, fabric, part)
 
     return chain.from_iterable(map(read, parts_of(steps, period)))  # lazily: part after part

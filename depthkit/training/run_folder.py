@@ -19,8 +19,8 @@ from depthkit.models.checkpoint import (
     save_checkpoint,
     take,
 )
+from depthkit.source_commit import source_commit
 from depthkit.training.data import RunData
-from depthkit.training.source import source_commit
 
 _WINDOWS = "data.window_shifts"  # flexible shifts in a checkpoint
 

@@ -6,9 +6,12 @@ import torch
 from lightning_fabric import Fabric
 
 from depthkit.config import TrainConfig
-from depthkit.data.snippet import Snippet, SnippetDataset, build_loader, start_loader
+from depthkit.data.snippet import Snippet
+from depthkit.data.snippet_loading import SnippetDataset, build_loader, start_loader
 from depthkit.evaluation.depth import depth_metrics
-from depthkit.tasks import TaskOutput
+from depthkit.tasks import Prediction
+
+_LEAST_DEPTH = 1e-6  # metres or the network's unit: log depth stays finite
 
 
 @torch.no_grad()
@@ -18,8 +21,10 @@ def validate(
     """Judge held-out snippets, evenly spread over the data, without variation.
 
     Returns:
-        val/loss. Where the frames have depth: val/abs_rel, for a task that learns metres without
-        any scaling and with val/mae_m and val/a1, for another one median-scaled.
+        val/loss: the task's own criterion, `TaskOutput.judged`. Of a task with depth:
+        val/depth_spread, the standard deviation of log depth over an image. Where the frames have
+        depth too: val/abs_rel, for predictions in metres without any scaling and with val/mae_m and
+        val/a1, for others median-scaled.
     """
     module.eval()
     size = config.optimizer.batch_size
@@ -28,40 +33,53 @@ def validate(
     batches = [[(int(i), 0) for i in chosen[k : k + size]] for k in range(0, count, size)]
     losses: list[float] = []
     weights: list[int] = []
+    spreads: list[float] = []
     scores: list[dict[str, float]] = []
     for snippet in start_loader(build_loader(data, batches, workers=0, pin=False)):
         output = module(snippet.to(fabric.device))
-        losses.append(float(output.terms.get("loss/photometric", output.loss)))
+        losses.append(float(output.judged))
         weights.append(len(snippet.names))
-        scores += _scores(output, snippet, config.supervised.max_depth)
+        spreads += _spreads(output.prediction)
+        scores += _scores(output.prediction, snippet, config.supervised.max_depth)
     module.train()
     figures = {"val/loss": float(np.average(losses, weights=weights))}
+    if spreads:
+        figures["val/depth_spread"] = float(np.mean(spreads))
     names = scores[0] if scores else ()
     return figures | {f"val/{name}": float(np.mean([s[name] for s in scores])) for name in names}
 
 
-def _scores(output: TaskOutput, snippet: Snippet, farthest: float) -> list[dict[str, float]]:
+def _scores(
+    prediction: Prediction | None, snippet: Snippet, farthest: float
+) -> list[dict[str, float]]:
     """Score each image that has truth; metres as they are, relative depth by its median."""
-    if output.depth is None:
-        if "inverse_depth" not in output.images:
-            return []  # a task without depth
-        predicted = (1 / output.images["inverse_depth"].clamp(min=1e-6)).float().cpu().numpy()
+    if prediction is None:
+        return []  # a task without depth
+    predicted = prediction.depth().float().cpu().numpy()
+    truth = snippet.depth_gt if prediction.truth is None else prediction.truth
+    if not prediction.metric:
         return [
             {"abs_rel": depth_metrics(depth[0], truth[0], align="median").abs_rel}
-            for depth, truth in zip(predicted, snippet.depth_gt.cpu().numpy(), strict=True)
+            for depth, truth in zip(predicted, truth.cpu().numpy(), strict=True)
             if (truth > 0).any()
         ]
-    truth = snippet.depth_gt if output.truth is None else output.truth
     return [
         _metric_scores(depth[known], truth[known])
         for depth, truth, known in zip(
-            output.depth.float().cpu().numpy(),
+            predicted,
             truth.clamp(max=farthest).cpu().numpy(),
             ((truth > 0) & snippet.valid).cpu().numpy(),
             strict=True,
         )
         if known.any()
     ]
+
+
+def _spreads(prediction: Prediction | None) -> list[float]:
+    """Return the standard deviation of log depth over each image: 0 of a constant."""
+    if prediction is None:
+        return []
+    return prediction.depth().float().clamp(min=_LEAST_DEPTH).log().std((1, 2, 3)).tolist()
 
 
 def _metric_scores(depth: np.ndarray, truth: np.ndarray) -> dict[str, float]:

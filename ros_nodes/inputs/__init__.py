@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a node hears: images with their calibration, motion, frames of the robot, stamps."""
+"""Inputs of a node: images with their calibration, motion, frames of the robot, stamps."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is known of the camera whose images come: from camera_info, or from a file in its place."""
+"""Calibration of the incoming images: from camera_info, or from a file in its place."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,52 +11,53 @@ from depthkit.camera import Camera, SourceCamera, load_source_camera
 from depthkit.ros_messages import read_camera
 from depthkit.undistort import FrameGeometry, build_geometry
 
-SAME = 1e-3  # relative; numbers of a calibration that differ by less are noise of one camera
+SAME = 1e-3  # relative difference below which two calibrations are one camera's
 
 
 @dataclass(frozen=True)
 class Rectified:
-    """A picture of a pinhole camera, as far as its camera is known."""
+    """An image of a pinhole camera, with its calibration if known."""
 
     rgb: np.ndarray
-    """(H, W, 3) uint8"""
+    """Image. (H, W, 3) uint8"""
     camera: Camera | None
+    """Pinhole camera of the image; None if unknown."""
     covered: np.ndarray | None
-    """Pixels that are picture; None where all are. (H, W) bool"""
+    """Pixels that rectification could fill; None if all are. (H, W) bool"""
 
 
 class Calibration:
-    """Keeps the latest camera_info and what follows from it; maps are built once a camera."""
+    """Keeps the latest camera_info and its rectification; the maps are built once per camera."""
 
     def __init__(self, *, rectify: bool, file: Path | None) -> None:
-        """Read the file.
+        """Read the calibration file, if any.
 
         Args:
-            rectify: images are as the lens made them; else they are rectified already.
-            file: a calibration used while no camera_info says one.
+            rectify: whether images are raw and must be rectified; else they are rectified already.
+            file: calibration used while camera_info has none.
 
         Raises:
-            DataError: the file.
+            DataError: the file is invalid.
         """
         self._rectify = rectify
         self._file = None if file is None else _as_message(load_source_camera(file))
         self.latest: CameraInfo | None = None
-        """Of camera_info; written by one thread, read by others."""
+        """Latest camera_info message; written by one thread, read by others."""
         self._source: SourceCamera | None = None
         self._geometry: FrameGeometry | None = None
 
     @property
     def is_calibrated(self) -> bool:
-        """Whether the latest camera_info says a calibration: without one K is 0."""
+        """Whether the latest camera_info is calibrated: K is 0 if not."""
         return self._is_calibrated(self.latest)
 
     @property
     def rectifies(self) -> bool:
-        """Whether the last picture was rectified."""
+        """Whether the last image was rectified."""
         return self._geometry is not None
 
-    def words(self) -> str:
-        """Say which camera the last picture had."""
+    def summary(self) -> str:
+        """Describe the camera of the last image in one line."""
         if self._source is None:
             return "unknown"
         camera, origin = self._source.camera, "camera_info" if self.is_calibrated else "file"
@@ -64,7 +65,7 @@ class Calibration:
         return f"{size}, f {camera.fx:.1f} px, {self._source.distortion_model}, of {origin}"
 
     def other_size(self, info: CameraInfo | None, size: tuple[int, int]) -> str:
-        """Say that camera_info is for images of another size than (H, W); empty where it is not."""
+        """Return a warning if camera_info is for images of another size than (H, W), else empty."""
         if info is None or not self._is_calibrated(info):
             return ""
         height = (info.roi.height or info.height) // max(info.binning_y, 1)
@@ -74,14 +75,14 @@ class Calibration:
         return f"camera_info is for {width}x{height}, images are {size[1]}x{size[0]}: rescaled"
 
     def apply(self, rgb: np.ndarray, info: CameraInfo | None) -> Rectified:
-        """Rectify a picture of the camera.
+        """Rectify an image of the camera.
 
         Args:
             rgb: (H, W, 3) uint8
-            info: `latest`, asked once a picture; another one may come meanwhile.
+            info: `latest`, read once per image; it may change meanwhile.
 
         Raises:
-            DataError: the calibration is for another picture, or impossible.
+            DataError: the calibration is for another image size, or impossible.
         """
         if not self._is_calibrated(info):
             info = self._file
@@ -104,7 +105,7 @@ class Calibration:
         return info is not None and bool(info.k[0] or self._rectified(info))
 
     def _rectified(self, info: CameraInfo) -> bool:
-        """Whether P holds for the picture; some publishers of rectified pictures leave it out."""
+        """Whether P applies to the image; some publishers of rectified images leave it 0."""
         return not self._rectify and bool(info.p[0])
 
 
@@ -120,7 +121,7 @@ def _as_message(source: SourceCamera) -> CameraInfo:
 
 
 def _is_same(a: SourceCamera, b: SourceCamera) -> bool:
-    """Whether two calibrations are one camera's, but for the noise of an estimate."""
+    """Whether two calibrations belong to one camera, up to estimation noise."""
     if (a.camera.size, a.distortion_model, len(a.D)) != (
         b.camera.size,
         b.distortion_model,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Images and camera_info in: the callback passes a message on, the worker turns it into a frame."""
+"""Input of images and camera_info: a callback stores the message, the worker decodes it."""
 
 import re
 import time
@@ -14,9 +14,9 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
 from depthkit.camera import Camera
+from depthkit.config.ranges import check_ranges, option
 from depthkit.errors import ConfigError, DataError
 from depthkit.ros_messages import nanoseconds, read_compressed, read_image, seconds
-from depthkit.runtime.config import check_ranges, option
 from ros_nodes.convert import stamp_message
 from ros_nodes.inputs.calibration import Calibration
 from ros_nodes.inputs.listener import Listener
@@ -25,10 +25,10 @@ from ros_nodes.life.monitor import Level, Status
 from ros_nodes.life.run import PROFILE
 
 BITS = (10, 12, 16)
-RECENT = 5.0  # seconds that a fault stays in the status
-SILENT = 1.0  # seconds without a frame that are an error; or PERIODS, where those are longer
+RECENT = 5.0  # seconds for which a fault stays in the status
+SILENT = 1.0  # seconds without a frame that count as an error; at least PERIODS intervals
 PERIODS = 5
-RECTIFIED = re.compile(r"[/_]rect(?=[/_]|$)|rectified")  # as image_proc names its pictures
+RECTIFIED = re.compile(r"[/_]rect(?=[/_]|$)|rectified")  # names of image_proc's topics
 LARGE = (
     "images larger than the publisher's shared memory get lost: start it with "
     f"FASTRTPS_DEFAULT_PROFILES_FILE={PROFILE} (segment_size)"
@@ -37,20 +37,22 @@ LARGE = (
 
 @dataclass(frozen=True)
 class CameraConfig:
-    """How images come in."""
+    """Image input."""
 
     transport: Literal["raw", "compressed"] = "raw"
-    """Raw: sensor_msgs/Image on `image`; compressed: CompressedImage on `image/compressed`."""
+    """Message type. Raw: sensor_msgs/Image on `image`; compressed: CompressedImage on
+    `image/compressed`."""
     bits: int = option(16, least=10, most=16)
-    """Bits in use of a 16-bit pixel: 10, 12 or 16."""
+    """Number of used bits in 16-bit pixels: 10, 12 or 16."""
     rectify: bool = True
-    """Images are as the lens made them and are rectified here; false: they are rectified already,
-    and P of camera_info is their K."""
+    """Whether images are raw and are rectified here; false: they are rectified already, and P of
+    camera_info is their K."""
     info_file: Path = Path()
-    """Calibration (camera_info YAML) while no camera_info says one; empty for none."""
+    """Calibration file (camera_info YAML), used while camera_info is missing or uncalibrated; empty
+    for none."""
     max_step_back: float = option(1.0, above=0)
-    """A stamp that runs back by more is a clock or a bag that started anew, seconds; by less, an
-    image out of order, which is dropped."""
+    """Largest step back of a stamp that counts as an image out of order, which is dropped, seconds;
+    a longer one means a restarted clock or bag."""
 
     def __post_init__(self) -> None:
         check_ranges(self)
@@ -60,68 +62,68 @@ class CameraConfig:
 
 @dataclass(frozen=True)
 class Received:
-    """A message and when it came."""
+    """A message and its time of arrival."""
 
     message: Image | CompressedImage
     received_ns: int
-    """Of the node's clock, nanoseconds."""
+    """Time of arrival by the node's clock, nanoseconds."""
 
 
 @dataclass(frozen=True)
 class CameraFrame:
-    """A frame as the engines take it."""
+    """A decoded and rectified frame."""
 
     rgb: np.ndarray
-    """Rectified. (H, W, 3) uint8"""
+    """Rectified image. (H, W, 3) uint8"""
     K: np.ndarray | None
-    """Intrinsics of rgb, pixels; None where no calibration is known. (3, 3)"""
+    """Intrinsics of rgb, pixels; None without a calibration. (3, 3)"""
     camera: Camera | None
-    """The same with the size."""
+    """Camera with these intrinsics and the image size."""
     stamp_ns: int
-    """Nanoseconds."""
+    """Stamp, nanoseconds."""
     stamp: float
-    """The same in seconds."""
+    """Stamp, seconds."""
     header: Header
-    """For what is published of this frame."""
+    """Header for messages about this frame."""
     covered: np.ndarray | None
-    """Pixels that rectification could fill; None where all are. (H, W) bool"""
+    """Pixels that rectification could fill; None if all are. (H, W) bool"""
     epoch: int
-    """Frames of two epochs do not belong together: time was set back in between."""
+    """Epoch of the stamps; it grows each time the stamps go back."""
 
 
 class CameraInput:
-    """Hears a camera; its status says what is wrong with it.
+    """Subscribes to a camera and reports its faults.
 
     Subscribes (best effort, newest only): `image` (sensor_msgs/Image), or `image/compressed`
-    (sensor_msgs/CompressedImage); `camera_info` (sensor_msgs/CameraInfo), which is looked for
-    beside the image where it is not remapped itself, as image_transport does.
+    (sensor_msgs/CompressedImage); `camera_info` (sensor_msgs/CameraInfo), next to the image topic
+    unless it is remapped itself, as in image_transport.
     """
 
     def __init__(self, node: Node, config: CameraConfig, put: Callable[[Received], object]) -> None:
-        """Set up; nothing is heard before `start`.
+        """Set up; subscribes in `start`.
 
         Args:
-            node: the topics' names are relative to it.
-            config: fixed.
-            put: takes each message on the executor's thread; True where it overwrote one.
+            node: node that the topic names are relative to.
+            config: settings, fixed.
+            put: called with each message on the executor's thread; True if it overwrote one.
 
         Raises:
-            DataError: the calibration file.
+            DataError: the calibration file is invalid.
         """
         self._node, self._config, self._put = node, config, put
         file = None if config.info_file == Path() else config.info_file
         self._calibration = Calibration(rectify=config.rectify, file=file)
         kind = Image if config.transport == "raw" else CompressedImage
         image, info = topics(node, config.transport)
-        self._image = Listener(node, image, (kind,), self._hear, depth=1)
-        self._info = Listener(node, info, (CameraInfo,), self._hear_info, depth=1)
+        self._image = Listener(node, image, (kind,), self._on_image, depth=1)
+        self._info = Listener(node, info, (CameraInfo,), self._on_info, depth=1)
         self._order = StampOrder(config.max_step_back)
         self._faults: dict[str, tuple[float, str]] = {}
         self._dropped = self._refused = self._lost = 0
         self._last_good = -np.inf
 
     def start(self) -> None:
-        """Subscribe; nothing happens when it hears already."""
+        """Subscribe, if not subscribed yet."""
         self._lost = 0
         self._info.start()
         self._image.start()
@@ -133,20 +135,20 @@ class CameraInput:
 
     # --- the executor's thread --------------------------------------------------------------------
 
-    def _hear(self, message: Image | CompressedImage) -> None:
+    def _on_image(self, message: Image | CompressedImage) -> None:
         received = Received(message, self._node.get_clock().now().nanoseconds)
         self._dropped += bool(self._put(received))
 
-    def _hear_info(self, message: CameraInfo) -> None:
+    def _on_info(self, message: CameraInfo) -> None:
         self._calibration.latest = message
 
     # --- the worker's thread ----------------------------------------------------------------------
 
     def read(self, received: Received) -> CameraFrame:
-        """Turn a message into a frame.
+        """Decode a message into a frame.
 
         Raises:
-            DataError: why the message is left out.
+            DataError: why the message is skipped.
         """
         try:
             frame = self._read(received.message, received.received_ns)
@@ -158,15 +160,15 @@ class CameraInput:
         return frame
 
     def _read(self, message: Image | CompressedImage, received_ns: int) -> CameraFrame:
-        # The picture first: what is broken should not set the time either.
+        # Decode first: a broken message must not advance the stamps either.
         if self._config.transport == "raw":
             rgb = read_image(message, bits=self._config.bits)
         else:
             rgb = read_compressed(message, bits=self._config.bits)
-        told = nanoseconds(message.header.stamp)
-        if fault := stamp_fault(told, received_ns):
+        header_ns = nanoseconds(message.header.stamp)
+        if fault := stamp_fault(header_ns, received_ns):
             self._note("stamp", fault)
-        stamp_ns, frame_id = told or received_ns, message.header.frame_id
+        stamp_ns, frame_id = header_ns or received_ns, message.header.frame_id
         self._order.check(stamp_ns)
         info = self._calibration.latest
         picture = self._calibration.apply(rgb, info)
@@ -205,13 +207,13 @@ class CameraInput:
     # --- the executor's thread again --------------------------------------------------------------
 
     def status(self, now: float) -> Status:
-        """Say how images come in at steady time `now`: task "input"."""
+        """Return the status of task "input" at steady time `now`, seconds."""
         silence = self._silence(now)
         faults = [silence] if silence else []
         if self._image.lost > self._lost:
             self._faults["lost"] = now, f"{self._image.lost} images lost; {LARGE}"
             self._lost = self._image.lost
-        # A copy: the worker adds to it meanwhile.
+        # A copy, because the worker may add to it meanwhile.
         faults += [fault for when, fault in [*self._faults.values()] if now - when < RECENT]
         if not silence:
             faults += self._unknown_camera()
@@ -221,7 +223,7 @@ class CameraInput:
         return Status(level, "; ".join(faults) or "images come in", self._figures(now))
 
     def _silence(self, now: float) -> str:
-        """Say that no image comes, and why that may be; empty where one does."""
+        """Return a fault if no image arrives, with likely causes; empty if images arrive."""
         age = self._image.age(now)
         if age is not None and age <= max(SILENT, PERIODS * self._image.period):
             return ""
@@ -242,7 +244,7 @@ class CameraInput:
         return [f"{what}; publish it or set camera.info_file"]
 
     def _only_bad(self, now: float) -> bool:
-        """Whether images come and none of them could be used."""
+        """Whether images arrive but none of them is usable."""
         when, _ = self._faults.get("refused", (-np.inf, ""))
         return bool(now - when < RECENT and when - self._last_good > SILENT)
 
@@ -254,7 +256,7 @@ class CameraInput:
             "lost": self._image.lost,
             "bad": self._refused,
             "bad_last": self._faults.get("refused", (0.0, ""))[1],
-            "camera": self._calibration.words(),
+            "camera": self._calibration.summary(),
             "epoch": self._order.epoch,
         }
 
@@ -262,8 +264,7 @@ class CameraInput:
 def topics(node: Node, transport: str) -> tuple[str, str]:
     """Return the topics of images and of camera_info.
 
-    As image_transport does it, both follow `image` where that is remapped, unless they are remapped
-    themselves.
+    As in image_transport, both follow a remapped `image` unless they are remapped themselves.
     """
     base = node.resolve_topic_name("image")
     image = base if transport == "raw" else _own_or(node, "image/compressed", f"{base}/compressed")

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How the camera sits on the body that moves: from TF, or from parameters; and sending TF.
+"""Pose of the camera on the moving body, from TF or from parameters; and publishing TF.
 
-tf2_msgs is all that is needed of tf2, and where it does not import (it is not on PyPI) the nodes
-go on without TF: they say so once, and the parameters take its place.
+Of tf2 only tf2_msgs is needed. Where it cannot be imported (it is not on PyPI), the nodes run
+without TF, say so once, and use the parameters instead.
 """
 
 import threading
@@ -15,10 +15,10 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from std_msgs.msg import Header
 
+from depthkit.config.ranges import check_ranges, option
 from depthkit.errors import DataError
 from depthkit.rigid import make_pose
 from depthkit.ros_messages import FrameTree
-from depthkit.runtime.config import check_ranges, option
 from ros_nodes.convert import stamp_message, transform_message
 
 try:
@@ -27,22 +27,24 @@ except ImportError:
     TFMessage = None
 
 NO_TF2 = "tf2_msgs does not import; install ros-<distro>-tf2-msgs or go on without TF"
-QUEUE = 100  # of tf2 itself; of /tf_static each broadcaster keeps one message for late joiners
+QUEUE = 100  # as in tf2; on /tf_static each broadcaster keeps one message for late joiners
 
 
 @dataclass(frozen=True)
 class ExtrinsicConfig:
-    """Where the camera sits on the body whose motion is told: that of odometry's child_frame_id, or
-    the IMU."""
+    """Pose of the camera on the body whose motion is measured: odometry's child_frame_id, or the
+    IMU."""
 
     source: Literal["auto", "tf", "parameters", "none"] = "auto"
-    """Auto: the same frame needs nothing, then /tf_static and /tf, then xyz and rpy where any is
-    not zero. Parameters: xyz and rpy as they stand. None: the motion told is the camera's own."""
+    """Source of the pose. Auto: identity if both frames are the same, then /tf_static and /tf, then
+    xyz and rpy if any of them is not zero. Parameters: xyz and rpy. None: identity, the measured
+    motion is that of the camera."""
     xyz: tuple[float, float, float] = option((0.0, 0.0, 0.0), least=-1000, most=1000)
-    """Place of the camera in the body's frame, metres."""
+    """Position of the camera in the body's frame, metres."""
     rpy: tuple[float, float, float] = option((0.0, 0.0, 0.0), least=-7, most=7)
-    """Roll, pitch, yaw (URDF: about the body's x, then y, then z) of the camera's OPTICAL frame (z
-    ahead, x right), radians; -1.5708, 0, -1.5708 looks along the x axis of a REP 103 body."""
+    """Roll, pitch, yaw of the camera's OPTICAL frame (z ahead, x right) in the body's frame (URDF:
+    about the body's x, then y, then z), radians; -1.5708, 0, -1.5708 looks along the x axis of a
+    REP 103 body."""
 
     def __post_init__(self) -> None:
         check_ranges(self)
@@ -57,24 +59,24 @@ class ExtrinsicConfig:
 
     @property
     def is_given(self) -> bool:
-        """Whether xyz or rpy say anything."""
+        """Whether xyz or rpy is not zero."""
         return any(self.xyz) or any(self.rpy)
 
 
 class Extrinsic:
-    """Knows T_base_cam of any body and camera; asked by one thread, fed by another.
+    """Looks up T_base_cam of a body and a camera; one thread queries, another adds transforms.
 
-    Subscribes: `/tf_static`, `/tf` (tf2_msgs/TFMessage) where the source is auto or tf; of a
-    joint that moves, the newest transform counts.
+    Subscribes: `/tf_static`, `/tf` (tf2_msgs/TFMessage) if the source is auto or tf; for a moving
+    joint the newest transform is used.
     """
 
     def __init__(self, node: Node, config: ExtrinsicConfig, *, listen: bool = True) -> None:
-        """Begin to listen to TF, unless nobody will ask.
+        """Subscribe to TF, if it is needed.
 
         Args:
-            node: whose subscriptions they are.
-            config: fixed.
-            listen: false for a node that needs no T_base_cam.
+            node: node that owns the subscriptions.
+            config: settings, fixed.
+            listen: False for a node that needs no T_base_cam.
         """
         self._node, self._config = node, config
         self._tree, self._lock = FrameTree(), threading.Lock()
@@ -84,7 +86,8 @@ class Extrinsic:
             self._listen()
 
     def T_base_cam(self, base_frame: str, camera_frame: str) -> np.ndarray | None:
-        """Return points of the camera to the body, metres; None where `missing` says why. (4, 4)"""
+        """Return the pose of the camera on the body, metres; None where `missing` has a reason. (4,
+        4)"""
         source = self._config.source
         if source == "none":
             return np.eye(4)
@@ -97,7 +100,7 @@ class Extrinsic:
         return self._config.matrix if given else None
 
     def missing(self, base_frame: str, camera_frame: str) -> str:
-        """Say why there is no T_base_cam, and what to do; empty where there is."""
+        """Return why T_base_cam is unknown, and what to do; empty if it is known."""
         if self.T_base_cam(base_frame, camera_frame) is not None:
             return ""
         without = f" ({NO_TF2})" if TFMessage is None else ""
@@ -107,7 +110,7 @@ class Extrinsic:
         )
 
     def add(self, message: Any) -> None:
-        """Take in a TFMessage: anything with a list of `transforms`."""
+        """Add the transforms of a TFMessage."""
         try:
             with self._lock:
                 self._tree.add(message.transforms)
@@ -117,7 +120,7 @@ class Extrinsic:
                 self._node.get_logger().warning(f"a transform of TF is left out: {error}")
 
     def close(self) -> None:
-        """Stop listening; what is known stays known."""
+        """Unsubscribe; known transforms are kept."""
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
         self._subscriptions = []
@@ -137,7 +140,7 @@ class Extrinsic:
 
 
 class TfPublisher:
-    """Sends moving transforms.
+    """Publishes moving transforms.
 
     Publishes: `/tf` (tf2_msgs/TFMessage), where tf2_msgs imports.
     """
@@ -151,11 +154,11 @@ class TfPublisher:
 
     @property
     def available(self) -> bool:
-        """Whether transforms go out."""
+        """Whether transforms can be published."""
         return self._publisher is not None
 
     def send(self, T: np.ndarray, stamp: int, parent: str, child: str) -> None:
-        """Publish a transform; nothing happens where TF is not available.
+        """Publish a transform, if TF is available.
 
         Args:
             T: points of the child frame to the parent frame, metres. (4, 4)

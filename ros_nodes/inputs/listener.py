@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A subscription and what is to be said of it: arrivals, losses, publishers that do not fit."""
+"""A subscription with its diagnostics: arrivals, losses, publishers of another type or QoS."""
 
 import re
 import time
@@ -23,17 +23,17 @@ from rclpy.timer import Timer
 from depthkit.errors import ConfigError
 from ros_nodes.life.monitor import Rate
 
-NAMED = 3  # topics, where messages of the type are on others
-ANSWERS = re.compile(
+NAMED = 3  # most alternative topics that a hint names
+OUTPUTS = re.compile(
     r"/(depth|depth_relative|confidence|static_probability|depth/camera_info)$"
-)  # of depth nodes; a camera's have other names
-LOOK = 0.25  # seconds between looks at what type a topic has, where it may have several
+)  # outputs of depth nodes, which are no candidates for a camera
+LOOK = 0.25  # seconds between two checks of the type of a topic that may have several
 
 
 class Listener:
-    """Subscribes to a topic so that every publisher fits, and keeps count.
+    """Subscribes to a topic with a QoS that matches every publisher, and counts messages.
 
-    Best effort and volatile, so that reliable publishers and sensors alike are heard; parameters
+    Best effort and volatile match reliable publishers and sensors alike; parameters
     `qos_overrides.<topic>.subscription.*` change that.
     """
 
@@ -46,14 +46,14 @@ class Listener:
         *,
         depth: int,
     ) -> None:
-        """Set up; nothing is heard before `start`.
+        """Set up; subscribes in `start`.
 
         Args:
-            node: remaps the topic.
+            node: node that remaps the topic.
             topic: relative name.
-            kinds: message types; of several the one that is published is taken.
-            take: called on the executor's thread.
-            depth: messages kept while the executor is busy; older ones are dropped.
+            kinds: message types; with several, the published one is used.
+            take: called with each message on the executor's thread.
+            depth: number of messages kept while the executor is busy; older ones are dropped.
         """
         self._node, self._kinds, self._take, self._depth = node, kinds, take, depth
         self.topic = node.resolve_topic_name(topic)
@@ -64,7 +64,7 @@ class Listener:
         self._reset()
 
     def start(self) -> None:
-        """Listen; nothing happens when it does already."""
+        """Subscribe, if not subscribed yet."""
         if self._subscription is not None or self._timer is not None:
             return
         self._reset()
@@ -75,7 +75,7 @@ class Listener:
         self._timer = self._node.create_timer(LOOK, self._look, clock=steady)
 
     def stop(self) -> None:
-        """Fall deaf; `start` begins again with all counts at 0."""
+        """Unsubscribe; `start` begins again with all counts at 0."""
         if self._timer is not None:
             self._node.destroy_timer(self._timer)
         self._timer = None
@@ -86,7 +86,8 @@ class Listener:
         return None if self._last is None else now - self._last
 
     def publishers(self) -> str:
-        """Say who publishes, such as "1 publisher" or "1 publisher of std_msgs/msg/String"."""
+        """Describe the publishers, such as "1 publisher" or "1 publisher of
+        std_msgs/msg/String"."""
         found = self._published()
         if not found:
             return "no publisher"
@@ -98,7 +99,7 @@ class Listener:
         return f"{count} of {', '.join(others)}, expected {wanted}"
 
     def hints(self) -> list[str]:
-        """Say what may keep messages from coming, as far as it is known."""
+        """List likely reasons why no message arrives."""
         hints = []
         if self.unfit:
             name = f"qos_overrides.{self.topic}.subscription.{self.unfit.lower()}"
@@ -113,26 +114,26 @@ class Listener:
         self._last: float | None = None
         self.rate = Rate()
         self.lost = 0
-        """Messages that the middleware dropped."""
+        """Number of messages dropped by the middleware."""
         self.period = 0.0
-        """Seconds from message to message: the shorter of the last two times, as one long one is a
+        """Interval of messages, seconds: the shorter of the last two, since a single long one is a
         pause."""
         self._gap = 0.0
         self.unfit = ""
-        """The QoS policy in which a publisher does not fit; empty where all do."""
+        """QoS policy in which a publisher is incompatible; empty if all are compatible."""
 
     def _published(self) -> list[str]:
         return [one.topic_type for one in self._node.get_publishers_info_by_topic(self.topic)]
 
     def _elsewhere(self) -> list[str]:
-        """List the first topics on which other nodes publish what is wanted here.
+        """List the first topics with messages of this type from other nodes.
 
-        Where some have its name, only those: a depth map is an Image too.
+        If some have a similar name, only those: a depth map is an Image too.
         """
         wanted, own = set(map(_type_name, self._kinds)), self._node.get_fully_qualified_name()
         found: list[str] = []
         for topic, kinds in self._node.get_topic_names_and_types():
-            if wanted & set(kinds) and not ANSWERS.search(topic):
+            if wanted & set(kinds) and not OUTPUTS.search(topic):
                 ends = self._node.get_publishers_info_by_topic(topic)
                 nodes = {f"{end.node_namespace.rstrip('/')}/{end.node_name}" for end in ends}
                 found += [topic] if nodes - {own} else []
@@ -140,7 +141,7 @@ class Listener:
         return ([topic for topic in found if name in topic] or found)[:NAMED]
 
     def _look(self) -> None:
-        """Take the type that is published; stay with the one there is while it has a publisher."""
+        """Subscribe with the published type; keep the current one while it has a publisher."""
         found = self._published()
         if self._kind is not None and _type_name(self._kind) in found:
             return
@@ -156,7 +157,7 @@ class Listener:
             self._subscription = self._node.create_subscription(
                 kind,
                 self._relative,
-                self._hear,
+                self._on_message,
                 QoSProfile(
                     history=HistoryPolicy.KEEP_LAST,
                     depth=self._depth,
@@ -169,18 +170,18 @@ class Listener:
                 qos_overriding_options=QoSOverridingOptions.with_default_policies(),
             )
         except (RuntimeError, AssertionError, AttributeError) as error:
-            # So rclpy refuses an override, by its value or by its type.
+            # rclpy rejects an override of a wrong value or type with one of these.
             given = {
                 k: one.value for k, one in self._node.get_parameters_by_prefix(overrides).items()
             }
-            raise ConfigError(f"parameter {overrides}.*: {given} will not do; {error}") from error
+            raise ConfigError(f"parameter {overrides}.*: {given} is not valid; {error}") from error
 
     def _unsubscribe(self) -> None:
         if self._subscription is not None:
             self._node.destroy_subscription(self._subscription)
         self._subscription = self._kind = None
 
-    def _hear(self, message: Any) -> None:
+    def _on_message(self, message: Any) -> None:
         now = time.monotonic()
         before, self._gap = self._gap, 0.0 if self._last is None else now - self._last
         self.period, self._last = min(before, self._gap), now

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How the camera moved, as a `DepthStream` is told: from odometry, a twist, a speed, an IMU.
+"""Camera motion for a `DepthStream`: from odometry, a twist, a constant speed, an IMU.
 
-Callbacks fill tracks on the executor's thread; the worker asks for the stamp of a frame and waits a
-little for the motion that brackets it. What should be known and is not is marked `expected`: a
-stream must not take metric motion for none at all.
+Callbacks fill tracks on the executor's thread; the worker queries the stamp of a frame and waits a
+little for the motion that brackets it. Missing motion is marked `expected`, so that a stream with
+metric motion never falls back to relative depth.
 """
 
 import threading
@@ -13,8 +13,8 @@ from typing import Literal
 
 from rclpy.node import Node
 
+from depthkit.config.ranges import check_ranges, option
 from depthkit.errors import ConfigError
-from depthkit.runtime.config import check_ranges, option
 from depthkit.runtime.motion.told import NO_MOTION, Motion
 from ros_nodes.inputs.frames import Extrinsic
 from ros_nodes.inputs.motion_topics import (
@@ -26,45 +26,45 @@ from ros_nodes.inputs.motion_topics import (
 )
 from ros_nodes.life.monitor import Status
 
-RECENT = 5.0  # seconds that what the last frame lacked stays in the status
-STEP_BACK = 1.0  # seconds by which frames run back where a clock or a bag started anew
+RECENT = 5.0  # seconds for which the last frame's missing motion stays in the status
+STEP_BACK = 1.0  # seconds of a step back in time that means a restarted clock or bag
 
 
 @dataclass(frozen=True)
 class MotionConfig:
-    """Where the camera's motion comes from; without it the depth of pairs is relative."""
+    """Source of the camera motion; without one the depth of pair networks is relative."""
 
     source: Literal["none", "odometry", "twist", "speed"] = "none"
-    """Odometry: poses of nav_msgs/Odometry; twist: the speed of Twist or TwistStamped; speed: the
-    one below, all the time."""
+    """Source of the translation. Odometry: poses of nav_msgs/Odometry. Twist: speed of Twist or
+    TwistStamped. Speed: the constant motion.speed."""
     attitude: Literal["none", "imu"] = "none"
-    """Imu: turns from sensor_msgs/Imu, its orientation or else its gyroscope; where no poses tell
-    them."""
+    """Source of the rotation without poses. Imu: sensor_msgs/Imu, its orientation or else its
+    gyroscope."""
     speed: float = option(0.0, least=0, live=True)
-    """Of source speed, metres a second."""
+    """Constant speed for source speed, m/s."""
     wait: float = option(0.1, least=0, most=5, live=True)
-    """Longest that a frame waits for motion that brackets it, seconds; more than the period of the
-    motion's topic."""
+    """Longest wait of a frame for the motion that brackets it, seconds; set it above the period of
+    the topic."""
     max_gap: float = option(0.5, above=0)
     """Longest pause between two samples that is interpolated, seconds."""
     stale: float = option(1.0, above=0, live=True)
-    """A topic silent for longer is an error and no longer waited for, seconds."""
+    """Longest silence of a topic, seconds; a longer one is an error, and frames no longer wait."""
 
     def __post_init__(self) -> None:
         check_ranges(self)
         if self.source == "odometry" and self.attitude != "none":
-            raise ConfigError("attitude: the poses of odometry tell the turns; set it to none")
+            raise ConfigError("attitude: poses of odometry include the rotation; set it to none")
         if self.source == "speed" and self.speed == 0:
             raise ConfigError("speed: above 0 for source speed, got 0.0")
 
     @property
     def needs_place(self) -> bool:
-        """Whether it is the motion of a body, of which the camera's place on it must be known."""
+        """Whether the motion is that of a body, so that the camera's pose on it is needed."""
         return self.source == "odometry" or self.attitude != "none"
 
 
 class MotionSource:
-    """Tells of each frame how the camera moved; asked by one thread.
+    """Returns the camera motion of each frame; queried by one thread.
 
     Subscribes, as configured: `odometry` (nav_msgs/Odometry), `twist` (geometry_msgs/Twist or
     TwistStamped), `imu` (sensor_msgs/Imu); best effort.
@@ -78,23 +78,23 @@ class MotionSource:
         *,
         odometry_topic: str = "odometry",
     ) -> None:
-        """Set up; nothing is heard before `start`.
+        """Set up; subscribes in `start`.
 
         Args:
-            node: the topics' names are relative to it.
-            config: may be replaced later by one that differs in live fields.
-            extrinsic: T_base_cam of the frames that the topics name.
-            odometry_topic: for a node that publishes `odometry` itself.
+            node: node that the topic names are relative to.
+            config: settings; may be replaced later by ones that differ in live fields.
+            extrinsic: source of T_base_cam.
+            odometry_topic: another name for a node that publishes `odometry` itself.
         """
         self.config = config
         self.reason = ""
-        """What the frame told last lacks; empty where it lacks nothing."""
+        """Why the last frame has no motion; empty if it has."""
         self.epoch = 0
-        """Motion told in one epoch does not continue that of another: forget the past."""
+        """Epoch of the motion: motion of one epoch does not continue that of another."""
         self._changed = threading.Condition()
         self._running = False
         self._last_stamp: float | None = None
-        self._asked_at = -RECENT
+        self._queried_at = -RECENT
         readers: list[Reader] = []
         if config.source == "odometry":
             readers.append(OdometryReader(odometry_topic, config.max_gap, extrinsic))
@@ -111,14 +111,14 @@ class MotionSource:
             topic.listener.start()
 
     def stop(self) -> None:
-        """Unsubscribe, forget all motion and let a waiting frame go on; `start` begins again."""
+        """Unsubscribe, drop all motion and release a waiting frame; `start` begins again."""
         self._running = False
         self.clear()
         for topic in self._topics:
             topic.listener.stop()
 
     def clear(self) -> None:
-        """Forget all motion, for a reset by the user; where time runs back `tell` sees to it."""
+        """Drop all motion, for a reset by the user; `tell` does so itself where time runs back."""
         with self._changed:
             self._last_stamp = None
             for topic in self._topics:
@@ -131,37 +131,37 @@ class MotionSource:
             return self._is_settled(stamp)
 
     def tell(self, stamp: float, camera_frame: str, *, since: float | None) -> Motion:
-        """Return what is known of a frame's motion.
+        """Return the motion of a frame, as far as it is known.
 
-        Waits for motion that brackets the frame, `config.wait` seconds at most, and not for a topic
-        that is silent. Sets `reason` and `epoch`.
+        Waits up to `config.wait` seconds for motion that brackets the frame, but not for a silent
+        topic. Sets `reason` and `epoch`.
 
         Args:
-            stamp: of the frame, seconds.
+            stamp: stamp of the frame, seconds.
             camera_frame: frame_id of the frame.
-            since: stamp of the frame that was told before; None for the first.
+            since: stamp of the previous frame, seconds; None for the first.
         """
         with self._changed:
             self._follow_time(stamp)
             wait = self.config.wait
             came = self._changed.wait_for(lambda: self._is_settled(stamp), wait)
-            motion, self._asked_at = self._ask(stamp, camera_frame, since), time.monotonic()
+            motion, self._queried_at = self._query(stamp, camera_frame, since), time.monotonic()
             if self.reason and not came:
                 self.reason += f" after {wait:g} s of waiting (motion.wait)"
             return motion
 
     def recall(self, stamp: float, camera_frame: str) -> Motion:
-        """Tell of an earlier frame again, as far as its motion is still known; waits for nothing.
+        """Return the motion of an earlier frame again, if still known; never waits.
 
         Args:
-            stamp: of the frame, seconds.
+            stamp: stamp of the frame, seconds.
             camera_frame: frame_id of the frame.
         """
         with self._changed:
-            return self._ask(stamp, camera_frame, None)
+            return self._query(stamp, camera_frame, None)
 
     def status(self, now: float) -> Status:
-        """Say how motion comes in at steady time `now`: task "motion"."""
+        """Return the status of task "motion" at steady time `now`, seconds."""
         source = self.config.source
         values: dict[str, str | float | int] = {
             "source": source,
@@ -172,20 +172,20 @@ class MotionSource:
             values |= topic.figures(now)
         if any(faults):
             return Status("error", "; ".join(fault for fault in faults if fault), values)
-        if self.reason and now - self._asked_at < RECENT:
+        if self.reason and now - self._queried_at < RECENT:
             return Status("warn", f"the last frame has no motion: {self.reason}", values)
-        known = f"motion from {source}" if source != "none" else "motion is not asked for"
+        known = f"motion from {source}" if source != "none" else "motion is not used"
         return Status("ok", known, values)
 
-    def _ask(self, stamp: float, camera_frame: str, since: float | None) -> Motion:
+    def _query(self, stamp: float, camera_frame: str, since: float | None) -> Motion:
         motion = NO_MOTION
         reasons = []
         for topic in self._topics:
             known, reason = topic.reader.tell(stamp, camera_frame, since=since)
             motion = motion.merged(known)
             if reason:
-                # Where all is refused, that is why there is nothing new enough.
-                why = f"; what comes is refused: {topic.refusal}" if topic.refusal else ""
+                # If all messages are rejected, that is why there is nothing new enough.
+                why = f"; its messages are rejected: {topic.refusal}" if topic.refusal else ""
                 where = f"{topic.reader.name} on {topic.listener.topic}"
                 reasons.append(f"{where}: {reason}{why}")
         if self.config.source == "speed":
@@ -196,7 +196,8 @@ class MotionSource:
         return motion
 
     def _follow_time(self, stamp: float) -> None:
-        """Forget motion of before time ran back; a topic that is back already keeps its own."""
+        """Drop motion from before a step back in time, unless the topic has stepped back
+        already."""
         if self._last_stamp is not None and stamp < self._last_stamp - STEP_BACK:
             for topic in self._topics:
                 newest = topic.reader.track.newest
@@ -205,7 +206,7 @@ class MotionSource:
         self._last_stamp = stamp
 
     def _is_settled(self, stamp: float) -> bool:
-        """Whether waiting does not help: the motion is there, or its topic is silent."""
+        """Whether waiting does not help: the motion is known, or its topic is silent."""
         return not self._running or all(
             topic.covers(stamp) or topic.is_silent(self.config.stale) for topic in self._topics
         )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The topics that a camera's motion comes from, each with its track: odometry, twist, IMU."""
+"""Topics of the camera motion, each with its track: odometry, twist, IMU."""
 
 import time
 from threading import Condition
@@ -18,17 +18,17 @@ from depthkit.runtime.motion.told import Motion
 from ros_nodes.inputs.frames import Extrinsic
 from ros_nodes.inputs.listener import Listener
 
-QUEUE = 200  # of small messages: an IMU at 1 kHz while the executor is busy for 0.2 s
-NOT_MEASURED = -1.0  # first covariance of what an Imu message does not tell
-TURNING = 0.1  # rad/s at which no orientation stays the identity to the last bit
+QUEUE = 200  # messages: an IMU at 1 kHz while the executor is busy for 0.2 s
+NOT_MEASURED = -1.0  # first covariance of a quantity that an Imu message does not have
+TURNING = 0.1  # rad/s above which a measured orientation cannot stay exactly the identity
 NOT_FILLED = (
-    "its orientation stays the identity while it turns; a driver that measures none must set "
-    "orientation_covariance[0] to -1, then the gyroscope is taken"
+    "its orientation stays the identity while it rotates; a driver without orientation must set "
+    "orientation_covariance[0] to -1, then the gyroscope is used"
 )
 NO_STAMP = "the stamp is zero; the publisher does not set it"
 
 Known = tuple[Motion, str]
-"""What one topic knows of a frame's motion, and why it lacks it; empty where it does not."""
+"""Motion of a frame from one topic, and why it is missing; empty if it is not."""
 
 MISSING = Motion(expected=True)
 
@@ -44,7 +44,7 @@ class OdometryReader:
         self._frames = ("", "")
 
     def take(self, message: Any) -> str:
-        """Take in a message; return why it is refused, empty where it is kept."""
+        """Add a message; return why it is rejected, empty if it is kept."""
         stamp, T_odom_base = read_odometry(message)
         frames = (message.header.frame_id, message.child_frame_id)
         if frames != self._frames and len(self.track):
@@ -53,7 +53,7 @@ class OdometryReader:
         return self.track.add(stamp, T_odom_base)
 
     def tell(self, stamp: float, camera_frame: str, *, since: float | None) -> Known:
-        """Return what is known of a frame, see `MotionSource.tell`."""
+        """Return the motion of a frame, see `MotionSource.tell`."""
         T_odom_base, base_frame = self.track.at(stamp), self._frames[1]
         if T_odom_base is None:
             return MISSING, self.track.missing(stamp)
@@ -64,7 +64,7 @@ class OdometryReader:
 
 
 class TwistReader:
-    """geometry_msgs/Twist or TwistStamped: how far the body went since the frame told before."""
+    """geometry_msgs/Twist or TwistStamped: distance travelled since the previous frame."""
 
     kinds = (TwistStamped, Twist)
 
@@ -73,16 +73,16 @@ class TwistReader:
         self.track = SpeedTrack(max_gap=max_gap)
 
     def take(self, message: Any) -> str:
-        """Take in a message; return why it is refused, empty where it is kept."""
+        """Add a message; return why it is rejected, empty if it is kept."""
         stamped = isinstance(message, TwistStamped)
         stamp = nanoseconds(message.header.stamp) if stamped else 0
         v = message.twist.linear if stamped else message.linear
-        # Without a stamp it is as old as its way here.
+        # Without a stamp, the time of arrival is used.
         stamp = stamp or self._clock.now().nanoseconds
         return self.track.add(seconds(stamp), float(np.linalg.norm([v.x, v.y, v.z])))
 
     def tell(self, stamp: float, camera_frame: str, *, since: float | None) -> Known:
-        """Return what is known of a frame, see `MotionSource.tell`."""
+        """Return the motion of a frame, see `MotionSource.tell`."""
         if since is None:
             return Motion(displacement=0.0), ""
         way = self.track.between(since, stamp)
@@ -102,7 +102,7 @@ class ImuReader:
         self._frame = ""
 
     def take(self, message: Any) -> str:
-        """Take in a message; return why it is refused, empty where it is kept."""
+        """Add a message; return why it is rejected, empty if it is kept."""
         stamp = nanoseconds(message.header.stamp)
         if stamp == 0:
             return NO_STAMP
@@ -117,11 +117,11 @@ class ImuReader:
             T_world_imu = read_pose(Pose(orientation=message.orientation))
             return self.track.add(seconds(stamp), T_world_imu[:3, :3])
         if message.angular_velocity_covariance[0] == NOT_MEASURED:
-            return "it tells neither orientation nor angular velocity"
+            return "it has neither orientation nor angular velocity"
         return self.track.turn(seconds(stamp), rate)
 
     def tell(self, stamp: float, camera_frame: str, *, since: float | None) -> Known:
-        """Return what is known of a frame, see `MotionSource.tell`."""
+        """Return the motion of a frame, see `MotionSource.tell`."""
         R_world_imu = self.track.at(stamp)
         if R_world_imu is None:
             return MISSING, self.track.missing(stamp)
@@ -132,35 +132,35 @@ class ImuReader:
 
 
 Reader = OdometryReader | TwistReader | ImuReader
-"""Turns messages of one topic into a track, and the track into what a frame is told."""
+"""Reads messages of one topic into a track, and the motion of a frame from the track."""
 
 
 class MotionTopic:
-    """Hears a topic into its track and says how it is doing.
+    """Subscribes to a topic, fills its track and reports its state.
 
     `covers`, `tell`, `clear` and the callback hold the lock, which is shared by all topics.
     """
 
     def __init__(self, node: Node, reader: Reader, changed: Condition) -> None:
         self.reader = reader
-        self.listener = Listener(node, reader.name, reader.kinds, self._hear, depth=QUEUE)
+        self.listener = Listener(node, reader.name, reader.kinds, self._on_message, depth=QUEUE)
         self._changed = changed
         self._refused, self._reason = 0, ""
         self.refusal = ""
-        """Why the newest message is not taken; empty where it is."""
+        """Why the newest message was rejected; empty if it was kept."""
 
     def covers(self, stamp: float) -> bool:
-        """Whether motion as new as a frame's stamp has come."""
+        """Whether motion at least as new as a frame's stamp has arrived."""
         newest = self.reader.track.newest
         return newest is not None and newest >= stamp
 
     def is_silent(self, stale: float) -> bool:
-        """Whether nothing has come for `stale` seconds."""
+        """Whether no message has arrived for `stale` seconds."""
         age = self.listener.age(time.monotonic())
         return age is None or age > stale
 
     def fault(self, now: float, stale: float) -> str:
-        """Say why no motion comes at steady time `now`; empty where it does."""
+        """Return why no motion arrives at steady time `now`; empty if it does."""
         age, name = self.listener.age(now), self.reader.name
         if age is not None and age <= stale:
             return ""
@@ -182,7 +182,7 @@ class MotionTopic:
             values[f"{name}_refused_last"] = self._reason
         return values
 
-    def _hear(self, message: Any) -> None:
+    def _on_message(self, message: Any) -> None:
         with self._changed:
             try:
                 reason = self.reader.take(message)

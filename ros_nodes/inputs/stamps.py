@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stamps of images: which are in order, which begin a new time, which are off the clock."""
+"""Stamps of images: order, steps back in time, and offset from the clock."""
 
 from depthkit.errors import DataError
 from depthkit.ros_messages import seconds
 
-FUTURE, PAST = 1.0, 5.0  # seconds by which a stamp may be off the clock without a word
+FUTURE, PAST = 1.0, 5.0  # seconds by which a stamp may differ from the clock without a warning
 
 
 class StampOrder:
@@ -14,18 +14,18 @@ class StampOrder:
         """Start with no stamp.
 
         Args:
-            max_step_back: a step back by up to this is an image out of order, seconds.
+            max_step_back: largest step back of an image out of order, seconds.
         """
         self._max_step_back = max_step_back
         self._last: int | None = None
         self.epoch = 0
-        """How often time was set back."""
+        """Number of times the stamps went back."""
 
     def check(self, stamp: int) -> None:
-        """Take the next stamp, nanoseconds.
+        """Check the next stamp, nanoseconds.
 
         Raises:
-            DataError: the image repeats one, or is out of order.
+            DataError: the stamp repeats the last one, or is out of order.
         """
         back = 0.0 if self._last is None else seconds(self._last - stamp)
         if self._last is not None and stamp == self._last:
@@ -38,11 +38,11 @@ class StampOrder:
 
 
 def stamp_fault(stamp: int, received: int) -> str:
-    """Say what is strange about a stamp that is used all the same; empty where nothing is.
+    """Return a warning about a stamp that is used nevertheless; empty if it is plausible.
 
     Args:
-        stamp: of the image, nanoseconds; 0 is none.
-        received: the node's clock when it came, nanoseconds.
+        stamp: stamp of the image, nanoseconds; 0 means unset.
+        received: time of arrival by the node's clock, nanoseconds.
     """
     if received == 0:
         return "the clock stands at 0: use_sim_time is set and no /clock has come"

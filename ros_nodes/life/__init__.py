@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A node's life: parameters, start and stop, the newest-frame slot, diagnostics, notices.
+"""Life cycle of a node: parameters, start and stop, newest-frame slot, diagnostics, log notices.
 
-What becomes of a refused frame: `monitor.Complaints` counts the reason -> the node's figures -> its
-status record -> `monitor.Monitor`, diagnostics once a second -> `notices`, logged when it changes.
+Path of a refused frame: `monitor.Complaints` passes on the reason -> the node's figures -> its
+status record -> `monitor.Monitor`, diagnostics at 1 Hz -> `notices`, logged when it changes.
 """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A node's component, and the managed node (lifecycle) that carries it through its states."""
+"""The component of a node, and the managed (lifecycle) node that runs it."""
 
 import traceback
 from collections.abc import Callable
@@ -13,10 +13,10 @@ from ros_nodes.life.params import drop_unread, given_names
 
 
 class Component(Protocol):
-    """What a node does, apart from being a node; works in a plain and in a managed one.
+    """The function of a node; runs in a plain node and in a managed one.
 
-    `build(node)` makes it: declares parameters, opens what may fail (models, files), and only then
-    creates publishers.
+    `build(node)` creates it: declares parameters, opens models and files, which may fail, and only
+    then creates publishers.
     """
 
     def start(self) -> None:
@@ -33,7 +33,7 @@ Build = Callable[[Node], Component]
 
 
 def build_component(node: Node, build: Build) -> Component:
-    """Build a component and warn of parameters that were given and that it does not know.
+    """Build a component and warn about given parameters that it does not know.
 
     Args:
         node: made with `automatically_declare_parameters_from_overrides`.
@@ -43,13 +43,13 @@ def build_component(node: Node, build: Build) -> Component:
     try:
         return build(node)
     finally:
-        # Also where it failed: "modle" is why "model.onnx" is not there.
+        # Also after a failure: a misspelt "modle" explains a missing "model.onnx".
         for line in drop_unread(node, given):
             node.get_logger().warning(line)
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of what an error says."""
+    """Return the first line of an error's message."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
 
@@ -91,7 +91,7 @@ class ManagedNode(LifecycleNode):
         return self._guarded(self.end)
 
     def end(self) -> None:
-        """Stop and close the component, in whatever state it is."""
+        """Stop and close the component, in any state."""
         self._stop()
         component, self._component = self._component, None
         if component is not None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A model that may not be there yet: opened at the start, or as soon as its file is right."""
+"""A model that may not exist yet: opened at the start, or as soon as its file is usable."""
 
 import threading
 from collections.abc import Callable
@@ -11,7 +11,7 @@ PERIOD = 2.0  # seconds between two tries
 
 
 class Engine(Protocol):
-    """What can be closed."""
+    """An object that can be closed."""
 
     def close(self) -> None: ...
 
@@ -20,7 +20,7 @@ T = TypeVar("T", bound=Engine)
 
 
 class ModelKeeper(Generic[T]):
-    """Opens an engine, again and again where it must; any thread may look at it."""
+    """Opens an engine, with retries; any thread may read it."""
 
     def __init__(
         self,
@@ -33,10 +33,10 @@ class ModelKeeper(Generic[T]):
         """Try once.
 
         Args:
-            open_engine: opens it, or raises a DepthkitError.
-            wait: keep the reason and try again once started, instead of raising.
-            say: told each new reason, once.
-            period: between two tries, seconds.
+            open_engine: opens the engine, or raises a DepthkitError.
+            wait: whether to keep the reason and retry after `start`, instead of raising.
+            say: called once with each new reason.
+            period: interval of the retries, seconds.
 
         Raises:
             DepthkitError: what `open_engine` raised, without `wait`.
@@ -45,7 +45,7 @@ class ModelKeeper(Generic[T]):
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self.engine: T | None = None
-        """None while there is a `fault`."""
+        """Open engine; None while there is a `fault`."""
         self.fault = ""
         """Why there is no engine, one line."""
         self.tries = 0
@@ -55,7 +55,7 @@ class ModelKeeper(Generic[T]):
             self.engine, self.tries = open_engine(), 1
 
     def start(self) -> None:
-        """Go on trying, on a thread of its own, where there is no engine yet."""
+        """Retry on a separate thread, if there is no engine yet."""
         if self.engine is None and self._thread is None:
             self._stopping = threading.Event()
             self._thread = threading.Thread(
@@ -64,7 +64,7 @@ class ModelKeeper(Generic[T]):
             self._thread.start()
 
     def stop(self) -> None:
-        """End the tries; an engine that is open stays so."""
+        """End the retries; an open engine stays open."""
         thread, self._thread = self._thread, None
         self._stopping.set()
         if thread is not None:

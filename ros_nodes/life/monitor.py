@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a node says of itself: `/diagnostics` at 1 Hz, the log, and the counters behind it."""
+"""Status of a node: `/diagnostics` at 1 Hz, the log, and the counters behind them."""
 
 import math
 import threading
@@ -27,25 +27,25 @@ _LEVELS: dict[Level, bytes] = {
 
 @dataclass(frozen=True)
 class Status:
-    """How one task of a node is doing."""
+    """Status of one task of a node."""
 
     level: Level
-    """ok | warn | error"""
+    """Level: ok | warn | error."""
     message: str
-    """One line for people: what is wrong and what to do, or that all is well."""
+    """One line: what is wrong and what to do, or that all is well."""
     values: Mapping[str, str | float | int] = field(default_factory=dict)
-    """Figures by name; the name ends in the unit."""
+    """Values by name; the name ends in the unit."""
 
 
 Provider = Callable[[float], Status]
 
 
 class Monitor:
-    """Publish the state of each task of a node.
+    """Publishes the status of each task of a node.
 
-    Publishes: `/diagnostics` (diagnostic_msgs/DiagnosticArray), one status a task, named
-    "<node>: <task>", every `period` seconds of the steady clock: also while simulated time stands.
-    Of the same statuses the log gets what is new.
+    Publishes: `/diagnostics` (diagnostic_msgs/DiagnosticArray), one status per task, named
+    "<node>: <task>", every `period` seconds of the steady clock, also while simulated time stands
+    still. New statuses are also written to the log.
     """
 
     def __init__(self, node: Node, *, period: float = 1.0) -> None:
@@ -57,22 +57,22 @@ class Monitor:
         self._timer: Timer | None = None
 
     def add(self, task: str, provider: Provider, *, begins: bool = False) -> None:
-        """Ask `provider` for the status of a task.
+        """Register the provider of a task's status.
 
         Args:
-            task: its name.
-            provider: its argument is steady time, seconds.
-            begins: the log says also what is well, when it is new.
+            task: name of the task.
+            provider: function of steady time in seconds that returns the status.
+            begins: whether new messages of level ok are logged too.
         """
         self._providers[task] = provider
         self._begins |= {task} if begins else set()
 
     def announce(self, task: str, status: Status) -> bool:
-        """Write a trouble to the log now, whoever asks; False where that was done a moment ago."""
+        """Write a fault to the log now; False if it was written recently."""
         return self._notices.say(task, status.level, status.message)
 
     def start(self) -> None:
-        """Begin to publish; nothing happens when it runs already."""
+        """Begin to publish, if not running yet."""
         if self._timer is not None:
             return
         self._notices.begin()
@@ -82,7 +82,7 @@ class Monitor:
         )
 
     def stop(self) -> None:
-        """Fall silent; `start` begins again."""
+        """Stop publishing; `start` begins again."""
         if self._timer is not None:
             self._node.destroy_timer(self._timer)
         if self._publisher is not None:
@@ -96,10 +96,10 @@ class Monitor:
         now = time.monotonic()
         message = DiagnosticArray()
         message.header.stamp = self._node.get_clock().now().to_msg()
-        said = {task: _ask(provider, now) for task, provider in self._providers.items()}
-        message.status = [self._message_of(task, status) for task, status in said.items()]
+        statuses = {task: _query(provider, now) for task, provider in self._providers.items()}
+        message.status = [self._message_of(task, status) for task, status in statuses.items()]
         self._publisher.publish(message)
-        for task, status in said.items():
+        for task, status in statuses.items():
             begins = task in self._begins
             self._notices.look(task, status.level, status.message, begins=begins)
 
@@ -114,7 +114,7 @@ class Monitor:
         )
 
 
-def _ask(provider: Provider, now: float) -> Status:
+def _query(provider: Provider, now: float) -> Status:
     try:
         return provider(now)
     except Exception as error:  # a timer callback that raises would end the node
@@ -126,7 +126,7 @@ def _text(value: str | float | int) -> str:
 
 
 class Complaints:
-    """Reasons why there is no answer; the worker of a node complains, and goes on."""
+    """Reports why a frame has no result; the worker of a node continues with the next one."""
 
     def __init__(
         self, node: Node, what: str, note: Callable[[str, Level], None], *, monitor: Monitor
@@ -134,19 +134,19 @@ class Complaints:
         """Set up.
 
         Args:
-            node: whose log it is.
-            what: there is none of: "depth".
-            note: told each reason, and how bad it is, for the status of the output.
-            monitor: brings a bug to the log at once.
+            node: node whose log is used.
+            what: name of the missing output, such as "depth".
+            note: called with each reason and its level, for the status of the output.
+            monitor: writes a bug to the log at once.
         """
         self._log, self._what, self._note, self._monitor = node.get_logger(), what, note, monitor
 
     def refuse(self, reason: str) -> None:
-        """Say why a frame has no answer."""
+        """Report why a frame has no result."""
         self._note(reason, "warn")
 
     def bug(self, error: Exception) -> None:
-        """Say that it is ours; where it happened is for the log at debug level."""
+        """Report a bug of depthkit; its traceback goes to the log at debug level."""
         line = " ".join(f"a bug, please report it: {type(error).__name__}: {error}".split())
         self._note(line, "error")
         if self._monitor.announce("output", Status("error", f"no {self._what}: {line}")):
@@ -157,10 +157,10 @@ class Complaints:
 
 
 class Rate:
-    """Events a second over the last seconds."""
+    """Rate of events over the last seconds."""
 
     def __init__(self, window: float = 5.0) -> None:
-        """Look back `window` seconds."""
+        """Average over `window` seconds."""
         self._window = window
         self._ticks: deque[float] = deque(maxlen=1000)
         self._lock = threading.Lock()
@@ -177,7 +177,7 @@ class Rate:
         if len(ticks) < 2 or ticks[-1] == ticks[0]:
             return 0.0
         span = ticks[-1] - ticks[0]
-        # Waiting for the next event lowers the rate only once that event is late.
+        # The time since the last event lowers the rate only once the next one is late.
         late = max(0.0, now - ticks[-1] - span / (len(ticks) - 1))
         return (len(ticks) - 1) / (span + late)
 
@@ -205,7 +205,7 @@ class Quantiles:
 
 
 class Throttle:
-    """Say the same thing only now and then."""
+    """Limits how often the same event is reported."""
 
     def __init__(self, seconds: float, *, clock: Callable[[], float] = time.monotonic) -> None:
         """Let each key through once in `seconds`."""
@@ -213,7 +213,7 @@ class Throttle:
         self._said: dict[Hashable, float] = {}
 
     def ready(self, key: Hashable) -> bool:
-        """Tell whether the key's time has come; the answer True starts its time anew."""
+        """Whether the key may be reported now; True restarts its interval."""
         now = self._clock()
         last = self._said.get(key)
         if last is not None and now - last < self._seconds:
@@ -223,10 +223,10 @@ class Throttle:
 
 
 class StopWatch:
-    """Stages of one frame, measured one after the other."""
+    """Measures the stages of one frame, one after the other."""
 
     def __init__(self, started: float) -> None:
-        """Begin at a reading of `time.perf_counter`, seconds."""
+        """Start at a reading of `time.perf_counter`, seconds."""
         self._started, self._lap = started, time.perf_counter()
 
     def lap_ms(self) -> float:

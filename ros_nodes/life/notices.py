@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What of `/diagnostics` is written to the log: each trouble when it is new, and its end."""
+"""Log entries from `/diagnostics`: each fault when it is new, and its end."""
 
 import re
 import threading
@@ -9,21 +9,22 @@ from typing import Any, Literal
 
 Level = Literal["ok", "warn", "error"]
 
-AGAIN = 30.0  # seconds after which a trouble that is still there is written once more
-STANDS = 0.9  # seconds that a trouble must last: a first frame without a past is none
-OPENING = 3.0  # seconds from the start in which others may still be about to come
+AGAIN = 30.0  # seconds after which a lasting fault is written again
+STANDS = 0.9  # seconds a fault must last; shorter ones, as at a first frame, are not written
+OPENING = 3.0  # seconds from the start without entries, as other nodes may still be starting
 NUMBER = re.compile(r"\d[\d.]*")
 
 
 class Notices:
-    """Keeps log and `/diagnostics` of one mind; messages that differ in numbers are the same."""
+    """Keeps the log consistent with `/diagnostics`; messages that differ only in numbers are
+    equal."""
 
     def __init__(self, log: Any, *, clock: Callable[[], float] = time.monotonic) -> None:
         """Set up.
 
         Args:
-            log: of the node.
-            clock: steady seconds.
+            log: logger of the node.
+            clock: steady clock, seconds.
         """
         self._log, self._clock = log, clock
         self._lock = threading.Lock()
@@ -34,19 +35,19 @@ class Notices:
         self._opens = self._clock()
 
     def begin(self) -> None:
-        """Be patient with what has just been started."""
+        """Restart the opening time, in which nothing is written."""
         with self._lock:
             self._standing.clear()
             self._opens = self._clock()
 
     def look(self, task: str, level: Level, message: str, *, begins: bool = False) -> None:
-        """Write what a task says, where it is new.
+        """Write the message of a task, if it is new.
 
         Args:
-            task: of the node.
-            level: ok where all is well: written after a trouble that was.
+            task: task of the node.
+            level: ok, warn or error; ok is written at the end of a fault.
             message: one line.
-            begins: write also what is well and new.
+            begins: whether new messages of level ok are written too.
         """
         with self._lock:
             if level == "ok":
@@ -56,7 +57,7 @@ class Notices:
                 self._write(task, level, message)
 
     def say(self, task: str, level: Level, message: str) -> bool:
-        """Write a trouble at once; False where it was written a moment ago."""
+        """Write a fault at once; False if it was written recently."""
         with self._lock:
             return self._write(task, level, message)
 
@@ -81,7 +82,7 @@ class Notices:
             return False
         self._troubled.add(task)
         text = f"{task}: {message}"
-        if level == "error":  # a line each: a logger of ROS allows one severity a line of code
+        if level == "error":  # separate lines: a ROS logger allows one severity per line of code
             self._log.error(text)
         else:
             self._log.warning(text)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ROS parameters out of the configuration dataclasses, so that node, command line and docs agree.
+"""ROS parameters from the configuration dataclasses, so that node, command line and docs agree.
 
 A field `min_overlap` of a nested configuration `baseline` is the parameter `baseline.min_overlap`;
-its description is the docstring under the field, its range what `option` says.
+its description is the docstring under the field, its range that of `option`.
 """
 
 import difflib
@@ -20,8 +20,8 @@ from rclpy.exceptions import ParameterException, ParameterNotDeclaredException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
+from depthkit.config.ranges import range_text
 from depthkit.errors import ConfigError, DepthkitError
-from depthkit.runtime.config import range_text
 from ros_nodes.life.schema import Leaf, build, choices, convert, flatten, leaves
 
 T = TypeVar("T")
@@ -30,13 +30,13 @@ _ROS_OWN = ("use_sim_time", "start_type_description_service", "qos_overrides.")
 
 
 def declare(node: Node, schema: type[T]) -> T:
-    """Declare a parameter for every field of a configuration and read what was given.
+    """Declare a parameter for every field of a configuration and read the given values.
 
-    A number without a point is taken for a float as well. Fields are read-only unless they are
-    `live`; declaring again, as a lifecycle node does, returns the values as they are.
+    An integer is accepted for a float. Fields are read-only unless they are `live`; declaring
+    again, as a lifecycle node does, returns the current values.
 
     Args:
-        node: whose parameters they are.
+        node: node that owns the parameters.
         schema: a frozen dataclass with a default for every field; others may be nested in it.
 
     Raises:
@@ -56,23 +56,24 @@ def follow(
     """Let `ros2 param set` change the live fields of a running node.
 
     Args:
-        node: where `declare` has declared the schema.
+        node: node on which `declare` has declared the schema.
         schema: the configuration's class.
-        current: the configuration now.
-        apply: given the new configuration on the executor's thread; a DepthkitError refuses it.
+        current: the current configuration.
+        apply: called with the new configuration on the executor's thread; a DepthkitError rejects
+            it.
 
     Returns:
-        What ends it.
+        A function that ends it.
     """
     by_name = {leaf.name: leaf for leaf in leaves(schema)}
     state = [current]
 
     def on_set(parameters: list[Parameter]) -> SetParametersResult:
-        told = {p.name: p.value for p in parameters if p.name in by_name}
-        if not told:
+        given = {p.name: p.value for p in parameters if p.name in by_name}
+        if not given:
             return SetParametersResult(successful=True)
         try:
-            values = {name: convert(by_name[name], value) for name, value in told.items()}
+            values = {name: convert(by_name[name], value) for name, value in given.items()}
             changed = build(schema, {**flatten(state[0]), **values})
             apply(changed)
         except DepthkitError as error:
@@ -97,7 +98,7 @@ def follow(
 
 
 def given_names(node: Node) -> list[str]:
-    """List the parameters a fresh node was given that ROS does not read itself.
+    """List the parameters given to a new node, without those that ROS reads itself.
 
     Args:
         node: made with `automatically_declare_parameters_from_overrides`.
@@ -107,14 +108,14 @@ def given_names(node: Node) -> list[str]:
 
 
 def drop_unread(node: Node, given: Iterable[str]) -> list[str]:
-    """Undeclare what was given and nobody reads: a slip of the pen in a YAML file or after -p.
+    """Undeclare given parameters that no configuration reads: typing errors in a file or after -p.
 
     Args:
-        node: after everything has been declared.
-        given: what `given_names` said before.
+        node: node, after all parameters have been declared.
+        given: earlier result of `given_names`.
 
     Returns:
-        One line for each; none where nothing was declared, because a value was refused.
+        One line for each; empty if nothing was declared because a value was rejected.
     """
     known = [name for name in node.list_parameters([], 0).names if _is_described(node, name)]
     known = [name for name in known if not name.startswith(_ROS_OWN)]
@@ -129,7 +130,7 @@ def drop_unread(node: Node, given: Iterable[str]) -> list[str]:
 
 
 def _unknown(name: str, known: list[str]) -> ParameterNotDeclaredException:
-    """Make the error that rclpy answers with; its own text names nothing."""
+    """Make the error that rclpy returns, with the name of the parameter in its text."""
     error = ParameterNotDeclaredException([name])
     error.args = (f"parameter {name!r} is not known{_hint(name, known)}",)
     return error
@@ -142,7 +143,7 @@ def _is_described(node: Node, name: str) -> bool:
 def _hint(name: str, known: list[str]) -> str:
     near = difflib.get_close_matches(name, known, n=1)
     if not near:
-        # "min_overlap" without its "baseline." is the likelier slip the longer the prefix.
+        # A missing prefix, "min_overlap" for "baseline.min_overlap", is too far for difflib.
         near = [one for one in known if one.rpartition(".")[2] == name.rpartition(".")[2]][:1]
     return f"; did you mean {near[0]!r}?" if near else "; see: ros2 param list"
 
@@ -153,14 +154,14 @@ def _hint(name: str, known: list[str]) -> str:
 def _given_value(node: Node, leaf: Leaf) -> Any:
     """Take the value from the command line, a file or an earlier declaration, else the default."""
     if not node.has_parameter(leaf.name):
-        # Declared without a type, a parameter takes whatever was given; the type is checked here.
+        # Declared without a type, a parameter accepts any value; the type is checked here.
         node.declare_parameter(leaf.name, None, ParameterDescriptor(dynamic_typing=True))
     given = node.get_parameter(leaf.name).value
     return leaf.default if given is None else convert(leaf, given)
 
 
 def _as_declared(parameter: Parameter, leaf: Leaf | None) -> Parameter:
-    """Write an integer as the float it is declared to be; leave all else to the checks."""
+    """Convert an integer to the declared float; leave everything else to the checks."""
     if leaf is None:
         return parameter
     try:
@@ -182,7 +183,7 @@ def _declare_one(node: Node, leaf: Leaf, value: Any) -> None:
             return  # declared before, by an earlier life of a lifecycle node
         node.undeclare_parameter(leaf.name)
     try:
-        # The value is given here, not taken from ROS once more: it may have been converted.
+        # The value is passed here, not read from ROS again: it may have been converted.
         node.declare_parameter(leaf.name, _to_ros(value), _descriptor(leaf), ignore_override=True)
     except ParameterException as error:
         raise ConfigError(f"parameter {leaf.name}: {error}") from None

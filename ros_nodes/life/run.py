@@ -30,8 +30,8 @@ _PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILE
 RCLError = rclpy_implementation.RCLError
 UnknownROSArgsError = rclpy_implementation.UnknownROSArgsError
 _SHARED_MEMORY = Path("/dev/shm")
-_SEGMENT = 34 << 20  # bytes: what the profile asks for, and what Fast DDS keeps beside it
-_WAKE = 0.2  # seconds: a signal is heard at the latest after this
+_SEGMENT = 34 << 20  # bytes: the segment of the profile, and what Fast DDS adds to it
+_WAKE = 0.2  # seconds until a signal is noticed, at most
 _ROS_FLAGS = (
     "--param",
     "--params-file",
@@ -52,20 +52,20 @@ def run_node(
     """Run a node until a signal comes.
 
     Args:
-        name: of the node; `-r __node:=...` changes it.
-        build: makes the component.
-        argv: the command line without the program; None for the process' own.
-        schema: the configuration that `build` declares, told by `--help`.
+        name: name of the node; `-r __node:=...` changes it.
+        build: creates the component.
+        argv: command line without the program; None for that of the process.
+        schema: configuration that `build` declares, listed by `--help`.
 
     Returns:
-        Exit code: 0 after SIGINT, SIGTERM or a shutdown, 1 after a known error, told in one line.
+        Exit code: 0 after SIGINT, SIGTERM or a shutdown, 1 after a known error (one line).
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     use_profile()
-    with _heard_signals(whole_process=argv is None) as heard:
+    with _received_signals(whole_process=argv is None) as received:
         try:
             lifecycle = _start_ros(_parser(name, schema), arguments)
-            _run(name, build, heard, lifecycle)
+            _run(name, build, received, lifecycle)
         except DepthkitError as error:
             print(f"{name}: {first_line(error)}", file=sys.stderr)
             return 1
@@ -75,17 +75,17 @@ def run_node(
 
 
 def use_profile() -> None:
-    """Give Fast DDS room for pictures, unless the user told it something; before rclpy.init."""
-    told = (*_PROFILE_VARIABLES, "FASTDDS_BUILTIN_TRANSPORTS")
-    if not any(os.environ.get(variable) for variable in told):
+    """Set a Fast DDS profile with room for images, unless the user set one; before rclpy.init."""
+    variables = (*_PROFILE_VARIABLES, "FASTDDS_BUILTIN_TRANSPORTS")
+    if not any(os.environ.get(variable) for variable in variables):
         os.environ.update(dict.fromkeys(_PROFILE_VARIABLES, str(PROFILE)))
 
 
 def room_warning(free: int) -> str:
-    """Say what to do where the profile's shared memory does not fit; empty where it does.
+    """Return a warning if the profile's shared memory does not fit; empty if it fits.
 
     Args:
-        free: bytes left in /dev/shm.
+        free: free bytes in /dev/shm.
     """
     if free >= _SEGMENT:
         return ""
@@ -96,10 +96,10 @@ def room_warning(free: int) -> str:
 
 
 def _start_ros(parser: argparse.ArgumentParser, arguments: list[str]) -> bool:
-    """Read the command line and begin; return whether the node is to be a managed one."""
+    """Read the command line and start ROS; return whether the node is a managed one."""
     try:
         lifecycle = parser.parse_args(remove_ros_args(arguments)).lifecycle
-        # ROS' own handlers end the context at once, under a worker that still publishes.
+        # ROS' own handlers end the context at once, while the worker still publishes.
         rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
     except UnknownROSArgsError as error:
         raise ConfigError(_unknown_text(str(error), arguments)) from None
@@ -124,19 +124,19 @@ def _parser(name: str, schema: type[Any] | None) -> argparse.ArgumentParser:
 
 
 def _ros_text(error: Exception) -> str:
-    """Take what ROS says without the places in its own source."""
+    """Return ROS' message without the positions in its own source."""
     return first_line(error).partition(", at /")[0]
 
 
 def _argument_text(error: Exception) -> str:
-    """Say what ROS could not read."""
+    """Explain what ROS could not parse."""
     words = _ros_text(error)
     mixed = "Sequence should be of same type" in words
     return f"{words}; write every number of a list with a point: 1.0" if mixed else words
 
 
 def _unknown_text(listed: str, arguments: Sequence[str]) -> str:
-    """Say which words after --ros-args ROS does not know, and what may have been meant."""
+    """Name the unknown argument after --ros-args, and what may have been meant."""
     word = next((word for word in arguments if repr(word) in listed), listed)
     near = difflib.get_close_matches(word, _ROS_FLAGS, n=1, cutoff=0.8)
     meant = f"did you mean {near[0]}?" if near else "those of the node come before --ros-args"
@@ -144,35 +144,36 @@ def _unknown_text(listed: str, arguments: Sequence[str]) -> str:
 
 
 @contextmanager
-def _heard_signals(*, whole_process: bool) -> Iterator[list[int]]:
-    """List SIGINT and SIGTERM instead of dying of them: a second one must not cut the end short.
+def _received_signals(*, whole_process: bool) -> Iterator[list[int]]:
+    """Collect SIGINT and SIGTERM in a list: a second one must not interrupt the shutdown.
 
     Args:
-        whole_process: the process ends with the node, and hears no signal until it has ended.
+        whole_process: whether the process ends with the node; signals are then ignored until it
+            has ended.
     """
-    # No Event: its lock is taken while it is set, and a second signal there would wait for ever.
-    heard: list[int] = []
+    # A list, not an Event: a second signal while the Event's lock is held would deadlock.
+    received: list[int] = []
     signals = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(one, lambda number, _: heard.append(number)) for one in signals]
+    before = [signal.signal(one, lambda number, _: received.append(number)) for one in signals]
     try:
-        yield heard
+        yield received
     finally:
         for one, handler in zip(signals, before, strict=True):
-            # The interpreter would put the deadly default in place of a handler at its own end.
+            # At its own end the interpreter would restore the default handler, which kills.
             signal.signal(one, signal.SIG_IGN if whole_process else handler)
 
 
-def _run(name: str, build: Build, heard: list[int], lifecycle: bool) -> None:
-    # Asked before the node exists: it takes its own share.
+def _run(name: str, build: Build, received: list[int], lifecycle: bool) -> None:
+    # Measured before the node exists, as the node takes its own share.
     warning = _shared_memory_warning()
     node = _make_node(name, build, lifecycle)
     if warning:
         node.get_logger().warning(warning)
     try:
         if isinstance(node, ManagedNode):
-            _run_managed(node, heard)
+            _run_managed(node, received)
         else:
-            _run_component(node, build, heard)
+            _run_component(node, build, received)
     finally:
         node.destroy_node()
 
@@ -193,33 +194,33 @@ def _make_node(name: str, build: Build, lifecycle: bool) -> Node:
         raise ConfigError(f"a parameter was given without a value: {first_line(error)}") from None
 
 
-def _run_managed(node: ManagedNode, heard: list[int]) -> None:
+def _run_managed(node: ManagedNode, received: list[int]) -> None:
     name = node.get_fully_qualified_name()
     node.get_logger().info(f"waits for configure and activate: ros2 lifecycle set {name} configure")
     try:
-        _spin(node, heard)
+        _spin(node, received)
     finally:
         node.end()
 
 
-def _run_component(node: Node, build: Build, heard: list[int]) -> None:
+def _run_component(node: Node, build: Build, received: list[int]) -> None:
     component = build_component(node, build)
     try:
         component.start()
         try:
-            _spin(node, heard)
+            _spin(node, received)
         finally:
             component.stop()
     finally:
         component.close()
 
 
-def _spin(node: Node, heard: list[int]) -> None:
-    """Serve callbacks until a signal comes or somebody shuts the context down."""
+def _spin(node: Node, received: list[int]) -> None:
+    """Run callbacks until a signal arrives or the context is shut down."""
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     try:
-        while rclpy.ok() and not heard:
+        while rclpy.ok() and not received:
             _spin_once(executor, node)
     except ExternalShutdownException:
         pass
@@ -231,7 +232,7 @@ def _spin_once(executor: SingleThreadedExecutor, node: Node) -> None:
     try:
         executor.spin_once(timeout_sec=_WAKE)
     except RCLError as error:
-        # rclpy of Jazzy lets a request for an impossible transition end the node (rclpy #1209).
+        # In rclpy of Jazzy a request for an impossible transition ends the node (rclpy #1209).
         if not isinstance(node, ManagedNode) or "transition" not in str(error):
             raise
         node.get_logger().warning(f"transition refused: {_ros_text(error)}")

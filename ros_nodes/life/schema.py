@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A configuration dataclass as a flat list of named values, and back; nothing of ROS."""
+"""A configuration dataclass as a flat list of named values, and back; independent of ROS."""
 
 import ast
 import dataclasses
@@ -13,8 +13,8 @@ from os.path import expanduser  # that of Path raises where a user has no home
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from depthkit.config.ranges import range_text
 from depthkit.errors import ConfigError
-from depthkit.runtime.config import range_text
 
 T = TypeVar("T")
 
@@ -30,15 +30,15 @@ _PLURALS: dict[Any, str] = {int: "integers", float: "numbers", str: "texts"}
 
 @dataclass(frozen=True)
 class Leaf:
-    """One field of a configuration that is one parameter."""
+    """A configuration field that is one parameter."""
 
     name: str
-    """With the names of the configurations around it: "baseline.shift"."""
+    """Parameter name with the prefix of its configuration: "baseline.shift"."""
     kind: Any
-    """Its declared type."""
+    """Declared type."""
     default: Any
     text: str
-    """The docstring under the field, on one line."""
+    """Description: the docstring under the field, on one line."""
     metadata: Mapping[str, Any]
 
 
@@ -57,7 +57,7 @@ def build(schema: type[T], values: Mapping[str, Any], prefix: str = "") -> T:
     """Make a configuration from values by parameter name.
 
     Raises:
-        ConfigError: a check of the configuration; names the parameter with its prefix.
+        ConfigError: a check of the configuration failed; the message names the parameter.
     """
     kinds, arguments = typing.get_type_hints(schema), {}
     for one in dataclasses.fields(typing.cast(Any, schema)):
@@ -81,7 +81,7 @@ def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def _docstrings(schema: type) -> dict[str, str]:
-    """Read the docstring under each field, of the class and of those it inherits from."""
+    """Read the docstring under each field of the class and its base classes."""
     found: dict[str, str] = {}
     for parent in reversed(schema.__mro__):
         if dataclasses.is_dataclass(parent):
@@ -109,7 +109,7 @@ def _documented(body: list[ast.stmt]) -> Iterator[tuple[str, str]]:
 
 
 def default_text(leaf: Leaf) -> str:
-    """Return the default as a YAML file has it."""
+    """Return the default as written in a YAML file."""
     value = leaf.default
     if isinstance(value, bool):
         return str(value).lower()
@@ -119,7 +119,7 @@ def default_text(leaf: Leaf) -> str:
 
 
 def values_text(leaf: Leaf) -> str:
-    """Return what is allowed: choices, or the type and its range."""
+    """Return the allowed values: the choices, or the type and its range."""
     if choices(leaf):
         return ", ".join(choices(leaf))
     words: dict[Any, str] = {bool: "true, false", int: "integer", float: "number", Path: "path"}
@@ -145,7 +145,7 @@ def help_text(schema: type[Any]) -> str:
 
 
 def convert(leaf: Leaf, value: Any) -> Any:
-    """Turn a parameter's value into the field's type."""
+    """Convert a parameter's value to the field's type."""
     if typing.get_origin(leaf.kind) is tuple:
         return _to_tuple(leaf, value)
     kind = _scalar_kind(leaf.kind)
@@ -153,7 +153,7 @@ def convert(leaf: Leaf, value: Any) -> Any:
         return float(value)
     if kind is Path and isinstance(value, str):
         return Path(expanduser(value))
-    if type(value) is not kind or value != value:  # NaN is no number
+    if type(value) is not kind or value != value:  # NaN is rejected
         raise _mismatch(leaf, value)
     allowed = choices(leaf)
     if allowed and value not in allowed:
@@ -180,7 +180,7 @@ def _scalar_kind(kind: Any) -> Any:
 
 
 def choices(leaf: Leaf) -> list[str]:
-    """List the values a choice allows; empty for all else."""
+    """List the values of a choice; empty for other fields."""
     is_choice = typing.get_origin(leaf.kind) is Literal
     return list(typing.get_args(leaf.kind)) if is_choice else []
 

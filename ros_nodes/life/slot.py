@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The newest frame and the one thread that works on it.
+"""A slot for the newest frame, and the worker thread that processes it.
 
-The executor's callback only puts a message into the slot. What the worker has not taken by then is
-stale and is overwritten: age stays at half a frame plus one run of the network, whatever the rate.
+The executor's callback only puts a message into the slot. A message not taken by then is stale and
+is overwritten, so the age stays at half a frame plus one run of the network at any rate.
 """
 
 import threading
@@ -13,11 +13,11 @@ T = TypeVar("T")
 
 
 class LatestSlot(Generic[T]):
-    """One place for the newest item, shared by one producer and one consumer."""
+    """A place for the newest item, shared by one producer and one consumer."""
 
     def __init__(self) -> None:
         self.dropped = 0
-        """Items overwritten before they were taken."""
+        """Number of items overwritten before they were taken."""
         self._changed = threading.Condition()
         self._items: list[T] = []
         self._open = True
@@ -40,25 +40,25 @@ class LatestSlot(Generic[T]):
             return self._items.pop() if self._items else None
 
     def clear(self) -> None:
-        """Forget the item without counting it."""
+        """Drop the item without counting it."""
         with self._changed:
             self._items = []
 
     def close(self) -> None:
-        """Forget the item, let `take` return at once and refuse what comes."""
+        """Drop the item, let `take` return at once and refuse new items."""
         with self._changed:
             self._open = False
             self._items = []
             self._changed.notify_all()
 
     def open(self) -> None:
-        """Take items again after `close`."""
+        """Accept items again after `close`."""
         with self._changed:
             self._open = True
 
 
 class Worker(Generic[T]):
-    """A thread that hands each item of a slot to a function, one at a time."""
+    """A thread that passes the items of a slot to a function, one at a time."""
 
     def __init__(
         self,
@@ -71,10 +71,10 @@ class Worker(Generic[T]):
         """Set up; nothing runs before `start`.
 
         Args:
-            slot: where items come from; the worker opens and closes it.
-            handle: what is done with an item.
-            on_error: told of what `handle` raised; the worker goes on with the next item.
-            name: of the thread, for debuggers.
+            slot: source of the items; the worker opens and closes it.
+            handle: function that processes an item.
+            on_error: called with an exception of `handle`; the worker continues with the next item.
+            name: name of the thread, for debuggers.
         """
         self._slot, self._handle, self._on_error, self._name = slot, handle, on_error, name
         self._thread: threading.Thread | None = None
@@ -82,22 +82,22 @@ class Worker(Generic[T]):
         self._one_at_a_time = threading.Lock()
 
     def start(self) -> None:
-        """Open the slot and start the thread; nothing happens when it runs already."""
+        """Open the slot and start the thread, if it is not running yet."""
         if self._thread is not None:
             return
         self._slot.open()
         self._stopping = threading.Event()
-        # A daemon: a driver that hangs inside `handle` must not keep the process from ending.
+        # A daemon thread: a driver that hangs inside `handle` must not keep the process alive.
         self._thread = threading.Thread(
             target=self._run, args=(self._stopping,), name=self._name, daemon=True
         )
         self._thread.start()
 
     def stop(self, timeout: float = 5.0) -> bool:
-        """Close the slot and wait for the item at work, at most `timeout` seconds.
+        """Close the slot and wait for the current item, at most `timeout` seconds.
 
         Returns:
-            False when the thread is still busy; it ends by itself after its item.
+            False if the thread is still busy; it ends by itself after its item.
         """
         thread, self._thread = self._thread, None
         if thread is None:
@@ -115,7 +115,7 @@ class Worker(Generic[T]):
 
     def _handle_one(self, item: T) -> None:
         try:
-            with self._one_at_a_time:  # a thread that stop gave up on may still be in it
+            with self._one_at_a_time:  # a thread that outlived `stop` may still be inside
                 self._handle(item)
-        except Exception as error:  # whatever one frame does, the next one gets its chance
+        except Exception as error:  # one failing frame must not end the worker
             self._on_error(error)

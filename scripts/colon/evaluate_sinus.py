@@ -19,9 +19,9 @@ import cv2
 import matplotlib
 import numpy as np
 
-from depthkit.cli.engines import EngineOptions, default_threads, open_depth
 from depthkit.data.image_io import read_mask, read_rgb
 from depthkit.evaluation.rank import rank_correlation
+from depthkit.pipelines.models import EngineOptions, default_threads, open_depth
 from depthkit.trajectory import inverse, load_kitti
 
 DATA = Path(__file__).resolve().parents[3] / "shared/data/jhu_sinus_endoscopy"

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from depthkit.data.sequence import Sequence
-from depthkit.data.snippet import Snippet, SnippetDataset, collate
+from depthkit.data.snippet import Snippet, collate
+from depthkit.data.snippet_loading import SnippetDataset
 from depthkit.errors import DataError
 from depthkit.geometry.warp import stack_views, warp_to_target
 from depthkit.losses.photometric import photometric_error

@@ -33,7 +33,8 @@ from depthkit.config import RunConfig, TrainConfig
 from depthkit.config.strict_yaml import load_config
 from depthkit.data.augment import Variation
 from depthkit.data.sequence import SequenceWriter, open_sequence
-from depthkit.data.snippet import ShuffledBatches, Snippet, SnippetDataset, build_loader
+from depthkit.data.snippet import Snippet
+from depthkit.data.snippet_loading import ShuffledBatches, SnippetDataset, build_loader
 from depthkit.models.pose_net import PoseOutput
 from depthkit.tasks import build_task
 from depthkit.tasks.view_synthesis import ViewSynthesis

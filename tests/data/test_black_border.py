@@ -130,7 +130,8 @@ def scope(tmp_path: Path) -> Path:
 
 def stored(scope: Path, out: Path, **options: object) -> tuple[object, list[str]]:
     """Prepare the frames and open what came of them."""
-    (result,) = prepare(PrepareOptions(scope, out, fov=90, ext="png", **options))  # type: ignore[arg-type]
+    wanted = PrepareOptions(scope, out, fov=90, fps=30.0, ext="png", **options)  # type: ignore[arg-type]
+    (result,) = prepare(wanted)
     return open_sequence(result.path), list(result.assumed)
 
 

@@ -197,7 +197,7 @@ def test_truncated_video_is_reported(tmp_path):
     notes, watcher = listener()
     (result,) = run(video, tmp_path / "out", watcher, camera=None, fov=60.0)
     assert 0 < result.frames < 10
-    assert any("truncated?" in note for note in notes)
+    assert any("the file is cut short" in note for note in notes)
 
 
 def test_video_needs_a_calibration_of_its_size(tmp_path):
@@ -644,5 +644,5 @@ def test_a_file_of_another_kind_is_no_folder(tmp_path: Path) -> None:
     """What is named is a file, and this is said of it."""
     file = tmp_path / "README.md"
     file.write_text("words", encoding="utf-8")
-    with pytest.raises(DataError, match=r"README.md: this file holds no video$"):
+    with pytest.raises(DataError, match=r"README.md: is a text file; expected video$"):
         find_sequences(file, "video")

@@ -201,8 +201,12 @@ def test_missing_and_empty_sources_are_refused(tmp_path):
     (tmp_path / "in").mkdir()
     refused("folder is empty", tmp_path / "in", tmp_path / "out")
     (tmp_path / "in" / "notes.txt").write_text("none")
-    refused("no frames found; expected one of kitti", tmp_path / "in", tmp_path / "out")
-    refused("no tum sequence found", tmp_path / "in", tmp_path / "out", format="tum")
+    refused(
+        "no frames found; it holds 1 .txt files; expected one of kitti",
+        tmp_path / "in",
+        tmp_path / "out",
+    )
+    refused("1 .txt files; expected tum$", tmp_path / "in", tmp_path / "out", format="tum")
 
 
 @pytest.mark.parametrize(
@@ -248,7 +252,13 @@ def test_all_frames_unreadable_is_an_error(tmp_path):
     source = make_images(tmp_path / "in", 3)
     for path in source.iterdir():
         corrupt(path)
-    refused("no readable image", source, tmp_path / "out", camera=None, fov=60.0)
+    refused(
+        "none of 3 pictures can be read; the first: .*frame1.png: truncated",
+        source,
+        tmp_path / "out",
+        camera=None,
+        fov=60.0,
+    )
 
 
 def test_missing_calibration_says_what_to_do(tmp_path):

@@ -11,12 +11,8 @@ import torch
 from depthkit.camera import Camera
 from depthkit.data.augment import Variation
 from depthkit.data.sequence import Sequence, SequenceWriter, open_sequence
-from depthkit.data.snippet import (
-    ShuffledBatches,
-    SnippetDataset,
-    build_loader,
-    collate,
-)
+from depthkit.data.snippet import collate
+from depthkit.data.snippet_loading import ShuffledBatches, SnippetDataset, build_loader
 from depthkit.errors import DataError
 from depthkit.geometry.warp import warp_to_target
 from depthkit.synth.boxes import write_box_sequence

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from runtime.onnx_makers import write_mono, write_pair
 
-from depthkit.cli import evaluate_model, main
+from depthkit.cli import main
 from depthkit.data.sequence import open_sequence
 from depthkit.errors import DataError
 from depthkit.evaluation.depth import DepthProtocol
@@ -23,6 +23,7 @@ from depthkit.evaluation.pairs import (
     score_best_constants,
     score_pair,
 )
+from depthkit.pipelines.score import model as evaluate_model
 from depthkit.pipelines.score.pairs import Setting, score_row
 from depthkit.trajectory import exp_se3
 
@@ -184,7 +185,7 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def evaluate(model: Any, monkeypatch: pytest.MonkeyPatch, *words: str | Path) -> int:
     """Run the program with a model in the place of an engine."""
-    monkeypatch.setattr(evaluate_model, "open_depth", lambda *_: nullcontext(model))
+    monkeypatch.setattr(evaluate_model, "open_depth", lambda *_, **__: nullcontext(model))
     monkeypatch.setattr(evaluate_model, "EnginePairs", lambda engine: engine)
     return main(["evaluate", "model", "some_run", *map(str, words)])
 

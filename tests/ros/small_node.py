@@ -8,8 +8,8 @@ from typing import Literal
 from rclpy.node import Node
 from std_msgs.msg import String
 
+from depthkit.config.ranges import check_ranges, option
 from depthkit.errors import DataError
-from depthkit.runtime.config import check_ranges, option
 from ros_nodes.life.params import declare, follow
 from ros_nodes.life.run import run_node
 from ros_nodes.life.slot import LatestSlot, Worker

@@ -111,7 +111,7 @@ def test_all_maps_are_reduced_alike():
     inside = DEPTH < 16
     maps = maps_of(result(), inside, 4)
     assert maps.size == (2, 4) and maps.depth[0].tolist() == [10, 12, 14, 16]
-    assert maps.seen.tolist() == [[True, True, True, False], [False] * 4]
+    assert maps.valid.tolist() == [[True, True, True, False], [False] * 4]
     assert maps.confidence[0, 0] == np.float32(9 / 31)
     assert maps_of(result(depth=None, valid=None), None, 0) is None
 
@@ -162,7 +162,7 @@ class Listener:
         self.graph, self.node = graph, graph.node("out")
         self.output, self.probe = DepthOutput(self.node), graph.probe()
         self.heard = {t: self.probe.collect(t, kinds.get(t, Image)) for t in topics}
-        graph.spin_until(lambda: all(self.output.heard(topic) for topic in topics))
+        graph.spin_until(lambda: all(self.output.has_subscribers(topic) for topic in topics))
 
     def send(self, what, *, camera=CAMERA, inside=None, **config):
         """Send and wait for the last topic; return what all got."""
@@ -255,7 +255,7 @@ def test_wanted_follows_the_subscribers(graph):
     output = DepthOutput(node)
     assert not output.wanted()
     probe.collect("depth/camera_info", CameraInfo)
-    graph.spin_until(lambda: output.heard("depth/camera_info"))
+    graph.spin_until(lambda: output.has_subscribers("depth/camera_info"))
     assert not output.wanted()
     probe.collect("confidence", Image)
     graph.spin_until(output.wanted)

@@ -104,13 +104,13 @@ def test_idle_is_no_fault():
 @pytest.mark.parametrize(
     ("model", "motion", "confidence", "level", "words"),
     [
-        ("mono", "none", 0.0, "ok", "a network of single frames"),
-        ("mono", "none", 0.5, "warn", "tells no confidence; set min_confidence to 0"),
-        ("pair", "odometry", 0.5, "ok", "a network of pairs of frames"),
-        ("pair", "twist", 0.0, "ok", "a network of pairs of frames"),
+        ("mono", "none", 0.0, "ok", "a single-frame network"),
+        ("mono", "none", 0.5, "warn", "has no confidence; set min_confidence to 0"),
+        ("pair", "odometry", 0.5, "ok", "a pair network"),
+        ("pair", "twist", 0.0, "ok", "a pair network"),
         ("pair", "none", 0.0, "warn", "depth is relative and goes to depth_relative"),
-        ("sweepnet-stillbox", "odometry", 0.0, "ok", "a network of pairs of frames"),
-        ("sweepnet-stillbox", "none", 0.0, "error", "told the direction of motion"),
+        ("sweepnet-stillbox", "odometry", 0.0, "ok", "a pair network"),
+        ("sweepnet-stillbox", "none", 0.0, "error", "needs the direction of motion"),
         ("sweepnet-stillbox", "speed", 0.0, "error", "set motion.source to odometry, or take"),
     ],
 )

@@ -154,7 +154,7 @@ def test_a_missing_pose_is_expected(bench: Callable[..., Bench]) -> None:
     """Never left out: a stream that knows its motion must not become one that does not."""
     robot = bench(source="odometry", wait=0.0, max_gap=0.5)
     assert robot.tell(5.0) == MISSING
-    assert robot.motion.reason == "odometry on /odometry: none has come yet"
+    assert robot.motion.reason == "odometry on /odometry: no message yet"
     robot.send("odometry", odometry(0, 5.0), odometry(1, 6.0))
     assert robot.tell(5.5) == MISSING
     assert robot.motion.reason == "odometry on /odometry: a gap of 1.000 s, over 0.5"
@@ -203,7 +203,7 @@ def test_refused_odometry_is_why_there_is_none(bench: Callable[..., Bench]) -> N
     robot.send("odometry", odometry(0, 5.0), ros_made.odometry((np.nan, 0, 0), LEVEL, 5.1))
     robot.tell(5.1)
     assert "the newest is 0.100 s older" in robot.status().message
-    assert "; what comes is refused: pose: holds NaN" in robot.status().message
+    assert "; its messages are rejected: pose: holds NaN" in robot.status().message
     assert robot.status(after=0.5).level == "warn"
     robot.motion.config = replace(robot.motion.config, stale=60.0)
     assert robot.status(after=6.0).level == "ok"
@@ -326,7 +326,7 @@ def test_no_source_is_well(bench: Callable[..., Bench]) -> None:
     """Nothing is told, and the status says what that means."""
     robot = bench()
     assert robot.tell(5.0, 4.0) == NO_MOTION and robot.motion.reason == ""
-    assert (robot.status().level, robot.status().message) == ("ok", "motion is not asked for")
+    assert (robot.status().level, robot.status().message) == ("ok", "motion is not used")
 
 
 # --- speed and twist ------------------------------------------------------------------------------
@@ -425,7 +425,7 @@ def test_imu_that_tells_nothing_is_named(bench: Callable[..., Bench]) -> None:
         robot.send("imu", message)
         assert reason in robot.status().values["imu_refused_last"]
     assert robot.tell(5.0) == MISSING
-    assert robot.motion.reason.startswith("imu on /imu: none has come yet")
+    assert robot.motion.reason.startswith("imu on /imu: no message yet")
 
 
 def test_hole_in_the_gyroscope_is_another_epoch(bench: Callable[..., Bench]) -> None:

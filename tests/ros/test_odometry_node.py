@@ -58,8 +58,8 @@ def rigs(graph):
     ("model", "line"),
     [
         ("model.onnx", "model.onnx: no such model file; no pose network is shipped: write one"),
-        ("depthnet-stillbox", "depthnet-stillbox: tells no motion; no pose network is"),
-        ("flow-synthetic", "flow-synthetic: tells no motion; no pose network is"),
+        ("depthnet-stillbox", "depthnet-stillbox: is not a pose network; no pose network is"),
+        ("flow-synthetic", "flow-synthetic: is not a pose network; no pose network is"),
     ],
 )
 def test_a_model_that_is_none_says_how_to_get_one(rigs, model, line):

@@ -16,8 +16,9 @@ from rclpy.parameter import Parameter
 from ros_graph import Graph
 
 import ros_nodes
+from depthkit.config.ranges import check_ranges, option
 from depthkit.errors import ConfigError, EngineError
-from depthkit.runtime.config import RuntimeConfig, check_ranges, option
+from depthkit.runtime.config import RuntimeConfig
 from ros_nodes.life.params import declare, drop_unread, follow, given_names
 from ros_nodes.life.schema import Leaf, build, flatten, leaves
 

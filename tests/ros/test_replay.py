@@ -16,7 +16,7 @@ from sensor_msgs.msg import Image
 from depthkit.cli import main
 from depthkit.data.bag_writer import BagOptions, stamp_of, write_bag
 from depthkit.data.sequence import open_sequence
-from depthkit.outputs.files import DepthFolder
+from depthkit.outputs.depth_folder import DepthFolder
 from depthkit.ros_messages import nanoseconds
 from depthkit.synth.boxes import write_box_sequence
 from ros_nodes.depth_node import DepthNode

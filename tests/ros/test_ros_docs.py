@@ -5,15 +5,21 @@ import ast
 import functools
 import importlib.util
 import re
+import sys
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 from installed_package import CHECKOUT
 
+from depthkit.rigid import quaternion_to_matrix
+from depthkit.ros_messages import read_odometry
+
 pytestmark = pytest.mark.ros
 DOCS = CHECKOUT / "docs" / "ros"
-OTHERS = "## Others' words"
+OTHERS = "## Messages of other programs"
 LEAST = 7  # letters of a fragment that says something
 EDGES = " ();,:"
 
@@ -99,7 +105,8 @@ def test_parameters_in_the_docs_are_declared() -> None:
     known = {leaf.name for schema in schemas for leaf in leaves(schema)}
     text = read("index.md") + read("errors.md")
     named = set(re.findall(r"`((?:baseline|camera|motion|extrinsic|scale|noise)\.[a-z_]+)", text))
-    own = [line for line in text.splitlines() if "depthkit depth_node" in line]
+    commands = text.replace("\\\n", " ").splitlines()
+    own = [line for line in commands if re.search(r"depthkit \w+_node|ros_nodes\.\w+_node", line)]
     named |= {name for line in own for name in re.findall(r"-p ([\w.]+):=", line)}
     assert len(named) > 15
     assert sorted(named - known) == []
@@ -113,7 +120,11 @@ def test_launch_arguments_in_the_docs_exist() -> None:
         if isinstance(item, ast.Assign) and isinstance(item.value, ast.Dict):
             offered |= {str(ast.literal_eval(key)) for key in item.value.keys if key}
     text = read("index.md")
-    lines = [line for line in text.splitlines() if line.startswith("ros2 launch ")]
+    lines = [
+        line
+        for line in text.splitlines()
+        if line.startswith(("ros2 launch depthkit ", "ros2 launch launch/"))
+    ]
     used = {name for line in lines for name in re.findall(r"(\w+):=", line)}
     table = text.partition("| argument | default |")[2].partition("\n\n")[0]
     rows = [row.split("|")[1] for row in table.splitlines() if row.startswith("| `")]
@@ -140,6 +151,46 @@ def test_extrinsics_in_the_docs_look_where_they_say(looks: str, ahead: tuple, ri
     R = ExtrinsicConfig(rpy=rpy).matrix[:3, :3]
     np.testing.assert_allclose(R[:, 2], ahead, atol=1e-4)
     np.testing.assert_allclose(R[:, 0], right, atol=1e-4)
+
+
+@pytest.fixture
+def px4_recipe(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The conversion shown for PX4; px4_msgs is not on PyPI, so its message is a stand-in."""
+    messages: Any = ModuleType("px4_msgs.msg")
+    messages.VehicleOdometry = SimpleNamespace
+    monkeypatch.setitem(sys.modules, "px4_msgs", ModuleType("px4_msgs"))
+    monkeypatch.setitem(sys.modules, "px4_msgs.msg", messages)
+    [code] = re.findall(r"```python\n(.*?)```", read("index.md"), re.DOTALL)
+    names: dict[str, Any] = {"__name__": "px4_odometry"}
+    exec(compile(code, "index.md", "exec"), names)
+    return names["to_odometry"]
+
+
+@pytest.mark.parametrize(
+    ("q", "expected"),
+    [
+        ((1, 0, 0, 0), (0, 0, 0.5**0.5, 0.5**0.5)),  # level, to the north: yaw 90 degrees in ENU
+        ((0.5**0.5, 0, 0, 0.5**0.5), (0, 0, 0, 1)),  # level, to the east: no rotation
+        ((0.6, 0, 0.8, 0), (0.8 * 0.5**0.5, -0.8 * 0.5**0.5, 0.6 * 0.5**0.5, 0.6 * 0.5**0.5)),
+    ],
+)
+def test_the_px4_recipe_turns_the_axes(px4_recipe: Any, q: tuple, expected: tuple) -> None:
+    """North, east, down in microseconds become east, north, up with a stamp; x, y, z, w by hand."""
+    px4 = SimpleNamespace(timestamp_sample=1_700_000_000_250_000, position=(1.0, 2.0, -3.0), q=q)
+    stamp, T_odom_base = read_odometry(px4_recipe(px4))
+    assert stamp == pytest.approx(1_700_000_000.25, abs=1e-6)
+    np.testing.assert_allclose(T_odom_base[:3, 3], (2, 1, 3))
+    np.testing.assert_allclose(T_odom_base[:3, :3], quaternion_to_matrix(expected), atol=1e-12)
+
+
+def test_the_px4_recipe_keeps_the_nose_and_the_belly(px4_recipe: Any) -> None:
+    """Each body axis points where it did: R_enu_flu = P R_ned_frd D with D = diag(1, -1, -1)."""
+    w, x, y, z = np.array([0.5, -0.1, 0.3, 0.8]) / np.linalg.norm([0.5, -0.1, 0.3, 0.8])
+    px4 = SimpleNamespace(timestamp_sample=1, position=(0.0, 0.0, 0.0), q=(w, x, y, z))
+    _, T_odom_base = read_odometry(px4_recipe(px4))
+    P = np.array([[0, 1, 0], [1, 0, 0], [0, 0, -1]])
+    expected = P @ quaternion_to_matrix((x, y, z, w)) @ np.diag([1, -1, -1])
+    np.testing.assert_allclose(T_odom_base[:3, :3], expected, atol=1e-12)
 
 
 def test_links_in_the_docs_lead_somewhere() -> None:

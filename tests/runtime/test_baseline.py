@@ -241,15 +241,15 @@ def test_displacements_add_up():
         ({"expected": True}, "no motion for this frame"),
         ({"T": np.full((4, 4), np.nan)}, "pose is not finite"),
         ({"T": np.full((4, 4), np.inf)}, "pose is not finite"),
-        ({"T": np.diag([1, 1, -1, 1.0])}, "pose is no rotation"),
-        ({"T": np.diag([2, 2, 2, 1.0])}, "pose is no rotation"),
+        ({"T": np.diag([1, 1, -1, 1.0])}, "pose is not a rotation"),
+        ({"T": np.diag([2, 2, 2, 1.0])}, "pose is not a rotation"),
         ({"way": -1.0}, "displacement must be 0 m or more"),
         ({"R": np.eye(3), "expected": True}, "no displacement for this frame"),
         ({"way": np.nan}, "displacement must be 0 m or more"),
         ({"way": np.inf}, "displacement must be 0 m or more"),
         ({"way": 1.0, "expected": True}, "no attitude for this frame"),
         ({"way": 1.0, "R": np.full((3, 3), np.nan)}, "attitude is not finite"),
-        ({"way": 1.0, "R": np.zeros((3, 3))}, "attitude is no rotation"),
+        ({"way": 1.0, "R": np.zeros((3, 3))}, "attitude is not a rotation"),
     ],
 )
 def test_impossible_motion_is_a_fault(given, fault):

@@ -70,7 +70,7 @@ def test_frames_that_have_no_flow_are_refused(engine, other, line):
 def test_other_kinds_are_named(tmp_path):
     """A depth network is none of flow, and the other way round; both say what to do."""
     mono, flow = write_mono(tmp_path / "mono.onnx"), write_flow(tmp_path / "flow.onnx")
-    with pytest.raises(EngineError, match="kind flow, got mono; export one of a run"):
+    with pytest.raises(EngineError, match="kind flow, got mono; export one from a run"):
         FlowEngine.open(mono)
     with pytest.raises(EngineError, match="kind mono or pair, got flow"):
         DepthEngine.open(flow)

@@ -148,7 +148,7 @@ def test_a_steep_plane_is_no_ground():
 @pytest.mark.parametrize("up", [(0, 0, 0), (np.nan, 0, 1)])
 def test_no_up_direction_is_said(up):
     """Length 0 and NaN point nowhere."""
-    assert "the up direction" in ground_height(ground(), K=K, up=np.array(up)).reason
+    assert "up must be a direction" in ground_height(ground(), K=K, up=np.array(up)).reason
 
 
 def test_wrong_shapes_raise():

@@ -59,7 +59,7 @@ def test_pose_half_way_is_half_way() -> None:
 def test_pose_outside_or_in_a_gap_is_unknown_with_its_reason() -> None:
     """Nothing is extrapolated, nothing bridged over max_gap; a stamp that is hit is known."""
     track = PoseTrack(max_gap=0.5)
-    assert track.at(1.0) is None and track.missing(1.0) == "none has come yet"
+    assert track.at(1.0) is None and track.missing(1.0) == "no message yet"
     for stamp in (1.0, 2.0, 2.5):
         track.add(stamp, at_x(stamp))
     assert track.at(0.9) is None and "oldest is 0.100 s younger" in track.missing(0.9)
@@ -74,9 +74,9 @@ def test_pose_outside_or_in_a_gap_is_unknown_with_its_reason() -> None:
     ("pose", "reason"),
     [
         (np.full((4, 4), np.nan), "not finite"),
-        (np.diag([1.0, 1.0, -1.0, 1.0]), "no rotation"),
-        (np.diag([1.1, 1.0, 1.0, 1.0]), "no rotation"),
-        (np.zeros((4, 4)), "no rotation"),
+        (np.diag([1.0, 1.0, -1.0, 1.0]), "not a rotation"),
+        (np.diag([1.1, 1.0, 1.0, 1.0]), "not a rotation"),
+        (np.zeros((4, 4)), "not a rotation"),
     ],
 )
 def test_pose_that_is_none_is_refused(pose: np.ndarray, reason: str) -> None:

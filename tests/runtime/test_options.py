@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from depthkit.config.ranges import check_ranges, option, range_text
 from depthkit.errors import ConfigError
-from depthkit.runtime.config import BaselineConfig, RuntimeConfig, check_ranges, option, range_text
+from depthkit.runtime.config import BaselineConfig, RuntimeConfig
 
 
 @dataclass(frozen=True)
@@ -21,21 +22,32 @@ class Options:
     open_ends: float = option(2.0, above=1, below=4)
     most: float = option(2.0, most=4)
     each: tuple[float, float] = option((2.0, 3.0), above=1)
+    count: int = option(0, least=0, most=2**32 - 1)
+    perhaps: int | None = option(None, least=1)
     free: float = 2.0
 
     def __post_init__(self) -> None:
         check_ranges(self)
 
 
-INSIDE = [("least", 1), ("between", 1.0), ("between", 4.0), ("most", 4.0), ("free", 1e9)]
+INSIDE: list[tuple[str, Any]] = [
+    ("perhaps", None),
+    ("least", 1),
+    ("between", 1.0),
+    ("between", 4.0),
+    ("most", 4.0),
+    ("free", 1e9),
+]
 OUTSIDE = [
     ("least", 0, "least: 1 or more, got 0"),
     ("above", 1.0, "above: above 1, got 1.0"),
     ("between", 4.1, "between: 1 to 4, got 4.1"),
     ("open_ends", 4.0, "open_ends: above 1, below 4, got 4.0"),
     ("most", 4.5, "most: at most 4, got 4.5"),
-    ("each", (2.0, 1.0), "each: above 1, got (2.0, 1.0)"),
+    ("each", (2.0, 1.0), "each: above 1, got [2.0, 1.0]"),
     ("between", float("nan"), "between: 1 to 4, got nan"),
+    ("count", 2**32, "count: 0 to 4294967295, got 4294967296"),
+    ("perhaps", 0, "perhaps: 1 or more, got 0"),
 ]
 
 
@@ -63,6 +75,8 @@ def test_range_is_told_in_words() -> None:
         "open_ends": "above 1, below 4",
         "most": "at most 4",
         "each": "above 1",
+        "count": "0 to 4294967295",
+        "perhaps": "1 or more",
         "free": "",
     }
 

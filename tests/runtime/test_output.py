@@ -10,14 +10,9 @@ import pytest
 import yaml
 
 from depthkit.errors import DataError, EngineError
-from depthkit.outputs.files import (
-    DepthFolder,
-    InverseDepthColours,
-    back_project,
-    choose_depth_scale,
-    save_cloud,
-    save_picture,
-)
+from depthkit.outputs.clouds import back_project, save_cloud
+from depthkit.outputs.depth_folder import DepthFolder, choose_depth_scale
+from depthkit.outputs.pictures import InverseDepthColours, save_picture
 from depthkit.outputs.video import SideBySideVideo
 
 K = np.array([[100.0, 0, 3], [0, 50.0, 2], [0, 0, 1]])
@@ -174,6 +169,6 @@ def test_a_folder_that_exists_or_cannot_be_made_is_an_error(tmp_path):
 
 def test_runtime_loads_no_torch():
     """The robot has no torch: importing the writers must not ask for it."""
-    code = "import sys, depthkit.outputs.video, depthkit.outputs.files; print(*sys.modules)"
+    code = "import sys, depthkit.outputs.video, depthkit.outputs.pictures; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"torch", "torchvision", "matplotlib", "rerun"} & set(done.stdout.split())

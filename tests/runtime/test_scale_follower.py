@@ -20,7 +20,7 @@ def test_steady_ratio_by_hand():
     follower = ScaleFollower(needed=10)
     for step in range(10):
         assert (follower.state, follower.scale) == ("unknown", None)
-        assert follower.words() == f"waiting: {step} of 10 steps agree"
+        assert follower.summary() == f"waiting: {step} of 10 steps agree"
         follower.add(metric=0.6, relative=0.2)
     assert follower.state == "known" and follower.scale == pytest.approx(3)
     assert follower.spread == 0 and follower.agreeing == follower.steps == 10
@@ -63,19 +63,19 @@ def test_little_motion_says_nothing():
 def test_broken_numbers_are_ignored(value):
     """Neither side may be NaN, infinite or negative, and a unit of length 0 has no ratio."""
     follower = ScaleFollower()
-    assert "is none" in follower.add(metric=value, relative=1.0)
-    assert "is none" in follower.add(metric=1.0, relative=value)
-    assert "is none" in follower.add(metric=1.0, relative=0.0)
+    assert "length must be 0 m or more" in follower.add(metric=value, relative=1.0)
+    assert "relative length must be above 0" in follower.add(metric=1.0, relative=value)
+    assert "relative length must be above 0" in follower.add(metric=1.0, relative=0.0)
     assert follower.steps == 0 and follower.spread is None
 
 
 def test_a_wide_spread_is_no_scale():
     """Ratios all over the place: unknown, and said why; it is known again once they agree."""
     follower = fed(np.exp(np.linspace(-2, 2, 21)), needed=10, window=21)
-    assert follower.state == "unknown" and "ratios spread by 148%" in follower.words()
+    assert follower.state == "unknown" and "ratios spread by 148%" in follower.summary()
     for _ in range(21):
         follower.add(metric=1.0, relative=0.5)
-    assert follower.scale == pytest.approx(2) and follower.words().startswith("2 m a unit, 0.0%")
+    assert follower.scale == pytest.approx(2) and follower.summary().startswith("2 m a unit, 0.0%")
 
 
 def test_drift_is_followed_within_the_window():
@@ -100,7 +100,7 @@ def test_reset_forgets_all():
     follower = fed([2.0] * 10)
     follower.reset()
     assert (follower.state, follower.scale, follower.steps) == ("unknown", None, 0)
-    assert follower.words() == "waiting: 0 of 10 steps agree"
+    assert follower.summary() == "waiting: 0 of 10 steps agree"
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,7 @@ def test_static_probability_is_the_task_s_own(street, evidence, delta, looks):
         rigid=rigid_flow(depth, T_source_target=T, K=street.K[0].double().numpy()),
         flow=flow,
         law=static_law(SimpleNamespace(task=task, config=config)),
-        looks=odds,
+        prior_logits=odds,
     )
     known = np.isfinite(found)
     assert known.mean() > 0.7 and 0.1 < wanted[known].mean() < 0.999 and wanted[known].std() > 0.02

@@ -146,7 +146,7 @@ def test_any_size_gives_finite_terms_and_pictures(size):
         sources=snippet.sources[..., : size[0], : size[1]],
         valid=snippet.valid[..., : size[0], : size[1]],
     )
-    output = build(shifts=(1, 2))(cut)
+    output = build(shifts=(1, 2))(cut, draws=True)
     assert output.loss.isfinite() and all(v.isfinite() for v in output.terms.values())
     assert set(output.images) == {"target", "rebuilt", "flow", "visible", "error"}
     for picture in output.images.values():
@@ -294,8 +294,8 @@ def test_windows_are_drawn_and_only_for_training():
     assert len({tuple(pairs.corner.flatten().tolist()) for pairs in drawn}) > 4
     heights = {pairs.scene.shape[-2] for pairs in drawn}
     assert min(heights) >= 96 and max(heights) <= 144 and len(heights) > 4
-    assert task(snippet).images["target"].shape[-2:] == (64, 96)
-    assert task.eval()(snippet).images["target"].shape[-2:] == (96, 192)
+    assert task(snippet, draws=True).images["target"].shape[-2:] == (64, 96)
+    assert task.eval()(snippet, draws=True).images["target"].shape[-2:] == (96, 192)
 
 
 # --- smoothness of flow --------------------------------------------------------------------------

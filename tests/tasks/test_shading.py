@@ -135,7 +135,7 @@ def test_unknown_pixels_teach_nothing_and_break_nothing():
     said = flat(0.1)
     said[:, :, :2], said[:, :, 6:] = 0.02, 0.03
     task = task_saying(said)
-    output = task(snippet)
+    output = task(snippet, draws=True)
     output.loss.backward()
     assert float(output.loss.detach()) == pytest.approx(0, abs=1e-6)
     gradient = task.depth_net.inverse_depth.grad
@@ -158,7 +158,7 @@ def test_health_and_pictures():
     """Spread, mean and error by hand; pictures in [0, 1]; nothing logged holds a graph."""
     said = flat(0.1)
     said[..., 4:] = 0.2
-    output = task_saying(said)(wall(flat(0.1)))
+    output = task_saying(said)(wall(flat(0.1)), draws=True)
     assert float(output.terms["health/abs_rel"]) == pytest.approx(0.5)
     assert float(output.terms["health/depth_mean"]) == pytest.approx((0.1 * 0.2) ** 0.5)
     assert float(output.terms["health/depth_spread"]) == pytest.approx(0.349, abs=1e-3)
@@ -171,8 +171,8 @@ def test_health_and_pictures():
 def test_depth_to_be_scored_comes_when_evaluating_only():
     """Validation scores metres; in training nothing is handed over."""
     task = task_saying(flat(0.1))
-    assert task.train()(wall(flat(0.1))).depth is None
-    torch.testing.assert_close(task.eval()(wall(flat(0.1))).depth, flat(0.1))
+    assert task.train()(wall(flat(0.1))).prediction is None
+    torch.testing.assert_close(task.eval()(wall(flat(0.1))).prediction.depth(), flat(0.1))
 
 
 def test_depth_is_learnt_from_shading():

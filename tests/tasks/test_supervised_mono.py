@@ -54,15 +54,15 @@ def test_unknown_pixels_do_not_teach_and_far_ones_are_clipped():
 def test_evaluation_gives_metres():
     """Depth at the frame's size when evaluating, none when training."""
     task, snippet = SupervisedMono(Constant(5.0), SupervisedConfig()), alone(torch.ones(1, 1, 9, 7))
-    assert task(snippet).depth is None
-    depth = task.eval()(snippet).depth
+    assert task(snippet).prediction is None
+    depth = task.eval()(snippet).prediction.depth()
     assert depth.shape == (1, 1, 9, 7) and depth.unique().tolist() == pytest.approx([5.0])
 
 
 def test_no_truth_at_all_keeps_the_run_alive():
     """Loss 0 with a gradient of zero."""
     task = SupervisedMono(Constant(5.0), SupervisedConfig())
-    output = task(alone(torch.zeros(2, 1, 16, 16)))
+    output = task(alone(torch.zeros(2, 1, 16, 16)), draws=True)
     output.loss.backward()
     assert output.loss.item() == 0 and task.depth_net.inverse_depth.grad.item() == 0
     assert all(p.isfinite().all() and p.min() >= 0 and p.max() <= 1 for p in output.images.values())

@@ -110,11 +110,11 @@ def test_evaluation_gives_depth_at_the_size_of_the_frame(size):
     depth = torch.full((1, 1, *size), 8.0)
     depth[..., :7] = 0
     snippet, task = pair_snippet(depth, [[0, 0, 0.6]]), task_of(30.0, max_depth=20.0)
-    assert task(snippet).depth is None
-    output = task.eval()(snippet)
-    assert output.depth.shape == output.truth.shape == (1, 1, *size)
-    assert output.depth.unique().tolist() == [20.0]
-    assert output.truth.unique().tolist() == [0.0, 4.0]
+    assert task(snippet).prediction is None
+    found = task.eval()(snippet).prediction
+    assert found.metric and found.depth().shape == found.truth.shape == (1, 1, *size)
+    assert found.depth().unique().tolist() == [20.0]
+    assert found.truth.unique().tolist() == [0.0, 4.0]
 
 
 def test_enlarging_keeps_half_pixels():
@@ -129,7 +129,8 @@ def test_enlarging_keeps_half_pixels():
 
 def test_pictures_are_pictures():
     """All pictures lie in [0, 1], whatever the depth."""
-    output = task_of(250.0)(pair_snippet(torch.full((2, 1, 64, 64), 8.0), [[0.3, 0, 0]] * 2))
+    snippet = pair_snippet(torch.full((2, 1, 64, 64), 8.0), [[0.3, 0, 0]] * 2)
+    output = task_of(250.0)(snippet, draws=True)
     assert {"target", "source", "depth", "truth"} <= output.images.keys()
     assert all(p.min() >= 0 and p.max() <= 1 for p in output.images.values())
 

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from depthkit.config import TrainConfig
 from depthkit.data.sequence import open_sequence
-from depthkit.data.snippet import Snippet, SnippetDataset
+from depthkit.data.snippet import Snippet
+from depthkit.data.snippet_loading import SnippetDataset
 from depthkit.errors import ConfigError
 from depthkit.geometry.se3 import inverse, log_so3
 from depthkit.models.pose_net import PoseOutput
@@ -198,7 +199,7 @@ SWITCHES = {
 def test_every_switch_teaches_both_networks(name, snippet):
     """Each option gives a finite loss, the sum of its terms, and a gradient in both networks."""
     task = build(*SWITCHES[name])
-    output = task(snippet)
+    output = task(snippet, draws=True)
     output.loss.backward()
     parts = [v for n, v in output.terms.items() if n.startswith("loss/")]
     assert output.loss.item() == pytest.approx(torch.stack(parts).sum().item(), rel=1e-5)
@@ -214,7 +215,7 @@ def test_every_switch_teaches_both_networks(name, snippet):
 
 def test_figures_and_pictures_carry_no_gradient(snippet):
     """What is logged keeps no graph alive."""
-    output = build()(snippet)
+    output = build()(snippet, draws=True)
     logged = output.terms | output.images
     assert [name for name, value in logged.items() if value.requires_grad] == []
 
@@ -223,7 +224,7 @@ def test_figures_and_pictures_carry_no_gradient(snippet):
 def test_sizes_that_do_not_divide_run(name, data):
     """Sizes that are no multiple of 32 run at every scale."""
     odd = SnippetDataset(data.sequences, shifts=SHIFTS, size=(67, 101))
-    output = build(*SWITCHES[name])(batch_of(odd, 0, 5))
+    output = build(*SWITCHES[name])(batch_of(odd, 0, 5), draws=True)
     assert output.loss.isfinite() and output.images["rebuilt"].shape[1] == 3
 
 

@@ -8,7 +8,7 @@ import torch
 from small_run import read_log, small_config, write_config
 
 from depthkit.cli import main
-from depthkit.cli.train import with_words_last
+from depthkit.cli.train import apply_overrides_last
 from depthkit.config import TrainConfig
 from depthkit.config.strict_yaml import load_config
 from depthkit.errors import CheckpointError, ConfigError, DataError
@@ -185,6 +185,37 @@ def test_the_command_line_wins_over_stages(world, tmp_path):
     """Default < file < stage < --set: words of the command line come last in every stage."""
     settings = write_config(tmp_path / "config.yaml", world, *PAIR, STAGES)
     words = ["optimizer.steps=7"]
-    config = with_words_last(load_config(TrainConfig, settings, words), words)
+    config = apply_overrides_last(load_config(TrainConfig, settings, words), words)
     assert [stage.optimizer.steps for stage in stage_configs(config)] == [7, 7]
     assert stage_configs(config)[1].data.size == (96, 144)
+
+
+def test_an_interrupted_run_says_how_to_go_on(world, tmp_path, monkeypatch, capsys):
+    """Ctrl-C: the exact command, with the run's own folder and not a stage's, and the step of the
+    last checkpoint; nothing where no run was begun."""
+    run = tmp_path / "my run"
+    config = small_config(world, "optimizer.steps=1", "stages=[[run.seed=1], [run.seed=2]]")
+    calls = []
+
+    def interrupted(stage, folder, *, resume):
+        calls.append(folder.name)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return train(stage, folder, resume=resume)
+
+    monkeypatch.setattr(curriculum, "train", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train_stages(config, run)
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == (
+        f"stopped; go on with: depthkit train --resume --run '{run}' "
+        "(the last checkpoint is of step 1)"
+    )
+
+    def at_once(config, run, *, resume):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(curriculum, "train", at_once)
+    with pytest.raises(KeyboardInterrupt):
+        train_stages(small_config(world), tmp_path / "other")
+    assert capsys.readouterr().err == ""

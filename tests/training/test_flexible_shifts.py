@@ -6,7 +6,7 @@ import pytest
 import torch
 from small_run import curve, small_config
 
-from depthkit.data.snippet import SnippetDataset
+from depthkit.data.snippet_loading import SnippetDataset
 from depthkit.errors import CheckpointError
 from depthkit.models.checkpoint import read_checkpoint
 from depthkit.training.flexible_shifts import flexible_shifts, parts_of

@@ -8,7 +8,7 @@ from small_run import small_config
 
 from depthkit.data.sequence import SequenceWriter
 from depthkit.synth.boxes import box_camera
-from depthkit.training.health import HealthMonitor
+from depthkit.training.health import LEAST_SPREAD, HealthMonitor, find_constant
 from depthkit.training.loop import train
 
 WELL = {
@@ -77,4 +77,19 @@ def test_a_static_clip_is_named_in_a_real_run(tmp_path, capsys):
     warnings = [line for line in capsys.readouterr().err.splitlines() if "warning:" in line]
     assert sum("still video" in line for line in warnings) == 1
     assert sum("dead mask" in line for line in warnings) == 1
-    assert all(line.startswith("warning: step 10: ") for line in warnings)
+    *early, last = warnings  # the clip taught nothing, and the run ends by saying so
+    assert all(line.startswith("warning: step 10: ") for line in early)
+    assert last.startswith("warning: constant depth (depth_spread ")
+
+
+def test_a_constant_is_named_at_the_end():
+    """Below the spread of a wall seen 5 degrees off its normal; tasks without depth have none."""
+    tilt, view = np.radians(5), np.radians(60)
+    x = np.linspace(-np.tan(view / 2), np.tan(view / 2), 1001)
+    assert np.log(1 / (1 - np.tan(tilt) * x)).std() == pytest.approx(LEAST_SPREAD, rel=0.05)
+    assert find_constant({"val/loss": 1.0}) is None
+    assert find_constant({"val/depth_spread": 0.4}) is None
+    line = find_constant({"val/depth_spread": 0.0012})
+    assert line is not None and "\n" not in line
+    assert line.startswith("warning: constant depth (depth_spread 0.0012)")
+    assert "depthkit inspect" in line

@@ -53,17 +53,25 @@ def test_log_of_another_process_writes_nothing(tmp_path):
         log.scalars(1, {"loss/total": 1.0})
         log.pictures(1, {"target": torch.zeros(1, 3, 4, 4)})
         log.say("hello")
-        log.advance(1)
+        log.advance(1, 0.5)
     assert list((tmp_path / "run").iterdir()) == []
 
 
 def test_log_shows_the_figures_without_a_terminal(tmp_path, capsys):
-    """Where stderr is a file, every logged step is one line of it; stdout stays empty."""
+    """Where stderr is a file: a line at the first step and the last, one a validation, and one that
+    says how long it will take; stdout stays empty."""
     with open_log(tmp_path / "run") as log:
-        log.scalars(3, {"loss/total": 0.12345, "loss/photometric": 1}, images_per_second=40)
+        for step in range(1, 11):
+            log.advance(step, 0.5 / step)
+        log.scalars(10, {"val/loss": 0.25, "val/abs_rel": 1})
     said = capsys.readouterr()
     assert said.out == ""
-    assert "step 3  total 0.1235  40.0 images/s" in said.err or "0.1234" in said.err
+    first, estimate, last, validation = said.err.splitlines()
+    assert first == "step 1 of 10 (10 %)  loss 0.5000"
+    assert estimate == "about 1 s for 10 steps on this machine"
+    assert last.startswith("step 10 of 10 (100 %)  ") and "images/s" in last
+    assert last.endswith("  loss 0.0500")
+    assert validation == "step 10  val/loss 0.2500  val/abs_rel 1.0000"
 
 
 @pytest.fixture(scope="module")
@@ -88,12 +96,14 @@ def test_tensorboard_holds_scalars(board):
 
 
 def test_tensorboard_holds_pictures(board):
-    """Depth, warped view, mask, error and target at step 2: four of a batch in a row."""
+    """Depth, warped view, mask, error and target: four of a batch in a row, at step 2 and, so that
+    what is wrong shows early, at the first logged step."""
     names = {"target", "rebuilt", "inverse_depth", "error", "kept"}
     assert names <= set(board.Tags()["images"])
     for name in names:
-        (event,) = board.Images(name)
-        assert (event.step, event.height, event.width) == (2, 64, 4 * 96)
+        events = board.Images(name)
+        assert [event.step for event in events] == [1, 2]
+        assert all((event.height, event.width) == (64, 4 * 96) for event in events)
 
 
 def test_tensorboard_holds_histograms(tmp_path):

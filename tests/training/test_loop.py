@@ -13,10 +13,10 @@ from small_run import ZHOU, call, program, read_log, small_config, write_config
 
 from depthkit.config import OptimizerConfig
 from depthkit.data.sequence import open_sequence
-from depthkit.data.snippet import SnippetDataset
+from depthkit.data.snippet_loading import SnippetDataset
 from depthkit.errors import DataError, TrainingError
 from depthkit.models.checkpoint import read_checkpoint
-from depthkit.tasks import TaskOutput
+from depthkit.tasks import Prediction, TaskOutput
 from depthkit.tasks.loaded import load_task
 from depthkit.training import loop
 from depthkit.training.device import build_fabric
@@ -275,14 +275,16 @@ def test_metric_tasks_are_scored_as_they_are(world, monkeypatch):
     class Says(torch.nn.Module):
         """Predicts 2 m against given truth."""
 
-        def forward(self, snippet):
+        def forward(self, snippet, *, draws=False):
             truth = torch.full((len(snippet.names), 1, 64, 96), 4.0)
             truth[..., :32] = 9  # clipped to 5
             truth[..., 32:48] = 0
-            return TaskOutput(torch.tensor(3.0), {}, {}, torch.full_like(truth, 2.0), truth)
+            depth = torch.full_like(truth, 2.0)
+            prediction = Prediction("depth", depth, metric=True, truth=truth)
+            return TaskOutput(torch.tensor(7.0), torch.tensor(3.0), {}, prediction)
 
     scores = validate(Says(), data, config, build_fabric(config.run))
-    assert scores["val/loss"] == 3
+    assert scores["val/loss"] == 3 and scores["val/depth_spread"] == 0
     assert scores["val/mae_m"] == pytest.approx((3 * 32 + 2 * 48) / 80)
     assert scores["val/abs_rel"] == pytest.approx((3 / 5 * 32 + 2 / 4 * 48) / 80)
     assert scores["val/a1"] == 0

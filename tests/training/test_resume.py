@@ -53,7 +53,7 @@ def assert_same_run(run, reference) -> None:
 def kill_at(command: list[str], run, step: int) -> int:
     """Start a run and kill -9 it as soon as it has logged a step; return its exit code."""
     process = subprocess.Popen(command, env=environment(), stderr=subprocess.DEVNULL)
-    log, until = run / "log.jsonl", time.monotonic() + 80
+    log, until = run / "log.jsonl", time.monotonic() + 240
     while time.monotonic() < until and process.poll() is None:
         if log.exists() and f'{{"step": {step},' in log.read_text():
             break

@@ -1,11 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A folder of pictures, or a folder of such folders; times come from a list beside them."""
+"""A folder of pictures, a folder of such folders, or one picture.
+
+Times come from a list beside the pictures, their EXIF or their names; EXIF tells their order, too.
+"""
 
 from pathlib import Path
 
+import numpy as np
+
+from depthkit.data.file_kinds import PICTURE, read_kind
 from depthkit.data.image_io import list_images
 from depthkit.data.importers.depth_unit import is_depth_picture
 from depthkit.data.importers.folder_parts import depth_files, kind_of_name, split_colour
+from depthkit.data.importers.lying_there import say_beside, say_pages, split_about
+from depthkit.data.importers.photo_order import time_photos
 from depthkit.data.importers.places import find_folders, subfolders
 from depthkit.data.importers.rgbd_poses import unused_poses
 from depthkit.data.importers.source import (
@@ -15,12 +23,16 @@ from depthkit.data.importers.source import (
     find_camera,
     first_size,
 )
-from depthkit.data.importers.times import find_times
 from depthkit.errors import DataError
 
 
 def find(root: Path) -> dict[str, Path]:
-    """Return the folders of pictures, by name; depth and masks beside colour are left out."""
+    """Return the folders of pictures, by name; depth and masks beside colour are left out.
+
+    One picture file is a sequence, too.
+    """
+    if root.is_file():
+        return {root.stem: root} if read_kind(root).group == PICTURE else {}
     found = find_folders(root, lambda folder: bool(list_images(folder)))
     kinds = {name: kind_of_name(place.name) for name, place in found.items()}
     best = next((kind for kind in ("colour", "map") if kind in kinds.values()), "depth")
@@ -28,20 +40,39 @@ def find(root: Path) -> dict[str, Path]:
 
 
 def load(place: Path, name: str, options: ImportOptions) -> Source:
-    """Take the colour pictures in natural order of their names."""
-    paths, notes = _colour(place)
+    """Take the colour pictures in natural order of their names, or in order of their EXIF times."""
+    if place.is_file():
+        return _load_one(place, name, options)
+    colour, notes = _colour(place)
+    paths, others = split_about(colour)
     size = first_size(paths, place)
     camera, calibration = find_camera((place, options.root), size, options, pictures=paths)
-    found = find_times(place, paths, options)
+    found = time_photos(place, paths, options)
+    notes = (*found.notes, *notes, *beside(place), *say_beside(place, paths, others))
     return Source(
         name=name,
         format="images",
         frames=tuple(FrameRef(paths[i]) for i in found.keep),
         times=found.times,
         camera=camera,
-        notes=found.notes + notes + beside(place) + unused_poses((place, options.root), options),
+        notes=(*notes, *unused_poses((place, options.root), options)),
         assumed=found.assumed,
         origin={"calibration": calibration, **found.origin},
+    )
+
+
+def _load_one(path: Path, name: str, options: ImportOptions) -> Source:
+    """Take one picture as a sequence of one frame."""
+    size = first_size([path], path)
+    camera, calibration = find_camera((path.parent,), size, options, pictures=[path])
+    return Source(
+        name=name,
+        format="images",
+        frames=(FrameRef(path),),
+        times=np.zeros(1),
+        camera=camera,
+        notes=say_pages(path),
+        origin={"calibration": calibration},
     )
 
 

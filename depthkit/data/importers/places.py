@@ -26,8 +26,8 @@ def find_folders(root: Path, is_sequence: Callable[[Path], bool]) -> dict[str, P
 
 
 def subfolders(folder: Path) -> list[Path]:
-    """Return the folders in a folder in natural order, hidden ones left out."""
-    children = (p for p in folder.iterdir() if p.name[0] != "." and p.is_dir())
+    """Return the folders in a folder in natural order, hidden ones and @eaDir left out."""
+    children = (p for p in folder.iterdir() if p.name[0] not in ".@" and p.is_dir())
     return sorted(children, key=lambda p: natural_key(p.name))
 
 

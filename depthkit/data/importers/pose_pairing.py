@@ -15,6 +15,7 @@ from depthkit.data.importers.pose_files import PoseList
 from depthkit.data.importers.source import FrameRef
 from depthkit.errors import DataError
 from depthkit.trajectory import Trajectory, interpolate_poses
+from depthkit.trajectory_record import STAMP_ROUNDING
 
 OTHER_UNITS = (1e-3, 1e3, 1e-6, 1e-9)
 """Factors to try on times whose unit was told by their spacing alone."""
@@ -127,7 +128,7 @@ def _by_counted_times(
     if len(stamps) < 2 or (stamps != np.round(stamps)).any() or not poses.in_seconds:
         return None
     shared = len(set(own) & set(stamps.astype(int).tolist()))
-    known = interpolate_poses(trajectory, times, max_gap)[1].sum()
+    known = interpolate_poses(trajectory, times, max_gap, slack=STAMP_ROUNDING)[1].sum()
     if shared <= max(1, CLEARLY_MORE * known):
         return None
     word = f"{poses.path.name}: its times are taken as frame numbers, as in the names of the frames"
@@ -141,10 +142,10 @@ def _by_time(
     trajectory = poses.trajectory
     if trajectory is None:
         raise DataError(f"{poses.path}: holds no times")
-    found, known = interpolate_poses(trajectory, times, max_gap)
+    found, known = interpolate_poses(trajectory, times, max_gap, slack=STAMP_ROUNDING)
     for factor in OTHER_UNITS if poses.any_unit else ():
         scaled = Trajectory(trajectory.stamps * factor, trajectory.T_world_cam)
-        other, more = interpolate_poses(scaled, times, max_gap)
+        other, more = interpolate_poses(scaled, times, max_gap, slack=STAMP_ROUNDING)
         if more.sum() > max(1, CLEARLY_MORE * known.sum()):
             word = (
                 f"{poses.path.name}: times multiplied by {factor:g}, since {more.sum()} frames lie "

@@ -18,8 +18,9 @@ from depthkit.calibration import Calibration
 from depthkit.camera import Camera, SourceCamera, source_camera
 from depthkit.data.calibrations import load_calibration
 from depthkit.data.calibrations.exif_focal import camera_of_exif
-from depthkit.data.image_io import UnreadableImageError, read_rgb
+from depthkit.data.image_io import UnreadableImageError, read_size
 from depthkit.errors import DataError
+from depthkit.picture import Levels
 from depthkit.trajectory import Order
 
 DEFAULT_FPS = 30.0
@@ -85,6 +86,8 @@ class Source:
     that was taken; one sentence each, with the option that changes it."""
     origin: dict[str, Any] = field(default_factory=dict)
     """Plain values for the `source` section of camera.yaml."""
+    levels: Levels | None = None
+    """How pictures of more than 8 bit become 8 bit; None: 16 bit / 257."""
     metric: bool = True
     """Whether poses and depth are metres; else their common scale is unknown."""
     read: FrameReader | None = None
@@ -116,6 +119,8 @@ class ImportOptions:
     """Of a bag: topic whose poses count, empty for the only one, 'none' for no poses."""
     bits: int = 16
     """Of a bag: bits in use of a 16-bit pixel."""
+    levels: Levels | None = None
+    """Values of pictures of more than 8 bit that become 0 and 255; None: those in use."""
     time_unit: str = "auto"
     """Unit of the times in the source and in a pose file: s, ms, us or ns; auto: told by size."""
     quaternion: Order | None = None
@@ -231,13 +236,17 @@ def pinhole_of(K: np.ndarray, size: tuple[int, int]) -> SourceCamera:
 
 def first_size(paths: Iterable[Path], place: Path) -> tuple[int, int]:
     """Return (H, W) of the first picture that can be read."""
+    reasons = []
     for path in paths:
         try:
-            height, width = read_rgb(path).shape[:2]
-        except UnreadableImageError:
-            continue
-        return height, width
-    raise DataError(f"{place}: no readable image")
+            return read_size(path)
+        except UnreadableImageError as error:
+            reasons.append(str(error))
+    if len(reasons) < 2:
+        raise DataError(reasons[0] if reasons else f"{place}: holds no picture")
+    raise DataError(
+        f"{place}: none of {len(reasons)} pictures can be read; the first: {reasons[0]}"
+    )
 
 
 def frame_times(count: int, fps: float | None) -> tuple[np.ndarray, tuple[str, ...]]:

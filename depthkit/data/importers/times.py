@@ -75,8 +75,8 @@ def find_times(place: Path, paths: Sequence[Path], options: ImportOptions) -> Fr
         seconds, assumed = to_seconds(stamps, options.time_unit, "names of the pictures")
         words = assumed or ("times taken from the names of the pictures (--fps overrules them)",)
         return _rising(seconds, np.arange(len(paths)), words, "names of the pictures")
-    times, notes = frame_times(len(paths), None)
-    return FrameTimes(times, np.arange(len(paths)), notes)
+    times, guess = frame_times(len(paths), None)
+    return FrameTimes(times, np.arange(len(paths)), assumed=guess)
 
 
 def stamps_in_names(paths: Sequence[Path]) -> np.ndarray | None:

@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from depthkit.cli.engines import EngineOptions, default_threads, open_depth
-from depthkit.cli.evaluate_model import depth_of_frame
 from depthkit.data.sequence import Sequence, open_sequence
 from depthkit.errors import CheckpointError, DataError
 from depthkit.evaluation.depth import DepthProtocol, score_depth
 from depthkit.evaluation.pairs import score_best_constants
+from depthkit.pipelines.models import EngineOptions, default_threads, open_depth
+from depthkit.pipelines.score.frames import depth_of_frame
 from depthkit.pipelines.score.pairs import EnginePairs, Row, Setting, predict, read_truth, score_row
 from depthkit.runtime.depth.depth_engine import DepthEngine
 from depthkit.runtime.network import manifest

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from depthkit.cli.evaluate_model import depth_of_frame
 from depthkit.config import TrainConfig
 from depthkit.evaluation.plots import plot_depth, plot_trajectory
 from depthkit.evaluation.report import Cell, Picture, Section, write_report
 from depthkit.pipelines.demo.train_scores import FIGURE_ROWS, Networks, TrainingResult
+from depthkit.pipelines.score.frames import depth_of_frame
 
 SHOWN = (0.0, 0.5, 1.0)  # share of the first test flight at which pictures are taken
 

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from depthkit.cli.engines import EngineOptions, exported
-from depthkit.cli.evaluate_model import depth_of_frame
 from depthkit.config import TrainConfig
 from depthkit.data.sequence import Dataset, Sequence, open_dataset
 from depthkit.errors import DataError
 from depthkit.evaluation.baselines import constant_depth, constant_motion, mean_motion
 from depthkit.evaluation.depth import DepthProtocol, DepthReport, score_depth
 from depthkit.evaluation.odometry import OdometryScore, score_odometry
+from depthkit.pipelines.models import EngineOptions, exported
+from depthkit.pipelines.score.frames import depth_of_frame
 from depthkit.runtime.depth.depth_engine import DepthEngine
 from depthkit.runtime.odometry.odometry_engine import OdometryEngine
 from depthkit.trajectory import Trajectory

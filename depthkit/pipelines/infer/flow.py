@@ -11,13 +11,13 @@ import numpy as np
 
 from depthkit.data.flow_files import write_flow
 from depthkit.data.folder import make_folder
-from depthkit.outputs.files import CONFIDENCE_LEVELS, save_confidence
+from depthkit.outputs.pictures import CONFIDENCE_LEVELS, save_confidence
 from depthkit.runtime.flow.moving_stream import MovingStream
 from depthkit.runtime.motion.told import usual_gap
 
 if TYPE_CHECKING:
     from depthkit.data.stream import StreamFrame
-    from depthkit.pipelines.infer.run import Job
+    from depthkit.pipelines.infer.job import Job
     from depthkit.runtime.flow.flow_engine import FlowEngine
     from depthkit.runtime.network.manifest import Manifest
     from depthkit.runtime.result import DepthResult, OdometryResult
@@ -123,7 +123,7 @@ def open_outputs(job: Job, folder: Path) -> FlowOutputs | None:
     if job.flow is None:
         return None
     gap = usual_gap(job.stream.times)
-    return FlowOutputs(job.flow, folder, every=job.args.every, max_gap=gap)
+    return FlowOutputs(job.flow, folder, every=job.options.every, max_gap=gap)
 
 
 def pose_of(job: Job, frame: StreamFrame, moved: OdometryResult | None) -> Pose:

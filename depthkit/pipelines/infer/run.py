@@ -1,40 +1,36 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The stages of `depthkit infer`: open engines, take frame after frame, sum up."""
+"""Depth maps of frames, and where wanted motion, video and point clouds.
+
+All of the output folder appears at the end, or nothing does. Frames are read, used and forgotten
+one by one, by the same streams that a robot runs: only the poses are kept.
+"""
 
 from __future__ import annotations
 
-import argparse
+import shutil
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
-from rich.console import Console
 
-from depthkit.cli.engines import (
-    engine_options,
-    has_own_pose,
-    needs_export,
-    open_depth,
-    open_flow,
-    open_odometry,
-)
-from depthkit.cli.infer import Summary
+from depthkit.data.cropping import crop_stream
+from depthkit.data.folder import make_folder, partial_path, publish
 from depthkit.data.frame_conversion import MAX_UNREADABLE
-from depthkit.data.stream import FrameStream, StreamFrame
-from depthkit.errors import DataError, EngineError
+from depthkit.data.stream import FrameStream, StreamFrame, open_stream
+from depthkit.errors import DataError
 from depthkit.pipelines.infer.flow import FlowOutputs, open_outputs, pose_of
-from depthkit.pipelines.infer.trajectory import MotionChain
-from depthkit.pipelines.infer.writers import Outputs, check_scale, scale_notes
-from depthkit.runtime.config import BaselineConfig
-from depthkit.runtime.depth.depth_engine import DepthEngine
+from depthkit.pipelines.infer.job import Job, open_job
+from depthkit.pipelines.infer.options import InferOptions
+from depthkit.pipelines.infer.summary import SUMMARY, InferSummary, check_replaceable
+from depthkit.pipelines.infer.trajectory import MotionChain, give_poses
+from depthkit.pipelines.infer.writers import Outputs, check_scale
+from depthkit.pipelines.records import save_record
 from depthkit.runtime.depth.depth_stream import DepthStream
-from depthkit.runtime.flow.flow_engine import FlowEngine
-from depthkit.runtime.motion.told import NO_MOTION, KnownMotion, usual_gap
-from depthkit.runtime.odometry.odometry_engine import OdometryEngine
+from depthkit.runtime.motion.told import NO_MOTION, KnownMotion
+from depthkit.watcher import SILENT, Watcher
 
 if TYPE_CHECKING:
     from depthkit.runtime.result import DepthResult, OdometryResult
@@ -43,123 +39,73 @@ DEFAULT_FPS = 10.0  # of a video made from one frame
 SQUEEZED = 1.1  # ratio of two shapes of a picture that differ
 
 
-@dataclass
-class Job:
-    """One call of the verb: engines, frames, what is wanted."""
+def infer(options: InferOptions, watcher: Watcher = SILENT) -> InferSummary:
+    """Write depth of every frame, and what else is wanted: all of the output folder, or nothing.
 
-    engine: DepthEngine
-    odometry: OdometryEngine | None
-    flow: FlowEngine | None
-    stream: FrameStream
-    args: argparse.Namespace
-    config: BaselineConfig
-    """Of pair networks."""
-    console: Console = field(default_factory=lambda: Console(stderr=True))
-    skipped: list[str] = field(default_factory=list)
-    """Unreadable frames, with the reason."""
-    without_depth: list[str] = field(default_factory=list)
-    """Readable ones, with the reason."""
-
-    @property
-    def pairs(self) -> bool:
-        """Whether the network takes pairs."""
-        return self.engine.kind == "pair"
-
-    @property
-    def metric_poses(self) -> bool:
-        """Whether the frames come with poses in metres."""
-        return self.stream.poses is not None and self.stream.metric
-
-    @property
-    def scale(self) -> Literal["metric", "relative"]:
-        """Of all depth that is written."""
-        if not self.pairs:
-            return self.engine.manifest.scale
-        measured = self.odometry is not None and self.odometry.manifest.scale == "metric"
-        return "metric" if self.metric_poses or self.args.speed or measured else "relative"
-
-    def say(self, line: str) -> None:
-        """Tell the user on stderr."""
-        self.console.print(line, highlight=False, soft_wrap=True, markup=False)
-
-    def notes(self) -> Iterator[str]:
-        """Say what the user should know before it begins."""
-        yield from scale_notes(self.engine.manifest, self.scale, self.stream.camera)
-        if self.metric_poses and self.args.speed:
-            yield "--speed is not used: the poses say how far the camera moved"
-        shifts = () if self.odometry is None else self.odometry.manifest.shifts
-        learnt = sorted({abs(shift) for shift in shifts})
-        if learnt and self.args.every not in learnt:
-            yield (
-                f"the pose network learnt motions between frames {', '.join(map(str, learnt))} "
-                f"apart and is asked for {self.args.every}; --every {learnt[0]} fits better"
-            )
-
-
-@contextmanager
-def open_job(stream: FrameStream, args: argparse.Namespace) -> Iterator[Job]:
-    """Open the engines that are asked for; check that they get what they need.
+    Args:
+        options: what to read, with which networks, and what to write.
+        watcher: receives progress, and notes that the user should read.
 
     Raises:
-        DataError: a pair network without K, or options of pairs for single frames.
-        EngineError: a trajectory is asked for, and there is no pose network.
+        DataError: nothing to read, an output that exists, or options that do not go together.
+        CheckpointError: there is no such model.
+        EngineError: a network does not run here, or is of another kind.
     """
-    options = engine_options(args)
-    with ExitStack() as stack:
-        engine = stack.enter_context(open_depth(args.model, options))
-        config = pair_config(args, engine, stream)
-        odometry = None
-        if args.trajectory and not args.pose and not needs_export(args.model):
-            raise EngineError(f"{args.model}: has no pose network beside; give --pose MODEL")
-        wanted = args.rerun or args.flow
-        if args.pose or args.trajectory or (wanted and has_own_pose(args.model)):
-            gap = usual_gap(stream.times)
-            odometry = stack.enter_context(
-                open_odometry(args.pose or args.model, options, max_gap=gap)
-            )
-        flow = stack.enter_context(open_flow(args.flow, options)) if args.flow else None
-        yield Job(engine, odometry, flow, stream, args, config)
+    check_replaceable(options.out, SUMMARY, force=options.force)
+    with open_job(_open_stream(options), options, watcher) as job:
+        for note in (*job.stream.notes, *job.notes()):
+            watcher.note(note)
+        return _publish(job)
 
 
-def pair_config(
-    args: argparse.Namespace, engine: DepthEngine, stream: FrameStream
-) -> BaselineConfig:
-    """Return how pairs are chosen; refuse what does not go with the network."""
-    if engine.kind == "mono":
-        pairs = ("rule", "shift", "speed") + (() if args.flow else ("poses",))
-        words = [name for name in pairs if getattr(args, name)]
-        if words:
-            raise DataError(f"{args.model}: sees single frames; --{words[0]} is for pair networks")
-        return BaselineConfig()
-    if stream.camera is None:
-        raise DataError(f"{stream.path}: a pair network needs K; give --camera camera.yaml")
-    given = {name: getattr(args, name) for name in ("rule", "shift") if getattr(args, name)}
-    shift = given.get("shift", 0)
-    config = BaselineConfig()
-    return replace(
-        config,
-        **given,
-        capacity=max(config.capacity, shift),
-        max_gap=max(config.max_gap, usual_gap(stream.times)),
+def _open_stream(options: InferOptions) -> FrameStream:
+    """Open the frames, with the poses of a file where one is given."""
+    stream = open_stream(
+        options.source,
+        camera=options.camera,
+        every=options.every,
+        topic=options.topic,
+        odometry_topic=options.odometry_topic,
+        bits=options.bits,
     )
+    stream = crop_stream(give_poses(stream, options.poses), options.crop)
+    if options.cloud and stream.camera is None:
+        raise DataError(f"{options.source}: a point cloud needs K; give --camera camera.yaml")
+    return stream
 
 
-def write_all(job: Job, folder: Path) -> Summary:
+def _publish(job: Job) -> InferSummary:
+    """Write the whole output folder under a hidden name, then rename it."""
+    options = job.options
+    partial = partial_path(options.out)
+    shutil.rmtree(partial, ignore_errors=True)
+    make_folder(partial)
+    try:
+        summary = write_all(job, partial)
+        save_record(summary, partial / SUMMARY)
+        publish(partial, options.out, force=options.force)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    return summary
+
+
+def write_all(job: Job, folder: Path) -> InferSummary:
     """Take every frame through the engines and write what is wanted.
 
     Args:
         job: what to do.
         folder: exists and is empty.
     """
-    start, args = time.perf_counter(), job.args
+    start, options = time.perf_counter(), job.options
     outputs = Outputs(
         folder,
         scale=job.scale,
         camera=job.stream.camera,
         pairs=job.pairs,
-        video_fps=_frame_rate(job.stream.times) if args.video else None,
-        cloud=args.cloud,
-        rerun=args.rerun,
+        video_fps=_frame_rate(job.stream.times) if options.video else None,
+        cloud=options.cloud,
+        rerun=options.rerun,
     )
     flows = open_outputs(job, folder)
     chain = None if job.odometry is None else MotionChain(job.odometry)
@@ -171,9 +117,9 @@ def write_all(job: Job, folder: Path) -> Summary:
     if job.without_depth and not outputs.depth.paths:
         raise DataError(f"{job.stream.path}: no frame has depth; {job.without_depth[-1]}")
     files = outputs.close() if flows is None else flows.close() | outputs.close(**flows.note())
-    if chain is not None and args.trajectory:
+    if chain is not None and options.trajectory:
         chain.close()
-        files |= chain.save(folder, args.trajectory)
+        files |= chain.save(folder, options.trajectory)
     return _sum_up(job, outputs, chain, flows, files, round(time.perf_counter() - start, 3))
 
 
@@ -183,11 +129,12 @@ def results(
     """Pass on each readable frame, its colours, its depth and what is known of its motion."""
     stream = DepthStream(job.engine, job.config)
     K = None if job.stream.camera is None else job.stream.camera.K
-    known, segment, sizes = KnownMotion(job.metric_poses, job.args.speed), 0, set[tuple[int, ...]]()
+    known, segment = KnownMotion(job.metric_poses, job.options.speed), 0
+    sizes = set[tuple[int, ...]]()
     for frame, rgb in _good_frames(job):
         if rgb.shape not in sizes:  # once for each size there is
             sizes.add(rgb.shape)
-            _say_aspect(job, rgb)
+            _note_aspect(job, rgb)
         moved = None if chain is None else chain.follow(frame, rgb)
         if job.pairs and moved is not None and moved.segment != segment and not job.metric_poses:
             stream.reset()  # how the camera turned across the break is not known
@@ -210,29 +157,17 @@ def _inside(result: DepthResult, covered: np.ndarray | None) -> DepthResult:
 def _good_frames(job: Job) -> Iterator[tuple[StreamFrame, np.ndarray]]:
     """Pass on frames that can be read, and their colours; name and count the rest, up to 5 %."""
     total = len(job.stream)
-    for frame in _watched(job):
+    for frame in job.watcher.track(job.stream.frames(), "infer", total):
         if frame.rgb is not None:
             yield frame, frame.rgb
             continue
         job.skipped.append(frame.problem)
-        job.say(f"skipped: {frame.problem}")
+        job.watcher.note(f"skipped: {frame.problem}")
         if len(job.skipped) > MAX_UNREADABLE * total:
             raise DataError(
                 f"{len(job.skipped)} of {total} frames unreadable (more than {MAX_UNREADABLE:.0%}),"
                 f" the last: {frame.problem}"
             )
-
-
-def _watched(job: Job) -> Iterator[StreamFrame]:
-    """Pass on all frames under a progress bar, which only a terminal shows."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    columns, console = ("infer", BarColumn(), MofNCompleteColumn(), "eta"), job.console
-    bar = Progress(
-        *columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal
-    )
-    with bar as progress:
-        yield from progress.track(job.stream.frames(), total=len(job.stream))
 
 
 def _pose(job: Job, frame: StreamFrame, moved: OdometryResult | None) -> np.ndarray | None:
@@ -250,14 +185,14 @@ def _frame_rate(times: np.ndarray) -> float:
     return float(1 / np.median(np.diff(times))) if len(times) > 1 else DEFAULT_FPS
 
 
-def _say_aspect(job: Job, rgb: np.ndarray) -> None:
+def _note_aspect(job: Job, rgb: np.ndarray) -> None:
     """Metric depth of one frame rests on the view that was learnt: a squeezed one is another."""
     (height, width), (h, w) = rgb.shape[:2], job.engine.manifest.size
     if job.pairs or job.scale == "relative":
         return
     if not 1 / SQUEEZED < width / height / (w / h) < SQUEEZED:
-        job.say(
-            f"note: frames are {width}x{height}, the network learnt {w}x{h}: they are squeezed, "
+        job.watcher.note(
+            f"frames are {width}x{height}, the network learnt {w}x{h}: they are squeezed, "
             "and its metres suffer; crop them alike"
         )
 
@@ -269,14 +204,14 @@ def _sum_up(
     flows: FlowOutputs | None,
     files: dict[str, str],
     seconds: float,
-) -> Summary:
-    args, backend = job.args, job.engine.backend
+) -> InferSummary:
+    options, backend = job.options, job.engine.backend
     frames = len(job.stream) - len(job.skipped)
-    path = chain if args.trajectory else None
-    return Summary(
-        model=str(args.model),
-        source=str(args.source),
-        out=str(args.out),
+    path = chain if options.trajectory else None
+    return InferSummary(
+        model=str(options.model),
+        source=str(options.source),
+        out=str(options.out),
         frames=frames,
         skipped=tuple(job.skipped),
         coverage=1 - len(job.without_depth) / max(1, frames),

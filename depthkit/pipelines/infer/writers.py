@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `depthkit infer` leaves: the writers that were asked for."""
+"""What `infer` leaves: the writers that are wanted."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import numpy as np
 
 from depthkit.data.folder import make_folder
 from depthkit.errors import DataError
-from depthkit.outputs.files import (
+from depthkit.outputs.clouds import save_cloud
+from depthkit.outputs.depth_folder import DepthFolder
+from depthkit.outputs.pictures import (
     CONFIDENCE_LEVELS,
-    DepthFolder,
     InverseDepthColours,
-    save_cloud,
     save_confidence,
     save_picture,
 )
@@ -42,7 +42,7 @@ UNITS = {
 
 
 class Outputs:
-    """Depth and colours always; confidence and decisions of pairs; the rest where asked for."""
+    """Depth and colours always; confidence and decisions of pairs; the rest where wanted."""
 
     def __init__(
         self,

@@ -6,7 +6,6 @@ Frames without depth lower the coverage; what the confidence is worth is told by
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -28,6 +27,7 @@ from depthkit.evaluation.plots import plot_depth, plot_sparsification
 from depthkit.evaluation.report import Cell, Picture, Section, write_report
 from depthkit.evaluation.sparsification import PixelSample, Sparsification
 from depthkit.pipelines.infer.writers import known_depth
+from depthkit.pipelines.score.options import ModelOptions
 from depthkit.pipelines.score.pairs import read_truth
 from depthkit.runtime.config import BaselineConfig
 from depthkit.runtime.depth.depth_engine import DepthEngine
@@ -90,16 +90,16 @@ class StreamScore:
         return figures | more | {"sparsification": rows | {"random": curve.random}}
 
 
-def stream_config(args: argparse.Namespace) -> BaselineConfig:
+def stream_config(options: ModelOptions) -> BaselineConfig:
     """Return how pairs are chosen.
 
     Raises:
-        DataError: what is for single pairs was asked for too.
+        DataError: options of single pairs stand beside the rule.
     """
-    if args.baseline or len(args.shift or ()) > 1:
+    if options.baselines or len(options.shifts) > 1:
         raise DataError("--rule streams all frames; --baseline and further --shift are for pairs")
-    config = BaselineConfig(rule=args.rule)
-    shift = abs(args.shift[0]) if args.shift else config.shift
+    config = BaselineConfig(rule=options.rule or "multi_range")
+    shift = abs(options.shifts[0]) if options.shifts else config.shift
     return replace(config, shift=shift, capacity=max(config.capacity, shift))
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which past frames a pair network gets beside the current one [Pinard 2017b].
+"""Which past frames a pair network gets besides the current one [Pinard 2017b].
 
-Depth is |t| / D0 times what the network says, so a baseline is chosen for a range of depths: to
-see depth C at the net value E, the cameras should be D0 C / E apart.
+Depth is |t| / D0 times the network's output, so a baseline is chosen for a range of depths: for
+depth C to appear at the net value E, the cameras should be D0 C / E apart.
 """
 
 from collections.abc import Sequence
@@ -17,46 +17,46 @@ from depthkit.runtime.depth.frame_ring import FrameRing, RingFrame, distance
 
 @dataclass(frozen=True)
 class Decision:
-    """Which baselines a depth map was made of, and why."""
+    """The baselines behind a depth map, and the reason for them."""
 
     rule: str
     shifts: tuple[int, ...] = ()
-    """How many frames back each previous frame was."""
+    """Shift of each past frame, frames back."""
     baselines: tuple[float, ...] = ()
-    """Metres between the cameras, of each; empty while no displacement is known."""
+    """Distance between the cameras for each pair, metres; empty while displacement is unknown."""
     parallax: tuple[float, ...] = ()
-    """Median over the picture as if all motion were sideways, f |t| / Z, of each. Pixels at the
-    network's focal length."""
+    """Lateral parallax f |t| / Z of each pair, median over the image, pixels at the network's focal
+    length."""
     weights: tuple[float, ...] = ()
-    """Share of each in the depth map, mean over its pixels."""
+    """Share of each pair in the fused depth, mean over pixels."""
     wanted: tuple[float, ...] = ()
-    """Baselines that were asked for, metres."""
+    """Requested baselines, metres."""
     rotation: tuple[float, ...] = ()
-    """Turn that was taken out, of each, degrees."""
+    """Rotation removed from each pair, degrees."""
     reason: str = ""
-    """Why these frames; or why none."""
+    """Why these frames were chosen, or why there are none."""
 
 
 class Feedback(NamedTuple):
-    """What the last depth map says about the next baseline."""
+    """What the last depth map implies for the next baseline."""
 
     depths: tuple[float, ...] = ()
-    """Depths to see well, nearest first, metres; empty when there is no last map."""
+    """Depths that the baselines should suit, nearest first, metres; empty without a last map."""
     shift: int = 0
-    """Frames back that rule C wants; 0 when there is no last map."""
+    """Shift requested by rule C, frames; 0 without a last map."""
 
 
 QUANTILES = (0.1, 0.9)
-"""Of the last map's depths, the nearest and the farthest that gets its own baseline. Clusters
-(k-means of log depth) did no better on synthetic flights and need iterations."""
+"""Quantiles of the last map's depth between which the ranges are spread. Clusters (k-means of log
+depth) did no better on synthetic flights and need iterations."""
 
 
 def wanted_depths(depth: np.ndarray, ranges: int) -> tuple[float, ...]:
     """Return the depths that the next baselines should suit: even quantiles, nearest first.
 
     Args:
-        depth: of the last map, known pixels alone, metres. (N,)
-        ranges: how many; 1 is the median.
+        depth: known depths of the last map, metres. (N,)
+        ranges: number of depths; 1 gives the median.
     """
     shares = np.linspace(*QUANTILES, ranges) if ranges > 1 else np.array([0.5])
     return tuple(float(value) for value in np.quantile(depth, shares))
@@ -66,38 +66,39 @@ def next_shift(shift: int, mean_net: float, *, target: float, longest: int) -> i
     """Return rule C's shift: longer where the last map was too far, shorter where too near.
 
     Args:
-        shift: of the last pair, frames.
+        shift: shift of the last pair, frames.
         mean_net: mean of the last map, metres at the nominal baseline.
-        target: what that mean should be.
+        target: target of that mean.
         longest: shift of the oldest past frame.
     """
     return max(1, min(round(shift * mean_net / target), longest))
 
 
 class Pairing(NamedTuple):
-    """A past frame beside the current one."""
+    """A past frame paired with the current one."""
 
     past: RingFrame
     shift: int
     baseline: float
-    """Metres; NaN while no displacement is known."""
+    """Distance between the cameras, metres; NaN while displacement is unknown."""
     R_current_previous: np.ndarray
-    """(3, 3)"""
+    """Rotation from the past to the current camera frame. (3, 3)"""
     t_current_previous: np.ndarray | None
-    """The past camera's place in the current frame, metres; None where its direction is unknown."""
+    """Position of the past camera in the current frame, metres; None if the direction is
+    unknown."""
     rotation: float
-    """Degrees."""
+    """Angle of the rotation, degrees."""
 
 
 class Selection(NamedTuple):
-    """Pairs for one run of the network; none, and the decision says why."""
+    """Pairs for one run of the network; if empty, the decision has the reason."""
 
     pairs: tuple[Pairing, ...]
     decision: Decision
 
 
 def pair_up(past: RingFrame, current: RingFrame) -> Pairing:
-    """Describe a past frame as seen from the current one."""
+    """Compute the relative pose of a past frame and the current one, as far as it is known."""
     R_past, R_now = past.R_world_cam, current.R_world_cam
     R, t = np.eye(3), None
     if R_past is not None and R_now is not None:
@@ -110,21 +111,21 @@ def pair_up(past: RingFrame, current: RingFrame) -> Pairing:
 
 
 def overlap(R_current_previous: np.ndarray, K: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Return the share of the current picture that each turned previous one covers.
+    """Return the share of the current image that each derotated previous one covers.
 
     Args:
         R_current_previous: (N, 3, 3)
-        K: of all, pixels. (3, 3)
+        K: intrinsics of all frames, pixels. (3, 3)
         size: (H, W).
 
     Returns:
-        From 0 to 1, on a grid of 9 x 9 points. (N,)
+        Share from 0 to 1, on a grid of 9 x 9 points. (N,)
     """
     height, width = size
     u, v = np.meshgrid(np.linspace(0, width - 1, 9), np.linspace(0, height - 1, 9))
     rays = np.linalg.inv(K) @ np.stack([u.ravel(), v.ravel(), np.ones(81)])
     x, y, z = np.moveaxis(K @ R_current_previous.swapaxes(1, 2) @ rays, 1, 0)  # (N, 81) each
-    slack = 1e-6 * z  # a picture that is not turned covers its own borders
+    slack = 1e-6 * z  # an unrotated image covers its own borders
     across = (x >= -slack) & (x <= (width - 1) * z + slack)
     down = (y >= -slack) & (y <= (height - 1) * z + slack)
     return np.asarray((z > 1e-9) & across & down).mean(axis=1)
@@ -141,21 +142,24 @@ def select(
     """Choose the past frames for the current one.
 
     Args:
-        ring: past frames; the current one is not in it.
-        current: with its place in the world, as far as it is known.
-        config: the rule and its limits.
+        ring: past frames, without the current one.
+        current: current frame with its pose, as far as it is known.
+        config: rule and limits.
         nominal_baseline: D0 of the network, metres.
-        feedback: from the last depth map.
+        feedback: what the last depth map implies.
 
     Returns:
-        The pairs, nearest baseline first, and the decision. Without pairs its reason says why.
+        The pairs, shortest baseline first, and the decision; without pairs it has the reason.
     """
+    # 1. Reject pairs that cannot work: too old, no motion, rotated too far, too little overlap.
     pairs = [pair_up(past, current) for past in ring]
     fit, reason = _fitting(pairs, current, config=config, nominal_baseline=nominal_baseline)
     if not fit:
         return Selection((), Decision(config.rule, reason=reason))
+    # 2. Without a displacement only the shift can choose.
     if np.isnan(fit[0].baseline):
         return _select_by_shift(fit, config, feedback)
+    # 3. The rule names baselines in metres; |t| = D0 C / E brings depth C to the net value E.
     wanted: tuple[float, ...] = (nominal_baseline,)
     match config.rule:
         case "fixed" | "feedback":
@@ -194,7 +198,7 @@ def _decide(
 
 
 def keep_one(selection: Selection, index: int, reason: str) -> Selection:
-    """Reduce a selection to one of its pairs: the map that won."""
+    """Reduce a selection to one of its pairs, the best one."""
     decision, one = selection.decision, slice(index, index + 1)
     return Selection(
         selection.pairs[one],
@@ -215,13 +219,15 @@ def _fitting(
     config: BaselineConfig,
     nominal_baseline: float,
 ) -> tuple[list[Pairing], str]:
-    """Leave out pairs that cannot work; when none is left, say what the last test refused."""
+    """Reject pairs that cannot work; if none is left, return why the last test rejected them."""
     if not pairs:
         return [], "no past frame yet"
+    # Age: the scene may have changed and the odometry drifted.
     youngest = min(current.stamp - pair.past.stamp for pair in pairs)
     pairs = [p for p in pairs if current.stamp - p.past.stamp <= config.max_age]
     if not pairs:
         return [], f"stale: the newest past frame is {youngest:.2f} s old, over {config.max_age:g}"
+    # Baseline: without motion there is no parallax. Pairs of known baseline come first.
     known = [pair for pair in pairs if not np.isnan(pair.baseline)]
     pairs, farthest = known or pairs, max((pair.baseline for pair in known), default=0.0)
     least = config.min_baseline * nominal_baseline
@@ -230,6 +236,7 @@ def _fitting(
         return [], (
             f"no translation: at most {farthest:.4f} m to any past frame, {least:g} m is the least"
         )
+    # Rotation and overlap: after derotation both frames must still show the same scene.
     smallest = min(pair.rotation for pair in pairs)
     pairs = [pair for pair in pairs if pair.rotation <= config.max_rotation]
     if not pairs:
@@ -257,7 +264,7 @@ def _select_by_shift(pairs: list[Pairing], config: BaselineConfig, feedback: Fee
 
 
 def _spread(pairs: list[Pairing], count: int) -> tuple[Pairing, ...]:
-    """Take frames at geometrically spread shifts, the newest and the oldest among them."""
+    """Take frames at geometrically spaced shifts, including the newest and the oldest."""
     by_shift = sorted(pairs, key=lambda pair: pair.shift)
     shifts = np.array([pair.shift for pair in by_shift], dtype=float)
     wanted = np.geomspace(shifts[0], shifts[-1], count)
@@ -267,7 +274,7 @@ def _spread(pairs: list[Pairing], count: int) -> tuple[Pairing, ...]:
 
 
 def _nearest_each(pairs: list[Pairing], wanted: tuple[float, ...]) -> tuple[Pairing, ...]:
-    """Take the pair nearest to each wanted baseline, by the logarithm; no pair twice."""
+    """Take the pair nearest to each wanted baseline in log distance; no pair twice."""
     baselines = np.log([pair.baseline for pair in pairs])
     at = {int(np.abs(baselines - np.log(one)).argmin()) for one in wanted}
     return tuple(pairs[i] for i in sorted(at))

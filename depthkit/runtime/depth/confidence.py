@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How far each depth can be believed, from the frames it was made of and no further network.
+"""Confidence of each depth, from the frames it was computed from; no further network.
 
-Four signs, of which a wrong depth shows at least one: the pair at its longest baseline does not
-rebuild the frame; depths a third nearer or farther rebuild it as well; the depth jumps nearby; the
-maps of the other baselines disagree. A logistic curve joins them into the chance that depth is
-within 25 % of the truth.
+A logistic regression on four cues gives the probability that depth is within 25 % of the truth:
+1. mismatch: the pair with the longest baseline does not reconstruct the frame;
+2. contrast: depths nearer or farther by 30 % reconstruct it clearly worse (a cue for the depth);
+3. jump: the depth changes steeply nearby;
+4. disagreement: the maps of the other baselines differ.
 """
 
 from typing import NamedTuple
@@ -16,22 +17,22 @@ from depthkit.runtime.depth.fusion import Fused
 
 WINDOW = 7  # pixels at the network's size; one pixel's colour proves little
 STEP = 1.3  # depth is compared with depths nearer and farther by this factor
-NOISE = 2.0  # grey levels (and levels a pixel) that a camera makes of nothing
+NOISE = 2.0  # grey levels (and levels per pixel) of camera noise
 DOUBT = (0.33, 10.6, 2.0, 2.9, 1.8)
-"""Weight of mismatch, of jump, of disagreement, of contrast (for), and what is left without any:
-fitted on rendered flights with the shipped network, attitude right or 0.2 degrees wrong."""
+"""Weights of mismatch, jump, disagreement (all against) and contrast (for), and the bias: fitted on
+rendered flights with the shipped network, with exact attitude and with 0.2 degrees of error."""
 BLIND_DOUBT = (13.6, 2.8, 1.5)
-"""The same without the two photometric signs, where the direction of motion is not known."""
-LEAST_WEIGHT = 0.25  # of fusion; below it confidence fades to 0 with the weight
+"""Weights of jump and disagreement, and the bias, where the direction of motion is unknown."""
+LEAST_WEIGHT = 0.25  # fusion weight below which confidence fades to 0
 
 
 class View(NamedTuple):
-    """The past frame that is looked at: the one with the longest baseline shows errors best."""
+    """The past frame to compare with: that of the longest baseline, which shows errors best."""
 
     turned: np.ndarray
-    """Turned like the current frame. (h, w, 3) uint8"""
+    """Past image, derotated to the current frame. (h, w, 3) uint8"""
     t_current_previous: np.ndarray
-    """Its camera in the current frame, metres. (3,)"""
+    """Position of its camera in the current frame, metres. (3,)"""
 
 
 def confidence_map(
@@ -46,32 +47,35 @@ def confidence_map(
     """Return the confidence of a fused map.
 
     Args:
-        fused: the map.
-        metres: the maps it was made of. (N, h, w)
-        covered: the pair saw the pixel. (N, h, w) bool
+        fused: fused map.
+        metres: maps before fusion, metres. (N, h, w)
+        covered: pixels that both frames of a pair show. (N, h, w) bool
         rgb: current frame at the network's size. (h, w, 3) uint8
         K: intrinsics at that size, pixels. (3, 3)
-        view: past frame to compare with; None where the direction of motion is not known.
+        view: past frame to compare with; None where the direction of motion is unknown.
 
     Returns:
-        Chance that depth is within 25 % of the truth. (h, w) float32, 0 to 1
+        Probability that depth is within 25 % of the truth. (h, w) float32, 0 to 1
     """
+    # 1. Cues that need no direction of motion: depth edges, and disagreement between baselines.
     log_depth = np.log(fused.depth)
     jump, disagreement = _jump(log_depth), _disagreement(metres, covered)
     if view is None:
         of_jump, of_disagreement, rest = BLIND_DOUBT
         logit = rest - of_jump * jump - of_disagreement * disagreement
     else:
+        # 2. With a direction, also the photometric cues: reprojection error and its contrast.
         of_mismatch, of_jump, of_disagreement, for_contrast, rest = DOUBT
         mismatch, contrast = _photometric(fused.depth, rgb, K, view)
         logit = rest - of_mismatch * mismatch - of_jump * jump
         logit += for_contrast * contrast - of_disagreement * disagreement
+    # 3. The logistic curve, scaled down where no map was well inside its band.
     trusted = np.minimum(fused.weight / LEAST_WEIGHT, 1) * fused.coverage
     return (trusted / (1 + np.exp(-logit))).astype(np.float32)
 
 
 def _jump(log_depth: np.ndarray) -> np.ndarray:
-    """Change of log depth a pixel, around each pixel. (h, w)"""
+    """Local mean of the gradient of log depth, per pixel. (h, w)"""
     return _around(_slope(log_depth))
 
 
@@ -89,8 +93,8 @@ def _photometric(
     """Compare the current frame with the past one sampled through the depth.
 
     Returns:
-        mismatch: colour error over the texture around, about the error of place in pixels. (h, w)
-        contrast: log of how much worse a depth nearer or farther would fit. (h, w)
+        mismatch: colour error over local texture, about the reprojection error in pixels. (h, w)
+        contrast: log ratio of the error at a nearer or farther depth to that at this one. (h, w)
     """
     now = rgb.astype(np.float32)
     grey = cv2.cvtColor(now, cv2.COLOR_RGB2GRAY)
@@ -104,7 +108,7 @@ def _photometric(
 
 
 def _sampled(depth: np.ndarray, K: np.ndarray, view: View) -> np.ndarray:
-    """The past frame's colours at the current frame's points. (h, w, 3) float32"""
+    """Sample the past frame at the reprojected pixels of the current one. (h, w, 3) float32"""
     height, width = depth.shape
     fx, fy, cx, cy = K[0, 0], K[1, 1], K[0, 2], K[1, 2]
     x, y, z = view.t_current_previous
@@ -120,7 +124,7 @@ def _sampled(depth: np.ndarray, K: np.ndarray, view: View) -> np.ndarray:
 
 
 def _slope(values: np.ndarray) -> np.ndarray:
-    """Length of the gradient, a pixel. (h, w)"""
+    """Gradient magnitude per pixel. (h, w)"""
     across, down = (cv2.Sobel(values, cv2.CV_32F, *axis) / 8 for axis in ((1, 0), (0, 1)))
     # cv2.magnitude rounds by where its output lies in memory: not the same bytes twice.
     return np.sqrt(across * across + down * down)

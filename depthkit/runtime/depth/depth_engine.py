@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Depth from an exported network: of single frames, and of frames with earlier ones.
+"""Depth from an exported network: from single frames, or from pairs with earlier frames.
 
-The engine keeps no frames and chooses none; `DepthStream` does. Calls may come from several
+The engine neither keeps nor chooses frames; `DepthStream` does. Calls may come from several
 threads, and `close` from any of them.
 """
 
@@ -33,32 +33,32 @@ if TYPE_CHECKING:
     from depthkit.runtime.network.backend import Backend
 
 LEAST_DEPTH = 1e-3
-"""Metres at the nominal baseline: the least that a pair network says, if it tells no other."""
+"""Smallest output of a pair network without `min_depth`, metres at the nominal baseline."""
 ROUNDING = 2**-8
-"""Of bf16, relative: so near to an end of the range an answer counts as that end."""
+"""Relative rounding of bf16: an output this near to an end of the range counts as that end."""
 OTHER_FOCAL = "learnt at a focal length"
-"""In the scale's source, where a network's metres do not hold for the camera."""
-SAME_FOCAL = 1.1  # a metric network of single frames has learnt one focal length
+"""Part of the scale source where the network's metres do not hold for the camera."""
+SAME_FOCAL = 1.1  # factor; a metric single-frame network is trained at one focal length
 
 
 @dataclass(frozen=True, eq=False)
 class PairMaps:
-    """What a pair network says of one frame with each of n earlier ones."""
+    """Outputs of a pair network for one frame with each of n earlier ones."""
 
     depth: np.ndarray
-    """Metres at the NOMINAL baseline, from min_depth to max_depth. (n, h, w) float32"""
+    """Depth in metres at the NOMINAL baseline, min_depth to max_depth. (n, h, w) float32"""
     valid: np.ndarray
-    """The turned earlier frame covers the pixel, and the network's answer is finite and between
-    min_depth and max_depth: at max_depth it is farther than it can tell. (n, h, w) bool"""
+    """Pixels that the derotated earlier frame covers and where the output is finite and inside
+    (min_depth, max_depth): at max_depth the true depth may be larger. (n, h, w) bool"""
     covered: np.ndarray
-    """The turned earlier frame shows what lies at the pixel. (n, h, w) bool"""
+    """Pixels that the derotated earlier frame covers. (n, h, w) bool"""
     turned: np.ndarray
-    """The earlier frames, turned like the current one. (n, h, w, 3) uint8"""
+    """Earlier frames, derotated to the current one. (n, h, w, 3) uint8"""
     timing: Timing = Timing()
 
 
 class DepthEngine(Engine):
-    """An exported mono or pair network at work; a context manager."""
+    """Runs an exported mono or pair network; a context manager."""
 
     kinds = ("mono", "pair")
     remedy = "a pose network is for odometry, a flow network for what moves"
@@ -67,7 +67,7 @@ class DepthEngine(Engine):
         """Take over a backend; it is closed with the engine.
 
         Raises:
-            EngineError: the network answers with something else than depth.
+            EngineError: the network has another output than depth.
         """
         super().__init__(backend)
         manifest = backend.manifest
@@ -80,7 +80,7 @@ class DepthEngine(Engine):
 
     @property
     def kind(self) -> Literal["mono", "pair"]:
-        """Whether `depth` or `pair_maps` is to be called."""
+        """Which method to call: `depth` for mono, `pair_maps` for pair."""
         return "mono" if self.manifest.kind == "mono" else "pair"
 
     def depth(
@@ -89,10 +89,10 @@ class DepthEngine(Engine):
         """Predict the depth of a frame with a mono network.
 
         Args:
-            rgb: of any size. (H, W, 3) uint8
-            K: intrinsics at H x W, pixels; handed on, and compared with what a metric network
-                learnt. (3, 3)
-            stamp: of the frame, seconds, handed on.
+            rgb: frame of any size. (H, W, 3) uint8
+            K: intrinsics at H x W, pixels; copied to the result, and compared with the training's
+                of a metric network. (3, 3)
+            stamp: stamp of the frame, seconds; copied to the result.
 
         Returns:
             Depth at the frame's own size, enlarged bilinearly in inverse depth; valid where it is
@@ -129,15 +129,15 @@ class DepthEngine(Engine):
         )
 
     def network_frame(self, rgb: np.ndarray, K: np.ndarray) -> NetworkFrame:
-        """Bring a camera frame to the focal length a pair network learnt, once a frame.
+        """Resize a camera frame to the focal length of a pair network's training, once per frame.
 
         Args:
-            rgb: of any size. (H, W, 3) uint8
+            rgb: frame of any size. (H, W, 3) uint8
             K: intrinsics at H x W, pixels. (3, 3)
 
         Raises:
             DataError: not a colour frame.
-            EngineError: an impossible K, a field of view far from what was learnt, a mono network.
+            EngineError: an impossible K, a field of view far from that of training, a mono network.
         """
         self._require("pair", "use depth")
         check_frame(rgb)
@@ -149,7 +149,7 @@ class DepthEngine(Engine):
 
     @property
     def needs_direction(self) -> bool:
-        """Whether a pair network is told where the camera went, not only how it turned."""
+        """Whether the pair network takes the direction of translation besides the rotation."""
         return bool(self.manifest.planes)
 
     def pair_maps(
@@ -163,14 +163,14 @@ class DepthEngine(Engine):
         """Predict the depth of the current frame with each earlier one, in one run.
 
         Args:
-            current: from `network_frame`.
+            current: result of `network_frame`.
             previous: n >= 1 frames of the same camera and size.
             rotations: R_current_previous. (n, 3, 3)
             translations: t_current_previous, of any length, where `needs_direction`. (n, 3)
 
         Raises:
-            EngineError: rotations that are not finite, a direction that is needed and not known, a
-                mono network, a closed engine.
+            EngineError: rotations that are not finite, an unknown direction that is needed, a mono
+                network, a closed engine.
         """
         self._require("pair", "use depth")
         if not np.isfinite(rotations).all():
@@ -206,7 +206,7 @@ class DepthEngine(Engine):
         )
 
     def _scale_source(self, K: np.ndarray | None, size: tuple[int, int]) -> str:
-        """Say where the scale came from, and what speaks against it for this camera."""
+        """Return where the scale comes from, with a warning if the focal length differs."""
         source, learnt = self.manifest.scale_source, self.manifest.focal
         if self.manifest.scale == "relative" or learnt is None or K is None:
             return source

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Depth of a stream of frames: the one path of live and offline.
+"""Depth of a stream of frames: the same code live and offline.
 
-No clock and no chance: the same frames with the same stamps and motion give the same bytes. What
-is wrong with a frame is said in its result, and the next good frame goes on; the caller's own bugs
-(not an array, a pose of another shape) raise.
+Deterministic: the same frames with the same stamps and motion give the same bytes. A faulty frame
+gets a result with a reason, and the stream continues; bugs of the caller (not an array, a pose of
+another shape) raise.
 """
 
 from dataclasses import replace
@@ -39,22 +39,22 @@ from depthkit.runtime.preprocess import (
 )
 from depthkit.runtime.result import DepthResult, Scale, Timing
 
-NO_DIRECTION = "direction of motion unknown: this network is told it, so it needs poses"
-STRIDE = 2  # of the pixels that the wanted depths are drawn from
+NO_DIRECTION = "direction of motion unknown: this network takes it as input, so it needs poses"
+STRIDE = 2  # every second known pixel is used for the quantiles of depth
 
 
 class DepthStream:
-    """A pair network fed with past frames at baselines of its own choice; or a mono network.
+    """Runs a pair network on chosen past frames, or a mono network on each frame.
 
-    Memory is bounded by the ring. One thread at a time.
+    Memory is bounded by the ring of past frames. One thread at a time.
     """
 
     def __init__(self, engine: DepthEngine, config: BaselineConfig | None = None) -> None:
-        """Start with no past.
+        """Start without past frames.
 
         Args:
-            engine: stays the caller's, who closes it.
-            config: how baselines are chosen; the defaults without it.
+            engine: engine to run; the caller closes it.
+            config: choice of baselines; defaults if None.
         """
         self._engine, self.config = engine, config or BaselineConfig()
         self._nominal = engine.manifest.nominal_baseline or 0.0
@@ -63,7 +63,7 @@ class DepthStream:
         self.reset()
 
     def reset(self) -> None:
-        """Forget the past and what kind of motion is known."""
+        """Drop the past frames and the kind of motion that is known."""
         self._motion = CameraMotion()
         self._ring = FrameRing(self.config, nominal_baseline=self._nominal)
         self._feedback = Feedback()
@@ -78,14 +78,14 @@ class DepthStream:
         K: np.ndarray | None = None,
         motion: Motion = NO_MOTION,
     ) -> DepthResult:
-        """Take in the next frame and return its depth, or why there is none.
+        """Take the next frame and return its depth, or the reason why it is missing.
 
         Args:
             rgb: (H, W, 3) uint8
             stamp: seconds, rising.
             K: intrinsics at H x W, pixels; a pair network needs them. (3, 3)
-            motion: how the camera moved. Without a pose or displacement depth is relative; where
-                no attitude ever comes the camera is taken as stabilised.
+            motion: camera motion. Without pose or displacement, depth is relative; a stream without
+                any attitude is treated as that of a stabilised camera.
 
         Raises:
             TypeError, ShapeError: the caller's bug.
@@ -103,7 +103,7 @@ class DepthStream:
         place = self._motion.read(motion)
         if place.breaks:
             self._forget()
-        # 2. A frame that cannot be used is left out; the past stays.
+        # 2. An unusable frame is skipped; the past frames stay.
         fault = place.fault or self._fault_of(rgb, K, stamp)
         if fault or K is None:
             return self._without_depth(K, stamp, fault)
@@ -112,20 +112,20 @@ class DepthStream:
             frame = self._engine.network_frame(rgb, K if camera[1] is None else camera[1])
         except (DataError, EngineError) as error:
             return self._without_depth(K, stamp, str(error))
-        # 3. A frame that does not continue the past begins a new one.
+        # 3. A frame that does not continue the past frames drops them.
         current = RingFrame(self._index, stamp, frame, *place[:3])
         forgotten = self._new_start(current, camera)
         if forgotten:
             result = self._without_depth(K, stamp, forgotten)
         else:
-            # 4. Choose earlier frames, ask the network, fuse.
+            # 4. Choose earlier frames, run the network, fuse.
             result = self._depth(current, K, rgb.shape[:2], started)
         self._ring.push(current)
         self._gate.enter(stamp, camera)
         return result
 
     def _single(self, rgb: np.ndarray, K: np.ndarray | None, stamp: float) -> DepthResult:
-        """Depth of a mono network, which needs no past."""
+        """Run a mono network, which needs no past frames."""
         try:
             check_frame(rgb)
             if K is not None:
@@ -139,7 +139,7 @@ class DepthStream:
     # --- what may be wrong with a frame -----------------------------------------------------------
 
     def _fault_of(self, rgb: np.ndarray, K: np.ndarray | None, stamp: float) -> str:
-        """Say why a frame is left out; empty where it is not."""
+        """Return why a frame is skipped; empty if it is not."""
         if fault := self._gate.fault_of(rgb, stamp):
             return fault
         if self._gate.repeats(stamp):
@@ -149,7 +149,7 @@ class DepthStream:
         return BLACK_FRAME if is_black(rgb) else ""
 
     def _new_start(self, current: RingFrame, camera: Intrinsics) -> str:
-        """Forget the past where the frame does not continue it, and say why; else empty."""
+        """Drop the past frames if the frame does not continue them, and return why; else empty."""
         reason = self._gate.break_before(current.stamp, camera)
         newest = next(iter(self._ring), None)
         if not reason and newest is not None:
@@ -192,8 +192,8 @@ class DepthStream:
     def _depth(
         self, current: RingFrame, K: np.ndarray, size: tuple[int, int], started: float
     ) -> DepthResult:
-        """Choose past frames and fuse what the network says of them."""
-        # Past frames by the rule: their baselines and turns.
+        """Choose past frames, run the network on the pairs and fuse its maps."""
+        # Past frames by the rule, with their baselines and rotations.
         chosen = select(
             self._ring,
             current,
@@ -231,7 +231,7 @@ class DepthStream:
         K: np.ndarray,
         size: tuple[int, int],
     ) -> DepthResult:
-        """Make one result of the network's maps."""
+        """Fuse the network's maps into one result."""
         baselines = np.array(chosen.decision.baselines or [self._nominal] * len(chosen.pairs))
         longest = int(baselines.argmax())
         fused = fuse(
@@ -241,8 +241,8 @@ class DepthStream:
             band=self.config.band,
             nominal_baseline=self._nominal,
         )
-        # Out of all bands is too near for the shortest baseline, or beyond the fade of the longest;
-        # where even that one says "farthest", it cannot tell.
+        # Outside all bands a pixel is too near for the shortest baseline or too far for the
+        # longest. The second kind is kept, unless the longest one is saturated at max_depth.
         beyond = maps.valid[longest] & (maps.depth[longest] >= self.config.band[1])
         valid = fused.coverage & ((fused.weight > 0) | beyond)
         if not valid.any():
@@ -272,7 +272,7 @@ class DepthStream:
         )
 
     def _winner(self, chosen: Selection, maps: PairMaps) -> tuple[Selection, PairMaps]:
-        """Rule A: leave the map whose mean is nearest to the middle; other rules keep all."""
+        """Rule A: keep the map whose mean net value is nearest to `best_mean`; others keep all."""
         if self.config.rule != "best_of_n" or len(chosen.pairs) == 1:
             return chosen, maps
         means = maps.depth.mean(axis=(1, 2))
@@ -283,7 +283,7 @@ class DepthStream:
         return keep_one(chosen, best, reason), PairMaps(*fields, timing=maps.timing)
 
     def _learn(self, chosen: Selection, maps: PairMaps, depth: np.ndarray) -> None:
-        """Remember what the next choice follows."""
+        """Store what the next choice of baselines depends on."""
         shift = next_shift(
             chosen.pairs[0].shift,
             float(maps.depth[0].mean()),

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The past that a stream keeps: a ring of frames, thinned so that near and far baselines are there.
+"""The past frames of a stream: a ring, thinned so that short and long baselines are available.
 
-A plain ring of the last N frames reaches N frames back, which is far too little in slow flight
-and more than is needed in fast flight. Here the frame whose neighbours stand for it goes first:
-what stays is spread evenly in log(baseline), so the same N frames serve any speed.
+A plain ring of the last N frames is far too short in slow flight and longer than needed in fast
+flight. Here the most redundant frame is dropped first: the rest is spaced evenly in log(baseline),
+so the same N frames serve any speed.
 """
 
 from collections.abc import Iterator
@@ -15,35 +15,35 @@ from depthkit.runtime.config import BaselineConfig
 from depthkit.runtime.preprocess import NetworkFrame
 
 FINEST = 0.05
-"""Share of D0 below which kept baselines are spread evenly, above it geometrically."""
+"""Baseline, as a share of D0, below which spacing is even and above which it is geometric."""
 
 
 @dataclass(frozen=True)
 class RingFrame:
-    """A past frame and where it was taken."""
+    """A past frame and its pose."""
 
     index: int
-    """Of the stream, counting every frame that came."""
+    """Number of the frame in the stream, counting every frame received."""
     stamp: float
-    """Seconds."""
+    """Stamp, seconds."""
     frame: NetworkFrame
-    """What the network gets."""
+    """Image and intrinsics at the network's size."""
     R_world_cam: np.ndarray | None = None
-    """Attitude; None for a camera that is held level. (3, 3)"""
+    """Attitude; None for a stabilised camera. (3, 3)"""
     position: np.ndarray | None = None
-    """Of the camera in the world, metres. (3,)"""
+    """Position of the camera in the world, metres. (3,)"""
     travelled: float | None = None
-    """Way since the start, metres, where only displacements are known."""
+    """Path length since the start, metres, where only displacements are known."""
 
 
 class FrameRing:
-    """Past frames, newest first, never more than a fixed number, spread over near and far."""
+    """Past frames, newest first, at most a fixed number, spread over short and long baselines."""
 
     def __init__(self, config: BaselineConfig, *, nominal_baseline: float) -> None:
         """Make an empty ring.
 
         Args:
-            config: capacity and reach.
+            config: capacity and longest baseline.
             nominal_baseline: D0 of the network, metres.
         """
         self._config, self._nominal = config, nominal_baseline
@@ -62,8 +62,8 @@ class FrameRing:
         self._frames = []
 
     def push(self, frame: RingFrame) -> None:
-        """Add the newest frame; drop what is too old, and one that is too far, or whose neighbours
-        stand for it, where the ring is full."""
+        """Add the newest frame; drop frames that are too old and, if the ring is full, one more:
+        the farthest if it is out of reach, else the most redundant."""
         oldest = frame.stamp - self._config.max_age
         self._frames = [frame, *(past for past in self._frames if past.stamp >= oldest)]
         if len(self._frames) <= self._config.capacity:
@@ -71,31 +71,34 @@ class FrameRing:
         del self._frames[self._dispensable(frame)]
 
     def _dispensable(self, newest: RingFrame) -> int:
-        """Return which frame leaves the smallest hole among the baselines."""
+        """Return the index of the frame that leaves the smallest gap among the baselines."""
         baselines = np.array([distance(past, newest) for past in self._frames])
+        # Without displacements the spacing is that of the shifts.
         if np.isnan(baselines).any():
             counts, finest = np.array([newest.index - past.index for past in self._frames]), 1.0
             return self._kept + _smallest_hole(counts[self._kept :], finest)
+        # A frame beyond the longest useful baseline goes before a redundant one.
         if baselines.max() > self._config.max_baseline * self._nominal:
             return int(baselines.argmax())
         return self._kept + _smallest_hole(baselines[self._kept :], FINEST * self._nominal)
 
 
 def _smallest_hole(baselines: np.ndarray, finest: float) -> int:
-    """Return whose removal leaves the smallest step in log(baseline + finest). (N,) -> index"""
+    """Return whose removal leaves the smallest gap in log(baseline + finest). (N,) -> index"""
     order = np.argsort(baselines, kind="stable")
     places = np.log(baselines[order] + finest)
     if len(places) < 3:
         return int(order[-1])
+    # The gap that frame i leaves is the distance of its two neighbours; both ends always stay.
     holes = places[2:] - places[:-2]
     return int(order[1 + holes.argmin()])
 
 
 def distance(a: RingFrame, b: RingFrame) -> float:
-    """Metres between two frames; NaN where unknown.
+    """Return the distance between two frames, metres; NaN where unknown.
 
-    Of displacements alone it is the way between them: right for straight flight, an upper bound
-    for a curve.
+    From displacements alone it is the path length between them: exact in straight flight, an upper
+    bound in a curve.
     """
     if a.position is not None and b.position is not None:
         return float(np.linalg.norm(a.position - b.position))

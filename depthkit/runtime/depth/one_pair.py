@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Depth in metres of two frames with a known motion between them: the choice of the pair is made.
+"""Depth in metres from one given pair of frames with a known motion between them.
 
-A pair network knows one baseline D0: at |t| its depth is |t| / D0 times what it says.
+A pair network is trained for one baseline D0: at |t|, depth is |t| / D0 times its output.
 """
 
 from dataclasses import replace
@@ -14,8 +14,8 @@ from depthkit.runtime.depth.depth_engine import DepthEngine
 from depthkit.runtime.preprocess import enlarge_inverse, enlarge_mask
 from depthkit.runtime.result import DepthResult
 
-LEAST_MOTION = 0.01  # of the nominal baseline; a hovering camera's noise is no motion
-LEAST_OVERLAP = 0.5  # of the picture, after the rotation is taken out
+LEAST_MOTION = 0.01  # share of the nominal baseline; smaller is noise of a hovering camera
+LEAST_OVERLAP = 0.5  # share of the image that both frames show after derotation
 
 
 def depth_of_pair(
@@ -30,18 +30,18 @@ def depth_of_pair(
     """Predict the depth of a frame from ONE earlier frame and the motion between them.
 
     Args:
-        engine: with a pair network.
+        engine: engine with a pair network.
         rgb_previous, rgb_current: two frames of one camera. (H, W, 3) uint8
         T_current_previous: points of the previous frame to the current one, metres. (4, 4)
         K: intrinsics at H x W, pixels. (3, 3)
-        stamp: of the current frame, seconds, handed on.
+        stamp: stamp of the current frame, seconds; copied to the result.
 
     Returns:
-        Metric depth, never more than max_depth |t| / D0; valid as `PairMaps` says.
+        Metric depth, at most max_depth |t| / D0; valid as in `PairMaps`.
 
     Raises:
         DataError: not colour frames.
-        EngineError: no motion, hardly a common view, a field of view far from what was learnt.
+        EngineError: no motion, too little overlap, or a field of view far from that of training.
     """
     metres = _metres(T_current_previous, engine.manifest.nominal_baseline)
     started = perf_counter()
@@ -75,7 +75,7 @@ def depth_of_pair(
 
 
 def _metres(T_current_previous: np.ndarray, nominal_baseline: float | None) -> np.float32:
-    """Return |t| / D0: what the network's metres are to be multiplied by."""
+    """Return |t| / D0, the factor from the network's output to metres."""
     check_shape("depth_of_pair: T_current_previous", T_current_previous, "4 4")
     if nominal_baseline is None:
         raise EngineError("the manifest has no nominal baseline; export a pair network again")

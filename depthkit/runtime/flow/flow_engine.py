@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Optical flow between two frames from an exported network.
 
-The engine keeps no frames. Networks learn both ways in time: the flow from a frame back to the one
-before it is asked for by giving the two the other way round.
+The engine keeps no frames. Networks are trained in both directions of time: for the flow from a
+frame back to the previous one, pass the two in reverse order.
 """
 
 from time import perf_counter
@@ -21,27 +21,27 @@ if TYPE_CHECKING:
 
 
 class SmallFlow(NamedTuple):
-    """What the network says, at its own size."""
+    """Output of the network at its own size."""
 
     flow: np.ndarray
-    """Pixels (u, v). (h, w, 2) float32"""
+    """Flow (u, v), pixels. (h, w, 2) float32"""
     static_odds: np.ndarray | None
-    """Log odds that pixels of the first frame are static, by their looks; None of a network that
-    was not taught it. (h, w) float32"""
+    """Prior log odds that pixels of the first frame are static, from its appearance; None without a
+    mask network. (h, w) float32"""
 
 
 class FlowEngine(Engine):
-    """An exported flow network at work; a context manager. Calls may come from several threads."""
+    """Runs an exported flow network; a context manager. Calls may come from several threads."""
 
     kinds = ("flow",)
-    remedy = "export one of a run of task flow or coop, with --part flow"
+    remedy = "export one from a run of task flow or coop, with --part flow"
 
     def flow(self, earlier: np.ndarray, later: np.ndarray) -> FlowResult:
-        """Estimate where each pixel of a frame lies in another one.
+        """Estimate the flow from one frame to another.
 
         Args:
-            earlier: the frame whose pixels flow, of any size. (H, W, 3) uint8
-            later: the frame they flow to, of the same camera. (H, W, 3) uint8
+            earlier: frame that the flow starts from, of any size. (H, W, 3) uint8
+            later: frame that the flow leads to, of the same camera. (H, W, 3) uint8
 
         Returns:
             Flow at the frames' own size and in their pixels, enlarged bilinearly.
@@ -64,18 +64,18 @@ class FlowEngine(Engine):
         return FlowResult(flow, Timing.until_now(started, prepared, answered))
 
     def network_frame(self, rgb: np.ndarray) -> np.ndarray:
-        """Bring a frame to the network's size: the frame itself where it has it. (h, w, 3) uint8"""
+        """Resize a frame to the network's size, if it differs. (h, w, 3) uint8"""
         return np.ascontiguousarray(to_size(rgb, self.manifest.size))
 
     def network_flow(self, first: np.ndarray, second: np.ndarray) -> SmallFlow:
         """Estimate flow at the network's size, in its pixels.
 
         Args:
-            first: from `network_frame`. (h, w, 3) uint8
-            second: likewise.
+            first: result of `network_frame`. (h, w, 3) uint8
+            second: the same, of the other frame. (h, w, 3) uint8
 
         Returns:
-            Flow from first to second, and what looks static in the first.
+            Flow from first to second, and the static prior of the first.
         """
         answers = self.backend.run({"earlier": first[None], "later": second[None]})
         flow = np.ascontiguousarray(answers["flow"][0].transpose(1, 2, 0))
@@ -83,14 +83,14 @@ class FlowEngine(Engine):
 
 
 def resize_flow(flow: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Bring flow to another size of the picture, its vectors with it.
+    """Resize flow to another image size, and scale its vectors with it.
 
     Args:
-        flow: pixels (u, v) at its own size. (h, w, 2) float32
-        size: wanted (H, W).
+        flow: flow (u, v) in pixels at its own size. (h, w, 2) float32
+        size: new size (H, W).
 
     Returns:
-        Pixels at that size. (H, W, 2) float32
+        Flow in pixels at the new size. (H, W, 2) float32
     """
     height, width = flow.shape[:2]
     if (height, width) == size:

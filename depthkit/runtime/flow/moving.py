@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What moves by itself, told pixel by pixel: the numpy twin of `losses/coop.py` and its task.
+"""Static probability of each pixel: the numpy counterpart of `losses/coop.py` and its task.
 
-By the law that a coop run has learnt [after Hariat 2023], of one or both of: delta, the photometric
-error of the current frame rebuilt from another one by depth and camera motion, less that of the
-frame rebuilt by flow, or the logarithm of their ratio; and the gap between flow and the flow of a
-scene that stands still, in what depth and flow may be wrong by; beside them, where the run has a
-mask network, what it says of the picture alone. For flow networks of other runs by residual: that
-gap against its own median in the picture, which holds while less than half of the picture moves.
+Evidence, by the mixture model ("law") that a coop run has learnt [after Hariat 2023]:
+1. delta: photometric error of the target reconstructed by depth and camera motion, minus that of
+   the reconstruction by flow, or the logarithm of their ratio;
+2. gap: flow minus rigid flow, divided by the expected errors of depth and flow;
+3. prior: logits of the run's mask network from the target's appearance, where the run has one.
+4. residual, for a flow network without such a model: the gap against its median over the image,
+   which is valid while less than half of the image moves.
 
-All maps are of one size; the other frame is the source, the current one the target.
+All maps have one size; the current frame is the target, the other one the source.
 """
 
 import cv2
@@ -19,14 +20,14 @@ from depthkit.multiview.rigid_flow import RigidFlow
 from depthkit.multiview.warp import lands_inside, warp_by_flow
 from depthkit.runtime.network.manifest import Mixture, StaticLaw
 
-C1, C2 = 0.01**2, 0.03**2  # of SSIM, colours in [0, 1]
-LEAST_ERROR = 0.01  # of delta as a ratio; this and the gap's next four as `losses/coop.py` has them
+C1, C2 = 0.01**2, 0.03**2  # constants of SSIM, colours in [0, 1]
+LEAST_ERROR = 0.01  # added to both errors of a ratio; this and the next four as in `losses/coop.py`
 GAP_UNIT, ALONG, ACROSS, LARGEST_GAP = 0.5, 0.2, 0.05, 8.0
-LEAST_PARALLAX = 1e-3  # pixels; shorter, it has no direction
+LEAST_PARALLAX = 1e-3  # pixels; a shorter parallax has no direction
 HALF = 4.0
-"""By residual: one half is static at this many times the median residual."""
-LEAST_RESIDUAL = 0.25  # pixels; flow is no better than that, whatever the picture's median
-SHARE_OF_FLOW = 0.05  # the residual of longer flow is allowed to be larger: pixels a pixel
+"""Rule residual: multiple of the median residual at which the probability is one half."""
+LEAST_RESIDUAL = 0.25  # pixels; lower bound of the median, the accuracy of flow
+SHARE_OF_FLOW = 0.05  # allowed residual per pixel of flow length
 
 
 def static_by_law(
@@ -36,17 +37,17 @@ def static_by_law(
     rigid: RigidFlow,
     flow: np.ndarray,
     law: StaticLaw,
-    looks: np.ndarray | None = None,
+    prior_logits: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Return the probability of each pixel of the target to be static.
+    """Return the probability that each pixel of the target is static, by the learnt model.
 
     Args:
         target: (H, W, 3) uint8
         source: (H, W, 3) uint8
-        rigid: target to source.
+        rigid: rigid flow, target to source.
         flow: target to source, pixels. (H, W, 2) float32
-        law: of the run.
-        looks: log odds of static that the run's mask network says of the target. (H, W)
+        law: mixture models of the run.
+        prior_logits: static logits of the target from the run's mask network. (H, W)
 
     Returns:
         0 to 1; NaN where either flow leaves the source. (H, W) float32
@@ -55,9 +56,10 @@ def static_by_law(
     height, width = target.shape[:2]
     check_shape("static_by_law: source", source, f"{height} {width} 3")
     check_shape("static_by_law: flow", flow, f"{height} {width} 2")
-    if looks is not None:
-        check_shape("static_by_law: looks", looks, f"{height} {width}")
+    if prior_logits is not None:
+        check_shape("static_by_law: prior_logits", prior_logits, f"{height} {width}")
     known = rigid.valid & lands_inside(flow)
+    # 1. The quantities that the law uses, each with its mixture of static and moving pixels.
     found = list[tuple[np.ndarray, Mixture]]()
     if law.evidence != "photometric":
         score = gap_score(flow - rigid.flow, rigid.parallax, known, window=law.window)
@@ -65,9 +67,11 @@ def static_by_law(
     if law.evidence != "gap":
         delta = _compare_errors(target, source, rigid.flow, flow, known, law)
         found.append((delta, law.delta))
+    # 2. Log likelihood ratios add up, as if the quantities were independent.
     likelihood = np.sum([_evidence(*one) for one in found], axis=0)
-    if looks is not None and law.temper is not None:
-        probability = _sigmoid(law.temper * likelihood + looks)
+    # 3. Bayes: with the mask network's logits as prior, else with the share of moving pixels.
+    if prior_logits is not None and law.temper is not None:
+        probability = _sigmoid(law.temper * likelihood + prior_logits)
     elif len(found) == 1:
         probability = static_posterior(*found[0])
     else:
@@ -78,21 +82,22 @@ def static_by_law(
 def gap_score(
     gap: np.ndarray, parallax: np.ndarray, known: np.ndarray, *, window: int
 ) -> np.ndarray:
-    """Measure the gap in what depth and flow may be wrong by; as `losses.coop.gap_score`.
+    """Normalise the gap by the expected errors of depth and flow; as `losses.coop.gap_score`.
 
     Args:
         gap: flow minus rigid flow, pixels. (H, W, 2)
-        parallax: rigid flow minus that of a camera that only turns, pixels. (H, W, 2)
-        known: (H, W) bool
+        parallax: rigid flow minus that of a purely rotating camera, pixels. (H, W, 2)
+        known: pixels with both flows. (H, W) bool
         window: side of the square, odd, pixels.
 
     Returns:
-        (H, W)
+        Score, 0 or more, averaged over the window. (H, W)
     """
+    # Depth errors move a pixel along its parallax, in proportion to it; across it only flow errs.
     length = np.linalg.norm(parallax, axis=-1)
     direction = parallax / np.maximum(length, LEAST_PARALLAX)[..., None]
     along = (gap * direction).sum(axis=-1)
-    # Without parallax there is no direction: all of the gap is across.
+    # Without parallax there is no direction, and the whole gap counts as across.
     rest = np.maximum((gap**2).sum(axis=-1) - along**2, 0)
     z = np.sqrt(
         (along / (GAP_UNIT + ALONG * length)) ** 2 + rest / (GAP_UNIT + ACROSS * length) ** 2
@@ -108,10 +113,10 @@ def _compare_errors(
     known: np.ndarray,
     law: StaticLaw,
 ) -> np.ndarray:
-    """Return delta, averaged over what is known around. (H, W)"""
-    seen, other = target.astype(np.float32) / 255, source.astype(np.float32) / 255
+    """Return delta, averaged over the known pixels of the window. (H, W)"""
+    now, other = target.astype(np.float32) / 255, source.astype(np.float32) / 255
     by_rigid, by_flow = (
-        photometric_error(warp_by_flow(other, one), seen, ssim_weight=law.ssim_weight)
+        photometric_error(warp_by_flow(other, one), now, ssim_weight=law.ssim_weight)
         for one in (rigid, flow)
     )
     if law.ratio:
@@ -120,11 +125,11 @@ def _compare_errors(
 
 
 def static_posterior(values: np.ndarray, law: Mixture) -> np.ndarray:
-    """Return the probability of static; as `losses.coop.static_posterior`.
+    """Return the static posterior of one quantity; as `losses.coop.static_posterior`.
 
     Args:
-        values: of the quantity. (H, W)
-        law: of it.
+        values: the quantity at each pixel. (H, W)
+        law: its mixture model.
     """
     return np.where(values < law.location, 1, _sigmoid(_log_odds(values, law)))
 
@@ -145,13 +150,13 @@ def _sigmoid(odds: np.ndarray) -> np.ndarray:
 
 
 def static_by_residual(rigid: RigidFlow, flow: np.ndarray) -> np.ndarray:
-    """Return the static probability by how far flow is from rigid flow.
+    """Return the static probability from the distance of flow to rigid flow.
 
-    r = |rigid - flow| / (1 + |flow| / 20), and 1 / (1 + (r / 4 median(r))^4): 0.996 at the median,
-    one half at four times it.
+    With r = |rigid - flow| / (1 + |flow| / 20) it is 1 / (1 + (r / 4 median(r))^4): 0.996 at the
+    median, one half at four times the median.
 
     Args:
-        rigid: target to source.
+        rigid: rigid flow, target to source.
         flow: target to source, pixels. (H, W, 2) float32
 
     Returns:
@@ -171,8 +176,8 @@ def photometric_error(image: np.ndarray, target: np.ndarray, *, ssim_weight: flo
     """Return the error of each pixel; as `losses.photometric.photometric_error`.
 
     Args:
-        image: the view rebuilt, colours in [0, 1]. (H, W, 3) float32
-        target: the view seen. (H, W, 3) float32
+        image: reconstructed view, colours in [0, 1]. (H, W, 3) float32
+        target: observed view. (H, W, 3) float32
         ssim_weight: share of the SSIM term; the rest is L1.
     """
     error = np.abs(image - target).mean(axis=2)
@@ -183,7 +188,7 @@ def photometric_error(image: np.ndarray, target: np.ndarray, *, ssim_weight: flo
 
 
 def _average(values: np.ndarray, known: np.ndarray, window: int) -> np.ndarray:
-    """Average what is known over a square around each known pixel; 0 elsewhere. (H, W)"""
+    """Average the known pixels of a square around each known pixel; 0 elsewhere. (H, W)"""
     parts = np.where(known, values, 0), known
     total, count = (
         cv2.blur(x.astype(np.float32), (window, window), borderType=cv2.BORDER_CONSTANT)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The static scene of a stream of frames: each one compared with the one before it."""
+"""Static probability of a stream of frames, each compared with the previous one."""
 
 from dataclasses import dataclass
 from time import perf_counter
@@ -21,42 +21,42 @@ class _Frame:
     """A frame of the stream."""
 
     rgb: np.ndarray
-    """At the network's size, its own memory. (h, w, 3) uint8"""
+    """Image at the network's size, in its own memory. (h, w, 3) uint8"""
     stamp: float
-    """Seconds."""
+    """Stamp, seconds."""
     T_world_cam: np.ndarray
-    """(4, 4)"""
+    """Camera pose. (4, 4)"""
 
 
 @dataclass(frozen=True, eq=False)
-class _Seen:
-    """The depth of a frame at the network's size."""
+class _SmallDepth:
+    """Depth of a frame at the network's size."""
 
     depth: np.ndarray
-    """NaN where unknown. (h, w)"""
+    """Depth, NaN where unknown. (h, w)"""
     K: np.ndarray
-    """(3, 3)"""
+    """Intrinsics at that size, pixels. (3, 3)"""
 
 
 class MovingStream:
-    """Tells what moves by itself, from each frame, its depth, the camera's motion and the flow.
+    """Finds independently moving pixels from each frame's depth, camera motion and optical flow.
 
-    Flow is asked for from the current frame to the one before. All is compared at the network's
-    size, where the law of its errors was learnt, and the answer is brought to the camera's size.
+    Flow is computed from the current frame to the previous one. Everything is compared at the
+    network's size, at which the error model was learnt, and the result is resized to the camera's.
     """
 
     def __init__(self, engine: FlowEngine, *, max_gap: float = 1.0) -> None:
         """Begin a stream.
 
         Args:
-            engine: stays the caller's.
-            max_gap: longest pause between two frames that are compared, seconds.
+            engine: flow engine; the caller closes it.
+            max_gap: longest pause between two compared frames, seconds.
         """
         self.engine, self.max_gap = engine, max_gap
         self.reset()
 
     def reset(self) -> None:
-        """Forget the frame before, and the unit of the motion."""
+        """Drop the previous frame and the unit of the motion."""
         self._last: _Frame | None = None
         self._gate = FrameGate(self.max_gap)
         self._unit: float | None = None
@@ -72,14 +72,14 @@ class MovingStream:
         """Take the next frame.
 
         Args:
-            rgb: of any size, the same for all frames. (H, W, 3) uint8
-            depth: of this frame, with K.
-            T_world_cam: its pose, in one world with the frame before; None where unknown. (4, 4)
-            same_unit: depth and the poses' translations have one unit. Where not, the factor
-                between them is found by the flow of each pair.
+            rgb: frame of any size, the same for all frames. (H, W, 3) uint8
+            depth: depth of this frame, with K.
+            T_world_cam: camera pose in the same world as the previous one; None if unknown. (4, 4)
+            same_unit: whether depth and translations have one unit. If not, the factor between
+                them is estimated from the flow of each pair.
 
         Returns:
-            The static probability, or the reason why there is none.
+            The static probability, or the reason why it is missing.
 
         Raises:
             DataError: not a colour frame.
@@ -104,14 +104,15 @@ class MovingStream:
             return self._result(frame.stamp, reason=reason)
         if broken:
             return self._result(frame.stamp, reason=broken)
-        seen = _at_size(depth.depth, depth.valid, depth.K, self.engine.manifest.size)
-        return self._compare(last, frame, seen, rgb.shape[:2], started=started, same_unit=same_unit)
+        scene = _at_size(depth.depth, depth.valid, depth.K, self.engine.manifest.size)
+        size = rgb.shape[:2]
+        return self._compare(last, frame, scene, size, started=started, same_unit=same_unit)
 
     def _compare(
         self,
         last: _Frame,
         frame: _Frame,
-        seen: _Seen,
+        depth: _SmallDepth,
         size: tuple[int, int],
         *,
         started: float,
@@ -119,34 +120,39 @@ class MovingStream:
     ) -> StaticResult:
         T = inverse(last.T_world_cam) @ frame.T_world_cam
         prepared = perf_counter()
-        said = self.engine.network_flow(frame.rgb, last.rgb)
+        answer = self.engine.network_flow(frame.rgb, last.rgb)
         answered = perf_counter()
-        unit = 1.0 if same_unit else self._follow_unit(seen, said.flow, T)
+        unit = 1.0 if same_unit else self._follow_unit(depth, answer.flow, T)
         if unit is None:
-            reason = "the unit of the motion is not known: hardly any parallax, or flow against it"
+            reason = "the unit of the motion is not known: little parallax, or flow contradicts it"
             return self._result(frame.stamp, reason=reason)
         T[:3, 3] *= unit
-        small = self._judge(frame, last, seen, said, T)
+        small = self._judge(frame, last, depth, answer, T)
         probability = _enlarged(small, size)
         timing = Timing.until_now(started, prepared, answered)
         return self._result(frame.stamp, probability, unit=unit, timing=timing)
 
-    def _follow_unit(self, seen: _Seen, flow: np.ndarray, T: np.ndarray) -> float | None:
-        """Return the unit of this pair, or of the last one that had any parallax."""
-        unit = fit_unit(seen.depth, flow, T_source_target=T, K=seen.K)
+    def _follow_unit(self, depth: _SmallDepth, flow: np.ndarray, T: np.ndarray) -> float | None:
+        """Return the unit of this pair, or of the last pair with parallax."""
+        unit = fit_unit(depth.depth, flow, T_source_target=T, K=depth.K)
         self._unit = self._unit if unit is None else unit
         return self._unit
 
     def _judge(
-        self, frame: _Frame, last: _Frame, seen: _Seen, said: SmallFlow, T: np.ndarray
+        self, frame: _Frame, last: _Frame, depth: _SmallDepth, answer: SmallFlow, T: np.ndarray
     ) -> np.ndarray:
         """Return the static probability at the network's size. (h, w)"""
-        rigid = rigid_flow(seen.depth, T_source_target=T, K=seen.K)
+        rigid = rigid_flow(depth.depth, T_source_target=T, K=depth.K)
         law = self.engine.manifest.static_law
         if law is None:
-            return static_by_residual(rigid, said.flow)
+            return static_by_residual(rigid, answer.flow)
         return static_by_law(
-            frame.rgb, last.rgb, rigid=rigid, flow=said.flow, law=law, looks=said.static_odds
+            frame.rgb,
+            last.rgb,
+            rigid=rigid,
+            flow=answer.flow,
+            law=law,
+            prior_logits=answer.static_odds,
         )
 
     def _result(
@@ -171,12 +177,12 @@ class MovingStream:
 
 def _at_size(
     depth: np.ndarray, valid: np.ndarray | None, K: np.ndarray, size: tuple[int, int]
-) -> _Seen:
-    """Bring depth to the network's size, averaged in 1 / depth; unknown where half of it is."""
+) -> _SmallDepth:
+    """Resize depth to the network's size by averaging 1 / depth; unknown where half of it is."""
     full, known = depth.shape[:2], np.isfinite(depth) & (depth > 0)
     known &= True if valid is None else valid
     if full == size:
-        return _Seen(np.where(known, depth, np.nan), K)
+        return _SmallDepth(np.where(known, depth, np.nan), K)
     inverse_depth = np.where(known, 1 / np.where(known, depth, 1), 0).astype(np.float32)
     how = cv2.INTER_AREA if size[0] < full[0] else cv2.INTER_LINEAR
     total, share = (
@@ -184,11 +190,11 @@ def _at_size(
         for x in (inverse_depth, known.astype(np.float32))
     )
     small = np.where(share > 0.5, share / np.where(total > 0, total, 1), np.nan)
-    return _Seen(small, resize_K(K, full, size))
+    return _SmallDepth(small, resize_K(K, full, size))
 
 
 def _enlarged(probability: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Bring a map with unknown pixels to the camera's size. (h, w) -> (H, W) float32"""
+    """Resize a map with unknown pixels to the camera's size. (h, w) -> (H, W) float32"""
     if probability.shape == size:
         return probability
     known = ~np.isnan(probability)

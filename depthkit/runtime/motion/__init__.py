@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How the camera moved: what is known of it (`told`), samples over time, the place of a frame."""
+"""Camera motion: the record `Motion` (`told`), samples over time, the pose of a frame (`place`)."""

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the camera was at each frame, from what the robot knows: poses, displacements, attitudes.
+"""Where the camera was at each frame: from poses, or from displacements and attitudes.
 
-A stream that once knew its motion is never silently taken for one that does not: a frame without
-its pose is left out, lest relative depth pass for metres, and one without its attitude, lest a turn
-pass for parallax.
+A stream that once had motion never silently turns into one without: a frame that lacks its pose is
+skipped, so that relative depth is not taken for metres, and a frame that lacks its attitude, so
+that rotation is not taken for parallax.
 """
 
 from typing import Literal, NamedTuple
@@ -25,32 +25,32 @@ SOURCES = {
 
 
 class Place(NamedTuple):
-    """Where a frame was taken, as far as it is known; see `RingFrame`."""
+    """Camera pose of a frame, as far as it is known; fields as in `RingFrame`."""
 
     R_world_cam: np.ndarray | None = None
     position: np.ndarray | None = None
     travelled: float | None = None
     fault: str = ""
-    """Why the frame cannot be used; empty where it can."""
+    """Why the frame is unusable; empty if it is usable."""
     breaks: bool = False
-    """Nothing before this frame has a known distance to it."""
+    """Whether the distance to all earlier frames is unknown."""
 
 
 class CameraMotion:
-    """Adds up a stream's motion. What kind it is, the first frame says."""
+    """Accumulates a stream's motion; the first frame decides its kind."""
 
     def __init__(self) -> None:
-        """Start with nothing known."""
+        """Start without any motion."""
         self.kind: Kind | None = None
         self._travelled = 0.0
-        self._turns: bool | None = None  # attitudes come; None before the first frame of a kind
+        self._turns: bool | None = None  # whether attitudes are given; None at first
 
     def scale_source(self) -> str:
-        """Say in words where the scale comes from."""
+        """Describe where the scale comes from."""
         return SOURCES[self.kind or "unknown"]
 
     def read(self, motion: Motion) -> Place:
-        """Take in what is known of the next frame.
+        """Take the motion of the next frame and return its place.
 
         Raises:
             ShapeError: the caller's bug.
@@ -61,7 +61,7 @@ class CameraMotion:
             check_shape("R_world_cam", motion.R_world_cam, "3 3")
         kind = self._kind_of(motion)
         if kind is None:
-            return Place(fault="no motion for this frame, and its source should know it")
+            return Place(fault="no motion for this frame, although its source should have one")
         breaks, self.kind = self.kind not in (None, kind), kind
         if breaks:
             self._turns = None
@@ -74,16 +74,16 @@ class CameraMotion:
         return self._of_displacement(motion, breaks)
 
     def _kind_of(self, motion: Motion) -> Kind | None:
-        """Return what a frame has or should have; None where even that is not known yet."""
+        """Return the kind of motion a frame has or should have; None while that is unknown."""
         if motion.T_world_cam is not None:
             return "pose"
         if motion.displacement is not None:
             return "displacement"
         if motion.expected and motion.R_world_cam is not None:
-            return "displacement"  # the attitude came, so it is the distance that is missing
+            return "displacement"  # the attitude is given, so it is the distance that is missing
         if motion.expected:
             return self.kind
-        # A stream that once knew its motion is not silently taken for one that does not.
+        # A stream that once had motion does not silently become one without.
         return self.kind or "unknown"
 
     def _of_displacement(self, motion: Motion, breaks: bool) -> Place:
@@ -96,7 +96,7 @@ class CameraMotion:
         R = None if R_world_cam is None else np.asarray(R_world_cam, dtype=np.float64)
         missing = R is None and bool(self._turns or motion.expected)
         turns = missing or R is not None
-        breaks |= self._turns is False and turns  # how the frames before turned is unknown
+        breaks |= self._turns is False and turns  # the attitude of earlier frames is unknown
         self._turns = turns
         if missing:
             return Place(fault="no attitude for this frame", breaks=breaks)
@@ -118,5 +118,5 @@ def _rotation_fault(R: np.ndarray) -> str:
     if not np.isfinite(R).all():
         return "is not finite"
     if np.abs(R @ R.T - np.eye(3)).max() > NOT_A_ROTATION or np.linalg.det(R) < 0:
-        return "is no rotation"
+        return "is not a rotation"
     return ""

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Motion that comes in samples beside the frames: poses, speeds, attitudes, asked for in between.
+"""Sampled motion: tracks of poses, speeds and attitudes, interpolated at the stamps of frames.
 
-A pose in between is `trajectory.interpolate_poses` of its two neighbours, so what a node is told
-live and what `depthkit infer` reads from a file agree to the byte. No ROS, no clock, no lock:
-bounded memory, one thread at a time.
+A pose is `trajectory.interpolate_poses` of its two neighbours, so a live node and `depthkit infer`
+on a file agree to the byte. No ROS, no clock, no lock: bounded memory, one thread at a time.
 """
 
 from bisect import bisect_left, bisect_right
@@ -16,8 +15,8 @@ from depthkit.errors import check_shape
 from depthkit.rigid import make_pose
 from depthkit.trajectory import ROTATION_TOLERANCE, Trajectory, interpolate_poses
 
-HISTORY = 10.0  # seconds; a frame asks for motion of the last second at most
-CAPACITY = 20_000  # samples, where stamps are so dense that HISTORY alone bounds nothing
+HISTORY = 10.0  # seconds kept; a frame needs at most the last second
+CAPACITY = 20_000  # samples kept, for stamps so dense that HISTORY alone is no bound
 
 
 class _Samples:
@@ -30,7 +29,7 @@ class _Samples:
         self.restarts = 0
 
     def add(self, stamp: float, value: Any) -> str:
-        """Append a sample, or say why it is refused; a long step back in time starts anew."""
+        """Append a sample; return why it is rejected. A long step back in time clears the track."""
         if not np.isfinite(stamp):
             return f"stamp must be finite, got {stamp}"
         back = self.stamps[-1] - stamp if self.stamps else -1.0
@@ -46,7 +45,7 @@ class _Samples:
         return ""
 
     def restart(self) -> None:
-        """Forget all samples: what comes next does not continue them."""
+        """Drop all samples and count a restart: the next ones do not continue them."""
         self.clear()
         self.restarts += 1
 
@@ -54,13 +53,13 @@ class _Samples:
         self.stamps, self.values = [], []
 
     def fault(self, start: float, end: float) -> str:
-        """Say why the time from start to end is not covered without a gap; empty where it is."""
+        """Return why the samples do not cover start to end without a gap; empty if they do."""
         if not self.stamps:
-            return "none has come yet"
+            return "no message yet"
         if not end <= self.stamps[-1]:
-            return f"the newest is {_off(end - self.stamps[-1])} older than the frame"
+            return f"the newest is {_pause_text(end - self.stamps[-1])} older than the frame"
         if not start >= self.stamps[0]:
-            return f"the oldest is {_off(self.stamps[0] - start)} younger than the frame"
+            return f"the oldest is {_pause_text(self.stamps[0] - start)} younger than the frame"
         inside = self.stamps[self.around(start, end)]
         longest = max((b - a for a, b in zip(inside, inside[1:], strict=False)), default=0.0)
         if longest > self.max_gap:
@@ -68,7 +67,7 @@ class _Samples:
         return ""
 
     def around(self, start: float, end: float) -> slice:
-        """Return the samples that bracket a covered span; a stamp that is hit needs no other."""
+        """Return the samples that bracket a covered span; an exact hit needs no neighbour."""
         return slice(bisect_right(self.stamps, start) - 1, bisect_left(self.stamps, end) + 1)
 
     def _forget_old(self) -> None:
@@ -78,21 +77,21 @@ class _Samples:
 
 
 class PoseTrack:
-    """The newest poses of a body, and those in between."""
+    """The newest poses of a body, interpolated on request."""
 
     def __init__(self, *, max_gap: float = 0.5, max_step_back: float = 1.0) -> None:
         """Start empty.
 
         Args:
-            max_gap: seconds; between two poses further apart nothing is known.
-            max_step_back: seconds; a stamp that falls by up to this is out of order and refused,
-                one that falls by more is a clock or a bag that started anew.
+            max_gap: longest interval that is interpolated, seconds.
+            max_step_back: seconds. A stamp that goes back by up to this is out of order and
+                rejected; one that goes back by more means a restarted clock or bag.
         """
         self._samples = _Samples(max_gap, max_step_back)
 
     @property
     def restarts(self) -> int:
-        """How often the past was forgotten, because what came did not continue it."""
+        """Number of times the track was cleared because new poses did not continue it."""
         return self._samples.restarts
 
     @property
@@ -104,22 +103,22 @@ class PoseTrack:
         return len(self._samples.stamps)
 
     def clear(self) -> None:
-        """Forget all poses."""
+        """Drop all poses."""
         self._samples.clear()
 
     def restart(self) -> None:
-        """Forget all poses, and count that the next ones do not continue them."""
+        """Drop all poses and count a restart: the next ones do not continue them."""
         self._samples.restart()
 
     def add(self, stamp: float, T: np.ndarray) -> str:
-        """Take in a pose.
+        """Add a pose.
 
         Args:
             stamp: seconds.
             T: points of the body to the world, metres. (4, 4)
 
         Returns:
-            Why the pose is refused; empty where it is kept.
+            Why the pose is rejected; empty if it is kept.
         """
         check_shape("T", T, "4 4")
         return _pose_fault(T) or self._samples.add(stamp, np.array(T, dtype=np.float64))
@@ -135,12 +134,12 @@ class PoseTrack:
         return interpolate_poses(known, [stamp], self._samples.max_gap)[0][0]
 
     def missing(self, stamp: float) -> str:
-        """Say why there is no pose at a stamp; empty where there is."""
+        """Return why there is no pose at a stamp; empty if there is one."""
         return self._samples.fault(stamp, stamp)
 
 
 class SpeedTrack:
-    """The newest speeds of a body, and the way it made."""
+    """The newest speeds of a body, integrated to distances on request."""
 
     def __init__(self, *, max_gap: float = 0.5, max_step_back: float = 1.0) -> None:
         """Start empty; the arguments are those of `PoseTrack`."""
@@ -148,7 +147,7 @@ class SpeedTrack:
 
     @property
     def restarts(self) -> int:
-        """How often time ran back so far that the past was forgotten."""
+        """Number of times the track was cleared because time ran back."""
         return self._samples.restarts
 
     @property
@@ -160,19 +159,19 @@ class SpeedTrack:
         return len(self._samples.stamps)
 
     def clear(self) -> None:
-        """Forget all speeds."""
+        """Drop all speeds."""
         self._samples.clear()
 
     def add(self, stamp: float, speed: float) -> str:
-        """Take in a speed, metres a second; return why it is refused, empty where it is kept."""
+        """Add a speed, m/s; return why it is rejected, empty if it is kept."""
         if not (np.isfinite(speed) and speed >= 0):
             return f"speed must be 0 m/s or more, got {speed}"
         return self._samples.add(stamp, float(speed))
 
     def between(self, start: float, end: float) -> float | None:
-        """Return the metres made between two stamps; None where `missing` has a reason.
+        """Return the distance between two stamps, metres; None where `missing` has a reason.
 
-        The speed is taken as linear between samples (trapezoids).
+        Speed is interpolated linearly between samples (trapezoidal rule).
         """
         if self.missing(start, end):
             return None
@@ -183,14 +182,14 @@ class SpeedTrack:
         return float(np.sum(0.5 * (at_times[1:] + at_times[:-1]) * np.diff(times)))
 
     def missing(self, start: float, end: float) -> str:
-        """Say why the way between two stamps is not known; empty where it is."""
+        """Return why the distance between two stamps is unknown; empty if it is known."""
         if not start <= end:
             return f"time ran back by {start - end:.3f} s"
         return self._samples.fault(start, end)
 
 
 class AttitudeTrack:
-    """The newest attitudes of a body: told, or integrated from its turn rates."""
+    """The newest attitudes of a body: measured, or integrated from its angular rates."""
 
     def __init__(self, *, max_gap: float = 0.5, max_step_back: float = 1.0) -> None:
         """Start empty; the arguments are those of `PoseTrack`."""
@@ -200,7 +199,7 @@ class AttitudeTrack:
 
     @property
     def restarts(self) -> int:
-        """How often the world of the attitudes became another one."""
+        """Number of times the reference frame of the attitudes changed."""
         return self._poses.restarts
 
     @property
@@ -212,43 +211,43 @@ class AttitudeTrack:
         return len(self._poses)
 
     def clear(self) -> None:
-        """Forget all attitudes; integrated ones begin again in another world."""
+        """Drop all attitudes; integrated ones restart in another reference frame."""
         if self._last is not None:
             self.restart()
         self._poses.clear()
 
     def restart(self) -> None:
-        """Forget all attitudes, and count that the next ones have another world."""
+        """Drop all attitudes and count a restart: the next ones have another reference frame."""
         self._poses.restart()
         self._last = None
 
     def add(self, stamp: float, R: np.ndarray) -> str:
-        """Take in an attitude.
+        """Add a measured attitude.
 
         Args:
             stamp: seconds.
             R: directions of the body to the world. (3, 3)
 
         Returns:
-            Why it is refused; empty where it is kept.
+            Why it is rejected; empty if it is kept.
         """
         check_shape("R", R, "3 3")
-        if self._last is not None:  # integrated ones had a world of their own
+        if self._last is not None:  # integrated attitudes had their own reference frame
             self.restart()
         return self._poses.add(stamp, make_pose(R, np.zeros(3)))
 
     def turn(self, stamp: float, rate: np.ndarray) -> str:
-        """Take in a turn rate and integrate it with the mean of two neighbours.
+        """Add an angular rate and integrate it, by the mean of two neighbours.
 
-        The first attitude is the identity. A pause over `max_gap` hides a turn, so that what comes
-        after it has a new world.
+        The first attitude is the identity. A pause over `max_gap` may hide a rotation, so attitudes
+        after it have a new reference frame.
 
         Args:
             stamp: seconds.
-            rate: of the body, in its own axes, radians a second. (3,)
+            rate: angular rate of the body in its own axes, rad/s. (3,)
 
         Returns:
-            Why it is refused; empty where it is kept.
+            Why it is rejected; empty if it is kept.
         """
         check_shape("rate", rate, "3")
         if not np.isfinite(rate).all():
@@ -272,19 +271,19 @@ class AttitudeTrack:
         return None if pose is None else pose[:3, :3]
 
     def missing(self, stamp: float) -> str:
-        """Say why there is no attitude at a stamp; empty where there is."""
+        """Return why there is no attitude at a stamp; empty if there is one."""
         return self._poses.missing(stamp)
 
 
-def _off(pause: float) -> str:
+def _pause_text(pause: float) -> str:
     return f"{pause:.3f} s{' (two clocks?)' if pause > HISTORY else ''}"
 
 
 def _pose_fault(T: np.ndarray) -> str:
-    """Say why a matrix is no pose; empty where it is one."""
+    """Return why a matrix is not a pose; empty if it is one."""
     if not np.isfinite(T).all():
         return "pose is not finite"
     R = T[:3, :3]
     if np.abs(R @ R.T - np.eye(3)).max() > ROTATION_TOLERANCE or np.linalg.det(R) < 0:
-        return "pose is no rotation"
+        return "pose is not a rotation"
     return ""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a stream is told of how the camera moved, and the rule that picks its source."""
+"""The record of camera motion that streams take, and the rule that picks its source."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
@@ -10,28 +10,29 @@ if TYPE_CHECKING:
     from depthkit.runtime.result import OdometryResult
 
 MAX_GAP = 1.0  # seconds between frames; more where a source is slower than that
-SLOW = 3.0  # a gap is this many usual steps, where the steps themselves are long
+SLOW = 3.0  # median intervals that make a gap, where the intervals themselves are long
 
 
 class Motion(NamedTuple):
-    """What is known of how the camera moved up to a frame.
+    """Camera motion up to a frame, as far as it is known.
 
-    An odometry, a twist, an IMU, a file of poses and a speed all hand over this record. A source
-    that usually knows the motion and lacks it for one frame sets `expected`: that frame is a
-    fault, never a frame of relative depth.
+    Odometry, twist, IMU, a file of poses and a speed all produce this record. A source that usually
+    has the motion and lacks it for one frame sets `expected`: that frame is a fault, and its depth
+    is not computed as relative.
     """
 
     T_world_cam: np.ndarray | None = None
-    """Pose, metres; goes before the other two. (4, 4)"""
+    """Camera pose, metres; takes precedence over the other two. (4, 4)"""
     displacement: float | None = None
-    """Distance travelled since the frame before, metres, in any direction."""
+    """Distance travelled since the previous frame, metres, in any direction."""
     R_world_cam: np.ndarray | None = None
-    """Attitude alone, where there is no pose. (3, 3)"""
+    """Camera attitude, used without a pose. (3, 3)"""
     expected: bool = False
-    """Something that is None here should be known: a missing value is a fault, not "relative"."""
+    """Whether a value that is None should be known: a missing one is then a fault, not
+    "relative"."""
 
     def merged(self, other: "Motion") -> "Motion":
-        """Add what another source knows; its values win where both know one."""
+        """Combine with the motion of another source; its values win where both are known."""
         return Motion(
             self.T_world_cam if other.T_world_cam is None else other.T_world_cam,
             self.displacement if other.displacement is None else other.displacement,
@@ -41,43 +42,43 @@ class Motion(NamedTuple):
 
 
 NO_MOTION = Motion()
-"""Nothing is known, and nothing was promised."""
+"""No motion known and none expected."""
 
 
 def usual_gap(times: np.ndarray) -> float:
-    """Return the longest pause that is no gap, seconds: a slow source has long steps."""
+    """Return the longest pause that does not count as a gap, seconds; longer for a slow source."""
     return max(MAX_GAP, SLOW * float(np.median(np.diff(times)))) if len(times) > 1 else MAX_GAP
 
 
 @dataclass
 class KnownMotion:
-    """What a `DepthStream` is told of each frame of a recording; one source for a whole run."""
+    """Motion of each frame of a recording for a `DepthStream`; one source for a whole run."""
 
     metric_poses: bool
-    """The recording's frames have poses in metres."""
+    """Whether the recording has poses in metres."""
     speed: float | None
-    """Metres a second, all the way; taken where there are no poses."""
+    """Constant speed, m/s; used where there are no poses."""
     last: float | None = None
-    """Time of the frame before, seconds."""
+    """Time of the previous frame, seconds."""
 
     def tell(
         self, pose: np.ndarray | None, time: float, odometry: "OdometryResult | None" = None
     ) -> Motion:
-        """Return what is known of the next frame's motion.
+        """Return the motion of the next frame, as far as it is known.
 
         Args:
             pose: T_world_cam where the recording has any, NaN where it is unknown. (4, 4)
-            time: of the frame, seconds.
-            odometry: what a pose network says of it, where one runs.
+            time: time of the frame, seconds.
+            odometry: result of a pose network for this frame, where one runs.
         """
         # 1. The recording's own poses, in metres: a frame without one is a fault.
         known = pose if pose is not None and not np.isnan(pose).all() else None
         if self.metric_poses:
             return Motion(known, expected=pose is not None and known is None)
-        # 2. A pose network that says metres.
+        # 2. A pose network with metric scale.
         if odometry is not None and odometry.scale == "metric":
             return Motion(odometry.T_world_cam)
-        # 3. The attitude of relative poses, and a speed for the distance.
+        # 3. The attitude of relative poses, and the speed for the distance.
         if odometry is not None:
             pose = known = odometry.T_world_cam
         R = None if known is None else known[:3, :3]

@@ -2,8 +2,8 @@
 """One call for all runtimes: open a checked model file, run arrays through it, close it.
 
 ONNX Runtime on its best device, or OpenVINO, which on Intel processors computes the same file in
-bf16 several times faster. No file is opened before its hash holds, and no engine works before it
-has answered the stored input as the trained network did (`open_checked`).
+bf16 several times faster. No file is opened before its hash is checked, and no engine is returned
+before it reproduces the stored output for the stored input (`open_checked`).
 """
 
 import threading
@@ -33,11 +33,11 @@ class Backend:
         """Keep what `open_backend` has loaded.
 
         Args:
-            manifest: of the file.
-            compute: runs arrays through the model.
+            manifest: manifest of the file.
+            compute: function that runs the model.
             name: runtime and device, such as onnxruntime-cpu.
-            precision: numbers it computes in.
-            threads: processor cores it may use.
+            precision: precision of the computation.
+            threads: CPU threads.
         """
         self.manifest, self.name = manifest, name
         self.precision, self.threads = precision, threads
@@ -52,12 +52,12 @@ class Backend:
                 manifest names one.
 
         Returns:
-            Outputs by name, new arrays: depth (N, H, W), motion (N, 6), or flow (N, 2, H, W) and
-            of some flow networks static_odds (N, H, W). float32
+            Outputs by name, new arrays: depth (N, H, W), motion (N, 6), or flow (N, 2, H, W), with
+            static_odds (N, H, W) from some flow networks. float32
 
         Raises:
-            EngineError: closed before, or the runtime failed, for want of memory for instance.
-            ShapeError: other names, types or sizes than the model's.
+            EngineError: the backend is closed, or the runtime failed, for example out of memory.
+            ShapeError: names, types or sizes differ from the model's.
         """
         check_inputs(self.manifest, inputs)
         with self._turn:
@@ -65,14 +65,14 @@ class Backend:
                 raise EngineError(f"this {self.name} engine is closed; open it again")
             try:
                 return self._compute(inputs)
-            except Exception as error:  # the runtimes' own have no common base but this
+            except Exception as error:  # exceptions of the runtimes have no other common base
                 line = (str(error).strip().splitlines() or [type(error).__name__])[0]
                 raise EngineError(f"{self.name} failed: {line}") from error
 
     def close(self) -> None:
-        """Free the model, after the call that is running; again is no error.
+        """Free the model after the running call; closing twice is allowed.
 
-        A call that hangs is not waited for longer than CLOSING: it frees the model if it ends.
+        A call that hangs is waited for at most CLOSING; it frees the model if it ends.
         """
         waited = self._turn.acquire(timeout=CLOSING)
         self._compute = None
@@ -89,10 +89,10 @@ def input_names(manifest: Manifest) -> tuple[str, ...]:
 
 
 def check_inputs(manifest: Manifest, inputs: Mapping[str, np.ndarray]) -> None:
-    """Check names, types and sizes at the door.
+    """Check names, types and sizes of the inputs.
 
     Raises:
-        ShapeError: they are not what the model takes.
+        ShapeError: they differ from what the model takes.
     """
     names = input_names(manifest)
     if set(inputs) != set(names):
@@ -118,17 +118,17 @@ def check_inputs(manifest: Manifest, inputs: Mapping[str, np.ndarray]) -> None:
 def open_backend(
     path: Path | str, *, backend: str = "auto", threads: int = 1, precision: str = "default"
 ) -> Backend:
-    """Load a model file; hash and version are checked before.
+    """Load a model file, after checking its hash and version.
 
     Args:
         path: the file, or a shipped model's name.
         backend: auto (ONNX Runtime on a GPU if it has one), onnxruntime (processor), openvino
             (processor), cuda, tensorrt.
-        threads: processor cores to use; leave one free on a robot.
+        threads: CPU threads; leave one core free on a robot.
         precision: default (the file's own), fp32, bf16 or fp16, where backend and machine can.
 
     Raises:
-        EngineError: the file is refused, or the backend is missing or cannot do this.
+        EngineError: the file is rejected, or the backend is missing or cannot run it.
     """
     _check_choice("backend", backend, BACKENDS)
     _check_choice("precision", precision, PRECISIONS)
@@ -159,7 +159,7 @@ def available_backends() -> dict[str, str]:
 
 
 def runnable() -> list[tuple[str, str]]:
-    """Return the backends and precisions of this machine, to open or to verify one by one."""
+    """Return the pairs of backend and precision that this machine can run."""
     found = [
         (name, "default")
         for name, words in backend_onnxruntime.look().items()
@@ -172,7 +172,7 @@ def runnable() -> list[tuple[str, str]]:
 
 
 def check_parity(backend: Backend) -> Parity:
-    """Run the stored input and compare with the stored output."""
+    """Run the model on the stored input and compare with the stored output."""
     outputs = backend.run(stored_inputs(backend.manifest.check))
     return compare(backend.manifest, outputs, backend.name, backend.precision)
 
@@ -180,10 +180,10 @@ def check_parity(backend: Backend) -> Parity:
 def open_checked(
     path: Path | str, *, backend: str = "auto", threads: int = 1, precision: str = "default"
 ) -> Backend:
-    """Load a model file as `open_backend`, and refuse an engine that does not answer alike.
+    """Load a model file by `open_backend`, and reject it if its output differs from the stored one.
 
     Raises:
-        EngineError: as `open_backend`, or the parity does not hold.
+        EngineError: as `open_backend`, or the parity check fails.
     """
     opened = open_backend(path, backend=backend, threads=threads, precision=precision)
     parity = check_parity(opened)

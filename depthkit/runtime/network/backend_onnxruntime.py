@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ONNX Runtime: the processor everywhere, CUDA and TensorRT where its package brings them."""
+"""ONNX Runtime: on the CPU everywhere, with CUDA and TensorRT where the package includes them."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -13,7 +13,7 @@ PROVIDERS = {
     "cuda": "CUDAExecutionProvider",
     "onnxruntime": "CPUExecutionProvider",
 }
-# TensorRT builds for minutes and is the one with reports of wrong depth: it is never automatic.
+# TensorRT builds for minutes, and wrong depth has been reported for it: it is never automatic.
 _AUTOMATIC = ("cuda", "onnxruntime")
 _INSTALL = "pip install 'depthkit[runtime]'"
 
@@ -27,11 +27,11 @@ def load(
         model: the serialised graph.
         own: precision of the file.
         device: auto, or one of `PROVIDERS`.
-        threads: processor cores to use.
-        precision: default, or what is wanted.
+        threads: CPU threads.
+        precision: default, or the requested one.
 
     Returns:
-        What runs it, its name, and the precision it computes in.
+        The function that runs the graph, its name, and the precision of the computation.
 
     Raises:
         EngineError: the package or the device is missing, or cannot compute in this precision.
@@ -59,7 +59,7 @@ def load(
 
 
 def look() -> dict[str, str]:
-    """Return the version, or the reason why not, of each of `PROVIDERS`."""
+    """Return for each of `PROVIDERS` its version, or the reason why it is not available."""
     try:
         runtime = _import()
     except EngineError as error:
@@ -90,10 +90,10 @@ def _lacks(runtime: Any) -> str:
 def _open(runtime: Any, model: bytes, device: str, threads: int, precision: str) -> Any:
     options = runtime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    options.log_severity_level = 3  # errors; they come as exceptions too
+    options.log_severity_level = 3  # errors only; they are raised as exceptions too
     wanted: list[Any] = [PROVIDERS[device]]
     if device == "cuda":
-        wanted = [(PROVIDERS[device], {"use_tf32": "0"})]  # ten bits of mantissa are not fp32
+        wanted = [(PROVIDERS[device], {"use_tf32": "0"})]  # TF32 has ten bits of mantissa
     if device == "tensorrt":
         wanted = [(PROVIDERS[device], {"trt_fp16_enable": str(int(precision == "fp16"))})]
         wanted.append(PROVIDERS["cuda"])
@@ -101,11 +101,11 @@ def _open(runtime: Any, model: bytes, device: str, threads: int, precision: str)
         wanted.append(PROVIDERS["onnxruntime"])
     try:
         session = runtime.InferenceSession(model, options, providers=wanted)
-    except Exception as error:  # its exceptions have no common base but this
+    except Exception as error:  # its exceptions have no other common base
         raise EngineError(f"ONNX Runtime cannot load the model: {_first_line(error)}") from error
-    if session.get_providers()[0] != PROVIDERS[device]:  # it falls back without a word
+    if session.get_providers()[0] != PROVIDERS[device]:  # it falls back silently
         raise EngineError(
-            f"{device}: ONNX Runtime has it and cannot start it on this machine; "
+            f"{device}: ONNX Runtime includes it but cannot start it on this machine; "
             "use --backend onnxruntime"
         )
     return session

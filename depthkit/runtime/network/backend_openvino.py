@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""OpenVINO on the processor: fp32, and bf16 where the processor multiplies it."""
+"""OpenVINO on the CPU: fp32, and bf16 where the CPU supports it."""
 
 import io
 from collections.abc import Callable, Mapping
@@ -21,11 +21,11 @@ def load(
     Args:
         model: the serialised graph.
         own: precision of the file.
-        threads: processor cores to use.
-        precision: default (32 bits, 8 where the file has them), or what is wanted.
+        threads: CPU threads.
+        precision: default (fp32, or int8 for an int8 file), or the requested one.
 
     Returns:
-        What runs it, and the precision it computes in.
+        The function that runs the graph, and the precision of the computation.
 
     Raises:
         EngineError: the package is missing, or the processor cannot compute in this precision.
@@ -39,12 +39,12 @@ def load(
             f"OpenVINO has no {wanted} on this processor, but {', '.join(able)}; use fp32"
         )
     settings = {
-        # Its own choice is bf16 wherever the processor has it: depth within a few per cent.
+        # OpenVINO's default is bf16 where the CPU has it, which changes depth by a few per cent.
         "INFERENCE_PRECISION_HINT": _HINTS[wanted],
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_NUM_THREADS": threads,
         "NUM_STREAMS": 1,
-        # Pinned, two engines on a robot would share one core and leave another idle.
+        # With pinning, two engines on a robot would share one core and leave another idle.
         "ENABLE_CPU_PINNING": False,
     }
     try:
@@ -63,7 +63,7 @@ def load(
 
 
 def look() -> str:
-    """Return the version, or the reason why not."""
+    """Return the version, or the reason why it is not available."""
     try:
         return str(_import().__version__)
     except EngineError as error:
@@ -71,7 +71,7 @@ def look() -> str:
 
 
 def precisions() -> tuple[str, ...]:
-    """Return the precisions that this processor has, fp32 first; none without the package."""
+    """Return the precisions of this CPU, fp32 first; empty without the package."""
     try:
         able = _import().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     except EngineError:

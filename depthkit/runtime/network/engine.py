@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every engine owns: a checked backend, from opening to closing."""
+"""Base class of all engines: owns a checked backend from opening to closing."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -17,12 +17,12 @@ AnyEngine = TypeVar("AnyEngine", bound="Engine")
 
 
 class Engine:
-    """An exported network at work; a context manager."""
+    """Runs an exported network; a context manager."""
 
     kinds: ClassVar[tuple[str, ...]] = ()
-    """Kinds of network that the engine can run, as manifests name them."""
+    """Kinds of network that the engine can run, as named in manifests."""
     remedy: ClassVar[str] = ""
-    """What to do where the file holds another kind."""
+    """Advice in the error where the file holds another kind."""
 
     def __init__(self, backend: "Backend") -> None:
         """Take over a backend; it is closed with the engine.
@@ -49,10 +49,10 @@ class Engine:
         """Open an ONNX file, after its hash and its stored input and output were checked.
 
         Args:
-            path: written by `depthkit export`.
+            path: file written by `depthkit export`.
             backend: "auto", "onnxruntime", "openvino", "cuda" or "tensorrt".
-            threads: of the backend, and of OpenCV in the whole process (it has one setting).
-            precision: "default", or what the backend offers ("bf16").
+            threads: CPU threads of the backend, and of OpenCV in the whole process (one setting).
+            precision: "default", or one that the backend offers ("bf16").
 
         Raises:
             EngineError: missing, damaged, of another kind, or not in parity on this machine.
@@ -61,12 +61,12 @@ class Engine:
 
     @property
     def manifest(self) -> "Manifest":
-        """What the file says of itself."""
+        """Manifest of the file."""
         return self.backend.manifest
 
     @property
     def threads(self) -> int:
-        """Threads of a run."""
+        """CPU threads of a run."""
         return self.backend.threads
 
     def close(self) -> None:
@@ -88,14 +88,14 @@ def open_engine(
     threads: int,
     precision: str,
 ) -> AnyEngine:
-    """Load a model file as `open_checked` and make an engine of it; a refused one is closed.
+    """Load a model file by `open_checked` and make an engine; a rejected backend is closed.
 
     Args:
         make: an engine's constructor; it raises EngineError where the network is of another kind.
         path, backend, threads, precision: as `Engine.open`.
 
     Raises:
-        EngineError: as `open_checked`, or of `make`.
+        EngineError: as `open_checked`, or raised by `make`.
     """
     from depthkit.runtime.network.backend import open_checked
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an exported model says of itself: one JSON, inside the ONNX file and beside it.
+"""Manifest of an exported model: one JSON record, inside the ONNX file and beside it.
 
-The file alone is enough; the JSON beside it is for people, and must agree where it is there.
+The file alone is sufficient; the JSON beside it is for people, and must agree if it exists.
 """
 
 import json
@@ -28,133 +28,137 @@ Precision = Literal["fp32", "fp16", "int8"]
 
 @dataclass(frozen=True)
 class Check:
-    """A stored input and what the trained network answered to it, in 32 bits, through torch."""
+    """A stored input and the trained network's output for it, computed by torch in fp32."""
 
     inputs: Mapping[str, str]
     """Input name -> PNG, base64. Images are 8-bit RGB, flow is 16-bit: (value - 32768) / 64 px."""
     step: int
-    """Maps are kept at rows and columns step // 2, step // 2 + step, ..."""
+    """Sampling of stored maps: rows and columns step // 2, step // 2 + step, ..."""
     outputs: Mapping[str, str]
     """Output name -> float32, little endian, base64."""
 
 
 @dataclass(frozen=True)
 class Mixture:
-    """Of a quantity that is Laplace distributed where the scene is static, and lies exponentially
-    to the right of that where something moves."""
+    """Mixture model of a quantity: Laplace distributed on static pixels, exponentially distributed
+    above the Laplace median on moving pixels."""
 
     location: float
-    """Median of static pixels."""
+    """Median over static pixels."""
     scale: float
-    """Mean distance of static pixels from it."""
+    """Mean absolute deviation of static pixels from the median."""
     tail: float
-    """Mean distance of moving pixels from it."""
+    """Mean excess of moving pixels over the median."""
     share: float
-    """Of pixels that move."""
+    """Share of moving pixels."""
 
 
 @dataclass(frozen=True)
 class StaticLaw:
-    """The law by which a run told what moves by itself; see `runtime/moving.py`."""
+    """Learnt model for the probability that a pixel is static; see `runtime/flow/moving.py`."""
 
     evidence: Literal["photometric", "gap", "both"]
-    """What is looked at: delta, the gap's score, or both as if independent."""
+    """Quantities used: photometric (delta), the gap's score, or both as if independent."""
     delta: Mixture
-    """Of the photometric errors by depth and motion and by flow, compared as `ratio` says."""
+    """Mixture of delta: photometric error of the rigid reconstruction against that of the flow
+    reconstruction, compared as set by `ratio`."""
     gap: Mixture
-    """Of `gap_score`: how far flow is from rigid flow, in what both may be wrong by."""
+    """Mixture of `gap_score`: flow minus rigid flow, normalised by the expected errors of both."""
     ssim_weight: float
-    """Share of SSIM in the photometric error; the rest is L1."""
+    """Weight of SSIM in the photometric error; the rest is L1."""
     window: int
-    """Side of the square that both are averaged over, pixels at the network's size."""
+    """Side of the averaging window of both quantities, pixels at the network's size."""
     ratio: bool = False
-    """Delta is the logarithm of the errors' ratio, not their difference."""
+    """Whether delta is the log ratio of the two errors instead of their difference."""
     temper: float | None = None
-    """What the log likelihood ratio is multiplied with before the log odds that the network says of
-    looks (`static_odds`) are added; None of a network that says none."""
+    """Factor on the log likelihood ratio before the prior logits of the mask network
+    (`static_odds`) are added; None without a mask network."""
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """All that a runtime has to know of a model."""
+    """Everything that a runtime needs to know about a model."""
 
     kind: Kind
-    """mono: frame -> depth. pair: previous, current -> depth. pose: earlier, later -> motion.
-    flow: earlier, later -> flow, and static_odds of earlier where a mask network was learnt."""
+    """Kind of network. mono: frame -> depth. pair: previous, current -> depth. pose: earlier, later
+    -> motion. flow: earlier, later -> flow, and static_odds of earlier with a mask network."""
     network: str
     """Name of the network in the training's configuration."""
     size: tuple[int, int]
-    """(H, W) it was trained at, pixels."""
+    """Image size of the training, (H, W) in pixels."""
     scale: Literal["metric", "relative"]
-    """Metric: metres. Flow is pixels, and has neither: relative."""
+    """Metric: metres; relative: up to one unknown factor. Flow is in pixels and counts as
+    relative."""
     scale_source: str
-    """Where the scale comes from, in words."""
+    """Description of where the scale comes from."""
     check: Check
-    """What `depthkit verify` runs."""
+    """Stored input and output, checked by `depthkit verify`."""
     tolerance: float
-    """Allowed relative difference from the stored output: the largest for fp32, else the median."""
+    """Allowed relative difference from the stored output: of the maximum for fp32, else of the
+    median."""
     precision: Precision = "fp32"
-    """Numbers that the graph computes in."""
+    """Precision of the graph."""
     dynamic: bool = False
     """Whether H and W may differ from `size`."""
     size_multiple: int = 1
-    """H and W must be multiples of this."""
+    """Divisor of H and W."""
     K: tuple[tuple[float, ...], ...] | None = None
     """Intrinsics of the training frames at `size`, pixels, the principal point taken as the centre;
     None where not recorded. (3, 3)"""
     focal: float | None = None
-    """fx of the training frames at `size`, pixels; the least of them."""
+    """Smallest fx of the training frames at `size`, pixels."""
     focal_most: float | None = None
-    """The largest of them, where a network is told K and so has learnt several."""
+    """Largest fx of the training frames at `size`, pixels, for a network that takes K as input."""
     planes: tuple[float, ...] = ()
-    """Pair: inverse depths at D0, 1 / metres, of its third input `volume` (multiview.plane_sweep),
-    for which the direction of motion must be known; empty without that input."""
+    """Pair: inverse depths at D0, 1 / metres, of the third input `volume` (multiview.plane_sweep),
+    which needs the direction of motion; empty without that input."""
     min_depth: float | None = None
-    """Nearest depth it can say, metres or its own unit."""
+    """Smallest depth the network can output, metres or its own unit."""
     max_depth: float | None = None
-    """Farthest depth it can say, metres (pair: at the nominal baseline) or its own unit."""
+    """Largest depth the network can output, metres (pair: at the nominal baseline) or its own
+    unit."""
     nominal_baseline: float | None = None
-    """Pair: distance between the two frames that its depth is said for, D0, metres."""
+    """Pair: baseline D0 for which the network outputs depth, metres."""
     shifts: tuple[int, ...] = ()
-    """Source offsets of the training, frames."""
+    """Offsets of the source frames in training, frames."""
     flow: Literal["dis_medium"] | None = None
-    """A pose network's further input, computed by OpenCV from earlier to later, pixels."""
+    """Pose: extra input, optical flow by OpenCV from earlier to later, pixels."""
     static_law: StaticLaw | None = None
-    """Flow: how what moves is told from the scene; None where no such law was learnt."""
+    """Flow: model of the static probability; None if none was learnt."""
     opset: int = 18
     """ONNX operator set."""
     colour: str = "RGB"
-    """Order of the channels of an input image, uint8."""
+    """Channel order of an input image, uint8."""
     pixels: str = PIXELS
-    """Where a pixel lies."""
+    """Pixel convention."""
     config: Mapping[str, Any] = field(default_factory=dict)
-    """The resolved training configuration."""
+    """Resolved training configuration."""
     commit: str = "unknown"
-    """Source code that trained it."""
+    """Commit of the source code that trained it."""
     data: tuple[str, ...] = ()
     """Names of the training sequences."""
     created_with: Mapping[str, str] = field(default_factory=dict)
-    """Programs that wrote the file, and their versions."""
+    """Versions of the programs that wrote the file."""
     sha256: str = ZEROS
-    """Over the file's bytes, with these 64 digits as zeros."""
+    """SHA-256 of the file's bytes, with these 64 digits as zeros."""
     version: int = MANIFEST_VERSION
-    """Of this record."""
+    """Version of this record."""
 
 
 @dataclass(frozen=True)
 class ModelFile:
-    """An exported file that is whole and unchanged."""
+    """An exported file that has passed all checks."""
 
     manifest: Manifest
     model: bytes
-    """The ONNX graph, without the manifest in front."""
+    """Serialised ONNX graph, without the manifest in front."""
 
 
 def find_model(name: Path | str) -> Path:
-    """Return an ONNX file that exists, or the shipped one of this name.
+    """Return the path of an existing ONNX file, or of the shipped model of this name.
 
     Raises:
-        EngineError: there is neither.
+        EngineError: neither exists.
     """
     path = Path(name)
     shipped = SHIPPED / f"{path.name}.onnx"
@@ -172,7 +176,7 @@ def find_model(name: Path | str) -> Path:
 
 
 def shipped_models() -> list[str]:
-    """List the names of the models that come with depthkit: none tells motion."""
+    """List the names of the models shipped with depthkit; no pose network is among them."""
     return sorted(file.stem for file in SHIPPED.glob("*.onnx"))
 
 
@@ -188,8 +192,8 @@ def read_model(path: Path | str) -> ModelFile:
         path: the ONNX file, or a shipped model's name.
 
     Raises:
-        EngineError: not a file of depthkit, another version, a byte that has changed, weights in
-            another file, or a JSON beside it that says something else.
+        EngineError: not a file of depthkit, another version, a changed byte, weights in another
+            file, or a contradicting JSON beside it.
     """
     path = find_model(path)
     try:
@@ -202,11 +206,11 @@ def read_model(path: Path | str) -> ModelFile:
 
 
 def write_model(path: Path, manifest: Manifest, model: bytes) -> None:
-    """Write the file and its JSON: both, or none.
+    """Write the file and its JSON: both, or neither.
 
     Args:
-        path: of the file, replaced where it exists.
-        manifest: its sha256 is not looked at.
+        path: file to write; an existing one is replaced.
+        manifest: manifest; its sha256 is computed here.
         model: a serialised ONNX model with all weights inside.
 
     Raises:
@@ -230,7 +234,7 @@ def publish_model(partial: Path, path: Path) -> None:
     """Rename a file and its JSON; an earlier pair is replaced.
 
     Raises:
-        EngineError: the folder does not take them.
+        EngineError: the folder cannot be written.
     """
     try:
         sidecar_path(path).unlink(missing_ok=True)  # an old one would contradict the new file
@@ -241,15 +245,15 @@ def publish_model(partial: Path, path: Path) -> None:
 
 
 def sidecar_path(path: Path) -> Path:
-    """Return where the JSON beside a model lies."""
+    """Return the path of the JSON beside a model."""
     return path.with_suffix(".json")
 
 
 def manifest_from_json(record: Mapping[str, Any], path: Path) -> Manifest:
-    """Turn the JSON's mapping into the record.
+    """Convert the JSON mapping to a manifest.
 
     Raises:
-        EngineError: a key too many or too few.
+        EngineError: a key is unknown or missing.
     """
     required = {one.name for one in fields(Manifest) if one.default is MISSING}
     required -= {one.name for one in fields(Manifest) if one.default_factory is not MISSING}
@@ -269,7 +273,7 @@ def manifest_from_json(record: Mapping[str, Any], path: Path) -> Manifest:
 
 
 def _check_sidecar(path: Path, inside: Mapping[str, Any]) -> None:
-    """Refuse a JSON beside the file that says something else; where none is, the file is enough."""
+    """Reject a JSON beside the file that contradicts it; without one, the file is sufficient."""
     beside_path = sidecar_path(path)
     try:
         beside = json.loads(beside_path.read_text(encoding="utf-8"))

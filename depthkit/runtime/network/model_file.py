@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The bytes of an exported file: a JSON record in front of an ONNX graph, and a hash over both.
+"""Byte format of an exported file: a JSON record in front of an ONNX graph, and a hash over both.
 
-The record is ONNX metadata ("depthkit"; protobuf takes fields in any order), so the whole is still
-an ONNX file. The record begins with its version and a sha256 over the file's bytes in which those
-64 digits are zeros: the head of the file is enough to read it, one changed byte anywhere is found,
-and nothing of the file is given to a runtime before that.
+The record is ONNX metadata ("depthkit"; protobuf accepts fields in any order), so the whole remains
+a valid ONNX file. It begins with its version and a SHA-256 over the file's bytes, in which those 64
+digits count as zeros. So the head of the file is enough to read the record, and any changed byte is
+detected before a runtime gets the file.
 """
 
 import hashlib
@@ -20,9 +20,9 @@ MANIFEST_VERSION = 1
 ZEROS = "0" * 64
 
 _HEAD = re.compile(rb'{"version": (\d{1,9}), "sha256": "(.{64})"', re.DOTALL)
-_KEY = b"\x0a\x08depthkit\x12"  # of the metadata entry: key (field 1), then value (field 2)
+_KEY = b"\x0a\x08depthkit\x12"  # metadata entry: key (field 1), then value (field 2)
 _METADATA = b"\x72"  # field 14 of ONNX's ModelProto, a message
-_IR_VERSION = b"\x08"  # field 1, with which other programs' files begin
+_IR_VERSION = b"\x08"  # field 1, the first one in files of other programs
 _EXTERNAL = b"\x0a\x08location\x12"  # key of a tensor's external_data
 
 
@@ -30,11 +30,11 @@ def join(record: Mapping[str, Any], model: bytes) -> tuple[bytes, dict[str, Any]
     """Put a record, with the hash, in front of an ONNX graph.
 
     Args:
-        record: its version and sha256 are not looked at.
+        record: manifest; its version and sha256 are replaced.
         model: a serialised ONNX model with all weights inside.
 
     Returns:
-        The file, and the record as it stands in it.
+        The bytes of the file, and the record as written in it.
     """
     full = {"version": MANIFEST_VERSION, "sha256": ZEROS}  # in this order, before all others
     full |= {key: value for key, value in record.items() if key not in full}
@@ -50,12 +50,12 @@ def split(data: bytes, name: str) -> tuple[dict[str, Any], bytes]:
     """Undo `join`, after all checks.
 
     Args:
-        data: a whole file.
-        name: of the file, for errors.
+        data: bytes of the whole file.
+        name: file name for error messages.
 
     Raises:
-        EngineError: not a file of depthkit, another version, a byte that has changed, or weights
-            in another file.
+        EngineError: not a file of depthkit, another version, a changed byte, or weights in another
+            file.
     """
     start, end = _find_record(data, name)
     head = _HEAD.match(data, start)
@@ -118,7 +118,7 @@ def _varint(value: int) -> bytes:
 
 
 def _read_varint(data: bytes, start: int) -> tuple[int, int]:
-    """Return a length and the position after it; what never ends is as long as can be."""
+    """Return a length and the position after it; a huge length if it does not end."""
     value = 0
     for i, byte in enumerate(data[start : start + 5]):
         value |= (byte & 0x7F) << (7 * i)

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The stored input and output of a model file, and how far a machine may be from them.
+"""Parity check: the stored input and output of a model file, compared with this machine's output.
 
-Desktop right and robot wrong is what users report of exported depth networks: so each file carries
-an input and what the trained network answered, and no engine works before it has answered alike.
+Exported depth networks are known to be right on a desktop and wrong on a robot. So each file
+carries an input and the trained network's output, and an engine is used only if it reproduces that
+output.
 """
 
 import base64
@@ -19,41 +20,41 @@ if TYPE_CHECKING:
     from depthkit.runtime.network.manifest import Check, Manifest
 
 TOLERANCES = {"fp32": 1e-4, "fp16": 2e-2, "bf16": 2e-2, "int8": 2e-2}
-"""Allowed relative difference by precision: of the worst value in 32 bits, else of the median."""
+"""Allowed relative difference by precision: of the maximum for fp32, else of the median."""
 LEAST = {"flow": 1.0, "static_odds": 1.0}
-"""Pixels of flow, and log odds: what is smaller is judged as if it were this, for it may be 0."""
+"""Smallest denominator of the relative difference, for outputs that may be 0 (pixels, log odds)."""
 FLOW_ZERO, FLOW_STEPS = 32768, 64.0  # a stored flow is (value - zero) / steps pixels
 
 
 @dataclass(frozen=True)
 class Parity:
-    """How far one backend is from the stored output."""
+    """Difference of one backend from the stored output."""
 
     worst: float
-    """Largest |a - b| / |b|: of depths, of a motion's two vectors (rotation, translation), of
-    flow or of log odds, where what is below one counts as one."""
+    """Largest |a - b| / |b|: over depths, a motion's two vectors (rotation, translation), flow or
+    log odds; for the last two |b| is at least 1."""
     median: float
-    """Median of the same; of several outputs, that of the one which is worst off."""
+    """Median of the same; with several outputs, the largest of their medians."""
     tolerance: float
-    """What is allowed of `measured`."""
+    """Largest allowed value of `measured`."""
     backend: str
-    """Such as onnxruntime-cpu."""
+    """Backend, such as onnxruntime-cpu."""
     precision: str
-    """Numbers that were computed in."""
+    """Precision of the computation."""
 
     @property
     def statistic(self) -> Literal["worst", "median"]:
-        """What is held against the tolerance: 16 and 8 bits round, and a few pixels far."""
+        """Statistic compared with the tolerance: 16 and 8 bits round, a few pixels by much."""
         return "worst" if self.precision == "fp32" else "median"
 
     @property
     def measured(self) -> float:
-        """The figure that counts."""
+        """Value of the statistic."""
         return self.worst if self.statistic == "worst" else self.median
 
     @property
     def holds(self) -> bool:
-        """Whether the backend may work; NaN never holds."""
+        """Whether the backend may be used; False for NaN."""
         return self.measured <= self.tolerance
 
     def __str__(self) -> str:
@@ -66,13 +67,13 @@ class Parity:
 def compare(
     manifest: "Manifest", outputs: Mapping[str, np.ndarray], name: str, precision: str
 ) -> Parity:
-    """Compare what a backend says of the stored input with what is stored.
+    """Compare a backend's output for the stored input with the stored output.
 
     Args:
-        manifest: of the file.
-        outputs: what the backend returned, batch of one.
-        name: of the backend.
-        precision: it computed in; a file's own 16 or 8 bits count as coarser than its 32.
+        manifest: manifest of the file.
+        outputs: outputs of the backend, batch of one.
+        name: name of the backend.
+        precision: precision of the computation; for fp32, that of the file if coarser.
     """
     if precision == "fp32":
         precision = manifest.precision
@@ -84,10 +85,10 @@ def compare(
 def summarize(differences: Mapping[str, np.ndarray]) -> tuple[float, float]:
     """Return the largest difference, and the largest of the outputs' medians; NaN stays NaN.
 
-    A median over all outputs together would not see one of two that is wrong nearly everywhere.
+    A median over all outputs together would miss one of two outputs being wrong nearly everywhere.
 
     Args:
-        differences: relative ones, by output. (N,) each
+        differences: relative differences, by output. (N,) each
     """
     found = differences.values()
     worst, median = (np.max([of(each) for each in found]) for of in (np.max, np.median))
@@ -97,7 +98,7 @@ def summarize(differences: Mapping[str, np.ndarray]) -> tuple[float, float]:
 def relative_differences(
     check: "Check", outputs: Mapping[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
-    """Return how far what is stored is off, by output; what is not finite is infinite. (N,) each
+    """Return the relative differences by output; infinite where not finite. (N,) each
 
     Raises:
         EngineError: an output is missing or has another size.
@@ -116,7 +117,7 @@ def relative_differences(
 
 
 def relative_difference(name: str, now: np.ndarray, then: np.ndarray) -> np.ndarray:
-    """Return |a - b| / |b| of one answer: of its numbers, or where they may be 0 of its vectors.
+    """Return |a - b| / |b| of one output: per number, or per vector for motion and flow.
 
     Args:
         name: depth, motion (two vectors of three), flow (all u, then all v) or static_odds.

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The camera's height over the ground, in the unit of a depth map: what a known height scales.
+"""Camera height over the ground in the unit of a depth map, for scaling by a known height.
 
-On a plane inverse depth is linear in the image: 1 / z = m . (x, y, 1) with m = n / h, n the unit
-normal that points away from the camera and h the camera's distance. Its differences therefore give
-normal and height at each pixel [the dense geometrical constraint of DNet, Xue et al., IROS 2020],
-and least squares on it weighs near and far as a depth network errs.
+On a plane inverse depth is linear in the image: 1 / z = m . (x, y, 1) with m = n / h, where n is
+the unit normal pointing away from the camera and h the distance of the camera. Differences of 1 / z
+therefore give normal and height at each pixel [dense geometrical constraint of DNet, Xue et al.,
+IROS 2020], and least squares on 1 / z weights near and far as a depth network errs.
 """
 
 from dataclasses import dataclass
@@ -13,26 +13,26 @@ import numpy as np
 
 from depthkit.errors import check_shape
 
-LEAST_PIXELS = 100  # of ground
-WIDTH = 416  # of a wider map, every second, third, ... pixel is enough
-REACH = 200  # differences span two pixels of a map this wide, four of one twice as wide
-FIT = (0.3, 0.15, 0.1)  # relative distances from the plane that count as on it, fit after fit
+LEAST_PIXELS = 100  # smallest number of ground pixels
+WIDTH = 416  # wider maps are subsampled to about this width
+REACH = 200  # map width at which differences span two pixels; in proportion for wider maps
+FIT = (0.3, 0.15, 0.1)  # inlier threshold of each fit: relative distance from the plane
 
 
 @dataclass(frozen=True, eq=False)
 class GroundHeight:
-    """How high the camera is above the ground, or why that is not known."""
+    """Camera height over the ground, or the reason why it is unknown."""
 
     height: float | None
-    """In the depth's unit."""
+    """Height in the depth's unit; None if unknown."""
     share: float = 0.0
-    """Of the pixels with depth, those on the ground."""
+    """Share of the pixels with depth that are ground."""
     spread: float = 0.0
-    """Median deviation of the ground pixels' heights, relative."""
+    """Median absolute deviation of the ground pixels' heights, relative."""
     up: np.ndarray | None = None
-    """The ground's normal in the camera frame, as it was found. (3,) float64"""
+    """Measured ground normal in the camera frame. (3,) float64"""
     reason: str = ""
-    """Why there is no height; empty where there is."""
+    """Why the height is unknown; empty if it is known."""
 
 
 def ground_height(
@@ -46,17 +46,17 @@ def ground_height(
 ) -> GroundHeight:
     """Measure the camera's height over the ground plane.
 
-    Ground is the largest plane below the camera whose normal is near up; what stands on it, and
-    other level planes with fewer pixels (tables, roofs), do no harm.
+    The ground is the largest plane below the camera whose normal is close to up; objects on it and
+    smaller level planes (tables, roofs) are rejected as outliers.
 
     Args:
-        depth: along the optical axis, of any unit; what is not finite or not above 0 is unknown.
+        depth: depth along the optical axis, any unit; unknown where not finite or not above 0.
             (H, W)
         K: intrinsics at H x W, pixels. (3, 3)
-        up: direction in the camera frame, of any length. (3,)
-        valid: the pixel may be used. (H, W) bool
-        max_tilt: the ground may lean so far, and `up` be wrong by so much, together, degrees.
-        least_share: of the pixels with depth that must be ground.
+        up: up direction in the camera frame, any length. (3,)
+        valid: pixels with a usable depth. (H, W) bool
+        max_tilt: largest angle between ground normal and `up`, degrees: slope and error of `up`.
+        least_share: smallest share of the pixels with depth that must be ground.
 
     Raises:
         ShapeError: the caller's bug.
@@ -66,16 +66,19 @@ def ground_height(
     check_shape("ground_height: up", up, "3")
     length = np.linalg.norm(up)
     if not (np.isfinite(length) and length > 0):
-        return GroundHeight(None, reason=f"the up direction {np.asarray(up).tolist()} is none")
+        return GroundHeight(None, reason=f"up must be a direction, got {np.asarray(up).tolist()}")
+    # 1. Candidates: pixels below the camera whose local plane is close to level.
     x, y, inverse = _inverse_depth(depth, K, valid)
     total = int(np.isfinite(inverse).sum())
     unit_up = np.asarray(up, dtype=np.float64) / length
     found = _level(x, y, inverse, unit_up, max_tilt)
+    # 2. One plane through them, by least squares with shrinking inlier thresholds.
     pixels, m = _on_plane(*found)
     share = len(pixels) / max(total, 1)
     if len(pixels) < LEAST_PIXELS or share < least_share:
         words = f"{share:.1%} of the depth is ground, needs {least_share:.0%}"
         return GroundHeight(None, share, reason=f"{words} and {LEAST_PIXELS} pixels")
+    # 3. The plane must be close to level; the height is the median over its pixels.
     normal = m / np.linalg.norm(m)
     tilt = float(np.degrees(np.arccos(np.clip(-normal @ unit_up, -1, 1))))
     if tilt > max_tilt:
@@ -106,16 +109,17 @@ def _inverse_depth(
 def _level(
     x: np.ndarray, y: np.ndarray, inverse: np.ndarray, up: np.ndarray, max_tilt: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return rays and inverse depths of pixels below whose normal is near up, and their planes.
+    """Return the pixels below the camera whose local normal is close to up, and their planes.
 
     Returns:
         points: x, y at depth 1, and 1 / depth. (N, 3)
-        planes: m of each. (N, 3)
+        planes: m of each pixel. (N, 3)
     """
     reach = max(1, round(inverse.shape[1] / REACH))
     if min(inverse.shape) <= 2 * reach:
         return np.empty((0, 3)), np.empty((0, 3))
     inner = slice(reach, -reach)
+    # m = (a, b, c) from central differences of 1 / z = a x + b y + c [DNet].
     a = inverse[inner, 2 * reach :] - inverse[inner, : -2 * reach]
     a /= x[2 * reach] - x[0]
     b = inverse[2 * reach :, inner] - inverse[: -2 * reach, inner]
@@ -135,8 +139,8 @@ def _on_plane(points: np.ndarray, planes: np.ndarray) -> tuple[np.ndarray, np.nd
     """Fit the plane that most pixels share.
 
     Returns:
-        points: of the plane, in the depth's unit. (M, 3)
-        m: normal away from the camera / height. (3,)
+        points: points on the plane, in the depth's unit. (M, 3)
+        m: normal away from the camera, divided by the height. (3,)
     """
     if len(points) < LEAST_PIXELS:
         return np.empty((0, 3)), np.zeros(3)

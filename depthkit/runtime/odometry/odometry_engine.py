@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Camera motion from an exported pose network, chained into poses, frame by frame.
+"""Camera motion from an exported pose network, chained into poses frame by frame.
 
-What cannot be known is not made up: where a frame is missing or broken the chain ends, the reason
-is said, and a new segment begins at the next good frame, from the last known pose.
+Unknown motion is not filled in: where a frame is missing or unusable the chain ends with a reason,
+and a new segment begins at the next usable frame, from the last known pose.
 """
 
 from dataclasses import dataclass, replace
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class _Frame:
-    """A good frame."""
+    """A usable frame."""
 
     rgb: np.ndarray
-    """At the network's size. (h, w, 3) uint8"""
+    """Image at the network's size. (h, w, 3) uint8"""
     stamp: float
-    """Seconds."""
+    """Stamp, seconds."""
 
 
 class OdometryEngine(Engine):
-    """An exported pose network of pairs at work; a context manager. Calls are taken in turn."""
+    """Runs an exported pose network of pairs; a context manager. Calls are serialised."""
 
     kinds = ("pose",)
     remedy = "write one with 'depthkit export RUN --part pose'"
@@ -46,12 +46,12 @@ class OdometryEngine(Engine):
         """Take over a backend; it is closed with the engine.
 
         Args:
-            backend: of a pose network.
+            backend: backend with a pose network.
             max_gap: longest pause between two frames of the stream, seconds.
-            stride: frames from one that is used to the next: about the shift that was learnt.
+            stride: frames from one used frame to the next: about the shift of the training.
 
         Raises:
-            EngineError: the network answers with something else than motion; impossible numbers.
+            EngineError: the network has another output than motion; impossible arguments.
         """
         super().__init__(backend)
         if not (max_gap > 0 and stride >= 1):
@@ -83,7 +83,7 @@ class OdometryEngine(Engine):
         super().close()
 
     def reset(self) -> None:
-        """Forget all frames; the next one is the world, in segment 0."""
+        """Drop all frames; the next one defines the world, in segment 0."""
         with self._lock:
             self._start()
 
@@ -93,13 +93,13 @@ class OdometryEngine(Engine):
         """Take the next frame.
 
         Args:
-            rgb: of any size, the same for all frames. (H, W, 3) uint8
-            stamp: seconds, later than the frame before.
-            K: not used; a pose network works for the camera that it learnt.
+            rgb: frame of any size, the same for all frames. (H, W, 3) uint8
+            stamp: seconds, later than the previous frame.
+            K: not used; a pose network works for the camera of its training.
 
         Returns:
-            The motion since the last used frame, chained; or, without it, the reason: the first
-            frame of a segment, one that the stride leaves out, one that cannot be used.
+            The motion since the last used frame and the chained pose; or the reason why motion is
+            missing: first frame of a segment, frame skipped by the stride, unusable frame.
 
         Raises:
             TypeError: the frame is not an array.
@@ -123,13 +123,15 @@ class OdometryEngine(Engine):
 
     def _take(self, rgb: np.ndarray, stamp: float) -> OdometryResult:
         started = perf_counter()
+        # 1. An unusable frame ends the segment.
         if fault := self._gate.fault_of(rgb, stamp):
             return self._break(None, stamp, fault)
         camera = self._gate.steady(rgb.shape[:2], None)
-        # A chain that is broken already has nothing to go on from.
+        # 2. So does a frame that does not continue the last one (gap, other size, time runs back).
         broken = "" if self._last is None else self._gate.break_before(stamp, camera)
         self._gate.enter(stamp, camera)
         self._waited += 1
+        # 3. The stride skips frames between two used ones, so that there is enough motion.
         if self._last is not None and not broken and self._waited < self.stride:
             reason = f"left out: frame {self._waited} of stride {self.stride}"
             return replace(self._result(stamp, reason), left_out=True)
@@ -144,13 +146,13 @@ class OdometryEngine(Engine):
         return self._follow(frame, stamp, started)
 
     def _break(self, frame: _Frame | None, stamp: float, reason: str) -> OdometryResult:
-        """End the segment, if one is going; the frame, if good, is the first of the next."""
+        """End the current segment, if any; a usable frame becomes the first of the next."""
         self._segment += self._last is not None
         self._last, self._waited = frame, 0
         return self._result(stamp, reason)
 
     def _follow(self, frame: _Frame, stamp: float, started: float) -> OdometryResult:
-        """Go on from the last used frame."""
+        """Compute the motion since the last used frame and chain it."""
         last, self._waited = self._last, 0
         if last is None:
             self._last = frame
@@ -171,7 +173,7 @@ class OdometryEngine(Engine):
         return replace(self._result(stamp, "", T_previous_current, timing), since=last.stamp)
 
     def _inputs(self, earlier: np.ndarray, later: np.ndarray) -> dict[str, np.ndarray]:
-        """Put a pair together as the graph takes it."""
+        """Assemble the inputs of the graph from a pair of frames."""
         images = {"earlier": earlier, "later": later}
         inputs = {name: np.ascontiguousarray(rgb)[None] for name, rgb in images.items()}
         if self.manifest.flow is not None:
@@ -199,10 +201,10 @@ class OdometryEngine(Engine):
 
 
 def motion_from_vector(vector: np.ndarray) -> np.ndarray:
-    """Turn a pose network's six numbers into a motion, as `geometry.se3.motion_from_vector` does.
+    """Convert a pose network's six numbers to a motion, as `geometry.se3.motion_from_vector`.
 
     Args:
-        vector: axis-angle, radians, then the translation as it is. (6,)
+        vector: rotation vector in radians, then the translation. (6,)
 
     Returns:
         The motion. (4, 4)
@@ -212,7 +214,7 @@ def motion_from_vector(vector: np.ndarray) -> np.ndarray:
 
 
 def grey(rgb: np.ndarray) -> np.ndarray:
-    """Return the mean of the channels, cut to whole levels. (H, W, 3) -> (H, W) uint8"""
+    """Return the mean of the channels, rounded down. (H, W, 3) -> (H, W) uint8"""
     total = rgb[..., 0].astype(np.uint16)
     for channel in (1, 2):  # nine times as fast as a sum over the last axis
         total += rgb[..., channel]

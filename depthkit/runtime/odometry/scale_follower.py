@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The scale of a stream whose translations have one unknown factor: metres a unit, followed.
+"""Metric scale of translations with one unknown factor, in metres per unit, tracked over time.
 
-Each step with a known length gives one ratio, metres / relative. Ratios err by factors, with heavy
-tails (a slipping wheel, a moving object that fills the picture), so their logarithms are looked at:
-the median of those that agree, over a bounded window, because the scale of learnt odometry drifts.
+Each step of known length gives one ratio, metric / relative. The errors of ratios are factors with
+heavy tails (a slipping wheel, a moving object that fills the image). The scale is therefore the
+median of the log ratios that agree, over a bounded window, as the scale of learnt odometry drifts.
 """
 
 from collections import deque
@@ -11,15 +11,15 @@ from typing import Literal
 
 import numpy as np
 
-MAD_TO_SIGMA = 1.4826  # of a normal distribution
+MAD_TO_SIGMA = 1.4826  # standard deviation over MAD of a normal distribution
 OUTLIER = 3.0  # standard deviations from the median
-AGREES = 0.05  # log ratios this near to the median always agree: steady ratios have no spread
+AGREES = 0.05  # log ratios this near to the median always agree: equal ratios have no spread
 
 
 class ScaleFollower:
-    """Metres a unit of relative translation, unknown until enough steps agree.
+    """Scale in metres per unit of relative translation; unknown until enough steps agree.
 
-    One thread at a time. Same steps, same scale: no clock and no chance.
+    One thread at a time. Deterministic: the same steps give the same scale.
     """
 
     def __init__(
@@ -30,16 +30,16 @@ class ScaleFollower:
         least_motion: float = 0.01,
         max_spread: float = 0.5,
     ) -> None:
-        """Start with nothing known.
+        """Start without steps.
 
         Args:
-            window: newest steps looked at.
+            window: number of newest steps used.
             needed: steps that must agree before the scale is known; at most `window`.
-            least_motion: a shorter step says nothing of the scale, metres.
-            max_spread: relative spread of the agreeing ratios above which nothing is known.
+            least_motion: shortest step that is used, metres.
+            max_spread: relative spread of the agreeing ratios above which the scale is unknown.
 
         Raises:
-            ValueError: impossible numbers.
+            ValueError: impossible arguments.
         """
         if not (1 <= needed <= window and least_motion >= 0 and max_spread > 0):
             raise ValueError(
@@ -51,58 +51,58 @@ class ScaleFollower:
         self.reset()
 
     def reset(self) -> None:
-        """Forget all steps."""
+        """Drop all steps."""
         self._logs.clear()
         self._median, self._spread, self._agreeing = 0.0, np.inf, 0
 
     @property
     def state(self) -> Literal["unknown", "known"]:
-        """Whether there is a scale."""
+        """Whether the scale is known."""
         known = self._agreeing >= self.needed and self._spread <= self.max_spread
         return "known" if known else "unknown"
 
     @property
     def scale(self) -> float | None:
-        """Metres a unit; None while unknown."""
+        """Scale, metres per unit; None while unknown."""
         return float(np.exp(self._median)) if self.state == "known" else None
 
     @property
     def spread(self) -> float | None:
-        """Standard deviation of the agreeing ratios, relative; None before the first step."""
+        """Relative standard deviation of the agreeing ratios; None before the first step."""
         return self._spread if self._agreeing else None
 
     @property
     def agreeing(self) -> int:
-        """Steps of the window that agree; the others are outliers."""
+        """Number of steps in the window that agree; the others are outliers."""
         return self._agreeing
 
     @property
     def steps(self) -> int:
-        """Steps of the window."""
+        """Number of steps in the window."""
         return len(self._logs)
 
     def add(self, *, metric: float, relative: float) -> str:
-        """Take in a step of known length.
+        """Add a step of known length.
 
         Args:
             metric: its length, metres.
             relative: the same length in the stream's own unit.
 
         Returns:
-            Why the step was ignored; empty where it was taken in.
+            Why the step was ignored; empty if it was added.
         """
         if not (np.isfinite(metric) and metric >= 0):
-            return f"a length of {metric} m is none"
+            return f"length must be 0 m or more, got {metric}"
         if metric < self.least_motion:
             return f"too little motion: {metric:.4f} m, needs {self.least_motion:g} m"
         if not (np.isfinite(relative) and relative > 0):
-            return f"a relative length of {relative} is none"
+            return f"relative length must be above 0, got {relative}"
         self._logs.append(float(np.log(metric / relative)))
         self._agree()
         return ""
 
-    def words(self) -> str:
-        """Say how far the scale is known."""
+    def summary(self) -> str:
+        """Describe the state of the scale in one line."""
         if self._agreeing < self.needed:
             return f"waiting: {self._agreeing} of {self.needed} steps agree"
         if self.state == "unknown":
@@ -110,8 +110,10 @@ class ScaleFollower:
         return f"{self.scale:.4g} m a unit, {self._spread:.1%} spread over {self._agreeing} steps"
 
     def _agree(self) -> None:
+        # 1. Inliers: within three robust standard deviations (MAD) of the median log ratio.
         logs = np.array(self._logs)
         away = np.abs(logs - np.median(logs))
         inside = logs[away <= max(OUTLIER * MAD_TO_SIGMA * float(np.median(away)), AGREES)]
+        # 2. Scale and spread are those of the inliers.
         self._median, self._agreeing = float(np.median(inside)), len(inside)
         self._spread = MAD_TO_SIGMA * float(np.median(np.abs(inside - self._median)))

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Says once which renderer draws, where it is not the one that was hoped for."""
+"""Notes once which renderer draws, where it is not the fast one."""
 
 import importlib.util
-import sys
+
+from depthkit.pipelines.models import Note, ignore
 
 
-def say_backend(backend: str) -> None:
-    """Open the renderer; where "auto" means rays, say so and why.
+def check_renderer(backend: str, note: Note = ignore) -> None:
+    """Open the renderer; where "auto" means rays, note so and why.
 
     Raises:
         EngineError: nothing can render here.
@@ -20,10 +21,6 @@ def say_backend(backend: str) -> None:
         if backend != "auto":
             raise
         renderer = open_renderer("ray")
-        _note(f"{error}; drawing with rays, five to nine times slower")
+        note(f"{error}; drawing with rays, five to nine times slower")
     if renderer.name == "gl" and importlib.util.find_spec("embreex") is None:
-        _note("without embreex no occlusion is written; run: pip install 'depthkit[synth]'")
-
-
-def _note(text: str) -> None:
-    print(f"depthkit: note: {text}", file=sys.stderr)
+        note("without embreex no occlusion is written; run: pip install 'depthkit[synth]'")

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from depthkit.cli.doctor_judge import Ability, State
+from depthkit.pipelines.doctor.judge import Ability, State
 
 _MESSAGES = (
     "builtin_interfaces.msg",

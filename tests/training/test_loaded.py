@@ -9,8 +9,9 @@ from depthkit.errors import CheckpointError
 from depthkit.models.checkpoint import read_checkpoint, save_checkpoint
 from depthkit.synth.boxes import box_camera
 from depthkit.tasks import build_task
-from depthkit.tasks.loaded import find_checkpoint, load_start, load_task
+from depthkit.tasks.loaded import find_checkpoint, load_task
 from depthkit.training.loop import train
+from depthkit.training.starts import load_start
 
 PAIR = (
     "task=supervised_pair",

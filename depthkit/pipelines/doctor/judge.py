@@ -4,7 +4,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from depthkit.cli.extras import PACKAGES, Package, install_line
+from depthkit.pipelines.doctor.packages import PACKAGES, Package, install_line
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `evaluate model` prints and writes for a pair network: a table over baselines."""
+"""The table over baselines of a pair network, and its report."""
 
 from pathlib import Path
 from typing import Any
@@ -7,7 +7,7 @@ from typing import Any
 from depthkit.evaluation.depth import DepthProtocol
 from depthkit.evaluation.depth_review import as_scored
 from depthkit.evaluation.plots import plot_depth
-from depthkit.evaluation.report import Cell, Picture, Section, format_cell, write_report
+from depthkit.evaluation.report import Cell, Picture, Section, write_report
 from depthkit.multiview.classical import classical_depth
 from depthkit.pipelines.score.pairs import METHODS, PairModel, Row, predict
 
@@ -39,20 +39,6 @@ def nominal_row(rows: list[Row], model: PairModel) -> Row:
     return min(rows, key=distance)
 
 
-def print_rows(rows: list[Row], model: PairModel, protocol: DepthProtocol) -> None:
-    """Print a line for each baseline and method."""
-    print(_explanation(model, protocol))
-    table: list[list[Cell]] = [list(_HEADER), *(line for row in rows for line in _lines(row))]
-    cells = [[format_cell(cell) for cell in line] for line in table]
-    widths = [max(len(line[column]) for line in cells) for column in range(len(_HEADER))]
-    for line in cells:
-        padded = [
-            cell.ljust(width) if column in (0, 2) else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ]
-        print("  " + "  ".join(padded).rstrip())
-
-
 def pair_notes(rows: list[Row]) -> list[str]:
     """Say what the figures alone would hide."""
     notes = []
@@ -70,12 +56,17 @@ def write_pair_report(
 ) -> Path:
     """Write the table, and pictures of three pairs at the nominal baseline, model and classical."""
     folder.mkdir(parents=True, exist_ok=True)
-    table: list[list[Cell]] = [list(_HEADER), *(line for row in rows for line in _lines(row))]
+    table = [list(line) for line in pair_table(rows)]
     sections = [
-        Section("Scores", text=_explanation(model, protocol), rows=table, notes=pair_notes(rows)),
+        Section("Scores", text=pair_text(model, protocol), rows=table, notes=pair_notes(rows)),
         Section("Best, middle and worst pair", pictures=_pictures(folder, rows, model, protocol)),
     ]
     return write_report(folder / "report.html", f"Depth of {name}", sections)
+
+
+def pair_table(rows: list[Row]) -> tuple[tuple[Cell, ...], ...]:
+    """Return the header, then a line for each baseline and method."""
+    return _HEADER, *(tuple(line) for row in rows for line in _lines(row))
 
 
 def _pictures(
@@ -129,7 +120,8 @@ def _label(row: Row) -> str:
     return f"{wanted} (found {row.baseline:.3g})" if is_other else wanted
 
 
-def _explanation(model: PairModel, protocol: DepthProtocol) -> str:
+def pair_text(model: PairModel, protocol: DepthProtocol) -> str:
+    """Say what is compared."""
     return (
         f"align {protocol.align}; depths from {protocol.min_depth:g} to {protocol.max_depth:g} m; "
         f"errors of each image, then their mean; at D0: depth scaled to {model.nominal_baseline:g} "

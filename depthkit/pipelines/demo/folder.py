@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What both demos share: a folder of their own, lines about progress."""
+"""The folder of a demo, and the marker by which a later one may replace it."""
 
 from __future__ import annotations
 
 import shutil
-import sys
 from pathlib import Path
 
 from depthkit.errors import DataError
@@ -26,8 +25,3 @@ def start_folder(out: Path) -> None:
         (out / MARKER).write_text(ABOUT)
     except OSError as error:
         raise DataError(f"{out}: cannot make folder: {error.strerror}") from error
-
-
-def say(line: str) -> None:
-    """Print a line of progress on stderr."""
-    print(line, file=sys.stderr, flush=True)

@@ -40,6 +40,7 @@ PACKAGES = (
     Package("onnxscript", "onnxscript", "export"),
     Package("openvino", "openvino", "openvino"),
     Package("rosbags", "rosbags", "bag"),
+    Package("pillow_heif", "pillow-heif", "heic"),
 )
 
 

@@ -1,0 +1,269 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What `import depthkit` offers: each job as one function of paths and typed options.
+
+The command line calls these functions with the same names of options. Nothing is printed: the
+result is a record, progress goes to a `Watcher`, and what goes wrong is a `DepthkitError`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from depthkit.watcher import SILENT, Watcher
+
+if TYPE_CHECKING:
+    from depthkit.camera import SourceCamera
+    from depthkit.data.cropping import Crop
+    from depthkit.data.sequence import Sequence
+    from depthkit.pipelines.infer.summary import InferSummary
+    from depthkit.pipelines.inspect import InspectSummary
+    from depthkit.pipelines.prepare import PrepareSummary
+    from depthkit.runtime.config import Backend, Precision, Rule
+    from depthkit.trajectory import Order
+
+
+def prepare(
+    source: str | Path,
+    out: str | Path,
+    *,
+    format: str = "auto",
+    sequence: str | None = None,
+    frames: tuple[int, int | None] = (0, None),
+    every: int = 1,
+    fps: float | None = None,
+    camera: str | Path | SourceCamera | None = None,
+    fov: float | None = None,
+    poses: str | Path | None = None,
+    max_gap: float = 0.15,
+    odometry_topic: str = "",
+    bits: Literal[10, 12, 16] = 16,
+    time_unit: Literal["auto", "s", "ms", "us", "ns"] = "auto",
+    quaternion: Order | None = None,
+    depth_scale: float | None = None,
+    body_to_camera: str | Path | None = None,
+    bayer: Literal["rggb", "bggr", "grbg", "gbrg"] | None = None,
+    levels: tuple[float, float] | None = None,
+    size: tuple[int, int] | None = None,
+    fit: Literal["stretch", "crop"] = "stretch",
+    crop: Crop = "mask",
+    name: str | None = None,
+    split: Literal["train", "val", "test"] = "train",
+    ext: Literal["jpg", "png"] = "jpg",
+    force: bool = False,
+    workers: int = 2,
+    watcher: Watcher = SILENT,
+) -> PrepareSummary:
+    """Turn video, images, a ROS 2 bag or a data set into sequence folders.
+
+    Args:
+        source: folder, video file or bag.
+        out: data set folder to write into; a sequence becomes out/NAME.
+        format: layout of the source; auto detects it.
+        sequence: one sequence of a source that has several.
+        frames: first frame, and the one after the last; None for all.
+        every: then take every n-th.
+        fps: frames a second; overrules times found.
+        camera: calibration, a file or a record.
+        fov: no calibration at all: horizontal field of view of a pinhole, degrees.
+        poses: file of T_world_cam: TUM, KITTI or EuRoC.
+        max_gap: seconds between two poses that a frame may lie between.
+        odometry_topic: bags: whose poses count, 'none' for no poses; empty for the only one.
+        bits: bags: bits in use of a 16-bit pixel.
+        time_unit: of all times in the source and in `poses`; auto tells it by size and spacing.
+        quaternion: order in `poses`; None for header, first pose and layout to decide.
+        depth_scale: stored depth value per metre; None for the format's own.
+        body_to_camera: file of T_body_cam (4, 4), where the poses are those of a body.
+        bayer: frames are raw mosaics of this pattern.
+        levels: pictures of more than 8 bits: values that become black and white; None for those
+            in use over the sequence.
+        size: (H, W) of the stored frames, pixels; None keeps that of the source.
+        fit: another aspect ratio keeps all pixels, or cuts the longer side.
+        crop: black borders: mask marks them in valid.png, auto cuts frames to the picture, none
+            keeps all; or the window to cut (top, left, height, width), pixels.
+        name: name of the written sequence.
+        split: part of split.yaml that it is entered in.
+        ext: format of stored frames.
+        force: replace sequences that exist.
+        workers: threads.
+        watcher: receives progress, and a note for everything that is assumed.
+
+    Raises:
+        DataError: nothing to read, no calibration, an output that exists; nothing half-written.
+    """
+    from depthkit.data.prepare import PrepareOptions
+    from depthkit.pipelines.prepare import prepare as work
+
+    options = PrepareOptions(
+        source=Path(source),
+        out=Path(out),
+        format=format,
+        camera=Path(camera) if isinstance(camera, str) else camera,
+        fov=fov,
+        fps=fps,
+        poses=_path(poses),
+        odometry_topic=odometry_topic,
+        bits=bits,
+        time_unit=time_unit,
+        quaternion=quaternion,
+        depth_scale=depth_scale,
+        body_to_camera=_path(body_to_camera),
+        levels=levels,
+        size=size,
+        fit=fit,
+        crop=crop,
+        every=every,
+        start=frames[0],
+        stop=frames[1],
+        sequence=sequence,
+        name=name,
+        split=split,
+        max_gap=max_gap,
+        bayer=bayer,
+        ext=ext,
+        force=force,
+        workers=workers,
+    )
+    return work(options, watcher)
+
+
+def inspect(
+    folder: str | Path,
+    *,
+    sequence: str | None = None,
+    max_frames: int | None = None,
+    save: bool = False,
+    workers: int = 1,
+    watcher: Watcher = SILENT,
+) -> InspectSummary:
+    """Look through prepared sequences: can they teach depth, and with which shifts?
+
+    Args:
+        folder: sequence folder, or a data set.
+        sequence: only this one of the data set.
+        max_frames: look one by one at the first frames of a sequence only.
+        save: write inspect.json into each sequence folder.
+        workers: processes for a data set; more than one needs a `__main__` guard in a script.
+        watcher: receives progress.
+
+    Raises:
+        DataError: no such folder or sequence. A sequence that fails alone is in `errors`.
+    """
+    from depthkit.pipelines.inspect import InspectOptions
+    from depthkit.pipelines.inspect import inspect as work
+
+    return work(InspectOptions(Path(folder), sequence, max_frames, save, workers), watcher)
+
+
+def infer(
+    model: str | Path,
+    source: str | Path,
+    out: str | Path,
+    *,
+    pose: str | Path | None = None,
+    trajectory: Literal["tum", "kitti"] | None = None,
+    flow: str | Path | None = None,
+    video: bool = False,
+    cloud: bool = False,
+    rerun: bool = False,
+    camera: str | Path | None = None,
+    crop: Crop = "mask",
+    rule: Rule | None = None,
+    shift: int | None = None,
+    poses: str | Path | None = None,
+    speed: float | None = None,
+    topic: str = "",
+    odometry_topic: str = "",
+    bits: Literal[10, 12, 16] = 16,
+    every: int = 1,
+    backend: Backend = "auto",
+    threads: int | None = None,
+    precision: Precision = "default",
+    force: bool = False,
+    watcher: Watcher = SILENT,
+) -> InferSummary:
+    """Write depth maps of frames, and where wanted motion, flow, video and point clouds.
+
+    Args:
+        model: exported .onnx, run folder, checkpoint, or a shipped model's name.
+        source: sequence folder, folder of images, video or ROS 2 bag.
+        out: folder to write; it appears when all of it is there. Depth is out/depth/NAME.png,
+            (H, W) uint16, value / depth_scale = depth, 0 = unknown.
+        pose: pose network; None takes the run's own where one is needed.
+        trajectory: also write the pose network's chained motions, in this format.
+        flow: flow network: also flow to the next frame and the static probability.
+        video: also an mp4, frame beside depth.
+        cloud: also a PLY a frame; needs K.
+        rerun: also a recording for the rerun viewer.
+        camera: calibration file of images or a video; a sequence has its own.
+        crop: black borders: mask leaves them without depth, auto cuts frames to the picture, none
+            keeps all; or the window to cut (top, left, height, width), pixels.
+        rule: pair networks: how earlier frames are chosen; None for multi_range.
+        shift: pair networks: frames back, of rule fixed and while no displacement is known.
+        poses: file of T_world_cam of the frames, metres, TUM rows on the source's clock.
+        speed: of the camera all the way, metres a second, where nothing else is known.
+        topic: bags: pictures to take; empty for the only ones.
+        odometry_topic: bags: whose poses count, 'none' for no poses; empty for the only one.
+        bits: bags: bits in use of a 16-bit pixel.
+        every: take every n-th frame.
+        backend: runtime of the networks.
+        threads: processor cores; OMP_NUM_THREADS, else all usable ones when None.
+        precision: numbers the networks compute in.
+        force: replace an earlier output.
+        watcher: receives progress, and notes that the user should read.
+
+    Raises:
+        DataError: nothing to read, an output that exists, or options that do not go together.
+        CheckpointError: there is no such model.
+        EngineError: a network does not run here, or is of another kind.
+    """
+    from depthkit.pipelines.infer.options import InferOptions
+    from depthkit.pipelines.infer.run import infer as work
+    from depthkit.pipelines.models import engine_options
+
+    options = InferOptions(
+        model=Path(model),
+        source=Path(source),
+        out=Path(out),
+        pose=_path(pose),
+        trajectory=trajectory,
+        flow=_path(flow),
+        video=video,
+        cloud=cloud,
+        rerun=rerun,
+        camera=_path(camera),
+        crop=crop,
+        rule=rule,
+        shift=shift,
+        poses=_path(poses),
+        speed=speed,
+        topic=topic,
+        odometry_topic=odometry_topic,
+        bits=bits,
+        every=every,
+        engine=engine_options(backend, threads, precision),
+        force=force,
+    )
+    return work(options, watcher)
+
+
+def open_sequence(path: str | Path) -> Sequence:
+    """Open a prepared sequence folder; frames are read one at a time, on demand.
+
+    Args:
+        path: folder with camera.yaml and frames/.
+
+    Returns:
+        camera: intrinsics `camera.K` (3, 3), pixels. times: seconds, (N,). poses: T_world_cam,
+        (N, 4, 4), or None. read_frame(i): (H, W, 3) uint8. read_depth(i): (H, W), 0 = unknown.
+
+    Raises:
+        DataError: a part is missing, damaged or does not fit the others.
+    """
+    from depthkit.data import sequence
+
+    return sequence.open_sequence(path)
+
+
+def _path(given: str | Path | None) -> Path | None:
+    return None if given is None else Path(given)

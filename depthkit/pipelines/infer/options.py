@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Options of `infer`: one record from the command line or from Python down to each frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from depthkit.data.cropping import Crop
+from depthkit.pipelines.checks import check_at_least, check_choices, check_crop, check_positive
+from depthkit.pipelines.models import EngineOptions
+from depthkit.runtime.config import Rule
+
+
+@dataclass(frozen=True)
+class InferOptions:
+    """One run of `infer`: what to read, what to write, what is known of the motion."""
+
+    model: Path
+    """Depth network: exported .onnx, run folder, checkpoint, or a shipped model's name."""
+    source: Path
+    """Sequence folder, folder of images, video or ROS 2 bag."""
+    out: Path
+    """Folder to write; it appears when all of it is there."""
+    pose: Path | None = None
+    """Pose network; None takes the run's own where one is needed."""
+    trajectory: Literal["tum", "kitti"] | None = None
+    """Format in which the pose network's chained motions are written; None for no trajectory."""
+    flow: Path | None = None
+    """Flow network: also write flow to the next frame and the static probability."""
+    video: bool = False
+    """Also write an mp4, frame beside depth."""
+    cloud: bool = False
+    """Also write a PLY a frame; needs K."""
+    rerun: bool = False
+    """Also write a recording for the rerun viewer."""
+    camera: Path | None = None
+    """Calibration file of images or a video; a sequence has its own."""
+    crop: Crop = "mask"
+    """Black borders: mask leaves them without depth, auto cuts frames to the picture, none keeps
+    all; or the window to cut (top, left, height, width), pixels."""
+    rule: Rule | None = None
+    """Pair networks: how earlier frames are chosen; None for multi_range."""
+    shift: int | None = None
+    """Pair networks: frames back, of rule fixed and while no displacement is known."""
+    poses: Path | None = None
+    """T_world_cam of the frames, metres, TUM rows on the source's clock."""
+    speed: float | None = None
+    """Speed of the camera all the way, metres a second, where nothing else is known."""
+    topic: str = ""
+    """Bags: pictures to take; empty for the only ones."""
+    odometry_topic: str = ""
+    """Bags: whose poses count; empty for the only one, 'none' for no poses."""
+    bits: Literal[10, 12, 16] = 16
+    """Bags: bits in use of a 16-bit pixel."""
+    every: int = 1
+    """Take every n-th frame."""
+    engine: EngineOptions = field(default_factory=EngineOptions)
+    """What the networks run on."""
+    force: bool = False
+    """Replace an earlier output."""
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+        check_crop(self.crop)
+        check_at_least(1, every=self.every, shift=self.shift)
+        check_positive(speed=self.speed)

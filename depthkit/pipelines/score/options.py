@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Options of each kind of `evaluate`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from depthkit.errors import DataError
+from depthkit.evaluation.depth import DepthProtocol
+from depthkit.pipelines.checks import check_at_least, check_choices, check_positive
+from depthkit.pipelines.models import EngineOptions
+from depthkit.runtime.config import Rule
+from depthkit.trajectory import Order
+
+
+@dataclass(frozen=True)
+class DepthOptions:
+    """One run of `evaluate depth`."""
+
+    pred: Path
+    """Folder of predicted depth maps, or a sequence folder."""
+    gt: Path
+    """Folder of true depth maps, 0 = unknown, or a sequence folder."""
+    pred_scale: float | None = None
+    """Stored value per metre of the predictions; None as their folder says."""
+    gt_scale: float | None = None
+    """Stored value per metre of the truth."""
+    protocol: DepthProtocol = field(default_factory=DepthProtocol)
+    """Alignment, region and range."""
+    report: Path | None = None
+    """Folder of an HTML report to write."""
+    force: bool = False
+    """Write the report into a folder that has files."""
+
+    def __post_init__(self) -> None:
+        check_positive(pred_scale=self.pred_scale, gt_scale=self.gt_scale)
+
+
+@dataclass(frozen=True)
+class OdometryOptions:
+    """One run of `evaluate odometry`."""
+
+    estimates: tuple[Path, ...]
+    """Trajectories to score, in any format that is read."""
+    reference: Path
+    """True trajectory, metres."""
+    align: str = "none"
+    """Fit of the estimate to the reference, a key of `ALIGNMENTS`."""
+    max_gap: float = 0.01
+    """Largest time between poses that pair, seconds; not used for KITTI."""
+    snippets: int = 5
+    """Frames in a snippet of the snippet ATE."""
+    repeats: Literal["error", "first"] = "error"
+    """What to do with a stamp that repeats: refuse the file, or keep its first pose."""
+    quaternion: Order | None = None
+    """Order in the estimates; None for header, first pose and reference to decide."""
+    reference_quaternion: Order | None = None
+    """Order in the reference."""
+    time_unit: Literal["auto", "s", "ms", "us", "ns"] = "auto"
+    """Unit of the stamps in all files."""
+    save: Path | None = None
+    """File of the scores to write, for `evaluate compare`."""
+    report: Path | None = None
+    """Folder of an HTML report to write."""
+    force: bool = False
+    """Write the report into a folder that has files."""
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+
+
+@dataclass(frozen=True)
+class FlowOptions:
+    """One run of `evaluate flow`."""
+
+    pred: Path
+    """Folder of predicted flow, pixels."""
+    gt: Path
+    """True flow: a folder, a sequence folder, a data set, KITTI's or Middlebury's folders."""
+    report: Path | None = None
+    """Folder of an HTML report to write."""
+    force: bool = False
+    """Write the report into a folder that has files."""
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """One run of `evaluate model`."""
+
+    model: Path
+    """Exported .onnx, run folder, checkpoint, or a shipped model's name."""
+    sequences: tuple[Path, ...]
+    """Sequence folders with depth; a data set folder stands for its test sequences."""
+    baselines: tuple[float, ...] = ()
+    """Pair networks: metres between the two cameras, a row each."""
+    shifts: tuple[int, ...] = ()
+    """Pair networks: frames from target to source, -3 for three earlier, a row each."""
+    rule: Rule | None = None
+    """Pair networks: stream the sequences with this choice of earlier frames."""
+    protocol: DepthProtocol = field(default_factory=DepthProtocol)
+    """Alignment and range."""
+    every: int = 1
+    """Score every n-th frame."""
+    engine: EngineOptions = field(default_factory=EngineOptions)
+    """What the network runs on."""
+    report: Path | None = None
+    """Folder of an HTML report to write."""
+    force: bool = False
+    """Write the report into a folder that has files."""
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+        check_at_least(1, every=self.every)
+        for baseline in self.baselines:
+            check_positive(baselines=baseline)
+        if self.baselines and self.shifts:
+            raise DataError("baselines and shifts pair frames in two ways; give one of the two")
+        if not self.sequences:
+            raise DataError("no sequence to score on; give at least one folder")
