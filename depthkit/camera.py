@@ -40,7 +40,7 @@ class Camera:
                 raise DataError(f"camera: {name} must be finite, got {getattr(self, name)!r}")
         if self.fx <= 0 or self.fy <= 0:
             raise DataError(
-                f"camera: fx and fy must be positive, got fx {self.fx!r} and fy {self.fy!r}"
+                f"camera: fx and fy must be positive, got fx {self.fx:g} and fy {self.fy:g}"
             )
 
     @property

@@ -42,6 +42,11 @@ def parse_poses(table: TextTable, order: Order | None = None) -> PoseTable:
     Raises:
         DataError: no known layout, or a row that does not fit it.
     """
+    if any(re.match(r"\W*(lat|lon)(itude|gitude)?\b", name.lower()) for name in table.header):
+        raise DataError(
+            f"{table.name}: its header names latitude and longitude; expected positions in metres "
+            "(x y z): convert them, to UTM or east north up"
+        )
     if any(row[0] == "VERTEX_SE3:QUAT" for row in table.rows):
         return _parse_g2o(table)
     if _is_colmap(table):

@@ -13,8 +13,11 @@ from depthkit.trajectory_table import ROTATION_TOLERANCE
 
 STAMP_ROUNDING = 1e-3
 """Seconds by which a written stamp may differ from the time that was meant."""
-
-_REPEATS_REMEDY = "; drop the row, or keep the first of equal stamps (repeats 'first')"
+MANY_REPEATS = 0.2
+"""Share of stamps that repeat, from which on digits are missing."""
+LEAST_REPEATS = 5
+"""And their number."""
+_REPEATS_REMEDY = "; drop the row, or keep the first of equal stamps (--repeats first)"
 _ORDER_REMEDY = "; sort the rows by their stamp"
 
 
@@ -108,6 +111,13 @@ def check_trajectory(t: Trajectory, name: str, lines: Sequence[int] | None = Non
         raise DataError(f"{where(int(np.argmin(finite)))} holds NaN or an infinite number")
     for i in np.flatnonzero(np.diff(t.stamps) <= 0)[:1]:
         same = t.stamps[i + 1] == t.stamps[i]
+        repeated = int(np.sum(np.diff(t.stamps) == 0))
+        if repeated > max(LEAST_REPEATS, MANY_REPEATS * len(t.stamps)):
+            raise DataError(
+                f"{name}: {repeated} of {len(t.stamps)} stamps repeat the one before, such as "
+                f"{float(t.stamps[i])!r}: they were written with too few digits; write them again "
+                "with all (seconds with 6 decimals, or whole nanoseconds)"
+            )
         kind = "repeats" if same else "falls behind"
         remedy = _REPEATS_REMEDY if same else _ORDER_REMEDY
         raise DataError(

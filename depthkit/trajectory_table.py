@@ -70,7 +70,7 @@ def to_poses(table: TextTable, positions: np.ndarray, q_xyzw: np.ndarray) -> np.
     for i in np.flatnonzero(wrong)[:1]:
         raise DataError(
             f"{table.name}: line {table.lines[i]} has a quaternion of norm {norm[i]:.4g}, "
-            "expected 1"
+            "expected 1; normalise it, or write it with more digits"
         )
     T = np.full((len(q_xyzw), 4, 4), np.nan)
     T[known] = make_pose(quaternion_to_matrix(q_xyzw[known]), positions[known])

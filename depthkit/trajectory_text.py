@@ -127,7 +127,11 @@ def to_numbers(table: TextTable, columns: Sequence[int], width: int, layout: str
     """
     for row, line in zip(table.rows, table.lines, strict=True):
         if len(row) != width:
-            raise DataError(f"{table.name}: line {line} has {len(row)} columns, expected {layout}")
+            is_cut = line == table.lines[-1] != table.lines[0] and len(row) < width
+            remedy = "; it is the last one: was the file cut short? delete it" if is_cut else ""
+            raise DataError(
+                f"{table.name}: line {line} has {len(row)} columns, expected {layout}{remedy}"
+            )
     try:
         return np.array([[row[i] for i in columns] for row in table.rows], dtype=np.float64)
     except ValueError:

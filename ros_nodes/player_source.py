@@ -34,7 +34,7 @@ from depthkit.data.bag import (
     read_recorded,
 )
 from depthkit.data.bag_writer import stamp_of, twists
-from depthkit.data.importers.bag import camera_info_topic, picture_topics
+from depthkit.data.importers.bag import camera_info_topic, no_pictures, picture_topics
 from depthkit.data.stream import FrameStream, StreamFrame, open_stream
 from depthkit.errors import ConfigError, DataError
 from ros_nodes.convert import camera_info_message, image_message, pose_message, stamp_message
@@ -61,6 +61,10 @@ LEAD = 5 * 10**8
 """Time before the first image of a bag at which playing begins, nanoseconds: for its motion."""
 USUAL_PERIOD = 1 / 30
 """Duration of a source of one frame, seconds."""
+NO_CAMERA = (
+    "the source has no calibration: no camera_info goes out; play what 'depthkit prepare --camera "
+    "FILE' makes of it, or give the nodes a calibration file"
+)
 
 _KINDS: dict[str, Any] = {
     IMAGE: Image,
@@ -182,7 +186,7 @@ def _bag_topics(config: PlayerConfig, contents: Contents) -> dict[str, str]:
             names[found] = relative
     image = next((name for name, relative in names.items() if relative == "image"), None)
     if image is None:
-        raise DataError(f"{bag}: holds no images to play")
+        raise DataError(no_pictures(bag, contents.topics))
     if any(topic.name == camera_info_topic(image) for topic in topics):
         names[camera_info_topic(image)] = "camera_info"
     if TFMessage is not None and any(topic.name == STATIC for topic in topics):
@@ -216,7 +220,7 @@ def _open_frames(config: PlayerConfig) -> Play:
         shift=0,
         words=f"{len(stream)} frames{size}, {1 / step:.3g} Hz",
         messages=lambda: _played(stream, stamps, speeds, first, config),
-        notes=stream.notes,
+        notes=(*stream.notes, *(() if stream.camera is not None else (NO_CAMERA,))),
     )
 
 

@@ -198,6 +198,18 @@ def test_metres_without_calibration_are_questioned(tmp_path, images, room, capsy
         ] * (i == 0)
 
 
+def test_metres_of_another_focal_length_are_questioned(tmp_path, images, room, capsys):
+    """The room's camera is not the one that was learnt; at its own focal length nothing is said."""
+    camera = open_sequence(room).camera
+    own = camera.fx * SIZE[1] / camera.width
+    for focal, doubted in ((own, False), (own / 2.7, True)):
+        words = {"size": SIZE, "scale_source": "taught by hand", "scale": "metric"}
+        model = write_mono(tmp_path / "metric.onnx", focal=focal, **words)
+        out = tmp_path / f"out{doubted}"
+        assert infer(model, room, "--out", out, "--every", "20") == 0
+        assert ("its metres do not hold here" in capsys.readouterr().err) == doubted
+
+
 def test_relative_scale_is_said_everywhere(tmp_path, room, capsys):
     """Relative depth never looks like metres: text, summary and depth.yaml say so."""
     model = write_mono(tmp_path / "relative.onnx")

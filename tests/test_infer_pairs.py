@@ -99,6 +99,16 @@ def test_frames_without_depth_are_named(tmp_path: Path, room: Path, model: Path,
     assert "no depth for 1 of 8 frames:\n  000000: no past" in capsys.readouterr().out
 
 
+def test_a_speed_beside_poses_is_said_to_be_unused(
+    tmp_path: Path, room: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An option that changes nothing is named."""
+    assert infer(model, room, "--out", tmp_path / "out", "--speed", 3) == 0
+    assert "--speed is not used" in capsys.readouterr().err
+    assert infer(model, room, "--out", tmp_path / "other") == 0
+    assert "--speed is not used" not in capsys.readouterr().err
+
+
 def test_unknown_poses_in_the_middle_are_survived(tmp_path: Path, room: Path, model: Path) -> None:
     """Two frames lose their poses: they are counted, and the next one has depth again."""
     holed = tmp_path / "holed"

@@ -228,3 +228,28 @@ def test_real_files_of_all_three_formats_load(data_root: Path) -> None:
     with pytest.raises(DataError, match="line 10863 .* repeats .* keep the first of equal stamps"):
         load_trajectory(official)
     assert len(load_trajectory(official, repeats="first")) == 20956
+
+
+def test_stamps_of_too_few_digits_are_told_from_a_row_that_repeats() -> None:
+    """Whole seconds at 10 Hz: nine of ten stamps repeat; one of a hundred is a row."""
+    poses = np.tile(np.eye(4), (100, 1, 1))
+    with pytest.raises(DataError, match="90 of 100 stamps repeat .* too few digits"):
+        check_trajectory(Trajectory(np.arange(100) // 10 * 1.0, poses), "a")
+    once = np.sort([*range(99), 50]) * 1.0
+    with pytest.raises(DataError, match="row 52 has stamp 50.0, which repeats .*--repeats first"):
+        check_trajectory(Trajectory(once, poses), "a")
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("t,latitude,longitude,alt,qx,qy,qz,qw\n0,47,8,400,0,0,0,1\n1,47,8,400,0,0,0,1", "east"),
+        ("0 1 2 3 0 0 0 1\n1 1 2 3 0 0 0 1\n2 1 2", "last one: was the file cut short"),
+        ("0 1 2 3 0 0 0 1.01\n1 1 2 3 0 0 0 1.01", "norm 1.01, expected 1; normalise"),
+    ],
+)
+def test_what_to_do_is_said(text: str, words: str, tmp_path: Path) -> None:
+    """Degrees for metres, a cut last line, quaternions that are not normalised."""
+    (tmp_path / "a.csv").write_text(text)
+    with pytest.raises(DataError, match=words):
+        load_trajectory(tmp_path / "a.csv")

@@ -15,6 +15,8 @@ SUFFIXES = (".mcap", ".db3", ".bag")
 """MCAP, sqlite3, ROS 1."""
 PACKED = ".zstd"
 """Behind the suffix of a file that was compressed as a whole."""
+_ACTIVE = ".active"
+"""Behind that of a ROS 1 bag whose recording did not end."""
 _METADATA = "metadata.yaml"
 _METADATA_KEY = "rosbag2_bagfile_information"
 
@@ -83,7 +85,7 @@ def _words_of(path: Path) -> list[str]:
 
 def suffix_of(path: Path) -> str:
     """Return the kind of a storage file, also of a packed one."""
-    name = path.name.lower().removesuffix(PACKED)
+    name = path.name.lower().removesuffix(PACKED).removesuffix(_ACTIVE)
     return PurePath(name).suffix
 
 

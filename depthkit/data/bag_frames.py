@@ -115,6 +115,13 @@ def _take(edges: dict[str, Edge], one: Any, received: int) -> None:
         del edges[child]
 
 
+def body_frame(tracks: Tracks, camera: str) -> str:
+    """Return the moving frame that carries a camera, above it or the only one; else its own."""
+    above = [one for one in path_to_top(tracks, camera) if tracks.moves(one)]
+    moving = above[:1] or [one for one in tracks.edges if tracks.moves(one)]
+    return moving[0] if len(moving) == 1 else camera
+
+
 def path_to_top(tracks: Tracks, frame: str) -> list[str]:
     """List a frame and those above it, nearest first; a ring ends."""
     return list(_upwards(tracks, frame.lstrip("/")))

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from depthkit.data.bag import ODOMETRY, TRANSFORMS, Topic, choose_topic
-from depthkit.data.bag_frames import Tracks, moving_pose, path_to_top, read_tracks
+from depthkit.data.bag_frames import Tracks, body_frame, moving_pose, path_to_top, read_tracks
 from depthkit.data.bag_scan import PATH, Scan
 from depthkit.data.importers.source import ImportOptions
 from depthkit.errors import DataError
@@ -86,7 +86,7 @@ def choose_pose_source(bag: Path, topics: Collection[Topic], wanted: str) -> Pos
         return PoseSource(named or "", _type_of(topics, named), is_named=named is not None)
     option = f"{OPTION} (or 'none')"
     found = choose_topic(bag, topics, (ODOMETRY,), "", option=option)
-    others = [topic for topic in topics if topic.type in POSE_TYPES and topic.count > 1]
+    others = [t for t in topics if t.type in POSE_TYPES and t.count > (t.type != PATH)]
     if found is not None:
         return PoseSource(found, ODOMETRY, notes=_unread(others, found))
     likely = [topic for topic in others if not any(word in topic.name for word in _WISHES)]
@@ -146,7 +146,7 @@ def poses_at_frames(
     if not source.topic:
         return FramePoses(None, source.notes)
     if source.type == TRANSFORMS:
-        found = _of_tree(bag, scan, source, times, options.max_gap)
+        found = _of_tree(bag, scan, source, times, options)
     else:
         found = _of_topic(bag, scan, source, times, options)
     if found.poses is None and source.is_named:
@@ -197,20 +197,23 @@ def _place_of_camera(bag: Path, scan: Scan, times: np.ndarray, max_gap: float) -
 
 
 def _of_tree(
-    bag: Path, scan: Scan, source: PoseSource, times: np.ndarray, max_gap: float
+    bag: Path, scan: Scan, source: PoseSource, times: np.ndarray, options: ImportOptions
 ) -> FramePoses:
-    """Follow the frames from the camera up to a fixed one."""
+    """Follow the frames from the camera, or the body whose mounting is given, to a fixed one."""
     tracks = read_tracks(bag, scan.frames, source.topic)
-    frame, above = scan.frame_id.lstrip("/"), path_to_top(tracks, scan.frame_id)
+    frame = scan.frame_id.lstrip("/")
+    if options.body_to_camera is not None:
+        frame = body_frame(tracks, frame)
+    above = path_to_top(tracks, frame)
     top = _fixed_frame(source, tracks, above)
     if not top:
         held = [f"{name!r} in {edge.parent!r}" for name, edge in tracks.edges.items()][:NAMED]
         text = (
             f"no poses: nothing in {source.topic} moves the pictures' frame {frame!r}; it holds "
-            f"{', '.join(held) or 'nothing'}"
+            f"{', '.join(held) or 'nothing'} (--body-to-camera FILE joins them)"
         )
         return FramePoses(None, (text,))
-    found = moving_pose(tracks, top, frame, times, max_gap)
+    found = moving_pose(tracks, top, frame, times, options.max_gap)
     if found is None:
         return FramePoses(None, (f"no poses: {source.topic} does not join {frame!r} and {top!r}",))
     moving = [tracks.edges[one] for one in above[: above.index(top)] if tracks.moves(one)]

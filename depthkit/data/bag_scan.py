@@ -42,6 +42,10 @@ SAME_CLOCK = 10 * 10**9
 """Nanoseconds between the stamp of an image and its recording; more is another clock."""
 
 
+FLAT = 32
+"""Grey levels of 256 between the darkest and the brightest pixel of a picture with no contrast."""
+
+
 @dataclass
 class Scan:
     """What was found."""
@@ -161,6 +165,22 @@ def read_picture(message: Recorded, *, bits: int = 16) -> np.ndarray:
     if message.type not in (COMPRESSED_IMAGE, IMAGE):
         raise DataError(f"{message.type} is a piece of video")
     return read(parse(message), bits=bits)
+
+
+def dim_pictures(message: Recorded, bits: int) -> tuple[str, ...]:
+    """Say that a picture of 16 bits comes out nearly flat, as those of thermal cameras do."""
+    try:
+        parsed, rgb = parse(message), read_picture(message, bits=bits)
+    except DataError:  # said where the picture is wanted
+        return ()
+    low, high = int(rgb.min()), int(rgb.max())
+    is_deep = "16" in str(getattr(parsed, "encoding", "") or getattr(parsed, "format", ""))
+    if not is_deep or high - low >= FLAT:
+        return ()
+    return (
+        f"{message.topic}: 16-bit pictures come out nearly flat, grey {low} to {high} of 255, at "
+        f"--bits {bits}: give the bits in use (--bits 10 or 12), or stretch them to 8 bits first",
+    )
 
 
 def _take_frame(scan: Scan, message: Recorded) -> None:

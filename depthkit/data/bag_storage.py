@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from depthkit.data.bag_files import PACKED, files_of, stem_of, suffix_of
-from depthkit.data.bag_mcap import Damage, read_mcap, unzstd, zstd_module
+from depthkit.data.bag_mcap import MAGIC, Damage, read_mcap, unzstd, zstd_module
 from depthkit.data.bag_sqlite import has_log, read_rows
 from depthkit.errors import DataError, EngineError
 from depthkit.installation import install_line
@@ -33,6 +33,7 @@ _VIDEO_DEFINITIONS = {
     FFMPEG_PACKET: "std_msgs/Header header\nint32 width\nint32 height\nstring encoding\n"
     "uint64 pts\nuint8 flags\nbool is_bigendian\nuint8[] data",
 }
+_MAGIC = {".mcap": MAGIC, ".db3": b"SQLite format 3\x00", ".bag": b"#ROSBAG V2.0"}
 _RECOVER = {
     ".mcap": "'mcap recover {0} -o whole.mcap' makes it a whole file",
     ".db3": "'sqlite3 {0} .recover | sqlite3 whole.db3' and 'ros2 bag reindex' make it whole",
@@ -122,10 +123,7 @@ def _open_file(bag: Path, file: Path, stack: ExitStack) -> Part:
     except Exception as error:  # of sqlite, zstd, struct ...: no common base
         reason = _words(error)
     if suffix == ".bag":
-        raise DataError(
-            f"{file}: ROS 1 bag cannot be read ({reason}); was its recording cut short? "
-            + _RECOVER[suffix].format(file)
-        )
+        raise DataError(f"{file}: ROS 1 bag cannot be read ({_why(file, suffix, reason)}")
     return _as_far_as_it_goes(file, suffix, reason)
 
 
@@ -150,7 +148,7 @@ def _copied(file: Path, stack: ExitStack) -> Path:
 
 def _whole(bag: Path, file: Path, stack: ExitStack) -> Part:
     """Open a file with rosbags."""
-    is_ros1 = file.suffix.lower() == ".bag"
+    is_ros1 = suffix_of(file) == ".bag"
     reader = rosbags_module("rosbag1" if is_ros1 else "rosbag2").Reader(file)
     reader.open()
     stack.callback(reader.close)
@@ -187,19 +185,31 @@ def _read_whole(
 
 def _as_far_as_it_goes(file: Path, suffix: str, reason: str) -> Part:
     """Read a file record by record up to where it breaks off; the topics are counted first."""
-    status = file.stat()
-    found = _count(file, status.st_size, status.st_mtime_ns)
+    found = _count(file, (status := file.stat()).st_size, status.st_mtime_ns)
     remedy = _RECOVER[suffix].format(file)
+    if not found.topics and not found.note and status.st_size:
+        raise DataError(f"{file}: bag is empty (no message)")
     if not found.topics:
-        raise DataError(
-            f"{file}: bag cannot be read ({reason}); was its recording cut short? {remedy}"
-        )
+        raise DataError(f"{file}: bag cannot be read ({_why(file, suffix, reason)}")
     total = sum(topic.count for topic in found.topics)
     what = found.note or "all of it"
     note = f"{file.name}: {reason}; read from its beginning: {total} messages ({what})"
     if found.note:
         note += f"; {remedy}"
     return Part(found.topics, found.start, found.end, partial(_read_sequence, file), note)
+
+
+def _why(file: Path, suffix: str, reason: str) -> str:
+    """Say what a file is that gave no message: empty, of another kind, or damaged."""
+    with file.open("rb") as opened:
+        head = opened.read(len(_MAGIC[suffix]))
+    if not head:
+        return "it is empty, 0 bytes); nothing was recorded: look for another file of the recording"
+    if not _MAGIC[suffix].startswith(head):
+        return (
+            f"it begins with {head!r}, {suffix} files with {_MAGIC[suffix]!r}); is it another file?"
+        )
+    return f"{reason}); was its recording cut short? {_RECOVER[suffix].format(file)}"
 
 
 @lru_cache(maxsize=8)
@@ -232,6 +242,9 @@ def _sequence(file: Path, damage: Damage) -> Iterator[Recorded]:
         if one.encoding in ("cdr", "ros1"):
             data = _as_cdr(one.data, kind, is_ros1=one.encoding == "ros1")
             yield Recorded(one.topic, kind, one.log_time, data)
+        else:  # listed by name, so that what is in the file can be said
+            kind = f"{kind or 'no type'} as {one.encoding or 'bytes without an encoding'}"
+            yield Recorded(one.topic, kind, one.log_time, b"")
 
 
 def _as_cdr(data: bytes, kind: str, *, is_ros1: bool = False) -> bytes:
@@ -248,8 +261,8 @@ def _type(name: str) -> str:
     """Spell a type as ROS 2 does: package/msg/Name."""
     if name in ("tf/tfMessage", "tf/msg/tfMessage"):
         return "tf2_msgs/msg/TFMessage"
-    package, *middle, last = name.split("/")
-    return name if middle or not last else f"{package}/msg/{last}"
+    package, slash, last = name.partition("/")
+    return f"{package}/msg/{last}" if slash and last and "/" not in last else name
 
 
 # --- rosbags -------------------------------------------------------------------------------------

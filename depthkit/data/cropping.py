@@ -61,6 +61,14 @@ def crop_camera(source: SourceCamera, window: Window | None) -> SourceCamera:
     try:
         return replace(source, camera=source.camera.cropped(window[0], window[1], window[2:]))
     except DataError as error:
+        top, left, height, width = window
+        inside = 0 <= source.camera.cx - left < width and 0 <= source.camera.cy - top < height
+        if not inside:
+            raise DataError(
+                f"--crop: the window of {width}x{height} at top {top}, left {left} does not hold "
+                f"the camera's principal point ({source.camera.cx:g}, {source.camera.cy:g}); "
+                "choose one around it"
+            ) from None
         raise DataError(f"--crop: {str(error).removeprefix('camera: ')}") from None
 
 

@@ -70,7 +70,13 @@ def _read_numpy(path: Path) -> np.ndarray:
             name = "depth" if "depth" in names else names[0] if len(names) == 1 else None
             if name is not None:
                 return np.asarray(archive[name])
-    except (ValueError, EOFError, OSError, IndexError, KeyError, zipfile.BadZipFile):
+    except ValueError as error:
+        if "pickle" in str(error) or "Object arrays" in str(error):
+            raise DataError(
+                f"{path}: holds Python objects (a dict?), which are not read; save the array itself"
+            ) from None
+        raise DataError(f"{path}: is not a NumPy array file") from None
+    except (EOFError, OSError, IndexError, KeyError, zipfile.BadZipFile):
         raise DataError(f"{path}: is not a NumPy array file") from None
     raise DataError(f"{path}: holds {', '.join(names) or 'nothing'}; expected one array 'depth'")
 
@@ -82,6 +88,11 @@ def _check(path: Path, values: np.ndarray) -> StoredDepth:
     note = ""
     if values.ndim == 3 and values.shape[2] == 3 and values.dtype.kind == "f":
         values, note = values[..., 2], "three channels of floats taken as points x y z, depth is z"
+    if values.ndim in (3, 4) and values.shape[-1] > 4 and values.dtype.itemsize > 1:
+        raise DataError(
+            f"{path}: holds {len(values)} maps, got {values.dtype} of {values.shape}; save one map "
+            "a file, named as its truth"
+        )
     if values.dtype.kind == "b" or values.dtype.itemsize == 1 or values.ndim != 2:
         kind = "a picture of" if values.dtype == np.uint8 else f"{values.dtype} of"
         raise DataError(

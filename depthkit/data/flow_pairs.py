@@ -73,7 +73,8 @@ def find_flow_pairs(root: Path | str) -> dict[str, FlowPair]:
     """
     root = Path(root)
     if not root.is_dir():
-        raise DataError(f"{root}: no such folder")
+        what = "is a file; name its folder" if root.exists() else "no such folder"
+        raise DataError(f"{root}: {what}")
     if root.name == "flow" and (root.resolve().parent / "camera.yaml").exists():
         root = root.resolve().parent  # SEQUENCE/flow was named: its masks lie above
     pairs = _pairs_of(root) or [

@@ -31,6 +31,9 @@ from depthkit.undistort import build_geometry
 # Importers ask for a camera; inference can do without one.
 _NO_CAMERA = SourceCamera(Camera(1, 1, 1.0, 1.0, 0.0, 0.0))
 
+COUNTED = 1.5
+"""How many times as long as the frames whole-numbered poses may last and still be seconds."""
+
 ODOMETRY_GAP = 0.5
 """Seconds between two messages of odometry between which poses are known, as nodes have it."""
 
@@ -113,6 +116,19 @@ def open_stream(
     return _stream_source(path, source, every)
 
 
+def _check_counted(stream: FrameStream, trajectory: Trajectory) -> None:
+    """Refuse poses at 0, 1, 2 ... that run far beyond the frames: they are frame numbers."""
+    stamps, times = trajectory.stamps, stream.times
+    if len(stamps) < 3 or stamps[0] != round(stamps[0]) or (np.diff(stamps) != 1).any():
+        return
+    if np.ptp(stamps) > COUNTED * np.ptp(times) + 1:
+        raise DataError(
+            f"--poses: its times are {stamps[0]:.0f}, {stamps[1]:.0f}, {stamps[2]:.0f} ...: frame "
+            f"numbers, where the frames lie between {times[0]:.3f} and {times[-1]:.3f} s; write "
+            "the time of each frame, or give them to 'depthkit prepare' and its folder to infer"
+        )
+
+
 def with_poses(stream: FrameStream, trajectory: Trajectory, max_gap: float) -> FrameStream:
     """Give a stream the poses of a trajectory in its clock, interpolated.
 
@@ -122,8 +138,9 @@ def with_poses(stream: FrameStream, trajectory: Trajectory, max_gap: float) -> F
         max_gap: longest time between two poses that is bridged, seconds.
 
     Raises:
-        DataError: no frame lies within the trajectory.
+        DataError: no frame lies within the trajectory, or its times are frame numbers.
     """
+    _check_counted(stream, trajectory)
     poses, known = interpolate_poses(trajectory, stream.times, max_gap, slack=STAMP_ROUNDING)
     if not known.any():
         spans = [f"{t[0]:.3f} to {t[-1]:.3f} s" for t in (stream.times, trajectory.stamps)]

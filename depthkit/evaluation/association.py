@@ -12,6 +12,9 @@ import numpy as np
 from depthkit.errors import DataError
 from depthkit.trajectory import Trajectory
 
+MINUTE, HALF_DAY = 60.0, 14
+"""Seconds by which two starts may differ beside whole hours; hours of the farthest time zone."""
+
 
 @dataclass(frozen=True)
 class Matches:
@@ -50,7 +53,7 @@ def associate(reference: Trajectory, estimate: Trajectory, *, max_gap: float | N
             stamps, which is how KITTI frame indices are paired.
 
     Raises:
-        DataError: nothing pairs; the message gives both spans.
+        DataError: nothing pairs, or one pose alone; the message gives both spans.
     """
     shorter, longer = sorted((reference, estimate), key=len)
     near = _nearest(longer.stamps, shorter.stamps)
@@ -59,18 +62,43 @@ def associate(reference: Trajectory, estimate: Trajectory, *, max_gap: float | N
     order = index[np.argsort(gap[index], kind="stable")]
     _, first = np.unique(near[order], return_index=True)  # the nearer of two rivals keeps the pose
     index = np.sort(order[first])
-    if len(index) == 0:
-        raise DataError(_no_match(reference, estimate, max_gap))
+    if len(index) < min(2, len(shorter)):
+        raise DataError(_no_match(reference, estimate, max_gap, len(index)))
     pair = (index, near[index])
     return Matches(*(pair if shorter is reference else pair[::-1]))
 
 
-def _no_match(reference: Trajectory, estimate: Trajectory, max_gap: float | None) -> str:
+def _no_match(
+    reference: Trajectory, estimate: Trajectory, max_gap: float | None, found: int
+) -> str:
     spans = [f"{t.stamps[0]:.3f} to {t.stamps[-1]:.3f}" for t in (estimate, reference)]
     rule = "has the stamp of" if max_gap is None else f"lies within {max_gap:g} s of"
+    count = "only 1" if found else "no"
     return (
-        f"no pose of the estimate {rule} a pose of the reference: the estimate runs from "
-        f"{spans[0]}, the reference from {spans[1]}"
+        f"{count} pose of the estimate {rule} a pose of the reference: the estimate runs from "
+        f"{spans[0]}, the reference from {spans[1]}{_remedy(reference, estimate, max_gap)}"
+    )
+
+
+def _remedy(reference: Trajectory, estimate: Trajectory, max_gap: float | None) -> str:
+    """Say what may pair two files: a larger gap, or one clock for both."""
+    if max_gap is None:
+        return ""
+    a, b = reference.stamps, estimate.stamps
+    nearest = float(np.abs(a[_nearest(a, b)] - b).min())
+    if nearest <= max_gap:
+        return "; are both of one recording, and their times in one unit?"
+    if nearest <= np.median(np.diff(a)) if len(a) > 1 else nearest < 1:
+        return (
+            f"; the nearest two are {nearest:.4g} s apart: --max-gap {1.1 * nearest:.2g} pairs them"
+        )
+    shift = float(a[0] - b[0])
+    hours = round(shift / 3600)
+    if hours and abs(shift - 3600 * hours) < MINUTE and abs(hours) <= HALF_DAY:
+        return f"; the clocks are {abs(hours)} h apart: a time zone; put both on one clock"
+    return (
+        f"; these are two clocks: put both on one (where both begin at the same moment, add "
+        f"{shift:.3f} s to the stamps of the estimate)"
     )
 
 

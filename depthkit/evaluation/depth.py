@@ -119,6 +119,9 @@ class DepthReport:
     indices: tuple[int, ...]
     """of those frames, counted from 0 in the pairs that were given"""
 
+    sizes: tuple[tuple[int, int, int, int], ...] = ()
+    """(h, w, H, W) of predictions and truth where they differ, each once"""
+
     def as_json(self) -> dict[str, Any]:
         """Return the figures of the command line's contract, without the list of images."""
         figures = {key: getattr(self, key) for key in (*METRICS, "coverage", "frames")}
@@ -242,19 +245,25 @@ def score_depth(
     """
     protocol = DepthProtocol(align, crop, min_depth, max_depth)
     scores: dict[int, DepthScore | None] = {}
+    sizes: list[tuple[int, int, int, int]] = []
     extent, everything = Extent(), replace(protocol, min_depth=1e-30, max_depth=np.inf)
     for index, (pred, gt) in enumerate(pairs):
         counted = int(scored_pixels(gt, valid, protocol).sum())
         extent.add(gt[scored_pixels(gt, valid, everything)], counted)
         if counted == 0:
             continue  # a frame without truth says nothing about the prediction
+        if pred is not None and pred.shape != gt.shape:
+            sizes.append((pred.shape[0], pred.shape[1], gt.shape[0], gt.shape[1]))
         fitted = None if pred is None else resize_depth(pred, gt.shape)
         scores[index] = None if fitted is None else _score_image(fitted, gt, valid, protocol)
-    return _summarise(scores, protocol, extent)
+    return _summarise(scores, protocol, extent, tuple(dict.fromkeys(sizes)))
 
 
 def _summarise(
-    scores: dict[int, DepthScore | None], protocol: DepthProtocol, extent: Extent
+    scores: dict[int, DepthScore | None],
+    protocol: DepthProtocol,
+    extent: Extent,
+    sizes: tuple[tuple[int, int, int, int], ...],
 ) -> DepthReport:
     """Take the mean over the frames that could be scored."""
     found = [score for score in scores.values() if score is not None]
@@ -275,6 +284,7 @@ def _summarise(
         out_of_range=extent.out_of_range,
         scores=tuple(scores.values()),
         indices=tuple(scores),
+        sizes=sizes,
     )
 
 

@@ -26,8 +26,10 @@ class Extent:
     def why_nothing(self, min_depth: float, max_depth: float) -> str:
         """Say why no frame could be scored."""
         why = "no frame has both a prediction and a truth inside the depth range"
-        if self.counted or not self.medians:
-            return why
+        if self.counted:
+            return f"{why}: predictions are 0, NaN, infinite or negative wherever the truth counts"
+        if not self.medians:
+            return f"{why}: the truth is 0 or NaN everywhere"
         return (
             f"{why} of {min_depth:g} to {max_depth:g} m: the truth is "
             f"{np.median(self.medians):.4g} in the median; give its unit (--gt-scale 1000 for "

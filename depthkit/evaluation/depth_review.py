@@ -18,6 +18,15 @@ from depthkit.evaluation.depth import (
 REVERSED = -0.5
 """Rank correlation of prediction and truth below which the order of depths is reversed."""
 
+UNRELATED = 0.2
+"""Rank correlation up to which predictions say nothing about the truth."""
+
+ONE_SCALE, ONE_SPREAD = 1.5, 0.3
+"""A median ratio beyond the one, of a spread below the other, is one unknown scale."""
+
+ASPECT = 0.05
+"""Logarithm of the ratio of two aspect ratios that is worth a word."""
+
 CHOICE = "By abs_rel, among frames with at least half of the usual number of scored pixels"
 """How `frames_to_show` chooses, as a caption."""
 
@@ -45,8 +54,11 @@ def suspicions(report: DepthReport, assumed: tuple[bool, bool]) -> list[str]:
             "truth): the predictions look like inverse depth or disparity; store depth, that is "
             "1 / inverse depth or fx * baseline / disparity"
         )
+    elif not report.rank_correlation > UNRELATED:
+        found.append(_unrelated(report.rank_correlation))
     elif report.protocol.align == "none":
-        found += _wrong_unit(report.ratio_median, assumed)
+        found += _wrong_unit(report.ratio_median, assumed) or _relative(report)
+    found += _stretched(report)
     if report.out_of_range > FAR_OUT:
         found.append(
             f"{100 * report.out_of_range:.0f} % of the true pixels lie outside "
@@ -54,6 +66,39 @@ def suspicions(report: DepthReport, assumed: tuple[bool, bool]) -> list[str]:
             "if their unit is another one, give --gt-scale (1000 for millimetres)"
         )
     return found
+
+
+def _unrelated(rank: float) -> str:
+    if math.isnan(rank):
+        return "the predictions are one constant in each image: there is no depth in them"
+    return (
+        f"near and far of predictions and truth have little in common (rank correlation {rank:.2f})"
+        ": are they of the same frames, not mirrored, rotated or cropped?"
+    )
+
+
+def _relative(report: DepthReport) -> list[str]:
+    """Suspect depth up to scale: one factor, far from 1, for all images."""
+    ratio = report.ratio_median
+    if 1 / ONE_SCALE <= ratio <= ONE_SCALE or report.ratio_spread > ONE_SPREAD:
+        return []
+    return [
+        f"truth / prediction is {ratio:.4g} in the median of all images (spread "
+        f"{report.ratio_spread:.2f}): relative depth needs --align median, another unit "
+        "--pred-scale"
+    ]
+
+
+def _stretched(report: DepthReport) -> list[str]:
+    """Say that predictions of another shape were stretched to the truth."""
+    squeezed = [s for s in report.sizes if abs(math.log(s[0] * s[3] / s[1] / s[2])) > ASPECT]
+    if not squeezed:
+        return []
+    h, w, H, W = squeezed[0]
+    return [
+        f"predictions of {h}x{w} were stretched to {H}x{W}, another shape: right where the network "
+        "saw squeezed frames, wrong where they were cropped or of another camera"
+    ]
 
 
 def _wrong_unit(ratio: float, assumed: tuple[bool, bool]) -> list[str]:

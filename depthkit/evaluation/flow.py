@@ -64,6 +64,10 @@ class FlowScore:
     """scored"""
 
 
+NO_BETTER = 0.9
+"""Share of the error of no motion, from which on a prediction says nothing."""
+
+
 @dataclass(frozen=True)
 class FlowReport:
     """The score of all frames, and of each."""
@@ -81,6 +85,8 @@ class FlowReport:
     """one a frame with a truth, None where the prediction is missing"""
     indices: tuple[int, ...]
     """of those frames, counted from 0 in the pairs that were given"""
+    epe_still: float = float("nan")
+    """mean over the same frames of the epe of no motion at all, pixels"""
 
     def as_json(self) -> dict[str, Any]:
         """Return the figures of the command line's contract, parts that are known after them."""
@@ -172,6 +178,16 @@ def flow_errors(
     return score
 
 
+def suspicions(report: FlowReport) -> list[str]:
+    """Say that a prediction is no better than no motion at all, and what it may be."""
+    if not report.epe_frame_mean > NO_BETTER * report.epe_still > 0:
+        return []
+    return [
+        f"no better than no motion at all, whose epe is {report.epe_still:.4g} px: is the flow "
+        "forward (first to second frame), in pixels of this size, with u before v?"
+    ]
+
+
 def score_flow(pairs: Iterable[tuple[np.ndarray | None, FlowTruth]]) -> FlowReport:
     """Score a set of frames.
 
@@ -184,6 +200,7 @@ def score_flow(pairs: Iterable[tuple[np.ndarray | None, FlowTruth]]) -> FlowRepo
     """
     tally = FlowTally()
     scores: dict[int, FlowScore | None] = {}
+    still: list[float] = []
     for index, (predicted, truth) in enumerate(pairs):
         if not np.isfinite(truth.flow).all(axis=-1).any():
             continue  # a frame without truth says nothing about the prediction
@@ -193,6 +210,9 @@ def score_flow(pairs: Iterable[tuple[np.ndarray | None, FlowTruth]]) -> FlowRepo
             alone.add(predicted, truth)
             tally.merge(alone)
             scores[index] = alone.score()
+            if scores[index] is not None:
+                both = np.isfinite(truth.flow).all(axis=-1) & np.isfinite(predicted).all(axis=-1)
+                still.append(float(np.mean(np.linalg.norm(truth.flow[both], axis=-1))))
     total = tally.score()
     if total is None:
         raise DataError("no frame has both a predicted and a true flow")
@@ -205,6 +225,7 @@ def score_flow(pairs: Iterable[tuple[np.ndarray | None, FlowTruth]]) -> FlowRepo
         epe_frame_mean=float(np.mean([score.epe for score in found])),
         scores=tuple(scores.values()),
         indices=tuple(scores),
+        epe_still=float(np.mean(still)),
     )
 
 

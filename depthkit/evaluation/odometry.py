@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from depthkit.errors import DataError
+from depthkit.evaluation import odometry_review as review
 from depthkit.evaluation.alignment import Alignment, align, origin_of, umeyama
 from depthkit.evaluation.association import associate, list_frames
 from depthkit.evaluation.relative import (
@@ -159,6 +160,13 @@ def score_odometry(
             *reference.notes,
             *estimate.notes,
             *_notes(segments, frames.coverage, aligned, len(estimate)),
+            *review.suspicions(
+                matched,
+                estimate.T_world_cam[matches.estimate],
+                reference.stamps[matches.reference],
+            ),
+            *(review.counted_from_one(reference, estimate) if max_gap is None else ()),
+            *review.no_better(ate, aligned.reference[:, :3, 3], mode),
         ),
         assumed=tuple(dict.fromkeys((*reference.assumed, *estimate.assumed))),
     )
@@ -216,10 +224,19 @@ def _notes(
     scale = _fitted_scale(aligned)
     if scale is not None and not 1 / SCALE_MISMATCH < scale < SCALE_MISMATCH:
         notes.append(
-            f"a Sim(3) fit would scale the estimate by {scale:.4g}: a relative (monocular) "
-            "trajectory needs align '7dof' or 'scale'"
+            f"a Sim(3) fit would scale the estimate by {scale:.4g}: {_unit_or_scale(scale)}"
         )
     return tuple(notes)
+
+
+def _unit_or_scale(scale: float) -> str:
+    """Say what a fitted scale looks like: another unit, or none at all."""
+    relative = "a relative (monocular) trajectory needs align '7dof' or 'scale'"
+    for factor, unit in {1e-3: "millimetres", 1e-2: "centimetres"}.items():
+        for one, whose in ((factor, "its"), (1 / factor, "the reference's")):
+            if abs(np.log(scale / one)) < np.log(1.1):
+                return f"are {whose} positions {unit}? They are read as metres; else {relative}"
+    return relative
 
 
 def _fitted_scale(aligned: Alignment) -> float | None:

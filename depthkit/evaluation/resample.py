@@ -3,6 +3,8 @@
 
 import numpy as np
 
+from depthkit.errors import DataError
+
 
 def resize_depth(depth: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
     """Resample a depth map bilinearly by the one pixel convention, c' = s (c + 0.5) - 0.5.
@@ -16,9 +18,18 @@ def resize_depth(depth: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
 
     Returns:
         The map at the new size, 0 = unknown; the input itself when the size fits. (H, W)
+
+    Raises:
+        DataError: rows and columns are swapped.
     """
     if depth.shape == tuple(size):
         return depth
+    if depth.shape == tuple(size)[::-1]:
+        (h, w), (H, W) = depth.shape, size
+        raise DataError(
+            f"a predicted map of {h}x{w} (H x W) for a truth of {H}x{W}: rows and columns are "
+            "swapped; save maps as (H, W)"
+        )
     known = np.isfinite(depth) & (depth > 0)
     filled = np.where(known, depth, 0.0)
     holes = _bilinear((~known).astype(np.float64), size)

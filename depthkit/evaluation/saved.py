@@ -100,12 +100,13 @@ def load_scores(path: str | Path) -> list[SavedScore]:
     """
     file = Path(path)
     if not file.is_file():
-        raise DataError(f"{path}: no such file; expected scores written by --save or --json")
+        what = "is a folder" if file.is_dir() else "no such file"
+        raise DataError(f"{path}: {what}; expected scores written by --save or --json")
     if zipfile.is_zipfile(file):
         return [_load_evo(file)]
     try:
         record = json.loads(file.read_text(encoding="utf-8-sig"))
-    except (ValueError, OSError):
+    except (ValueError, OSError, RecursionError):
         raise DataError(
             f"{path}: is not JSON; expected scores written by --save or --json"
         ) from None
@@ -126,6 +127,8 @@ def _to_score(file: Path, common: dict[str, Any], record: Any) -> SavedScore:
         value = figures.get(key)
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
             raise DataError(f"{file}: {key} must be a number, got {value!r:.60}")
+    if all(figures.get(key) is None for key in _KINDS):
+        raise DataError(f"{file}: its score is null; it was not scored, or not a finite number")
     return SavedScore(str(figures.pop("name", file.stem)), figures, str(file))
 
 

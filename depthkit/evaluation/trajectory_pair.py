@@ -22,6 +22,9 @@ from depthkit.trajectory import (
 DECISIVE = 0.6
 """An order is right where its error is below this share of the other order's and of the turning."""
 
+COUNTED = 9
+"""Steps of exactly 1 from which on times are taken for frame numbers."""
+
 STILL = 1e-6
 """Mean turning from pose to pose, radians, below which nothing can be told."""
 
@@ -32,7 +35,8 @@ def check_axes(
     """Tell whether two files pair by frame (else by time).
 
     Raises:
-        DataError: one has times and the other frames, or rows without an index differ in number.
+        DataError: one has times and the other frames, or frame numbers in place of times, or rows
+            without an index differ in number.
     """
     by_frame = [file.axis != "time" for file in (reference, estimate)]
     if by_frame[0] != by_frame[1]:
@@ -40,6 +44,8 @@ def check_axes(
             f"{estimate_name} is a {estimate.kind} file and {reference_name} a {reference.kind} "
             "file: one has frame indices, the other times; give both in one format"
         )
+    if not by_frame[0]:
+        _check_counted(reference, estimate, estimate_name)
     if estimate.axis == "row" and estimate.rows != reference.rows:
         raise DataError(
             f"{estimate_name} holds {estimate.rows} rows without a frame index and "
@@ -47,6 +53,20 @@ def check_axes(
             "index as a first column (13 columns), or times in both (TUM)"
         )
     return by_frame[0]
+
+
+def _check_counted(reference: TrajectoryFile, estimate: TrajectoryFile, name: str) -> None:
+    """Refuse times that are 0, 1, 2 ... beside a reference of seconds: they are frame numbers."""
+    steps, own = np.diff(estimate.trajectory.stamps), np.diff(reference.trajectory.stamps)
+    first = estimate.trajectory.stamps[0]
+    if len(steps) < COUNTED or first != round(first) or (steps != 1).any():
+        return
+    if np.median(own) < 0.5:
+        raise DataError(
+            f"{name}: its times are {first:.0f}, {first + 1:.0f}, {first + 2:.0f} ...: frame "
+            f"numbers, where the reference has seconds, {np.median(own):.3g} s apart; write the "
+            "time of each frame"
+        )
 
 
 def settle_orders(
@@ -70,7 +90,8 @@ def settle_orders(
         notes: an order that was changed, or that a header states and the other file denies.
 
     Raises:
-        DataError: the files agree only if one of two unstated orders is another one.
+        DataError: the files agree only if an unstated order is another one, and it is that of the
+            reference, or of either: a truth is not turned because an estimate says so.
     """
     files, pair = [reference, estimate], [reference.trajectory, estimate.trajectory]
     errors = _order_errors(files, max_gap)
@@ -86,6 +107,8 @@ def settle_orders(
         if not any(is_open):
             return pair[0], pair[1], (_doubt(errors, names),)
         which = is_open.index(True)
+        if which == 0 and not estimate.order_note:
+            raise DataError(_open_truth(reference, names))
         pair[which] = _reordered(files[which])
         return pair[0], pair[1], (_decision(errors, files, which, names),)
     if errors.kept < DECISIVE * errors.swapped and not all(is_open):
@@ -146,6 +169,16 @@ def reorder(T_world_cam: np.ndarray, order: str) -> np.ndarray:
 def _reordered(file: TrajectoryFile) -> Trajectory:
     return replace(
         file.without_order_note(), T_world_cam=reorder(file.trajectory.T_world_cam, str(file.order))
+    )
+
+
+def _open_truth(reference: TrajectoryFile, names: tuple[str, str]) -> str:
+    """Say that either the estimate's stated order is wrong or the reference's assumed one."""
+    other = "wxyz" if reference.order == "xyzw" else "xyzw"
+    return (
+        f"{names[0]} does not state the order of its quaternions, and agrees with {names[1]} only "
+        f"if one of the two is another than read; give --reference-quaternion {other} if it is the "
+        f"reference, {reference.order} if the header or --quaternion of the estimate is wrong"
     )
 
 

@@ -29,7 +29,7 @@ DEFAULT_DEPTH_SCALE = 1000.0
 """PNG values a metre where nothing says otherwise (millimetres, as RGB-D cameras write)."""
 
 SATURATED = 65535
-"""Largest number of 16 bits: some files mean unknown depth by it."""
+"""Largest number of 16 bits: unknown depth (7-Scenes), or more than fits; no depth in any case."""
 
 _RELATIVE = {"relative", "up_to_scale"}
 
@@ -59,6 +59,8 @@ class DepthMaps:
     def read(self, name: str) -> np.ndarray:
         """Read one map, 0 = unknown. (H, W) float32"""
         stored = read_depth_file(self.files[name])
+        if stored.is_whole:
+            stored.values[stored.values == SATURATED] = 0
         return stored.values / np.float32(self.depth_scale if stored.is_whole else self.float_scale)
 
     def read_valid(self) -> np.ndarray | None:
@@ -110,13 +112,13 @@ def open_depth_maps(
 
 
 def _saturated(folder: Path, first: StoredDepth) -> list[str]:
-    """Mention the largest number of 16 bits, which some files store for unknown depth."""
+    """Say that the largest number of 16 bits is no depth."""
     share = float(np.mean(first.values == SATURATED)) if first.is_whole else 0.0
     if share <= 1e-3:
         return []
     return [
-        f"{folder}: {100 * share:.1f} % of the first map is 65535 and counts as depth; where it "
-        "means 'unknown' (7-Scenes), write 0 instead"
+        f"{folder}: {100 * share:.1f} % of the first map is 65535, the largest number of 16 bits, "
+        "and is taken as unknown"
     ]
 
 
@@ -153,9 +155,16 @@ def _assumption(
 
 
 def plain_names(files: dict[str, Path]) -> dict[str, Path]:
-    """Name maps without words such as _depth or _color, where the names stay different."""
+    """Name maps by the number in their names, else without words such as _depth or _color.
+
+    The names as they are remain where neither keeps the maps apart.
+    """
     plain = {re.sub(_ROLE, "", stem, flags=re.IGNORECASE): path for stem, path in files.items()}
-    return plain if len(plain) == len(files) else files
+    if len(plain) < len(files):
+        return files
+    found = {stem: re.findall(r"\d+", stem) for stem in plain}
+    numbers = {str(int(found[stem][-1])): path for stem, path in plain.items() if found[stem]}
+    return numbers if len(numbers) == len(files) else plain
 
 
 def _find_settings(folder: Path) -> Path | None:

@@ -360,10 +360,10 @@ def test_empty_and_truncated_bags_are_one_line(
     bag = make.write(tmp_path / "bag", simple(50), storage=storage)
     file = next(path for path in bag.iterdir() if path.suffix != ".yaml")
     data = file.read_bytes()
-    for size in (100, 0):
+    for size, word in ((100, "cut short"), (0, "0 bytes")):
         file.write_bytes(data[:size])
-        assert "cut short" in refusal(bag, capsys)
-        assert "cut short" in refusal(file, capsys)
+        assert word in refusal(bag, capsys)
+        assert word in refusal(file, capsys)
     file.unlink()
     assert "cannot be read" in refusal(bag, capsys)
 

@@ -14,6 +14,7 @@ from data.source_makers import picture
 
 from depthkit.cli import main
 from depthkit.data.importers import find_sequences, load_source
+from depthkit.data.importers.given_poses import with_poses
 from depthkit.data.importers.source import ImportOptions, Source
 from depthkit.data.stream import open_stream
 from depthkit.errors import DataError
@@ -132,6 +133,20 @@ def test_tree_that_stands_still_is_no_motion(tmp_path: Path) -> None:
     assert source.poses is None and "nothing in /tf moves" in said(source)
 
 
+@pytest.mark.parametrize("mounted", [False, True])
+def test_a_given_mounting_is_put_on_the_body_of_the_tree(tmp_path: Path, mounted: bool) -> None:
+    """The body at 1 and 2 m, the camera 5 m before it: 6 and 7 m, whatever /tf_static says."""
+    tree = [make.moving(t * MS, make.transform(t * MS, at(x))) for t, x in ((1000, 1), (1100, 2))]
+    static = [make.static(at(100.0))] if mounted else []
+    bag = make.write(tmp_path / "bag", [*frames(2), *tree, *static])
+    matrix = tmp_path / "T_body_cam.txt"
+    np.savetxt(matrix, at(5.0))
+    source = with_poses(load(bag, body_to_camera=matrix), ImportOptions(bag, body_to_camera=matrix))
+    assert source.poses is not None
+    np.testing.assert_allclose(source.poses[:, 0, 3], [6.0, 7.0], atol=1e-9)
+    assert "'base_link' in 'odom'" in said(source)
+
+
 def test_mount_on_tf_joins_odometry_and_camera(tmp_path: Path) -> None:
     """A fixed joint that is repeated on /tf once a second is as good as /tf_static."""
     mount = make.transform(900 * MS, at(0.0, 0.5), parent="base_link", child="optical")
@@ -165,6 +180,23 @@ def test_odometry_goes_first_and_the_others_are_named(tmp_path: Path) -> None:
     source = load(bag, odometry_topic="cam/pose")
     assert source.poses is not None and source.poses[0][0, 3] == 2
     assert load(bag, odometry_topic="none").poses is None
+
+
+def test_a_path_that_was_recorded_once_counts(tmp_path: Path) -> None:
+    """A latched path is one message: 1 and 2 m."""
+    track = [(1000 * MS, at(1.0)), (1100 * MS, at(2.0))]
+    source = load(make.write(tmp_path / "bag", [*frames(2), make.path(1100 * MS, track)]))
+    assert source.poses is not None
+    np.testing.assert_allclose(source.poses[:, 0, 3], [1.0, 2.0], atol=1e-9)
+
+
+@pytest.mark.parametrize("step, said_so", [(1000, True), (100, False)])
+def test_poses_too_far_apart_are_said(tmp_path: Path, step: int, said_so: bool) -> None:
+    """Once a second beside frames at 10 Hz: only the frame on a pose has one."""
+    track = [make.pose((1000 + step * i) * MS, at(i)) for i in range(4)]
+    source = load(make.write(tmp_path / "bag", [*frames(4), *track]))
+    words = "1 of 4 frames have a pose: those of the bag are 1 s apart"
+    assert (words in said(source)) == said_so
 
 
 def test_goals_are_no_poses_of_the_camera(tmp_path: Path) -> None:

@@ -18,6 +18,8 @@ from data.source_makers import picture
 
 from depthkit.data.bag import header_stamp, is_bag, parse, read_contents, read_recorded
 from depthkit.data.bag_mcap import MAGIC, Damage, read_mcap, zstd_module
+from depthkit.data.importers import find_sequences, load_source
+from depthkit.data.importers.source import ImportOptions
 from depthkit.errors import DataError
 
 TOPIC = "/cam/image_raw"
@@ -274,3 +276,119 @@ def test_folder_with_a_ros_1_bag_among_other_files_is_no_bag(tmp_path: Path) -> 
     assert is_bag(tmp_path)
     (tmp_path / "0.png").touch()
     assert not is_bag(tmp_path)
+
+
+# --- what is no bag of pictures -------------------------------------------------------------------
+
+
+def foreign_mcap(path: Path, kind: str, encoding: str, messages: int) -> Path:
+    """A whole file of one topic, /cam, as other programs than ROS write it."""
+    schema = struct.pack("<H", 1) + text(kind) + text("protobuf") + text("")
+    channel = struct.pack("<HH", 1, 1) + text("/cam") + text(encoding) + struct.pack("<I", 0)
+    held = [record(5, struct.pack("<HIQQ", 1, 0, i, i) + b"{}") for i in range(messages)]
+    parts = [record(1, text("") + text("t")), record(3, schema), record(4, channel), *held]
+    end = [record(15, struct.pack("<I", 0)), record(2, bytes(20))]
+    path.write_bytes(b"".join((MAGIC, *parts, *end, MAGIC)))
+    return path
+
+
+@pytest.mark.parametrize(
+    "kind, encoding, listed",
+    [
+        ("foxglove.CompressedImage", "json", "foxglove.CompressedImage as json"),
+        ("foxglove.RawImage", "protobuf", "foxglove.RawImage as protobuf"),
+        ("foxglove::RawImage", "cdr", "foxglove::RawImage"),
+        ("", "json", "no type as json"),
+    ],
+)
+def test_messages_of_other_programs_are_named(
+    tmp_path: Path, kind: str, encoding: str, listed: str
+) -> None:
+    """Foxglove's types carry no slash; what is neither CDR nor ROS 1 is listed all the same."""
+    file = foreign_mcap(tmp_path / "a.mcap", kind, encoding, 3)
+    (topic,) = read_contents(file).topics
+    assert (topic.name, topic.type, topic.count) == ("/cam", listed, 3)
+    with pytest.raises(DataError, match=r"no topic of pictures .*convert.* it has /cam \("):
+        find_sequences(file, "bag")
+
+
+def test_a_file_without_messages_is_empty_not_cut_short(tmp_path: Path) -> None:
+    """Its records are whole to the end."""
+    with pytest.raises(DataError, match=r"a\.mcap: bag is empty \(no message\)"):
+        read_contents(foreign_mcap(tmp_path / "a.mcap", "foxglove.RawImage", "protobuf", 0))
+
+
+@pytest.mark.parametrize("suffix", [".mcap", ".db3", ".bag"])
+@pytest.mark.parametrize(
+    "data, words",
+    [(b"", "0 bytes"), (b"a page of text, no bag", "begins with b'a page"), (b"\0" * 99, "begins")],
+)
+def test_what_is_no_bag_is_not_called_cut_short(
+    tmp_path: Path, suffix: str, data: bytes, words: str
+) -> None:
+    """An empty file and one of another kind: no recovery tool helps there."""
+    file = tmp_path / f"a{suffix}"
+    file.write_bytes(data)
+    with pytest.raises(DataError, match=words) as caught:
+        read_contents(file)
+    assert "cut short" not in str(caught.value)
+
+
+def test_a_ros_1_recording_that_did_not_end_is_taken_for_a_bag(tmp_path: Path) -> None:
+    """rosbag writes NAME.bag.active until it ends."""
+    file = tmp_path / "flight.bag.active"
+    file.write_bytes(b"#ROSBAG V2.0\n" + bytes(99))
+    assert is_bag(file)
+    with pytest.raises(DataError, match="rosbag reindex"):
+        read_contents(file)
+
+
+def depth(stamp: int) -> make.Entry:
+    """Two metres everywhere."""
+    data = np.full((24, 32), 2, np.float32).view(np.uint8).reshape(-1)
+    message = make.new(make.IMAGE, make.header(stamp), 24, 32, "32FC1", 0, 128, data)
+    return "/cam/depth/image", make.IMAGE, stamp, message
+
+
+def test_depth_is_named_where_it_is_not_read(tmp_path: Path) -> None:
+    """Beside pictures it is a note, alone it is the reason."""
+    alone = make.write(tmp_path / "alone", [depth(1000 * MS)])
+    with pytest.raises(DataError, match=r"/cam/depth/image \(sensor_msgs/msg/Image, depth\)"):
+        find_sequences(alone, "bag")
+    both = make.write(tmp_path / "both", [*frames(2), depth(2000 * MS)])
+    _, places = find_sequences(both, "bag")
+    ((name, place),) = places.items()
+    source = load_source("bag", place, name, ImportOptions(both))
+    assert "/cam/depth/image holds depth, which is not read from bags" in source.notes
+
+
+@pytest.mark.parametrize("high, flat", [(7255, True), (60000, False)])
+def test_16_bit_pictures_that_come_out_flat_are_said(tmp_path: Path, high: int, flat: bool) -> None:
+    """7000 to 7255 of 65535 is grey 27 to 28; 7000 to 60000 is grey 27 to 233."""
+    data = np.linspace(7000, high, 24 * 32).astype(np.uint16).view(np.uint8)
+    message = make.new(make.IMAGE, make.header(1000 * MS), 24, 32, "mono16", 0, 64, data)
+    picture16 = (TOPIC, make.IMAGE, 1000 * MS, message)
+    bag = make.write(tmp_path / "bag", [make.info(1000 * MS), picture16])
+    _, places = find_sequences(bag, "bag")
+    ((name, place),) = places.items()
+    notes = load_source("bag", place, name, ImportOptions(bag)).notes
+    assert any("grey 27 to 28 of 255" in note for note in notes) == flat
+    assert flat or not notes
+
+
+@pytest.mark.parametrize("topic, taken", [("/camera_info", True), ("/depth/camera_info", False)])
+def test_the_only_camera_info_counts_wherever_it_stands(
+    tmp_path: Path, topic: str, taken: bool
+) -> None:
+    """Said as an assumption; that of a depth camera is another camera's."""
+    entries = [make.info(1000 * MS, topic=topic), make.image(1000 * MS, picture(0))]
+    bag = make.write(tmp_path / "bag", entries)
+    _, places = find_sequences(bag, "bag")
+    ((name, place),) = places.items()
+    if not taken:
+        with pytest.raises(DataError, match="no /cam/camera_info in the bag"):
+            load_source("bag", place, name, ImportOptions(bag))
+        return
+    source = load_source("bag", place, name, ImportOptions(bag))
+    assert source.camera.camera == make.CAMERA
+    assert "/camera_info, the only one, is taken" in "".join(source.all_assumed)

@@ -184,6 +184,12 @@ def test_window_outside_the_frames_is_refused(
     assert not (tmp_path / "out").exists()
 
 
+def test_crop_beside_the_principal_point_says_so(scope: Path, tmp_path: Path) -> None:
+    """A window of the upper left corner holds no optical axis: the calibration is not to blame."""
+    with pytest.raises(DataError, match="does not hold the camera's principal point"):
+        stored(scope, tmp_path / "out", crop=(0, 0, 20, 20))
+
+
 @pytest.mark.parametrize("text", ["some", "1,2,3", "0,0,0,5", "-1,0,5,5"])
 def test_crop_that_is_none_is_wrong_usage(
     scope: Path, text: str, capsys: pytest.CaptureFixture[str]

@@ -346,16 +346,44 @@ def test_an_option_against_the_settings_is_said(folder: Path, capsys: Output) ->
     assert "no depth_scale in depth.yaml; PNG values taken as millimetres" in captured.err
 
 
-def test_the_largest_number_of_16_bits_is_mentioned(folder: Path, capsys: Output) -> None:
-    """7-Scenes writes 65535 for unknown depth; that it counts as 65.5 m is said."""
+def test_the_largest_number_of_16_bits_is_no_depth(folder: Path, capsys: Output) -> None:
+    """7-Scenes writes 65535 for unknown depth: it is left out, not scored as 65.5 m, and said."""
     make_maps(folder / "pred")
     make_maps(folder / "gt")
     for path in (folder / "gt").iterdir():
         values = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
         values[:3] = 65535
         cv2.imwrite(str(path), values)
-    assert score_maps() == 0
-    assert "gt: 12.5 % of the first map is 65535 and counts as depth" in capsys.readouterr().err
+    assert score_maps("--json") == 0
+    captured = capsys.readouterr()
+    assert "gt: 12.5 % of the first map is 65535" in captured.err
+    assert "is taken as unknown" in captured.err
+    assert json.loads(captured.out)["abs_rel"] == 0
+
+
+def test_names_of_other_programs_are_paired_by_their_number(folder: Path, capsys: Output) -> None:
+    """pred_0 is 000000, and that is said."""
+    make_maps(folder / "pred")
+    make_maps(folder / "gt")
+    for i, path in enumerate(sorted((folder / "pred").iterdir())):
+        path.rename(path.with_name(f"pred_{i}.png"))
+    assert score_maps("--json") == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["frames"] == 4
+    assert "paired by number" in captured.err and "'pred_0' and '000000'" in captured.err
+
+
+def test_maps_that_hold_nothing_or_lie_on_their_side_are_one_line(
+    folder: Path, capsys: Output
+) -> None:
+    """All NaN, and (W, H) in place of (H, W)."""
+    ramp = make_maps(folder / "gt")
+    (folder / "pred").mkdir()
+    for values, words in ((ramp * np.nan, "0, NaN, infinite"), (ramp.T, "columns are swapped")):
+        for i in range(4):
+            np.save(folder / "pred" / f"{i:06d}.npy", values.astype(np.float32))
+        assert score_maps() == 1
+        assert words in capsys.readouterr().err
 
 
 def test_inverse_depth_is_named_on_stderr(folder: Path, capsys: Output) -> None:
@@ -381,7 +409,7 @@ def break_maps(folder: Path, fault: str) -> None:
                 path.unlink()
         case "names":
             for path in sorted((folder / "pred").iterdir()):
-                path.rename(path.with_name("x" + path.name))
+                path.rename(path.with_name("x" + path.name.replace("0", "7")))
         case "eight bits":
             cv2.imwrite(str(victim), np.zeros((24, 32), np.uint8))
         case "truncated":
@@ -402,11 +430,11 @@ def break_maps(folder: Path, fault: str) -> None:
     "fault, message",
     [
         ("empty", "pred: holds no depth maps"),
-        ("names", "no map of pred has the name of one of gt: 'x000000' against '000000'"),
+        ("names", "no map of pred has the name of one of gt: 'x777771' against '000000'"),
         ("eight bits", "000001.png: expected a one-channel 16-bit picture"),
         ("truncated", "000001.png"),
         ("twice", "000001 is there twice, as .npy and as .png"),
-        ("pickle", "000001.npy: is not a NumPy array file"),
+        ("pickle", "000001.npy: holds Python objects (a dict?)"),
         ("scale", "depth_scale must be a number above 0, got 0"),
         ("zeros", "no frame has both a prediction and a truth"),
     ],

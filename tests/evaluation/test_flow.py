@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from depthkit.errors import DataError, ShapeError
-from depthkit.evaluation.flow import FlowTruth, flow_errors, score_flow
+from depthkit.evaluation.flow import FlowTruth, flow_errors, score_flow, suspicions
 from depthkit.evaluation.flow_plots import flow_colours
 
 SIZE = (4, 5)
@@ -149,3 +149,24 @@ def test_colours_of_flow() -> None:
     colours = flow_colours(flow, longest=5)
     expected = [[1, 0, 0], [1, 1, 1], [0.85] * 3, [0, 1, 1]]
     np.testing.assert_allclose(colours[0], expected, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "guess, doubted",
+    [
+        (even_flow(3, 4), False),
+        (even_flow(4, 4.5), False),
+        (even_flow(-3, -4), True),  # backward: 10 px
+        (even_flow(0.1, 0.1), True),  # as shares of the size: 4.9 px
+    ],
+)
+def test_a_prediction_no_better_than_no_motion_is_doubted(guess: np.ndarray, doubted: bool) -> None:
+    """The truth is 5 px long: that is the error of no motion."""
+    report = score_flow([(guess, FlowTruth(even_flow(3, 4)))])
+    assert report.epe_still == pytest.approx(5)
+    assert [("whose epe is 5 px" in text) for text in suspicions(report)] == [True] * doubted
+
+
+def test_a_scene_that_stands_still_raises_no_doubt() -> None:
+    """Nothing is better than no motion there."""
+    assert suspicions(score_flow([(even_flow(0.1, 0), FlowTruth(even_flow()))])) == []

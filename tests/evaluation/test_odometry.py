@@ -196,7 +196,7 @@ def test_one_pose_and_nothing_in_common_are_errors() -> None:
         with pytest.raises(DataError, match=message):
             score_odometry(reference, estimate, max_gap=0.01)
     shifted = Trajectory(reference.stamps + 9.9, reference.T_world_cam)
-    with pytest.raises(DataError, match="share 1 pose"):
+    with pytest.raises(DataError, match="only 1 pose of the estimate"):
         score_odometry(reference, shifted, max_gap=0.01)
 
 

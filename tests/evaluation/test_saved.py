@@ -71,6 +71,8 @@ BAD = {
     "no figure": ('{"a": 1}', "holds no score"),
     "no estimates": ('{"estimates": []}', "'estimates' must be a list of scores"),
     "number as text": ('{"ate_m": "0.5"}', "ate_m must be a number, got '0.5'"),
+    "null": ('{"ate_m": null}', "its score is null"),
+    "nested too deep": ('{"a": ' + "[" * 100_000 + "]" * 100_000 + "}", "is not JSON"),
     "bare estimates": ('{"estimates": [3]}', "holds no score"),
 }
 
@@ -94,6 +96,7 @@ def test_other_archives_and_missing_files_are_one_line(tmp_path: Path) -> None:
         ("z.zip", "no result archive of evo"),
         ("far.zip", "delta 1 frame"),
         ("none.json", "no such file"),
+        ("", "is a folder"),
     ):
         with pytest.raises(DataError, match=message):
             load_scores(tmp_path / name)

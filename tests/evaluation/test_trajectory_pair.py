@@ -119,3 +119,23 @@ def test_rows_pair_only_where_there_are_as_many() -> None:
         check_axes(by_row, replace(by_row, rows=20), *NAMES)
     with pytest.raises(DataError, match="one has frame indices, the other times"):
         check_axes(by_time, by_row, *NAMES)
+
+
+def test_a_truth_is_not_turned_by_a_header_of_the_estimate() -> None:
+    """Which of the two is wrong cannot be known: a header lies as often as a file has none."""
+    reference = file(walk(), stated=False)
+    stated = file(reorder(walk(), "xyzw"), stated=True)
+    with pytest.raises(DataError, match="--reference-quaternion wxyz if it is the reference, xyzw"):
+        settle(reference, stated)
+    shown = replace(stated, order_note="est.txt: the first pose is the identity then")
+    assert "ref.txt: quaternions read as w x y z" in settle(reference, shown)[2][0]
+
+
+def test_frame_numbers_are_no_seconds() -> None:
+    """0, 1, 2 ... beside poses at 10 Hz; at 1 Hz they may be seconds."""
+    reference, estimate = file(walk(), stated=True), file(walk(), stated=True)
+    count = replace(estimate.trajectory, stamps=np.arange(60.0))
+    counted = replace(estimate, trajectory=count)
+    with pytest.raises(DataError, match=r"est\.txt: its times are 0, 1, 2 \.\.\.: frame numbers"):
+        check_axes(reference, counted, *NAMES)
+    assert not check_axes(counted, counted, *NAMES)

@@ -15,7 +15,7 @@ pytest.importorskip("rosbags.rosbag2", reason="rosbags is not installed (extra [
 
 from data import bag_makers as make
 from data.bag_makers import CAMERA, MS
-from data.source_makers import make_video, picture
+from data.source_makers import make_video, picture, save
 from diagnostic_msgs.msg import DiagnosticArray
 from nav_msgs.msg import Odometry
 from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -622,6 +622,14 @@ def test_clocks_of_a_bag_are_joined_by_its_recording(
     assert stamps["image"] == stamps["odometry"] == [frames_at + i * STEP for i in range(4)]
     (note,) = play.notes
     assert f"{frames_at / 1e9:.3f} to about" in note and f"/odometry {poses_at / 1e9:.3f}" in note
+
+
+def test_pictures_without_calibration_are_played_with_a_word(tmp_path: Path) -> None:
+    """Nodes that wait for camera_info would wait for ever."""
+    save(tmp_path / "000000.png", picture(0))
+    play = player_source.open_play(PlayerConfig(source=tmp_path))
+    assert "camera_info" not in play.topics
+    assert any("no camera_info goes out" in note for note in play.notes)
 
 
 def test_bag_since_boot_is_played_to_its_end(graph: Graph, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 
 from depthkit.camera import SourceCamera
 from depthkit.data.bag import (
+    CAMERA_INFO,
     COMPRESSED_IMAGE,
     IMAGE,
     Topic,
@@ -24,7 +25,7 @@ from depthkit.data.bag import (
     read_recorded,
 )
 from depthkit.data.bag_poses import choose_pose_source, poses_at_frames, static_topics
-from depthkit.data.bag_scan import Scan, read_picture, scan_bag
+from depthkit.data.bag_scan import Scan, dim_pictures, read_picture, scan_bag
 from depthkit.data.bag_video import VIDEO_TYPES, is_video, open_video, read_video_frames
 from depthkit.data.importers.source import (
     FrameReader,
@@ -57,8 +58,7 @@ def find(root: Path) -> dict[str, Path]:
             name += "_"
         found[name] = root / topic.lstrip("/")
     if not found:
-        held = ", ".join(f"{topic.name} ({topic.type})" for topic in topics)
-        raise DataError(f"{root}: bag holds no topic of pictures; it has {held}")
+        raise DataError(no_pictures(root, topics))
     return found
 
 
@@ -70,11 +70,16 @@ def load(place: Path, name: str, options: ImportOptions) -> Source:
     topic = next(t.name for t in topics if bag / t.name.lstrip("/") == place)
     source = choose_pose_source(bag, topics, options.odometry_topic)
     wanted = source.topic, source.type
-    scan = scan_bag(bag, topic, camera_info_topic(topic), wanted, static_topics(topics))
+    info = _info_of(bag, topics, topic)
+    scan = scan_bag(bag, topic, info, wanted, static_topics(topics))
     read, about_video = _reader(bag, topic, scan, options.bits)
-    camera, calibration, about_camera = _camera(bag, scan, topic, options)
+    camera, calibration, about_camera = _camera(bag, scan, topic, info, options)
     times = np.array([seconds(stamp) for stamp in scan.stamps])
     found = poses_at_frames(bag, scan, source, times, options)
+    depth = tuple(
+        f"{d} holds depth, which is not read from bags" for d in depth_topics(bag, topics)
+    )
+    sparse = _sparse(found.poses, scan, options.max_gap)
     if options.fps is not None:
         times = np.arange(len(times)) / options.fps
     return Source(
@@ -84,8 +89,16 @@ def load(place: Path, name: str, options: ImportOptions) -> Source:
         times=times,
         camera=camera,
         poses=found.poses,
-        notes=(*contents.notes, *about_video, *about_camera, *found.notes, *scan.notes()),
-        assumed=found.assumed,
+        notes=(
+            *contents.notes,
+            *about_video,
+            *about_camera,
+            *found.notes,
+            *sparse,
+            *depth,
+            *scan.notes(),
+        ),
+        assumed=(*found.assumed, *_about_info(topic, calibration)),
         origin={"calibration": calibration, "topic": topic, "bits": options.bits},
         read=read,
     )
@@ -94,7 +107,8 @@ def load(place: Path, name: str, options: ImportOptions) -> Source:
 def _reader(bag: Path, topic: str, scan: Scan, bits: int) -> tuple[FrameReader, tuple[str, ...]]:
     """Return what decodes the frames: one by one, or those of a video from its key picture on."""
     if scan.first is None or scan.size is not None or not is_video(scan.first):
-        return partial(read_frames, bag, topic, bits=bits), ()
+        dim = dim_pictures(scan.first, bits) if scan.first and scan.size else ()
+        return partial(read_frames, bag, topic, bits=bits), dim
     video = open_video(bag, topic)
     scan.size, scan.frame_id = video.size, video.frame_id
     late = next((i for i, index in enumerate(scan.indices) if index >= video.first), 0)
@@ -126,7 +140,24 @@ def sequence_name(topic: str) -> str:
 def picture_topics(bag: Path, topics: Collection[Topic]) -> list[str]:
     """Return the topics that hold pictures; depth is none, whatever its message type."""
     pictures = [topic for topic in topics if topic.type in _PICTURES and topic.count]
-    return [topic.name for topic in pictures if not _is_depth(bag, topic.name)]
+    depth = depth_topics(bag, topics)
+    return [topic.name for topic in pictures if topic.name not in depth]
+
+
+def no_pictures(bag: Path, topics: Collection[Topic]) -> str:
+    """Say what a bag holds in place of pictures."""
+    depth = depth_topics(bag, topics)
+    held = (f"{t.name} ({t.type}{', depth' if t.name in depth else ''})" for t in topics)
+    return (
+        f"{bag}: bag holds no topic of pictures (sensor_msgs Image or CompressedImage with colour "
+        f"or grey, H.264; convert others to these first); it has {', '.join(held)}"
+    )
+
+
+def depth_topics(bag: Path, topics: Collection[Topic]) -> list[str]:
+    """Return the topics of pictures that hold depth, which is not read from bags."""
+    pictures = [topic for topic in topics if topic.type in _PICTURES and topic.count]
+    return [topic.name for topic in pictures if _is_depth(bag, topic.name)]
 
 
 def camera_info_topic(image: str) -> str:
@@ -143,7 +174,7 @@ def is_rectified(image: str) -> bool:
 
 
 def _camera(
-    bag: Path, scan: Scan, topic: str, options: ImportOptions
+    bag: Path, scan: Scan, topic: str, info: str, options: ImportOptions
 ) -> tuple[SourceCamera, str, tuple[str, ...]]:
     """Return --camera, the camera of the bag, or what a file beside it or --fov says."""
     if scan.size is None:
@@ -153,7 +184,6 @@ def _camera(
     given = given_camera(options, scan.size)
     if given is not None:
         return given, "--camera", ()
-    info = camera_info_topic(topic)
     cameras, reason = _recorded_cameras(scan, scan.size, topic)
     if cameras:
         changes = any(camera != cameras[0] for camera in cameras)
@@ -166,6 +196,37 @@ def _camera(
     except DataError as error:
         raise DataError(f"{reason}; {error}") from None
     return camera, calibration, (f"{reason}; calibration: {calibration}",)
+
+
+def _info_of(bag: Path, topics: Collection[Topic], topic: str) -> str:
+    """Return the camera_info beside a topic of pictures, or the only one of a bag of one camera."""
+    own, infos = camera_info_topic(topic), [t.name for t in topics if t.type == CAMERA_INFO]
+    if own in infos or len(infos) != 1 or len(picture_topics(bag, topics)) != 1:
+        return own
+    of_depth = {camera_info_topic(name) for name in depth_topics(bag, topics)}
+    return own if infos[0] in of_depth or "depth" in infos[0] else infos[0]
+
+
+def _about_info(topic: str, calibration: str) -> tuple[str, ...]:
+    """Say that a camera_info was taken that does not stand beside the pictures."""
+    if not calibration.endswith("/camera_info") or calibration == camera_info_topic(topic):
+        return ()
+    return (
+        f"{topic} has no camera_info of its own: {calibration}, the only one, is taken (--camera "
+        "FILE takes another)",
+    )
+
+
+def _sparse(poses: np.ndarray | None, scan: Scan, max_gap: float) -> tuple[str, ...]:
+    """Say that poses are too far apart for most frames to have one."""
+    known = np.zeros(0) if poses is None else np.isfinite(poses).all(axis=(1, 2))
+    step = float(np.median(np.diff([t for t, _ in scan.track]))) if len(scan.track) > 1 else 0.0
+    if known.all() or step <= max_gap:
+        return ()
+    return (
+        f"{int(known.sum())} of {len(known)} frames have a pose: those of the bag are {step:.3g} s "
+        f"apart, and no more than {max_gap:g} s is bridged (--max-gap)",
+    )
 
 
 def _recorded_cameras(

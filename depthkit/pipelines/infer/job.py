@@ -65,6 +65,8 @@ class Job:
     def notes(self) -> Iterator[str]:
         """Say what the user should know before it begins."""
         yield from scale_notes(self.engine.manifest, self.scale, self.stream.camera)
+        if self.metric_poses and self.options.speed:
+            yield "--speed is not used: the poses say how far the camera moved"
         shifts = () if self.odometry is None else self.odometry.manifest.shifts
         learnt = sorted({abs(shift) for shift in shifts})
         if learnt and self.options.every not in learnt:

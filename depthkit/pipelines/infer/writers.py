@@ -21,6 +21,7 @@ from depthkit.outputs.pictures import (
 )
 from depthkit.outputs.rerun_recording import RerunRecording
 from depthkit.outputs.video import SideBySideVideo
+from depthkit.runtime.depth.depth_engine import SAME_FOCAL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -166,6 +167,20 @@ def scale_notes(manifest: Manifest, scale: str, camera: Camera | None) -> Iterat
         yield (
             f"no calibration: metres rest on the focal length that was learnt{learnt}; give "
             "--camera camera.yaml, or take depth as relative"
+        )
+    if manifest.kind == "mono" and scale == "metric" and camera is not None:
+        yield from _other_focal(manifest, camera)
+
+
+def _other_focal(manifest: Manifest, camera: Camera) -> Iterator[str]:
+    """Say that a camera is not the one whose metres a network of single frames has learnt."""
+    height, width = manifest.size
+    focal = camera.fx * width / camera.width
+    if manifest.focal and not 1 / SAME_FOCAL < focal / manifest.focal < SAME_FOCAL:
+        yield (
+            f"this camera has a focal length of {focal:.0f} px at {width}x{height}, the network "
+            f"learnt {manifest.focal:.0f}: its metres do not hold here; take depth as relative, or "
+            "a network that was trained on this camera"
         )
 
 

@@ -87,7 +87,7 @@ def _open(options: DepthOptions) -> tuple[DepthMaps, DepthMaps, tuple[str, ...]]
     return (
         bare_pred,
         bare_gt,
-        (f"maps paired by name without words such as depth or color: {examples}",),
+        (f"maps paired by number, or by name without words such as depth or color: {examples}",),
     )
 
 
@@ -96,7 +96,7 @@ def _check_pairs(pred: DepthMaps, gt: DepthMaps, align: str) -> None:
     if not pred.files.keys() & gt.files.keys():
         raise DataError(
             f"no map of {pred.root} has the name of one of {gt.root}: {next(iter(pred.files))!r} "
-            f"against {next(iter(gt.files))!r}"
+            f"against {next(iter(gt.files))!r}; give both the same names"
         )
     for maps, role in ((pred, "predictions"), (gt, "truth")):
         if maps.is_relative and align == "none":

@@ -10,7 +10,7 @@ import numpy as np
 
 from depthkit.data.flow_pairs import FlowPair, find_flow_pairs
 from depthkit.errors import DataError
-from depthkit.evaluation.flow import PARTS, FlowReport, FlowScore, FlowTruth, score_flow
+from depthkit.evaluation.flow import PARTS, FlowReport, FlowScore, FlowTruth, score_flow, suspicions
 from depthkit.evaluation.flow_plots import plot_flow
 from depthkit.evaluation.report import Cell, Picture, Section, write_report
 from depthkit.pipelines.score.options import FlowOptions
@@ -52,7 +52,7 @@ def evaluate_flow(options: FlowOptions) -> FlowEvaluation:
     if not pred.keys() & gt.keys():
         raise DataError(
             f"no flow of {options.pred} has the name of one of {options.gt}: "
-            f"{next(iter(pred))!r} against {next(iter(gt))!r}"
+            f"{next(iter(pred))!r} against {next(iter(gt))!r}; give both the same names"
         )
     folder = check_report(options.report, force=options.force)
     report = score_flow(_pairs(pred, gt))
@@ -99,7 +99,7 @@ def _notes(report: FlowReport, pred: Maps, gt: Maps) -> list[str]:
         notes.append(
             f"{share:.1f} % of the pixels with a truth have no prediction and were left out"
         )
-    return notes
+    return [*suspicions(report), *notes]
 
 
 # --- the report --------------------------------------------------------------------------------
