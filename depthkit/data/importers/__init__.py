@@ -62,6 +62,8 @@ def find_sequences(root: Path, name: str = "auto") -> tuple[str, dict[str, Path]
         raise DataError(f"{root}: source not found")
     if (root / "camera.yaml").is_file() and (root / "frames").is_dir():
         raise DataError(f"{root}: is a prepared sequence already; name its own source")
+    if (root / "split.yaml").is_file():
+        raise DataError(f"{root}: is a data set of prepared sequences already; name its own source")
     if root.is_dir() and not any(root.iterdir()):
         raise DataError(f"{root}: folder is empty; expected frames, a video or a data set")
     for candidate in FORMATS if name == "auto" else (name,):

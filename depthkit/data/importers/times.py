@@ -7,7 +7,7 @@ EuRoC's `ns,file`. Names count as times where they hold a date of this century o
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +32,10 @@ MOST_REPEATS = 0.25
 """Share of frames that may repeat the time before; beyond it the clock itself is at fault."""
 
 _DATE = re.compile(r"(\d{4}-\d\d-\d\d)[ T_](\d\d:\d\d:\d\d(?:\.\d+)?)Z?")
+_CLOCK = re.compile(r"(?<![\w.:-])(\d{1,3}):([0-5]\d):([0-5]\d(?:[.,]\d+)?)(?![\w:])")
+"""Hours, minutes and seconds, as in subtitles."""
+_SECONDS_AND_NS = re.compile(r"([12]\d{9})([._-])(\d{1,9})")
+"""Seconds since 1970 and nanoseconds, which programs write without leading zeros."""
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 
@@ -76,7 +80,7 @@ def find_times(place: Path, paths: Sequence[Path], options: ImportOptions) -> Fr
         words = assumed or ("times taken from the names of the pictures (--fps overrules them)",)
         return _rising(seconds, np.arange(len(paths)), words, "names of the pictures")
     times, notes = frame_times(len(paths), None)
-    return FrameTimes(times, np.arange(len(paths)), notes)
+    return FrameTimes(times, np.arange(len(paths)), _unfitting(place, paths, options) + notes)
 
 
 def stamps_in_names(paths: Sequence[Path]) -> np.ndarray | None:
@@ -88,6 +92,9 @@ def stamps_in_names(paths: Sequence[Path]) -> np.ndarray | None:
     Returns:
         One a picture, rising. (N,)
     """
+    stamps = _seconds_and_ns(paths)
+    if stamps is not None:
+        return stamps
     groups = [_NUMBER.findall(path.stem) for path in paths]
     width = len(groups[0]) if groups else 0
     if len(paths) < 2 or any(len(group) != width for group in groups):
@@ -100,13 +107,29 @@ def stamps_in_names(paths: Sequence[Path]) -> np.ndarray | None:
     return None
 
 
+def _seconds_and_ns(paths: Sequence[Path]) -> np.ndarray | None:
+    """Return the times of names `seconds_nanoseconds`, in ns; None where they are something else.
+
+    With a point between they are decimals, unless those do not rise and nanoseconds do.
+    """
+    found = [_SECONDS_AND_NS.fullmatch(path.stem) for path in paths]
+    matches = [match for match in found if match is not None]
+    if len(paths) < 2 or len(matches) < len(paths) or max(len(m[3]) for m in matches) < 8:
+        return None
+    decimals = np.array([f"{match[1]}.{match[3]}" for match in matches], dtype=np.float64)
+    if all(match[2] == "." for match in matches) and (np.diff(decimals) > 0).all():
+        return None
+    stamps = np.array([match[1] + match[3].zfill(9) for match in matches], dtype=np.float64)
+    return stamps if (np.diff(stamps) > 0).all() else None
+
+
 def read_list(path: Path) -> list[list[str]]:
     """Return the fields of the rows of a list of times; comments and a header line are left out."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot read times: {error}") from None
-    text = _DATE.sub(_epoch, text)
+    text = _CLOCK.sub(_seconds, _DATE.sub(_epoch, text))
     rows = [line.replace(",", " ").split() for line in text.splitlines()]
     rows = [row for row in rows if row and not row[0].startswith("#")]
     is_header = len(rows) > 1 and not any(c.isdigit() for c in rows[0][0])
@@ -121,6 +144,12 @@ def _epoch(match: re.Match[str]) -> str:
     except ValueError:
         return match[0]
     return f"{count // 10**9}.{count % 10**9:09d}"
+
+
+def _seconds(match: re.Match[str]) -> str:
+    """Write hours, minutes and seconds as seconds."""
+    seconds = float(match[3].replace(",", "."))
+    return f"{int(match[1]) * 3600 + int(match[2]) * 60 + seconds:.9f}"
 
 
 def is_number(text: str) -> bool:
@@ -150,6 +179,16 @@ def _from_lists(place: Path, paths: Sequence[Path], options: ImportOptions) -> F
         if path.is_file() and _fits(read_list(path), paths):
             return _from_list(path, paths, options.time_unit)
     return None
+
+
+def _unfitting(place: Path, paths: Sequence[Path], options: ImportOptions) -> tuple[str, ...]:
+    """Name a list above the pictures that was not taken because it has more or fewer rows."""
+    around = dict.fromkeys((options.root, place.resolve().parent))
+    lists = (folder / name for folder in around for name in LIST_NAMES[:5])
+    path = next((path for path in lists if path.is_file()), None)
+    if path is None:
+        return ()
+    return (f"{path.name} has {len(read_list(path))} rows for {len(paths)} pictures: not used",)
 
 
 def _fits(rows: list[list[str]], paths: Sequence[Path]) -> bool:
@@ -201,10 +240,23 @@ def _without_names(path: Path, rows: list[list[str]], count: int, unit: str) -> 
         raise DataError(f"{path}: cannot read times: it holds no rows")
     width = min(len(row) for row in rows)
     first = _numbers(path, [row[0] for row in rows])
+    pairs = [row[0] + row[1].zfill(9) for row in rows if width > 1 and row[1].isdecimal()]
+    if len(pairs) == len(rows) and _are_nanoseconds(rows):
+        found = _by_row(path, pairs, count, "ns")
+        word = f"{path.name}: the first two columns taken as seconds and nanoseconds"
+        return replace(found, assumed=(word,))
     counted = width > 1 and len(rows) > 1 and bool((np.diff(first) == 1).all())
     numeric = width > 1 and all(is_number(row[1]) for row in rows)
     column = 1 if counted and numeric else 0
     return _by_row(path, [row[column] for row in rows], count, unit)
+
+
+def _are_nanoseconds(rows: list[list[str]]) -> bool:
+    """Whether rows begin with seconds since 1970 and nanoseconds, as stamps of ROS do."""
+    if not all(row[0].isdecimal() and len(row[1]) <= 9 for row in rows):
+        return False
+    seconds = np.array([row[0] for row in rows], dtype=np.float64)
+    return date_unit(seconds) == "s" and max(int(row[1]) for row in rows) > 10**6
 
 
 def _by_row(path: Path, texts: list[str], count: int, unit: str) -> FrameTimes:
@@ -223,6 +275,13 @@ def _rising(
     notes: tuple[str, ...] = (),
 ) -> FrameTimes:
     """Leave out the few frames that repeat the time before; many are left for a refusal."""
+    known = np.isfinite(seconds)
+    if not known.all():
+        if not known.any():
+            raise DataError(f"{origin}: holds no times but NaN; give --fps")
+        lost = f"{len(seconds) - int(known.sum())} of {len(seconds)} frames have no time"
+        notes += (f"{lost} ({origin}: NaN): left out",)
+        seconds, index = seconds[known], index[known]
     fresh = np.concatenate([[True], np.diff(seconds) != 0])[: len(seconds)]
     repeats = int((~fresh).sum())
     if 0 < repeats <= MOST_REPEATS * len(seconds):
