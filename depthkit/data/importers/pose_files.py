@@ -192,7 +192,7 @@ def _matrix_of(path: Path, frame: dict[str, Any]) -> np.ndarray:
     except (ValueError, KeyError, TypeError):
         values = np.empty(0)
     if values.shape not in ((3, 4), (4, 4)):
-        raise DataError(f"{path}: {frame['file_path']}: expected a transform_matrix of 4x4 numbers")
+        raise DataError(f"{path}: {frame['file_path']}: expected a 4x4 transform_matrix")
     return np.vstack([values[:3], [0.0, 0.0, 0.0, 1.0]])
 
 

@@ -110,14 +110,18 @@ def stamps_in_names(paths: Sequence[Path]) -> np.ndarray | None:
 def _seconds_and_ns(paths: Sequence[Path]) -> np.ndarray | None:
     """Return the times of names `seconds_nanoseconds`, in ns; None where they are something else.
 
-    With a point between they are decimals, unless those do not rise and nanoseconds do.
+    With a point between they are decimals, unless those do not rise, or some are shorter and others
+    end in 0: decimals are cut at their last digit, nanoseconds lose their leading zeros.
     """
     found = [_SECONDS_AND_NS.fullmatch(path.stem) for path in paths]
     matches = [match for match in found if match is not None]
     if len(paths) < 2 or len(matches) < len(paths) or max(len(m[3]) for m in matches) < 8:
         return None
     decimals = np.array([f"{match[1]}.{match[3]}" for match in matches], dtype=np.float64)
-    if all(match[2] == "." for match in matches) and (np.diff(decimals) > 0).all():
+    is_padded = len({len(match[3]) for match in matches}) == 1
+    is_trimmed = not any(re.search(r"\d0$", match[3]) for match in matches)
+    could_be_decimals = all(match[2] == "." for match in matches) and (np.diff(decimals) > 0).all()
+    if could_be_decimals and (is_padded or is_trimmed):
         return None
     stamps = np.array([match[1] + match[3].zfill(9) for match in matches], dtype=np.float64)
     return stamps if (np.diff(stamps) > 0).all() else None
@@ -203,6 +207,8 @@ def _index(paths: Sequence[Path]) -> dict[str, int]:
 def _from_list(path: Path, paths: Sequence[Path], unit: str) -> FrameTimes:
     """Put the rows of a list to pictures, by name where it has names."""
     rows = read_list(path)
+    if unit == "auto" and _CLOCK.search(path.read_text(encoding="utf-8-sig")):
+        unit = "s"
     name_at = _name_column(rows, _index(paths))
     if name_at is None:
         return _without_names(path, rows, len(paths), unit)
