@@ -181,8 +181,10 @@ def _plan(options: PrepareOptions, format_name: str, place: Path, name: str) -> 
     source = with_doubts(source, about, bayer=options.bayer)
     if not (np.diff(source.times) > 0).all():
         i = int(np.argmin(np.diff(source.times) > 0))
+        before, after = source.times[i : i + 2]
         raise DataError(
-            f"{name}: frame {i + 1} is not later than frame {i}; give --fps to number them"
+            f"{name}: frame {i + 1} is not later than frame {i} ({after:.6f} s after "
+            f"{before:.6f} s: rounded, or not in order?); give --fps to number them"
         )
     cut = cut_of_source(source, options.crop)
     source = replace(

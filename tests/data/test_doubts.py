@@ -125,3 +125,13 @@ def test_rate_is_known_across_gaps():
     """A list without some frames still runs at its rate; odd stamps do not."""
     assert _is_rate(np.array([0.0, 0.1, 0.4]), 10.0)
     assert not _is_rate(np.array([0.0, 0.13, 0.4]), 10.0)
+
+
+@pytest.mark.parametrize(("last", "named"), [("3600.0", True), ("0.5", False)])
+def test_gap_in_the_times_is_named(tmp_path, last, named):
+    """An hour between two frames is two recordings; a lost frame or two is none."""
+    clip = make_images(tmp_path / "clip", 5)
+    (clip / "times.txt").write_text(f"0\n0.1\n0.2\n0.3\n{last}\n")
+    assert (
+        "times jump by 3599.7 s between frames 3 and 4" in notes_of(clip, tmp_path / "out")
+    ) == named

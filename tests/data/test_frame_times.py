@@ -177,6 +177,7 @@ def test_dates_written_out(tmp_path):
     ("rows", "times"),
     [
         (["1403636579 900000000", "1403636579 950000000", "1403636580 0"], [0.9, 0.95, 1.0]),
+        (["1403636579,900000", "1403636579,950000", "1403636580,0"], [0.9, 0.95, 1.0]),
         (["00:00:01.500", "00:01:02.250", "01:00:00"], [1.5, 62.25, 3600.0]),
         (["00:00:01,500", "00:00:02,000", "00:00:02,500"], [1.5, 2.0, 2.5]),
     ],
@@ -219,3 +220,11 @@ def test_list_above_that_does_not_fit_is_named(tmp_path):
     notes, watcher = listener()
     run(source.parent, tmp_path / "out", watcher)
     assert any("times.txt has 4 rows for 3 pictures: not used" in note for note in notes)
+
+
+def test_names_of_tum_without_leading_zeros(tmp_path):
+    """rgb/1403636580.50000000.png is 0.05 s after the full second, not half a second."""
+    for i, stem in enumerate(("1403636579.950000000", "1403636580.0", "1403636580.50000000")):
+        save(tmp_path / "s" / "rgb" / f"{stem}.png", picture(i))
+    times = run_one(tmp_path / "s", tmp_path / "out").times
+    np.testing.assert_allclose(np.diff(times), 0.05, atol=1e-6)

@@ -12,6 +12,8 @@ from depthkit.errors import DataError
 from depthkit.picture import decode
 from depthkit.undistort import doubt_lens
 
+LONGEST_GAP, GAP_STEPS = 5.0, 100.0
+"""Seconds, and usual steps between frames, that a gap has at least to be named."""
 FASTEST = 60.0
 """Metres per second, as the median of a recording, beyond which its unit is doubted."""
 
@@ -31,7 +33,12 @@ def with_doubts(source: Source, options: ImportOptions, *, bayer: str | None = N
         _check_mosaic(source, bayer)
     return replace(
         source,
-        notes=(*source.notes, *_unused(source, options, bayer), *_still(source)),
+        notes=(
+            *source.notes,
+            *_unused(source, options, bayer),
+            *_jump(source.times),
+            *_still(source),
+        ),
         assumed=(*source.assumed, *_speed(source), *doubt_lens(source.camera)),
     )
 
@@ -53,6 +60,18 @@ def _unused(source: Source, options: ImportOptions, bayer: str | None) -> tuple[
         ("--fov", options.fov is not None and not is_said, f"{calibration} counts"),
     )
     return tuple(f"{name}: unused, {why}" for name, is_unused, why in rows if is_unused)
+
+
+def _jump(times: np.ndarray) -> tuple[str, ...]:
+    """Name a gap in the times that no recording has."""
+    steps = np.diff(times)
+    if len(steps) < 3 or steps.max() < max(LONGEST_GAP, GAP_STEPS * float(np.median(steps))):
+        return ()
+    i = int(steps.argmax())
+    return (
+        f"times jump by {steps[i]:.6g} s between frames {i} and {i + 1}: two recordings, or a "
+        "clock that was set? --frames takes a part",
+    )
 
 
 def _is_rate(times: np.ndarray, fps: float) -> bool:

@@ -202,9 +202,9 @@ def _from_transforms(path: Path, text: str) -> PoseList:
         record = json.loads(text)
         frames = record["frames"]
         names = tuple(str(frame["file_path"]) for frame in frames)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError):
         raise DataError(
-            f"{path}: expected frames with file_path and a 4x4 transform_matrix ({error!r})"
+            f"{path}: expected frames with file_path and a 4x4 transform_matrix (transforms.json)"
         ) from None
     T = np.stack([_matrix_of(path, frame) for frame in frames] or [np.eye(4)])[: len(frames)]
     return PoseList(

@@ -92,7 +92,7 @@ def stamps_in_names(paths: Sequence[Path]) -> np.ndarray | None:
     Returns:
         One a picture, rising. (N,)
     """
-    stamps = _seconds_and_ns(paths)
+    stamps = seconds_and_ns(paths)
     if stamps is not None:
         return stamps
     groups = [_NUMBER.findall(path.stem) for path in paths]
@@ -107,7 +107,7 @@ def stamps_in_names(paths: Sequence[Path]) -> np.ndarray | None:
     return None
 
 
-def _seconds_and_ns(paths: Sequence[Path]) -> np.ndarray | None:
+def seconds_and_ns(paths: Sequence[Path]) -> np.ndarray | None:
     """Return the times of names `seconds_nanoseconds`, in ns; None where they are something else.
 
     With a point between they are decimals, unless those do not rise, or some are shorter and others
@@ -246,23 +246,27 @@ def _without_names(path: Path, rows: list[list[str]], count: int, unit: str) -> 
         raise DataError(f"{path}: cannot read times: it holds no rows")
     width = min(len(row) for row in rows)
     first = _numbers(path, [row[0] for row in rows])
-    pairs = [row[0] + row[1].zfill(9) for row in rows if width > 1 and row[1].isdecimal()]
-    if len(pairs) == len(rows) and _are_nanoseconds(rows):
-        found = _by_row(path, pairs, count, "ns")
-        word = f"{path.name}: the first two columns taken as seconds and nanoseconds"
-        return replace(found, assumed=(word,))
+    digits = _fraction_digits(rows)
+    if digits:
+        whole = [row[0] + row[1].zfill(digits) for row in rows]
+        unit, name = ("ns", "nanoseconds") if digits == 9 else ("us", "microseconds")
+        word = f"{path.name}: the first two columns taken as seconds and {name}"
+        return replace(_by_row(path, whole, count, unit), assumed=(word,))
     counted = width > 1 and len(rows) > 1 and bool((np.diff(first) == 1).all())
     numeric = width > 1 and all(is_number(row[1]) for row in rows)
     column = 1 if counted and numeric else 0
     return _by_row(path, [row[column] for row in rows], count, unit)
 
 
-def _are_nanoseconds(rows: list[list[str]]) -> bool:
-    """Whether rows begin with seconds since 1970 and nanoseconds, as stamps of ROS do."""
-    if not all(row[0].isdecimal() and len(row[1]) <= 9 for row in rows):
-        return False
+def _fraction_digits(rows: list[list[str]]) -> int:
+    """Return 9 or 6 for rows of seconds since 1970 and nano- or microseconds, 0 for others."""
+    if any(len(row) < 2 or not (row[0] + row[1]).isdecimal() for row in rows):
+        return 0
     seconds = np.array([row[0] for row in rows], dtype=np.float64)
-    return date_unit(seconds) == "s" and max(int(row[1]) for row in rows) > 10**6
+    largest = max(int(row[1]) for row in rows)
+    if date_unit(seconds) != "s" or not 10**4 < largest < 10**9:
+        return 0
+    return 9 if largest >= 10**6 else 6
 
 
 def _by_row(path: Path, texts: list[str], count: int, unit: str) -> FrameTimes:

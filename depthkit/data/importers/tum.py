@@ -25,7 +25,7 @@ from depthkit.data.importers.source import (
     find_camera,
     first_size,
 )
-from depthkit.data.importers.times import read_list
+from depthkit.data.importers.times import read_list, seconds_and_ns
 from depthkit.errors import DataError
 from depthkit.time_units import UNITS, detect_unit, to_seconds
 from depthkit.trajectory import interpolate_poses, load_tum
@@ -99,7 +99,9 @@ def _listing(place: Path, kind: str) -> tuple[np.ndarray, list[Path]]:
     if not table.is_file():
         folder = place / kind
         paths = [p for p in (list_images(folder) if folder.is_dir() else []) if _is_number(p.stem)]
-        pairs = sorted((float(p.stem), p) for p in paths)
+        whole = seconds_and_ns(paths)
+        stamps = [float(p.stem) for p in paths] if whole is None else (whole / 1e9).tolist()
+        pairs = sorted(zip(stamps, paths, strict=True))
     else:
         rows = read_list(table)
         for row in rows:

@@ -361,3 +361,13 @@ def test_what_librealsense_prints(tmp_path, D, is_read):
         assert numbers(load(tmp_path, text)) == (82.0, 81.5, 80.2, 58.9)
     else:
         assert "inverse Brown-Conrady" in refusal(tmp_path, text)
+
+
+def test_four_radial_numbers_are_a_fisheye(tmp_path):
+    """k1 to k4 without p1 and p2 and without a word; with p1 they are OpenCV's."""
+    text = "width: 160\nheight: 120\nfx: 82\nfy: 81.5\ncx: 80.2\ncy: 58.9\n"
+    radial = "k1: 0.1\nk2: 0.02\nk3: 0.01\nk4: 0.005\n"
+    source = load(tmp_path, text + radial)
+    assert (source.distortion_model, source.D) == ("kannala_brandt", (0.1, 0.02, 0.01, 0.005))
+    assert "taken as a fisheye's" in source.assumed[0]
+    assert load(tmp_path, f"{text}{radial}p1: 0\np2: 0\n").distortion_model == "brown_conrady"
