@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import yaml
 
-from depthkit.data.importers.times import stamps_in_names
+from depthkit.data.importers.name_times import stamps_in_names
 from depthkit.data.sequence import open_sequence
 from depthkit.errors import DataError
 from tests.data.source_makers import PINHOLE, listener, make_images, picture, run, run_one, save

@@ -84,7 +84,7 @@ def test_colmap_unregistered_picture_stays_without_pose(tmp_path):
 
 
 def test_colmap_models_that_do_not_connect_are_named(tmp_path):
-    """sparse/1 beside sparse/0 is another part of the pictures: it is not read, and that is said."""
+    """sparse/1 beside sparse/0 is another part of the pictures, not read; it is named."""
     root = make_colmap(make_colmap(tmp_path / "yard", model="sparse/1"))
     notes, watcher = listener()
     run(root, tmp_path / "out", watcher, camera=None)

@@ -21,9 +21,9 @@ from depthkit.data.importers.depth_unit import (
     unit_words,
 )
 from depthkit.data.importers.folder_parts import is_nyu_raw, pair_by_key, pair_key
+from depthkit.data.importers.name_times import stamps_in_names
 from depthkit.data.importers.rgbd_camera import Cameras, depth_map, move_depth, read_depth_unit
 from depthkit.data.importers.source import DepthSource, FrameRef, ImportOptions
-from depthkit.data.importers.times import stamps_in_names
 from depthkit.errors import DataError
 
 REPLICA_SCALE = 6553.5

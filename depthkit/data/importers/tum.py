@@ -14,6 +14,7 @@ import numpy as np
 from depthkit.camera import Camera, SourceCamera
 from depthkit.data.image_io import list_images
 from depthkit.data.importers.depth_unit import TUM_SCALE, read_stored, tell_scale, unit_words
+from depthkit.data.importers.name_times import seconds_and_ns
 from depthkit.data.importers.places import find_folders
 from depthkit.data.importers.pose_pairing import Poses, missing_words, spans
 from depthkit.data.importers.rgbd_depth import FoundDepth
@@ -25,7 +26,7 @@ from depthkit.data.importers.source import (
     find_camera,
     first_size,
 )
-from depthkit.data.importers.times import read_list, seconds_and_ns
+from depthkit.data.importers.times import read_list
 from depthkit.errors import DataError
 from depthkit.time_units import UNITS, detect_unit, to_seconds
 from depthkit.trajectory import interpolate_poses, load_tum
