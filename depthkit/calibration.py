@@ -105,12 +105,21 @@ def read_scalars(record: Mapping[str, Any]) -> Calibration | None:
     camera_word, distortion_word = lens_words(record)
     # Only depthkit's own file says `model`; it means the distortion there.
     distortion_word = distortion_word or _text(record.get("model"))
+    said: tuple[str, ...] = ()
+    others = {"p1", "p2", "k5", "k6"} & {key.lower() for key in record}
+    if not camera_word + distortion_word and record.get("k4") is not None and not others:
+        distortion_word = "equidistant"
+        said = (
+            "k1 k2 k3 k4 without p1 and p2 taken as a fisheye's (equidistant); distortion_model: "
+            "plumb_bob in the file takes them otherwise",
+        )
     return Calibration(
         K,
         size,
         camera_model=camera_word,
         distortion_model=distortion_word,
         D=coefficients(record, f"{camera_word} {distortion_word}"),
+        assumed=said,
     )
 
 

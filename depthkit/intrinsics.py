@@ -153,7 +153,7 @@ def _in_pixels(K: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, tuple[
     """Multiply a K of fractions of width and height by them. (3, 3)"""
     height, width = size
     fx, fy, cx, cy = K[0, 0], K[1, 1], K[0, 2], K[1, 2]
-    is_fraction = 0 < cx < 1 and 0 < cy < 1 and 0 < fx < 20 and 0 < fy < 20 and min(size) > 8
+    is_fraction = 0 < cx < 1 and 0 < cy < 1 and 0.1 < fx < 20 and 0.1 < fy < 20 and min(size) > 8
     if not is_fraction:
         return K.copy(), ()
     scale = np.array([[width, 0, -0.5], [0, height, -0.5], [0, 0, 1]])

@@ -56,7 +56,7 @@ def read_table(path: str | Path) -> TextTable:
     Raises:
         DataError: missing, not text, of a known format that holds no rows of poses, or empty.
     """
-    text = _read_text(Path(path))
+    text = read_pose_text(Path(path))
     rows: list[list[str]] = []
     lines: list[int] = []
     comments: list[str] = []
@@ -143,7 +143,16 @@ def to_numbers(table: TextTable, columns: Sequence[int], width: int, layout: str
     raise DataError(f"{table.name}: holds text that is not numbers")
 
 
-def _read_text(file: Path) -> str:
+def read_pose_text(file: Path, *, is_json: bool = False) -> str:
+    """Read a file of poses as text.
+
+    Args:
+        file: to read.
+        is_json: whether JSON is expected.
+
+    Raises:
+        DataError: missing, no text, or a file that is known to hold no rows of poses.
+    """
     try:
         data = file.read_bytes()
     except FileNotFoundError:
@@ -151,7 +160,7 @@ def _read_text(file: Path) -> str:
     except OSError as error:
         raise DataError(f"{file}: cannot be read ({error.strerror})") from None
     for magic, verdict in _FOREIGN:
-        if data.lstrip(b"\xef\xbb\xbf \r\n\t").startswith(magic):
+        if data.lstrip(b"\xef\xbb\xbf \r\n\t").startswith(magic) and not is_json:
             raise DataError(f"{file}: {verdict}")
     encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     try:

@@ -19,6 +19,8 @@ from depthkit.errors import DataError
 
 MAX_ANGLE = math.radians(60.0)
 MAX_ZOOM = 1.25
+LARGEST_TANGENTIAL = 0.03
+"""Of p1 and p2, which tell how far a lens stands askew; those of lenses lie below 0.01."""
 FITS = ("stretch", "crop")
 
 
@@ -120,6 +122,36 @@ def undistorted_camera(source: SourceCamera) -> Camera:
             middle = 0.5 * (low + zoom)
             low, zoom = (low, middle) if _fills(source, middle) else (middle, zoom)
     return _zoomed(source.camera, zoom)
+
+
+def doubt_lens(source: SourceCamera) -> tuple[str, ...]:
+    """Return what speaks against distortion coefficients: no lens folds its picture, none is bent.
+
+    Args:
+        source: the camera as calibrated.
+    """
+    if not source.is_distorted:
+        return ()
+    camera, D = source.camera, source.D
+    order = "k1 k2 k3 k4" if source.distortion_model == "kannala_brandt" else "k1 k2 p1 p2 k3"
+    remedy = f"are they those of this lens, in the order {order}?"
+    said: tuple[str, ...] = ()
+    if (
+        source.distortion_model != "kannala_brandt"
+        and max(abs(D[2]), abs(D[3])) > LARGEST_TANGENTIAL
+    ):
+        said = (f"distortion coefficients taken as given, p1 {D[2]:g}, p2 {D[3]:g}: {remedy}",)
+    rays = np.linspace(0, 3, 1000)[:, None] * (1.0, 0.0)
+    pixels = distort_points(source, rays)[:, 0]
+    reach = float(np.nanmax(pixels)) - camera.cx
+    half = min(camera.cx, camera.width - 1 - camera.cx)
+    folds = bool(np.isnan(pixels).any()) and reach < half * (1 - 1e-3)
+    if folds:
+        said += (
+            f"distortion coefficients taken as given, though they fold the picture {reach:.0f} "
+            f"pixels from its middle: {remedy}",
+        )
+    return said
 
 
 def distort_points(source: SourceCamera, rays: np.ndarray) -> np.ndarray:

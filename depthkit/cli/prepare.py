@@ -266,8 +266,8 @@ def _positive(text: str) -> float:
 
 def _angle(text: str) -> float:
     value = _positive(text)
-    if value >= 170:
-        raise argparse.ArgumentTypeError(f"expected degrees between 0 and 170, got {text!r}")
+    if not 3 <= value < 170:
+        raise argparse.ArgumentTypeError(f"expected degrees between 3 and 170, got {text!r}")
     return value
 
 

@@ -43,7 +43,7 @@ def read_depth_file(path: Path) -> StoredDepth:
     """
     data = read_bytes(path)
     if data.startswith((_NUMPY, _ZIP)):
-        return _check(path, _read_numpy(path))
+        return _check(path, read_numpy(path))
     if data.startswith(_HDF):
         raise DataError(f"{path}: is an HDF5 file; save its depth as .npy or 16-bit PNG")
     if data.startswith(_EXR):
@@ -59,7 +59,7 @@ def read_depth_file(path: Path) -> StoredDepth:
     return _check(path, image[..., ::-1] if image.ndim == 3 else image)  # OpenCV gives BGR
 
 
-def _read_numpy(path: Path) -> np.ndarray:
+def read_numpy(path: Path) -> np.ndarray:
     """Read an array file, or the only array of an archive (or the one named depth)."""
     try:
         loaded = np.load(path, allow_pickle=False)

@@ -14,6 +14,7 @@ from depthkit.data.folder import check_free
 from depthkit.data.frame_conversion import Conversion
 from depthkit.data.importers import find_sequences, load_source, other_sequences
 from depthkit.data.importers.bag import sequence_name
+from depthkit.data.importers.doubts import with_doubts
 from depthkit.data.importers.source import ImportOptions, select
 from depthkit.data.sequence import SPLITS, read_split, write_split
 from depthkit.errors import DataError
@@ -171,10 +172,13 @@ def _plan(options: PrepareOptions, format_name: str, place: Path, name: str) -> 
         every=options.every,
     )
     source = select(load_source(format_name, place, name, about), about)
-    if (np.diff(source.times) <= 0).any():
-        i = int(np.argmax(np.diff(source.times) <= 0))
+    source = with_doubts(source, about, bayer=options.bayer)
+    if not (np.diff(source.times) > 0).all():
+        i = int(np.argmin(np.diff(source.times) > 0))
+        before, after = source.times[i : i + 2]
         raise DataError(
-            f"{name}: frame {i + 1} is not later than frame {i}; give --fps to number them"
+            f"{name}: frame {i + 1} is not later than frame {i} ({after:.6f} s after "
+            f"{before:.6f} s: rounded, or not in order?); give --fps to number them"
         )
     cut = cut_of_source(source, options.crop)
     source = replace(

@@ -105,8 +105,8 @@ def open_stream(
     if is_bag(path):
         options = ImportOptions(path, camera, odometry_topic=odometry_topic, bits=bits)
         return _stream_bag(path, _open_bag(path, topic, options), every)
-    if topic or odometry_topic:
-        raise DataError(f"{path}: is no ROS 2 bag; topics are for bags")
+    if topic or odometry_topic or bits != ImportOptions.bits:
+        raise DataError(f"{path}: is no ROS 2 bag; topics and --bits are for bags")
     is_sequence = (path / "camera.yaml").exists() and (path / "frames").is_dir()
     if is_sequence or (path / "split.yaml").exists():
         if is_sequence and camera is not None:

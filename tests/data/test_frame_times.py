@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import yaml
 
-from depthkit.data.importers.times import stamps_in_names
+from depthkit.data.importers.name_times import stamps_in_names
 from depthkit.data.sequence import open_sequence
 from depthkit.errors import DataError
 from tests.data.source_makers import PINHOLE, listener, make_images, picture, run, run_one, save
@@ -171,3 +171,60 @@ def test_dates_written_out(tmp_path):
     (source / "timestamps.txt").write_text("\n".join(lines))
     times = run_one(source, tmp_path / "out").times
     np.testing.assert_allclose(times, 1317042145 + 0.1 * np.arange(3), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("rows", "times"),
+    [
+        (["1403636579 900000000", "1403636579 950000000", "1403636580 0"], [0.9, 0.95, 1.0]),
+        (["1403636579,900000", "1403636579,950000", "1403636580,0"], [0.9, 0.95, 1.0]),
+        (["00:00:01.500", "00:01:02.250", "01:00:00"], [1.5, 62.25, 3600.0]),
+        (["00:00:01,500", "00:00:02,000", "00:00:02,500"], [1.5, 2.0, 2.5]),
+    ],
+)
+def test_times_of_two_parts(tmp_path, rows, times):
+    """Seconds with nanoseconds as ROS prints them, hours with minutes and seconds."""
+    source = make_images(tmp_path / "clip", 3)
+    (source / "times.txt").write_text("\n".join(rows))
+    start = 1403636579 if "14036" in rows[0] else 0
+    np.testing.assert_allclose(run_one(source, tmp_path / "out").times - start, times, atol=1e-6)
+
+
+def test_frames_without_a_time_are_left_out(tmp_path):
+    """NaN in a list is no time: the frame is left out and counted; nothing but NaN is refused."""
+    source = make_images(tmp_path / "clip", 3)
+    (source / "times.txt").write_text("0.0\nnan\n0.2\n")
+    notes, watcher = listener()
+    (result,) = run(source, tmp_path / "out", watcher)
+    np.testing.assert_allclose(open_sequence(result.path).times, [0.0, 0.2])
+    assert any("1 of 3 frames have no time" in note for note in notes)
+    (source / "times.txt").write_text("nan\nnan\nnan\n")
+    with pytest.raises(DataError, match="no times but NaN; give --fps"):
+        run(source, tmp_path / "out", name="b")
+
+
+@pytest.mark.parametrize("mark", ["_", "."])
+def test_names_of_seconds_and_nanoseconds(mark):
+    """Nanoseconds without leading zeros: 1403636580.50000000 is 0.05 s after the full second."""
+    parts = ["1403636579 950000000", "1403636580 0", "1403636580 50000000"]
+    stamps = stamps_in_names([Path(p.replace(" ", mark) + ".png") for p in parts])
+    np.testing.assert_allclose(np.diff(stamps) / 1e9, 0.05, atol=1e-6)
+    decimals = [Path(f"1403636579.{d}.png") for d in ("500000000", "75", "800000000")]
+    np.testing.assert_allclose(np.diff(stamps_in_names(decimals)), [0.25, 0.05], atol=1e-6)
+
+
+def test_list_above_that_does_not_fit_is_named(tmp_path):
+    """times.txt beside the folder with more rows than pictures is not used, and that is said."""
+    source = make_images(tmp_path / "s" / "images", 3)
+    (source.parent / "times.txt").write_text("0\n1\n2\n3\n")
+    notes, watcher = listener()
+    run(source.parent, tmp_path / "out", watcher)
+    assert any("times.txt has 4 rows for 3 pictures: not used" in note for note in notes)
+
+
+def test_names_of_tum_without_leading_zeros(tmp_path):
+    """rgb/1403636580.50000000.png is 0.05 s after the full second, not half a second."""
+    for i, stem in enumerate(("1403636579.950000000", "1403636580.0", "1403636580.50000000")):
+        save(tmp_path / "s" / "rgb" / f"{stem}.png", picture(i))
+    times = run_one(tmp_path / "s", tmp_path / "out").times
+    np.testing.assert_allclose(np.diff(times), 0.05, atol=1e-6)

@@ -51,11 +51,10 @@ def test_fewer_rows_than_frames_are_refused(tmp_path):
 
 
 def test_numbered_rows_go_by_number(tmp_path):
-    """Frame 1 to 4 by name: rows 1, 2 and 3 are theirs, the last has none."""
-    poses = kitti(tmp_path / "p.txt", 4, numbers=True)
+    """Frame 1 to 4 by name, rows 0 to 4: those of their numbers are theirs."""
+    poses = kitti(tmp_path / "p.txt", 5, numbers=True)
     sequence = run_one(clip(tmp_path), tmp_path / "out", poses=poses)
-    np.testing.assert_allclose(sequence.poses[:3], POSES[1:4], atol=1e-6)
-    assert np.isnan(sequence.poses[3]).all()
+    np.testing.assert_allclose(sequence.poses, POSES[1:5], atol=1e-6)
 
 
 def test_more_rows_than_frames_go_by_number_with_a_word(tmp_path):
@@ -252,3 +251,68 @@ def test_unused_poses_are_named(tmp_path):
     notes, watcher = listener()
     run(tmp_path / "in", tmp_path / "out", watcher)
     assert sum("poses.txt lies there, unused: --poses" in note for note in notes) == 2
+
+
+@pytest.mark.parametrize("with_times", [False, True])
+def test_counts_from_another_start_go_in_order(tmp_path, with_times):
+    """Frames 1 to 4 and rows 0 to 3 are the same four, in KITTI rows and in TUM's; it is said."""
+    path = tmp_path / "p.txt"
+    poses = tum(path, [0, 1, 2, 3]) if with_times else kitti(path, 4, numbers=True)
+    notes, watcher = listener()
+    (result,) = run(make_images(tmp_path / "clip", 4), tmp_path / "out", watcher, poses=poses)
+    np.testing.assert_allclose(open_sequence(result.path).poses, POSES[:4], atol=1e-6)
+    assert any("counts from 0, frames from 1: paired in order" in note for note in notes)
+
+
+def test_rows_that_begin_with_a_name(tmp_path):
+    """`name x y z q` goes by name; a frame without a row has no pose, and is counted."""
+    rows = [f"frame{i}.png {i} 0 0 0 0 0 1" for i in (3, 1)]
+    (tmp_path / "p.txt").write_text("\n".join(rows))
+    notes, watcher = listener()
+    (result,) = run(clip(tmp_path), tmp_path / "out", watcher, poses=tmp_path / "p.txt")
+    np.testing.assert_array_equal(open_sequence(result.path).poses[:, 0, 3], [1, np.nan, 3, np.nan])
+    assert any("2 of 4 frames have no pose in p.txt" in note for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("comment", "words"),
+    [
+        ("# T_cam_world of each frame", "from world to camera"),
+        ("# camera axes as in Blender", "axes of OpenGL"),
+        ("# t x[mm] y[mm] z[mm] q", "millimetres"),
+        ("# time x y z qx qy qz qw", ""),
+    ],
+)
+def test_comments_of_another_convention_are_said(tmp_path, comment, words):
+    """What a file says of itself and depthkit does not do is one sentence; plain headers none."""
+    poses = tum(tmp_path / "p.txt", [0.0, 0.1, 0.2, 0.3], comment)
+    (result,) = run(clip(tmp_path), tmp_path / "out", poses=poses)
+    said = [text for text in result.assumed if "comments speak of" in text]
+    assert len(said) == bool(words) and all(words in text for text in said)
+
+
+def test_header_of_a_recorder_is_no_colmap_file(tmp_path):
+    """Columns of `rostopic echo -p` are found by name, though the tenth is a word as in COLMAP."""
+    head = "%time,field.header.seq,field.header.stamp,field.header.frame_id"
+    head += "".join(f",field.pose.position.{a}" for a in "xyz")
+    head += "".join(f",field.pose.orientation.{a}" for a in "xyzw")
+    rows = [f"{10**8 * i},{i},{10**8 * i},map,{i},0,0,0,0,0,1" for i in range(4)]
+    (tmp_path / "p.csv").write_text("\n".join([head, *rows]))
+    source = clip(tmp_path, times="0\n100000000\n200000000\n300000000\n")
+    sequence = run_one(source, tmp_path / "out", poses=tmp_path / "p.csv", time_unit="ns")
+    np.testing.assert_allclose(sequence.poses[:, 0, 3], [0, 1, 2, 3])
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"\x93NUMPY\x01\x00v", "is a NumPy array file; save it as text"),
+        (b"PK\x03\x04rest", "is a zip archive"),
+        (b"\xff\xd8\xff\xe0\x81", "is not a text file"),
+    ],
+)
+def test_files_that_are_no_text_say_what_to_do(tmp_path, data, words):
+    """A NumPy, zip or picture file given as poses is named."""
+    (tmp_path / "p.npy").write_bytes(data)
+    with pytest.raises(DataError, match=words):
+        run(clip(tmp_path), tmp_path / "out", poses=tmp_path / "p.npy")

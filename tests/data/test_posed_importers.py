@@ -83,6 +83,14 @@ def test_colmap_unregistered_picture_stays_without_pose(tmp_path):
     assert any("1 of 4 frames have no pose in images.txt" in note for note in notes)
 
 
+def test_colmap_models_that_do_not_connect_are_named(tmp_path):
+    """sparse/1 beside sparse/0 is another part of the pictures, not read; it is named."""
+    root = make_colmap(make_colmap(tmp_path / "yard", model="sparse/1"))
+    notes, watcher = listener()
+    run(root, tmp_path / "out", watcher, camera=None)
+    assert any("model 0 taken, not 1" in note for note in notes)
+
+
 def test_colmap_binary_equals_text(tmp_path):
     """images.bin and cameras.bin hold the same."""
     root = make_colmap(tmp_path / "yard")
@@ -170,7 +178,8 @@ def test_nerfstudio_angle_and_distortion(tmp_path):
     [
         ({"w": 64}, "the calibration is for 64x24, the frames are 32x24"),
         ({"fl_x": None}, "missing fl_x"),
-        ({"frames": [{"transform_matrix": 1, "file_path": "a"}]}, "4x4 transform_matrix"),
+        ({"frames": [{"transform_matrix": 1, "file_path": "a"}]}, "a: expected a 4x4 transform"),
+        ({"frames": [{"transform_matrix": [[1, 2], [3]], "file_path": "a"}]}, "a: expected a 4x4"),
     ],
 )
 def test_broken_transforms_are_one_line(tmp_path, changes, words):

@@ -347,7 +347,7 @@ def test_prepared_sequence_is_no_source(tmp_path):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"start": 30}, "frames 30: of a sequence of 20 are none"),
+        ({"start": 30}, "--frames 30: leaves none of its 20 frames"),
         ({"sequence": "a/b"}, "cannot name a sequence"),
         ({"name": ".hidden"}, "cannot name a sequence"),
         ({"split": "dev"}, "split must be one of"),

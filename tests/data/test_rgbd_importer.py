@@ -18,7 +18,17 @@ from depthkit.data.importers.rgbd_camera import depth_map, move_depth, read_intr
 from depthkit.data.sequence import open_sequence
 from depthkit.errors import DataError
 from depthkit.rigid import exp_se3, matrix_to_quaternion
-from tests.data.source_makers import PINHOLE, H, W, listener, picture, run, run_one, save
+from tests.data.source_makers import (
+    PINHOLE,
+    H,
+    W,
+    listener,
+    make_images,
+    picture,
+    run,
+    run_one,
+    save,
+)
 
 POSES = np.stack([exp_se3([i, 2 * i, 0, 0, 0, 0.1 * i]) for i in range(6)])
 K44 = "30 0 15 0\n0 31 12 0\n0 0 1 0\n0 0 0 1\n"
@@ -512,3 +522,78 @@ def test_unused_depth_scale_is_said(tmp_path):
     notes, watcher = listener()
     run(tmp_path / "in", tmp_path / "out", watcher, depth_scale=1000)
     assert any("--depth-scale 1000: unused, the source has no depth" in note for note in notes)
+
+
+def test_matrices_by_columns_are_transposed(tmp_path):
+    """0 0 0 1 in the last column: the translation stands in the last row, and is not lost."""
+    for i in range(3):
+        save(tmp_path / "s" / "color" / f"{i}.png", picture(i))
+        T = np.eye(4)
+        T[0, 3] = i + 1
+        (tmp_path / "s" / "pose").mkdir(exist_ok=True)
+        np.savetxt(tmp_path / "s" / "pose" / f"{i}.txt", T.T)
+    notes, watcher = listener()
+    (result,) = run(tmp_path / "s", tmp_path / "out", watcher)
+    np.testing.assert_allclose(open_sequence(result.path).poses[:, 0, 3], [1, 2, 3])
+    assert any("written by columns, transposed" in note for note in notes)
+
+
+@pytest.mark.parametrize(("metres", "words"), [(2.0, "as metres"), (2000.0, "as millimetres")])
+def test_unit_of_floating_point_depth(tmp_path, metres, words):
+    """A median of 2000 m can only be 2000 mm; both come out as 2 m."""
+    for i in range(3):
+        save(tmp_path / "s" / "color" / f"{i}.png", picture(i))
+        (tmp_path / "s" / "depth").mkdir(exist_ok=True)
+        np.savez(tmp_path / "s" / "depth" / f"{i}.npz", depth=np.full((24, 32), metres, np.float32))
+    notes, watcher = listener()
+    (result,) = run(tmp_path / "s", tmp_path / "out", watcher)
+    np.testing.assert_allclose(open_sequence(result.path).read_depth(0), 2.0)
+    assert any(f"floating-point depth taken {words}" in note for note in notes)
+
+
+@pytest.mark.parametrize("sides", [("left", "right"), ("L", "R"), ("cam0", "cam1")])
+def test_second_camera_in_one_folder_is_left_out(tmp_path, sides):
+    """Frames must not jump between two cameras; frames of one alone stay."""
+    for i in range(3):
+        for k, side in enumerate(sides):
+            save(tmp_path / "s" / f"{i:03d}_{side}.png", picture(10 * k + i))
+    notes, watcher = listener()
+    (result,) = run(tmp_path / "s", tmp_path / "out", watcher, fps=10.0)
+    np.testing.assert_array_equal(open_sequence(result.path).read_frame(1), picture(1))
+    assert result.frames == 3 and "3 pictures of a second camera" in notes[0]
+
+
+def test_smaller_copies_and_annotations_are_no_sequences(tmp_path):
+    """images_4 of images, SegmentationClass and annotations beside frames are named, not stored."""
+    for name in ("images", "images_4", "SegmentationClass", "annotations"):
+        make_images(tmp_path / "s" / name, 3)
+    notes, watcher = listener()
+    (result,) = run(tmp_path / "s", tmp_path / "out", watcher, fps=10.0)
+    assert result.name == "images"
+    assert any("images_4 beside images: smaller copies" in note for note in notes)
+
+
+@pytest.mark.parametrize("form", ["rgb\\{}", "{}", "C:\\data\\rgb\\{}", "/elsewhere/{}"])
+def test_paths_of_other_machines_in_lists_of_tum(tmp_path, form):
+    """Pictures are found by name in rgb/; those that are not there are left out and counted."""
+    make_images(tmp_path / "s" / "rgb", 3)
+    rows = [f"{0.1 * i:g} {form.format(f'frame{i + 1}.png')}\r\n" for i in range(5)]
+    (tmp_path / "s" / "rgb.txt").write_text("".join(rows))
+    notes, watcher = listener()
+    (result,) = run(tmp_path / "s", tmp_path / "out", watcher)
+    assert result.frames == 3 and "2 of 5 pictures of rgb.txt are not there" in notes[0]
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ("0.1 rgb/none.png", "none of the 1 pictures it names is there"),
+        ("# empty", "holds no rows"),
+    ],
+)
+def test_lists_of_nothing_are_one_line(tmp_path, rows, words):
+    """A list whose pictures are elsewhere, or without rows, is named."""
+    make_images(tmp_path / "s" / "rgb", 3)
+    (tmp_path / "s" / "rgb.txt").write_text(rows)
+    with pytest.raises(DataError, match=words):
+        run(tmp_path / "s", tmp_path / "out")

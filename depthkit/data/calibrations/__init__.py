@@ -27,6 +27,7 @@ from depthkit.data.calibrations import (
     numbers_only,
     opensfm,
     orbslam,
+    realsense,
     ros_ini,
     shared_keys,
     strangers,
@@ -42,6 +43,7 @@ TEXTS: tuple[Callable[[str], list[Calibration]], ...] = (
     colmap.read,
     kitti.read,
     dso.read,
+    realsense.read,
     numbers_only.read,
 )
 RECORDS: tuple[_RecordReader, ...] = (
@@ -93,13 +95,23 @@ def _read(text: str, size: tuple[int, int] | None) -> list[Calibration]:
     record = file_storage_xml.parse(text) or key_values.parse(text)
     if record is None:
         strangers.refuse_text(text)
-        record = parse_record(text)
+        record = _parse(text)
     if isinstance(record, list) and not any(isinstance(item, dict) for item in record):
         return [numbers_only.camera_of(numbers(record, "K"))]
     found = cameras_of(record, size)
     if not found:
         strangers.refuse_record(record)
     return found
+
+
+def _parse(text: str) -> Any:
+    """Parse YAML or JSON; text that is neither is told what would be a calibration."""
+    try:
+        return parse_record(text)
+    except DataError as error:
+        if not str(error).startswith("not valid"):
+            raise
+        raise DataError(f"{error}; {strangers.EXPECTED}") from None
 
 
 def cameras_of(

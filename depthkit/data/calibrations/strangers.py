@@ -20,6 +20,10 @@ _TEXTS = {
     r"^(ply|# \.PCD|OFF)\b": "a point cloud",
     r"Calibration results\s*=*\s*(Camera-system|[Nn]ormalized)": "Kalibr's report; give its "
     "camchain.yaml",
+    r"^Pix4D camera calibration": "Pix4D's, in millimetres; write width, height, fx, fy, cx, cy "
+    "in pixels into a camera.yaml",
+    r"^\s*(IntrinsicMatrix|cameraParameters|RadialDistortion)\b.*\[\d": "what MATLAB prints; write "
+    "K as 3x3 numbers alone",
     r"^#omni|Taylor expansion": "an OCamCalib file: its lens model cannot be undistorted here; "
     "calibrate again as pinhole with equidistant distortion",
 }

@@ -72,6 +72,8 @@ def find_sequences(root: Path, *formats: str) -> tuple[str, dict[str, Path]]:
         )
     if (root / "camera.yaml").is_file() and (root / "frames").is_dir():
         raise DataError(f"{root}: is a prepared sequence already; name its own source")
+    if (root / "split.yaml").is_file():
+        raise DataError(f"{root}: is a data set of prepared sequences already; name its own source")
     if root.is_dir() and not any(root.iterdir()):
         raise DataError(f"{root}: folder is empty; expected frames, a video or a data set")
     candidates = tuple(FORMATS) if not formats or formats == ("auto",) else formats

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from depthkit.camera import SourceCamera
 from depthkit.data.image_io import list_images, natural_key
-from depthkit.data.importers.places import find_folders
+from depthkit.data.importers.places import find_folders, subfolders
 from depthkit.data.importers.pose_files import PoseList, parse_colmap_images
 from depthkit.data.importers.posed import corner_camera, posed_source, require
 from depthkit.data.importers.source import ImportOptions, Source, first_size, given_camera
@@ -60,8 +60,16 @@ def load(place: Path, name: str, options: ImportOptions) -> Source:
         options,
         name=name,
         format="colmap",
-        notes=(left,) if others else (),
+        notes=((left,) if others else ()) + _other_models(model),
     )
+
+
+def _other_models(model: Path) -> tuple[str, ...]:
+    """Name the models beside sparse/0: COLMAP writes one for each part that does not connect."""
+    others = [p.name for p in subfolders(model.parent) if p.name.isdigit() and p.name != model.name]
+    if not model.name.isdigit() or not others:
+        return ()
+    return (f"model {model.name} taken, not {', '.join(others)} (parts that do not connect to it)",)
 
 
 def _model(place: Path) -> Path | None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from depthkit.data.depth_files import read_numpy
 from depthkit.data.image_io import IMAGE_SUFFIXES, UnreadableImageError, read_bytes, read_uint16
 from depthkit.errors import DataError
 from depthkit.picture import decode
@@ -24,7 +25,7 @@ LOOKED_AT = 5
 FEW_VALUES = 10
 """Distinct depths, at most, in pictures that are too plain to tell a unit from."""
 INVALID = 65535
-DEPTH_SUFFIXES = (*IMAGE_SUFFIXES, ".npy", ".exr")
+DEPTH_SUFFIXES = (*IMAGE_SUFFIXES, ".npy", ".npz", ".exr")
 
 
 def tell_scale(paths: Sequence[Path]) -> tuple[float, str]:
@@ -116,13 +117,12 @@ def stored_kind(path: Path) -> tuple[str, tuple[int, int]]:
 
 
 def _read_array(path: Path) -> np.ndarray:
-    if path.suffix.lower() != ".npy":
+    if path.suffix.lower() not in (".npy", ".npz"):
         return decode(read_bytes(path), path, cv2.IMREAD_UNCHANGED)
     try:
-        array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise UnreadableImageError(f"{path}: cannot read depth: {error}") from None
-    array = np.asarray(array)
+        array = read_numpy(path)
+    except DataError as error:
+        raise UnreadableImageError(str(error)) from None
     if array.ndim < 2 or array.dtype.kind not in "fui":
         raise UnreadableImageError(
             f"{path}: expected depth (H, W), got {array.dtype} {array.shape}"

@@ -20,7 +20,9 @@ MAP_WORDS = frozenset(
     (
         *("mask", "masks", "label", "labels", "seg", "semantic", "semantics", "sem", "instance"),
         *("instances", "normal", "normals", "confidence", "conf", "albedo", "flow", "disparity"),
-        *("disp", "occlusion", "ir", "infrared", "uncertainty"),
+        *("disp", "occlusion", "ir", "infrared", "uncertainty", "segmentation", "segmentations"),
+        *("segm", "panoptic", "annotation", "annotations", "annot", "matte", "overlay", "gt"),
+        *("groundtruth", "heatmap", "heatmaps", "saliency", "trimap"),
     )
 )
 """Words of pictures that are neither frames nor depth."""
@@ -73,6 +75,40 @@ def split_colour(paths: Sequence[Path]) -> tuple[list[Path], list[Path], list[Pa
             kinds["depth"] = [path for path in doubled if path.suffix in deep]
             colour = [path for path in doubled if path.suffix not in deep]
     return colour, kinds["depth"], kinds["map"]
+
+
+_SIDES = ({"left", "right"}, {"l", "r"}, {"cam0", "cam1"}, {"cam1", "cam2"})
+"""Words by which two cameras of one folder are told apart, the first is taken."""
+
+
+def first_camera(paths: Sequence[Path]) -> tuple[list[Path], str]:
+    """Keep the first camera of a stereo pair whose pictures lie in one folder.
+
+    Args:
+        paths: colour pictures.
+
+    Returns:
+        kept: those of the left camera; all where there is one camera.
+        note: what was left out; empty where nothing was.
+    """
+    for first, second in (sorted(pair) for pair in _SIDES):
+        sides = {side: _side(paths, side) for side in (first, second)}
+        left, right = (dict(side) for side in sides.values())
+        if len(left) > 1 and left.keys() == right.keys() and 2 * len(left) == len(paths):
+            note = f"{len(right)} pictures of a second camera ({second} beside {first}): left out"
+            return list(left.values()), note
+    return list(paths), ""
+
+
+def _side(paths: Sequence[Path], side: str) -> list[tuple[str, Path]]:
+    """Return the pictures that have a word in their name, by the rest of it."""
+    split = [(path, re.split(r"[^A-Za-z0-9]+", path.stem.lower())) for path in paths]
+    return [(" ".join(w for w in words if w != side), p) for p, words in split if side in words]
+
+
+def smaller_copies(names: Sequence[str]) -> set[str]:
+    """Return folders that are named as another one and a factor, such as images_4 of images."""
+    return {n for n in names if re.sub(r"_(2|4|8|16)$", "", n) in set(names) - {n}}
 
 
 def pair_key(stem: str) -> str:

@@ -10,13 +10,20 @@ import numpy as np
 
 from depthkit.data.importers.mounting import find_mounting, load_mounting
 from depthkit.data.importers.pose_files import read_pose_list
-from depthkit.data.importers.pose_pairing import put_to_frames
+from depthkit.data.importers.pose_pairing import missing_words, put_to_frames
 from depthkit.data.importers.source import ImportOptions, Source
 from depthkit.errors import DataError
 
 HEADER = 4096
 """Bytes at the start of a pose file that may say whose poses it holds."""
 _BODY = re.compile(r"(?<![a-z])(body|imu|base_link|p_RS_R_x|q_RS_w)(?![a-z])", re.IGNORECASE)
+_OTHER_CONVENTION = {
+    "poses from world to camera": r"world[ _-]*(to|2)[ _-]*cam|T_cam(era)?_w(orld)?\b"
+    r"|\bT_?cw\b|\bw2c\b|\bextrinsics?\b",
+    "axes of OpenGL (y up, looking along -z)": r"open ?gl|blender|y[ -]up|-z[ -]forward",
+    "Euler angles": r"\broll\b|\byaw\b|\beuler\b",
+    "millimetres": r"millimet(re|er)|\[mm\]|\(mm\)",
+}
 _EUROC_ROW = re.compile(r"^\d{16,}\s*,", re.MULTILINE)
 
 
@@ -46,6 +53,7 @@ def with_poses(source: Source, options: ImportOptions) -> Source:
             "metres; leave out one of the two"
         )
     poses, assumed = put_to_frames(given, source.frames, source.times, options.max_gap)
+    lacking = missing_words(poses, options.poses, options.max_gap)
     mounting = _mounting(options.poses, source, options)
     if mounting.T_body_cam is not None:
         poses = poses @ mounting.T_body_cam
@@ -53,18 +61,39 @@ def with_poses(source: Source, options: ImportOptions) -> Source:
         source,
         poses=poses,
         metric=given.metric,
-        notes=(*source.notes, *given.notes, *mounting.notes),
-        assumed=(*source.assumed, *assumed, *mounting.assumed),
+        notes=(*source.notes, *given.notes, *lacking, *mounting.notes),
+        assumed=(*source.assumed, *assumed, *mounting.assumed, *_doubt_comments(options.poses)),
         origin={**source.origin, "poses": options.poses.name},
     )
 
 
 def holds_body_poses(path: Path) -> bool:
     """Whether a pose file says that its poses are those of a body: EuRoC's csv, or a comment."""
+    text, comments = _head(path)
+    return bool(_BODY.search(comments)) or bool(_EUROC_ROW.search(text))
+
+
+def _head(path: Path) -> tuple[str, str]:
+    """Return the start of a file, and the comments in it."""
     with path.open("rb") as file:
         text = file.read(HEADER).decode("utf-8", errors="replace")
-    comments = (line for line in text.splitlines() if line.lstrip().startswith("#"))
-    return any(_BODY.search(line) for line in comments) or bool(_EUROC_ROW.search(text))
+    return text, "\n".join(line for line in text.splitlines() if line.lstrip().startswith("#"))
+
+
+def _doubt_comments(path: Path) -> tuple[str, ...]:
+    """Say where the comments of a file of rows speak of another convention than is read."""
+    if path.suffix.lower() == ".json":
+        return ()
+    text, comments = _head(path)
+    if "IMAGE_ID, QW" in text:  # COLMAP's, which are inverted
+        return ()
+    said = [what for what, words in _OTHER_CONVENTION.items() if re.search(words, comments, re.I)]
+    if not said:
+        return ()
+    return (
+        f"{path.name}: its comments speak of {' and '.join(said)}; its rows are taken as camera to "
+        "world in metres, x right, y down, z forward: convert them if they are not",
+    )
 
 
 def _move_own(source: Source, options: ImportOptions) -> Source:

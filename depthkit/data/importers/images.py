@@ -11,7 +11,13 @@ import numpy as np
 from depthkit.data.file_kinds import PICTURE, read_kind
 from depthkit.data.image_io import list_images
 from depthkit.data.importers.depth_unit import is_depth_picture
-from depthkit.data.importers.folder_parts import depth_files, kind_of_name, split_colour
+from depthkit.data.importers.folder_parts import (
+    depth_files,
+    first_camera,
+    kind_of_name,
+    smaller_copies,
+    split_colour,
+)
 from depthkit.data.importers.lying_there import say_beside, say_pages, split_about
 from depthkit.data.importers.photo_order import time_photos
 from depthkit.data.importers.places import find_folders, subfolders
@@ -36,7 +42,9 @@ def find(root: Path) -> dict[str, Path]:
     found = find_folders(root, lambda folder: bool(list_images(folder)))
     kinds = {name: kind_of_name(place.name) for name, place in found.items()}
     best = next((kind for kind in ("colour", "map") if kind in kinds.values()), "depth")
-    return {name: place for name, place in found.items() if kinds[name] == best}
+    best_found = {name: place for name, place in found.items() if kinds[name] == best}
+    copies = smaller_copies([place.name for place in best_found.values()])
+    return {name: place for name, place in best_found.items() if place.name not in copies}
 
 
 def load(place: Path, name: str, options: ImportOptions) -> Source:
@@ -83,9 +91,14 @@ def beside(place: Path) -> tuple[str, ...]:
         for p in subfolders(place.resolve().parent)
         if p != place.resolve() and kind_of_name(p.name) != "colour" and depth_files(p)
     ]
-    if not others:
-        return ()
-    return (f"{', '.join(others)} beside {place.name}: depth or maps by name, not used",)
+    names = [p.name for p in subfolders(place.resolve().parent)]
+    copies = sorted(smaller_copies(names)) if place.name in names else []
+    notes = []
+    if others:
+        notes.append(f"{', '.join(others)} beside {place.name}: depth or maps by name, not used")
+    if copies and place.name not in copies:
+        notes.append(f"{', '.join(copies)} beside {place.name}: smaller copies by name, not used")
+    return tuple(notes)
 
 
 def _colour(place: Path) -> tuple[list[Path], tuple[str, ...]]:
@@ -98,7 +111,9 @@ def _colour(place: Path) -> tuple[list[Path], tuple[str, ...]]:
             f"{place}: holds depth (16 bit, one channel, named so), not frames; give the folder of "
             "the colour pictures, or the one that holds both"
         )
-    if not colour or not depth + maps:
-        return paths, ()
+    colour, other_camera = first_camera(colour or paths)
+    notes = (other_camera,) if other_camera else ()
+    if not depth + maps or len(depth + maps) == len(paths):
+        return colour, notes
     left_out = f"{len(depth)} depth pictures and {len(maps)} masks, labels or other maps by name"
-    return colour, (f"{left_out}: left out of the frames",)
+    return colour, (f"{left_out}: left out of the frames", *notes)

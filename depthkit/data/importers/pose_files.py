@@ -8,13 +8,17 @@ trajectory.log); COLMAP's images.txt (world to camera, qw first); transforms.jso
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from depthkit.data.image_io import IMAGE_SUFFIXES
 from depthkit.errors import DataError
 from depthkit.rigid import inverse, make_pose, quaternion_to_matrix
 from depthkit.time_units import date_unit
 from depthkit.trajectory import Order, Trajectory, detect_format, load_kitti, load_trajectory
+from depthkit.trajectory_formats import parse_poses
+from depthkit.trajectory_text import TextTable, read_pose_text
 
 OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])
 """T_glcam_cam: an OpenGL camera looks along -z with y up. (4, 4)"""
@@ -57,11 +61,9 @@ def read_pose_list(
     Raises:
         DataError: missing, no text, or none of the known forms.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot read poses: {error}") from None
-    if path.suffix.lower() == ".json":
+    is_json = path.suffix.lower() == ".json"
+    text = read_pose_text(path, is_json=is_json)
+    if is_json:
         return _from_transforms(path, text)
     rows = [line.replace(",", " ").split() for line in text.splitlines()]
     rows = [row for row in rows if row and not row[0].startswith("#")]
@@ -71,6 +73,8 @@ def read_pose_list(
         # Rows of points stand between those of pictures and have no name.
         images = [row for row in rows if len(row) >= 10 and not _is_float(row[9])]
         return parse_colmap_images(path, images)
+    if all(Path(row[0]).suffix.lower() in IMAGE_SUFFIXES for row in rows):
+        return _named_rows(path, rows, quaternion)
     blocks = _blocks(rows)
     if blocks is not None:
         numbers, matrices = blocks
@@ -130,9 +134,21 @@ def _blocks(rows: list[list[str]]) -> tuple[np.ndarray | None, np.ndarray] | Non
     return (index, T) if np.allclose(T[known, 3], [0.0, 0.0, 0.0, 1.0]) else None
 
 
+def _named_rows(path: Path, rows: list[list[str]], quaternion: Order | None) -> PoseList:
+    """Read `name x y z q`, or `name` and 12 or 16 numbers of a matrix."""
+    has_quaternion = len(rows[0]) == 8
+    numbers = [[str(i), *row[1:]] if has_quaternion else row[1:] for i, row in enumerate(rows)]
+    table = parse_poses(TextTable(str(path), numbers, list(range(1, len(rows) + 1))), quaternion)
+    if len(table.T_world_cam) != len(rows):
+        raise DataError(f"{path}: {len(rows)} rows with a name, {len(table.T_world_cam)} poses")
+    said = (*table.assumed, *((table.order_note,) if table.order_note else ()))
+    return PoseList(path, table.T_world_cam, names=tuple(row[0] for row in rows), assumed=said)
+
+
 def _is_colmap(rows: list[list[str]]) -> bool:
     """Whether rows are `id qw qx qy qz tx ty tz camera name`, with rows of points between."""
-    return bool(rows) and len(rows[0]) >= 10 and not _is_float(rows[0][9])
+    first = rows[0] if rows else []
+    return len(first) >= 10 and all(map(_is_float, first[:8])) and not _is_float(first[9])
 
 
 def _is_float(text: str) -> bool:
@@ -169,17 +185,28 @@ def parse_colmap_images(path: Path, rows: list[list[str]]) -> PoseList:
     )
 
 
+def _matrix_of(path: Path, frame: dict[str, Any]) -> np.ndarray:
+    """Return the 4x4 matrix of one frame of transforms.json, of 3x4 numbers or 4x4."""
+    try:
+        values = np.array(frame["transform_matrix"], dtype=np.float64)
+    except (ValueError, KeyError, TypeError):
+        values = np.empty(0)
+    if values.shape not in ((3, 4), (4, 4)):
+        raise DataError(f"{path}: {frame['file_path']}: expected a 4x4 transform_matrix")
+    return np.vstack([values[:3], [0.0, 0.0, 0.0, 1.0]])
+
+
 def _from_transforms(path: Path, text: str) -> PoseList:
     """Read frames[] of nerfstudio and instant-ngp: camera to world in OpenGL's axes."""
     try:
         record = json.loads(text)
         frames = record["frames"]
-        T = np.array([f["transform_matrix"] for f in frames], dtype=np.float64).reshape(-1, 4, 4)
-        names = tuple(str(f["file_path"]) for f in frames)
-    except (ValueError, KeyError, TypeError) as error:
+        names = tuple(str(frame["file_path"]) for frame in frames)
+    except (ValueError, KeyError, TypeError):
         raise DataError(
-            f"{path}: expected frames with file_path and a 4x4 transform_matrix ({error!r})"
+            f"{path}: expected frames with file_path and a 4x4 transform_matrix (transforms.json)"
         ) from None
+    T = np.stack([_matrix_of(path, frame) for frame in frames] or [np.eye(4)])[: len(frames)]
     return PoseList(
         path,
         checked_poses(T) @ OPENGL,

@@ -59,7 +59,7 @@ def put_to_frames(
         return _by_key(poses, keys, wanted), ()
     own = frame_numbers(frames)
     if poses.numbers is not None and own is not None and set(own) & set(poses.numbers.tolist()):
-        return _by_key(poses, poses.numbers.tolist(), own), ()
+        return _by_number(poses, poses.numbers.tolist(), own)
     count = len(poses.T_world_cam)
     if count == len(frames):
         return poses.T_world_cam, ()
@@ -72,6 +72,15 @@ def put_to_frames(
         f"{poses.path}: {count} poses for {len(frames)} frames, and nothing says which is whose; "
         "give rows with times (TUM) or with the frame's number first (13 numbers)"
     )
+
+
+def missing_words(T_world_cam: np.ndarray, path: Path, max_gap: float) -> tuple[str, ...]:
+    """Count the frames without a pose; none of them is worth no word. (N, 4, 4)"""
+    unknown = int(np.isnan(T_world_cam).any(axis=(1, 2)).sum())
+    if not unknown:
+        return ()
+    remedy = f"where two are more than {max_gap:g} s apart, --max-gap S allows more"
+    return (f"{unknown} of {len(T_world_cam)} frames have no pose in {path.name}; {remedy}",)
 
 
 def frame_numbers(frames: Sequence[FrameRef]) -> list[int] | None:
@@ -132,7 +141,20 @@ def _by_counted_times(
     if shared <= max(1, CLEARLY_MORE * known):
         return None
     word = f"{poses.path.name}: its times are taken as frame numbers, as in the names of the frames"
-    return _by_key(poses, stamps.astype(int).tolist(), own), (word,)
+    found, shifted = _by_number(poses, stamps.astype(int).tolist(), own)
+    return found, (word, *shifted)
+
+
+def _by_number(
+    poses: PoseList, numbers: list[int], own: list[int]
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Pair by number; two unbroken counts of one length from different starts go in order."""
+    first, count = numbers[0], len(numbers)
+    is_count = numbers == list(range(first, first + count))
+    if not is_count or first == own[0] or own != list(range(own[0], own[0] + count)):
+        return _by_key(poses, numbers, own), ()
+    word = f"{poses.path.name}: counts from {first}, frames from {own[0]}: paired in order"
+    return poses.T_world_cam, (word,)
 
 
 def _by_time(

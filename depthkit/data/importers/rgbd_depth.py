@@ -21,9 +21,9 @@ from depthkit.data.importers.depth_unit import (
     unit_words,
 )
 from depthkit.data.importers.folder_parts import is_nyu_raw, pair_by_key, pair_key
+from depthkit.data.importers.name_times import stamps_in_names
 from depthkit.data.importers.rgbd_camera import Cameras, depth_map, move_depth, read_depth_unit
 from depthkit.data.importers.source import DepthSource, FrameRef, ImportOptions
-from depthkit.data.importers.times import stamps_in_names
 from depthkit.errors import DataError
 
 REPLICA_SCALE = 6553.5
@@ -33,6 +33,8 @@ FAR = 8.0
 """Metres: a median of room scans above this says that values are not millimetres."""
 FAR_SCALE = 256.0
 """Stored value per metre where floating-point depth goes beyond what 16 bit of millimetres hold."""
+FARTHEST = np.iinfo(np.uint16).max / FAR_SCALE
+"""Metres that can be stored: a median beyond it says that floating-point depth is millimetres."""
 MOST_KEPT = 90
 """Percent of known depth that has to fit into 16 bit; what lies beyond becomes unknown."""
 DEPTH_GAP = 0.02
@@ -118,8 +120,12 @@ def _source(
     present = [path for path in paths if path is not None]
     scale, words = _scale(place, present, options) if kind == "16 bit" else (STORED_SCALE, ())
     float_scale = options.depth_scale or 1.0
+    if kind == "float" and options.depth_scale is None:
+        float_scale = _float_scale(present)
     if kind == "float":
         words, scale = _float_unit(present, float_scale)
+        if options.depth_scale is None and float_scale == MILLIMETRES:
+            words = (unit_words_of_floats(present),)
     if maps is None:
         read = partial(read_stored, scale=scale, float_scale=float_scale)
     else:
@@ -143,6 +149,25 @@ def _scale(place: Path, paths: list[Path], options: ImportOptions) -> tuple[floa
     if scale == TUM_SCALE and median_depth(paths, MILLIMETRES) > FAR and "multiple" in reason:
         return scale, (unit_words(paths, scale, reason),)
     return MILLIMETRES, (unit_words(paths, MILLIMETRES, "as most exports have it"),)
+
+
+def _float_scale(paths: list[Path]) -> float:
+    """Return the stored value per metre of floating-point depth: metres unless it is kilometres."""
+    return MILLIMETRES if _float_median(paths) > FARTHEST else 1.0
+
+
+def _float_median(paths: list[Path]) -> float:
+    depth = read_stored(paths[0], STORED_SCALE)
+    return float(np.median(depth[depth > 0])) if (depth > 0).any() else 0.0
+
+
+def unit_words_of_floats(paths: list[Path]) -> str:
+    """Say that floating-point depth was taken as millimetres."""
+    median = _float_median(paths)
+    return (
+        f"floating-point depth taken as millimetres, since its median would be {median:.4g} m: now "
+        f"{median / MILLIMETRES:.3g} m (--depth-scale N divides)"
+    )
 
 
 def _float_unit(paths: list[Path], float_scale: float) -> tuple[tuple[str, ...], float]:

@@ -115,10 +115,23 @@ def _from_files(files: dict[str, Path], frames: Sequence[FrameRef]) -> Poses:
             numbers = np.array(path.read_text(encoding="utf-8").split(), dtype=np.float64)
             T[i, 3] = [0.0, 0.0, 0.0, 1.0]
             T[i, : len(numbers) // 4] = numbers.reshape(-1, 4)
+    T, turned = _upright(T)
     T = checked_poses(T)
     unknown = int(np.isnan(T).any(axis=(1, 2)).sum())
     if unknown == len(frames):
         return Poses(None, (f"{len(files)} pose files, none a usable pose of a frame",))
     notes = (f"{unknown} of {len(frames)} frames have no usable pose",) if unknown else ()
     word = f"pose files count from {paths[0].stem}, frames from {frames[0].path.stem}: in order"
-    return Poses(T, notes, (word,) if shifted else ())
+    return Poses(T, notes, (*((word,) if shifted else ()), *turned))
+
+
+def _upright(T: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Transpose matrices written by columns; one without 0 0 0 1 in its last row is no pose."""
+    last = np.array([0.0, 0.0, 0.0, 1.0])
+    known = np.isfinite(T).all(axis=(1, 2))
+    by_rows = (T[:, 3] == last).all(axis=1)
+    by_columns = (T[:, :, 3] == last).all(axis=1)
+    if known.any() and by_columns[known].all() and not by_rows[known].all():
+        word = "pose files: 0 0 0 1 is their last column: written by columns, transposed"
+        return np.swapaxes(T, 1, 2), (word,)
+    return np.where((known & by_rows)[:, None, None], T, np.nan), ()

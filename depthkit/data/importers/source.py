@@ -142,9 +142,10 @@ def select(source: Source, options: ImportOptions) -> Source:
     """Keep frames start:stop, every n-th of them."""
     keep = np.arange(len(source.frames))[options.start : options.stop : options.every]
     if len(keep) == 0:
+        stop = "" if options.stop is None else options.stop
         raise DataError(
-            f"{source.name}: frames {options.start}:{options.stop or ''} of a sequence of "
-            f"{len(source.frames)} are none"
+            f"{source.name}: --frames {options.start}:{stop} leaves none of its "
+            f"{len(source.frames)} frames"
         )
     depth = source.depth
     if depth is not None:

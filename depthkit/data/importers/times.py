@@ -7,14 +7,15 @@ EuRoC's `ns,file`. Names count as times where they hold a date of this century o
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
+from depthkit.data.importers.name_times import stamps_in_names
 from depthkit.data.importers.source import ImportOptions, frame_times
 from depthkit.errors import DataError
-from depthkit.time_units import date_unit, to_seconds, usual_step
+from depthkit.time_units import date_unit, to_seconds
 
 LIST_NAMES = (
     "times.txt",
@@ -26,13 +27,12 @@ LIST_NAMES = (
     "frames.txt",
     "rgb.txt",
 )
-COUNTED_STEP = 5000.0
-"""Spacing of whole numbers in names from which they are times since boot and no frame numbers."""
 MOST_REPEATS = 0.25
 """Share of frames that may repeat the time before; beyond it the clock itself is at fault."""
 
 _DATE = re.compile(r"(\d{4}-\d\d-\d\d)[ T_](\d\d:\d\d:\d\d(?:\.\d+)?)Z?")
-_NUMBER = re.compile(r"\d+(?:\.\d+)?")
+_CLOCK = re.compile(r"(?<![\w.:-])(\d{1,3}):([0-5]\d):([0-5]\d(?:[.,]\d+)?)(?![\w:])")
+"""Hours, minutes and seconds, as in subtitles."""
 
 
 @dataclass(frozen=True)
@@ -76,28 +76,8 @@ def find_times(place: Path, paths: Sequence[Path], options: ImportOptions) -> Fr
         words = assumed or ("times taken from the names of the pictures (--fps overrules them)",)
         return _rising(seconds, np.arange(len(paths)), words, "names of the pictures")
     times, guess = frame_times(len(paths), None)
-    return FrameTimes(times, np.arange(len(paths)), assumed=guess)
-
-
-def stamps_in_names(paths: Sequence[Path]) -> np.ndarray | None:
-    """Return the numbers in file names that are times, in their own unit; None if there are none.
-
-    Args:
-        paths: pictures in the order of their names.
-
-    Returns:
-        One a picture, rising. (N,)
-    """
-    groups = [_NUMBER.findall(path.stem) for path in paths]
-    width = len(groups[0]) if groups else 0
-    if len(paths) < 2 or any(len(group) != width for group in groups):
-        return None
-    for column in range(width):
-        texts = [group[column] for group in groups]
-        stamps = np.array(texts, dtype=np.float64)
-        if (np.diff(stamps) > 0).all() and _are_times(stamps, texts, paths):
-            return stamps
-    return None
+    notes = _unfitting(place, paths, options)
+    return FrameTimes(times, np.arange(len(paths)), notes, assumed=guess)
 
 
 def read_list(path: Path) -> list[list[str]]:
@@ -106,7 +86,7 @@ def read_list(path: Path) -> list[list[str]]:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot read times: {error}") from None
-    text = _DATE.sub(_epoch, text)
+    text = _CLOCK.sub(_seconds, _DATE.sub(_epoch, text))
     rows = [line.replace(",", " ").split() for line in text.splitlines()]
     rows = [row for row in rows if row and not row[0].startswith("#")]
     is_header = len(rows) > 1 and not any(c.isdigit() for c in rows[0][0])
@@ -123,21 +103,18 @@ def _epoch(match: re.Match[str]) -> str:
     return f"{count // 10**9}.{count % 10**9:09d}"
 
 
+def _seconds(match: re.Match[str]) -> str:
+    """Write hours, minutes and seconds as seconds."""
+    seconds = float(match[3].replace(",", "."))
+    return f"{int(match[1]) * 3600 + int(match[2]) * 60 + seconds:.9f}"
+
+
 def is_number(text: str) -> bool:
     """Whether a field is a finite number."""
     try:
         return bool(np.isfinite(float(text)))
     except ValueError:
         return False
-
-
-def _are_times(stamps: np.ndarray, texts: list[str], paths: Sequence[Path]) -> bool:
-    """Tell times from frame numbers."""
-    if date_unit(stamps) is not None:
-        return True
-    alone = all(path.stem == text for path, text in zip(paths, texts, strict=True))
-    decimals = all("." in text for text in texts)
-    return alone and (decimals or usual_step(stamps) >= COUNTED_STEP)
 
 
 def _from_lists(place: Path, paths: Sequence[Path], options: ImportOptions) -> FrameTimes | None:
@@ -152,6 +129,16 @@ def _from_lists(place: Path, paths: Sequence[Path], options: ImportOptions) -> F
     return None
 
 
+def _unfitting(place: Path, paths: Sequence[Path], options: ImportOptions) -> tuple[str, ...]:
+    """Name a list above the pictures that was not taken because it has more or fewer rows."""
+    around = dict.fromkeys((options.root, place.resolve().parent))
+    lists = (folder / name for folder in around for name in LIST_NAMES[:5])
+    path = next((path for path in lists if path.is_file()), None)
+    if path is None:
+        return ()
+    return (f"{path.name} has {len(read_list(path))} rows for {len(paths)} pictures: not used",)
+
+
 def _fits(rows: list[list[str]], paths: Sequence[Path]) -> bool:
     return len(rows) == len(paths) or _name_column(rows, _index(paths)) is not None
 
@@ -164,6 +151,8 @@ def _index(paths: Sequence[Path]) -> dict[str, int]:
 def _from_list(path: Path, paths: Sequence[Path], unit: str) -> FrameTimes:
     """Put the rows of a list to pictures, by name where it has names."""
     rows = read_list(path)
+    if unit == "auto" and _CLOCK.search(path.read_text(encoding="utf-8-sig")):
+        unit = "s"
     name_at = _name_column(rows, _index(paths))
     if name_at is None:
         return _without_names(path, rows, len(paths), unit)
@@ -201,10 +190,27 @@ def _without_names(path: Path, rows: list[list[str]], count: int, unit: str) -> 
         raise DataError(f"{path}: cannot read times: it holds no rows")
     width = min(len(row) for row in rows)
     first = _numbers(path, [row[0] for row in rows])
+    digits = _fraction_digits(rows)
+    if digits:
+        whole = [row[0] + row[1].zfill(digits) for row in rows]
+        unit, name = ("ns", "nanoseconds") if digits == 9 else ("us", "microseconds")
+        word = f"{path.name}: the first two columns taken as seconds and {name}"
+        return replace(_by_row(path, whole, count, unit), assumed=(word,))
     counted = width > 1 and len(rows) > 1 and bool((np.diff(first) == 1).all())
     numeric = width > 1 and all(is_number(row[1]) for row in rows)
     column = 1 if counted and numeric else 0
     return _by_row(path, [row[column] for row in rows], count, unit)
+
+
+def _fraction_digits(rows: list[list[str]]) -> int:
+    """Return 9 or 6 for rows of seconds since 1970 and nano- or microseconds, 0 for others."""
+    if any(len(row) < 2 or not (row[0] + row[1]).isdecimal() for row in rows):
+        return 0
+    seconds = np.array([row[0] for row in rows], dtype=np.float64)
+    largest = max(int(row[1]) for row in rows)
+    if date_unit(seconds) != "s" or not 10**4 < largest < 10**9:
+        return 0
+    return 9 if largest >= 10**6 else 6
 
 
 def _by_row(path: Path, texts: list[str], count: int, unit: str) -> FrameTimes:
@@ -223,6 +229,13 @@ def _rising(
     notes: tuple[str, ...] = (),
 ) -> FrameTimes:
     """Leave out the few frames that repeat the time before; many are left for a refusal."""
+    known = np.isfinite(seconds)
+    if not known.all():
+        if not known.any():
+            raise DataError(f"{origin}: holds no times but NaN; give --fps")
+        lost = f"{len(seconds) - int(known.sum())} of {len(seconds)} frames have no time"
+        notes += (f"{lost} ({origin}: NaN): left out",)
+        seconds, index = seconds[known], index[known]
     fresh = np.concatenate([[True], np.diff(seconds) != 0])[: len(seconds)]
     repeats = int((~fresh).sum())
     if 0 < repeats <= MOST_REPEATS * len(seconds):

@@ -14,8 +14,9 @@ import numpy as np
 from depthkit.camera import Camera, SourceCamera
 from depthkit.data.image_io import list_images
 from depthkit.data.importers.depth_unit import TUM_SCALE, read_stored, tell_scale, unit_words
+from depthkit.data.importers.name_times import seconds_and_ns
 from depthkit.data.importers.places import find_folders
-from depthkit.data.importers.pose_pairing import Poses, spans
+from depthkit.data.importers.pose_pairing import Poses, missing_words, spans
 from depthkit.data.importers.rgbd_depth import FoundDepth
 from depthkit.data.importers.source import (
     DepthSource,
@@ -59,6 +60,7 @@ def find(root: Path) -> dict[str, Path]:
 def load(place: Path, name: str, options: ImportOptions) -> Source:
     """Read the lists, put depth to frames by time and interpolate poses at the frame times."""
     stamps, paths = _listing(place, "rgb")
+    stamps, paths, lost = _present(place, stamps, paths)
     fresh = np.concatenate([[True], np.diff(stamps) > 0])[: len(stamps)]
     repeats = int((~fresh).sum())
     doubled = (f"{repeats} rows of rgb repeat the time before: left out",) if repeats else ()
@@ -78,7 +80,7 @@ def load(place: Path, name: str, options: ImportOptions) -> Source:
         camera=camera,
         poses=poses.T_world_cam,
         depth=depth.source,
-        notes=doubled + poses.notes + depth.notes,
+        notes=lost + doubled + poses.notes + depth.notes,
         assumed=assumed + poses.assumed + depth.assumed,
         origin={"calibration": calibration},
     )
@@ -98,14 +100,45 @@ def _listing(place: Path, kind: str) -> tuple[np.ndarray, list[Path]]:
     if not table.is_file():
         folder = place / kind
         paths = [p for p in (list_images(folder) if folder.is_dir() else []) if _is_number(p.stem)]
-        pairs = sorted((float(p.stem), p) for p in paths)
+        whole = seconds_and_ns(paths)
+        stamps = [float(p.stem) for p in paths] if whole is None else (whole / 1e9).tolist()
+        pairs = sorted(zip(stamps, paths, strict=True))
     else:
         rows = read_list(table)
         for row in rows:
             if len(row) != 2 or not _is_number(row[0]):
                 raise DataError(f"{table}: expected 'timestamp file', got {' '.join(row)!r}")
-        pairs = sorted((float(row[0]), place / row[1]) for row in rows)
+        if not rows and kind == "rgb":
+            raise DataError(f"{table}: holds no rows; expected 'timestamp file'")
+        pairs = sorted((float(row[0]), _listed(place, kind, row[1])) for row in rows)
     return np.array([t for t, _ in pairs]), [p for _, p in pairs]
+
+
+def _listed(place: Path, kind: str, name: str) -> Path:
+    """Return the file a list names: as it stands, or under its own name in the folder of `kind`."""
+    path = place / name.replace("\\", "/")
+    own = place / kind / path.name
+    return own if not path.is_file() and own.is_file() else path
+
+
+def _present(
+    place: Path, stamps: np.ndarray, paths: list[Path]
+) -> tuple[np.ndarray, list[Path], tuple[str, ...]]:
+    """Leave out listed pictures that are not there, as in a data set fetched in part."""
+    there = np.array([path.is_file() for path in paths], dtype=bool)
+    missing = len(paths) - int(there.sum())
+    if not missing:
+        return stamps, paths, ()
+    first = next(path for path, is_there in zip(paths, there, strict=True) if not is_there)
+    if missing == len(paths):
+        raise DataError(
+            f"{place}/rgb.txt: none of the {missing} pictures it names is there: {first}"
+        )
+    kept = [path for path, is_there in zip(paths, there, strict=True) if is_there]
+    note = (
+        f"{missing} of {len(paths)} pictures of rgb.txt are not there, {first.name} first: left out"
+    )
+    return stamps[there], kept, (note,)
 
 
 def _published(place: Path) -> tuple[SourceCamera, str] | None:
@@ -124,12 +157,15 @@ def _poses(path: Path, times: np.ndarray, options: ImportOptions) -> Poses:
         return Poses(None)
     if not path.is_file():
         return Poses(None, ("no groundtruth.txt: frames are stored without poses",))
-    trajectory = load_tum(path, repeats="first", time_unit=options.time_unit)
+    try:
+        trajectory = load_tum(path, repeats="first", time_unit=options.time_unit)
+    except DataError as error:
+        raise DataError(f"{error}; --poses FILE takes poses of other layouts") from None
     poses, known = interpolate_poses(trajectory, times, options.max_gap)
     if not known.any():
         where = spans(trajectory.stamps, times)
         return Poses(None, (f"no pose of {path.name} meets a frame; {where}",), trajectory.assumed)
-    return Poses(poses, (), trajectory.assumed)
+    return Poses(poses, missing_words(poses, path, options.max_gap), trajectory.assumed)
 
 
 def _depth(

@@ -320,3 +320,54 @@ def test_own_file_needs_no_frames(tmp_path):
     """width and height in the file are enough."""
     text = "width: 160\nheight: 120\nfx: 82\nfy: 81.5\ncx: 80.2\ncy: 58.9\n"
     assert load(tmp_path, text, None).camera == Camera(160, 120, 82.0, 81.5, 80.2, 58.9)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Pix4D camera calibration file 0\n\n#Focal\nF  3.28 \npx 3.2\n", "it is Pix4D's"),
+        ("IntrinsicMatrix: [3x3 double]\n  82 0 0\n 0 81 0\n", "it is what MATLAB prints"),
+        ("fx 82\n: what\n  - [", "expected Kalibr, EuRoC"),
+        (
+            "width: 160\nheight: 120\nfx: 0.0037\nfy: 0.0037\ncx: 0.003\ncy: 0.002\n",
+            "field of view",
+        ),
+    ],
+)
+def test_text_of_other_programs_says_what_to_write(tmp_path, text, words):
+    """Text that YAML stumbles over, and K in metres, tell what would be a calibration."""
+    assert words in refusal(tmp_path, text)
+
+
+def test_sections_of_a_zed_are_cameras(tmp_path):
+    """The left camera of the frames' size; keys that repeat are not those of the last section."""
+    section = "[{}]\nfx={}\nfy={}\ncx={}\ncy={}\nk1=0\nk2=0\np1=0\np2=0\nk3=0\n"
+    text = "".join(
+        section.format(f"{side}_CAM_{name}", f + extra, f + extra, (w - 1) / 2, (h - 1) / 2)
+        for name, f, w, h in (("FHD", 1050, 1920, 1080), ("VGA", 350, 672, 376))
+        for side, extra in (("LEFT", 0), ("RIGHT", 1))
+    )
+    source = load(tmp_path, text, (376, 672))
+    assert numbers(source) == (350.0, 350.0, 335.5, 187.5)
+    assert "LEFT_CAM_VGA taken" in source.assumed[0]
+    assert "the calibration is for 1920x1080" in refusal(tmp_path, text, (100, 200))
+
+
+@pytest.mark.parametrize(("D", "is_read"), [("0 0 0 0 0", True), ("0.1 0 0 0 0", False)])
+def test_what_librealsense_prints(tmp_path, D, is_read):
+    """Intrinsics as printed; inverse Brown-Conrady is read where it has no coefficients."""
+    text = f"[ 160x120  p[80.2 58.9]  f[82 81.5]  Inverse Brown Conrady [{D}] ]\n"
+    if is_read:
+        assert numbers(load(tmp_path, text)) == (82.0, 81.5, 80.2, 58.9)
+    else:
+        assert "inverse Brown-Conrady" in refusal(tmp_path, text)
+
+
+def test_four_radial_numbers_are_a_fisheye(tmp_path):
+    """k1 to k4 without p1 and p2 and without a word; with p1 they are OpenCV's."""
+    text = "width: 160\nheight: 120\nfx: 82\nfy: 81.5\ncx: 80.2\ncy: 58.9\n"
+    radial = "k1: 0.1\nk2: 0.02\nk3: 0.01\nk4: 0.005\n"
+    source = load(tmp_path, text + radial)
+    assert (source.distortion_model, source.D) == ("kannala_brandt", (0.1, 0.02, 0.01, 0.005))
+    assert "taken as a fisheye's" in source.assumed[0]
+    assert load(tmp_path, f"{text}{radial}p1: 0\np2: 0\n").distortion_model == "brown_conrady"
