@@ -73,7 +73,8 @@ def list_images(folder: Path) -> list[Path]:
     'a (1).jpg' comes after 'a.jpg' and IMG_2.JPG before img_10.jpg. Names that are seconds since
     1970 are in order of time: 1700000000.5 after 1700000000.25.
     """
-    named = [path for path in folder.iterdir() if is_image(path)]
+    # Plain files alone: reading from a pipe of that name would wait for ever.
+    named = [path for path in folder.iterdir() if is_image(path) and path.is_file()]
     return sorted(named or _pictures_by_content(folder), key=_picture_key)
 
 

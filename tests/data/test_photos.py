@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pictures as cameras and phones write them: large, foreign, damaged; their order and times."""
 
+import os
+import re
 import struct
 import sys
 from pathlib import Path
@@ -27,6 +29,7 @@ from depthkit.data.image_io import list_images
 from depthkit.data.importers.lying_there import split_about
 from depthkit.data.stream import open_stream
 from depthkit.errors import DataError
+from depthkit.installation import install_line
 from depthkit.picture import check_pixels
 
 FOV = {"camera": None, "fov": 90.0}
@@ -60,7 +63,7 @@ def test_heic_pictures_are_named_with_their_number(tmp_path):
     folder.mkdir()
     for i in range(3):
         (folder / f"IMG_{i}.HEIC").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
-    words = r"3 \.HEIC files cannot be read; convert to JPEG, or pip install 'depthkit\[heic\]'"
+    words = rf"3 \.HEIC files cannot be read; convert to JPEG, or {re.escape(install_line('heic'))}"
     with pytest.raises(DataError, match=words):
         run(folder, tmp_path / "out")
     with pytest.raises(DataError, match=words):
@@ -327,3 +330,11 @@ def test_frame_after_the_last_pose_has_none(tmp_path):
     options = {"camera": PINHOLE, "fps": 10.0, "poses": tmp_path / "poses.txt"}
     (result,) = run(folder, tmp_path / "out", **options)
     assert result.poses == 4
+
+
+def test_a_pipe_among_the_pictures_is_no_picture(tmp_path: Path) -> None:
+    """What is no plain file is left out by its kind; reading from it would wait for ever."""
+    (tmp_path / "a.png").write_bytes(b"")
+    os.mkfifo(tmp_path / "b.png")
+    (tmp_path / "c.png").mkdir()
+    assert [path.name for path in list_images(tmp_path)] == ["a.png"]

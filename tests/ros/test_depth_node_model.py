@@ -14,6 +14,7 @@ from ros_made import camera_info, image, nanoseconds_of
 from runtime.onnx_makers import write_mono, write_pose
 from sensor_msgs.msg import CameraInfo, Image
 
+from depthkit.camera import resize_matrix
 from depthkit.errors import EngineError
 from ros_nodes.life.model_keeper import ModelKeeper
 
@@ -158,11 +159,12 @@ def test_process_answers_and_ends_well(graph, processes):
     probe.wait_for_reader("camera_info", CameraInfo)
     probe.wait_for_writer("depth")
     rgb = np.random.default_rng(0).integers(60, 255, (96, 128, 3), dtype=np.uint8)
+    K_large = resize_matrix((48, 64), (96, 128)) @ K
     sent = []
 
     def answered():
         sent.append(START + len(sent) * SECOND // 10)
-        probe.publish("camera_info", camera_info(K, (96, 128), sent[-1]))
+        probe.publish("camera_info", camera_info(K_large, (96, 128), sent[-1]))
         probe.publish("image", image(rgb, sent[-1], frame_id="camera_optical"))
         graph.spin_for(0.1)
         return depth

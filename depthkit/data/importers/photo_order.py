@@ -47,13 +47,17 @@ def time_photos(place: Path, paths: Sequence[Path], options: ImportOptions) -> F
     photos = order_photos(paths)
     if photos.times is not None and options.fps is None:
         return FrameTimes(
-            photos.times, photos.order, photos.notes, photos.assumed, {"times": "EXIF"}
+            photos.times,
+            photos.order,
+            (*found.notes, *photos.notes),
+            photos.assumed,
+            {"times": "EXIF"},
         )
     if source is not None and is_rising(photos.order):
         return found
     times, guess = frame_times(len(paths), options.fps)
     assumed = (*photos.assumed, *guess) if options.fps is None and len(paths) > 1 else ()
-    return FrameTimes(times, photos.order, photos.notes, assumed)
+    return FrameTimes(times, photos.order, (*found.notes, *photos.notes), assumed)
 
 
 def is_rising(order: np.ndarray) -> bool:
