@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from depthkit.camera import SourceCamera, build_source_camera
-from depthkit.camera_info import camera_of_image, model_name, second_camera
+from depthkit.camera.camera_info import camera_of_image, model_name, second_camera
 from depthkit.errors import DataError
 from depthkit.picture import BAYER_CODES, decode_rgb, to_8_bit
 from depthkit.rigid import inverse, make_pose, quaternion_to_matrix

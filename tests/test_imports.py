@@ -18,21 +18,7 @@ ANY = frozenset({"*"})
 LIGHT = frozenset({"__init__", "cli", "errors", "installation", "recipes"})  # loaded by any --help
 
 # Files that are a part of another one and stand in its row.
-PART_OF = {
-    "camera_info": "ros_messages",
-    "rigid": "trajectory",
-    "calibration": "camera",
-    "calibration_text": "camera",
-    "intrinsics": "camera",
-    "lens": "camera",
-    "trajectory_formats": "trajectory",
-    "trajectory_matrices": "trajectory",
-    "trajectory_names": "trajectory",
-    "trajectory_record": "trajectory",
-    "trajectory_table": "trajectory",
-    "trajectory_text": "trajectory",
-    "time_units": "trajectory",
-}
+PART_OF = {"rigid": "trajectory"}
 
 
 @dataclass(frozen=True)

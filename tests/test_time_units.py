@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from depthkit.errors import DataError
-from depthkit.time_units import detect_unit, readable, to_seconds
 from depthkit.trajectory import load_euroc, load_trajectory, load_tum
+from depthkit.trajectory.time_units import detect_unit, readable, to_seconds
 
 EPOCH_NS = 1403636579763555584
 """The first frame of EuRoC MH_01: 24 June 2014."""

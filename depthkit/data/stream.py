@@ -25,7 +25,7 @@ from depthkit.data.importers.source import (
 from depthkit.data.sequence import Sequence, open_sequence
 from depthkit.errors import DataError
 from depthkit.trajectory import Trajectory, interpolate_poses
-from depthkit.trajectory_record import STAMP_ROUNDING
+from depthkit.trajectory.record import STAMP_ROUNDING
 from depthkit.undistort import build_geometry
 
 # Importers ask for a camera; inference can do without one.

@@ -13,9 +13,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from depthkit.calibration import Calibration
-from depthkit.calibration_text import numbers, parse_record, read_text
 from depthkit.camera import SourceCamera, source_camera
+from depthkit.camera.calibration import Calibration
+from depthkit.camera.calibration_text import numbers, parse_record, read_text
 from depthkit.data.calibrations import (
     camodocal,
     colmap,

@@ -7,10 +7,10 @@ KANNALA_BRANDT there has k2..k5 of r = theta + k2 theta^3 + ..., our k1..k4, and
 from collections.abc import Mapping
 from typing import Any
 
-from depthkit.calibration import Calibration, coefficients, k_of, read_size
-from depthkit.calibration_text import number
+from depthkit.camera.calibration import Calibration, coefficients, k_of, read_size
+from depthkit.camera.calibration_text import number
+from depthkit.camera.lens import lens_model
 from depthkit.errors import DataError
-from depthkit.lens import lens_model
 
 
 def read(record: Mapping[str, Any]) -> list[Calibration]:

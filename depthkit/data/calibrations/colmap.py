@@ -4,8 +4,8 @@
 Orders of parameters follow COLMAP's src/colmap/sensor/models.h.
 """
 
-from depthkit.calibration import Calibration, k_of
-from depthkit.calibration_text import number, whole
+from depthkit.camera.calibration import Calibration, k_of
+from depthkit.camera.calibration_text import number, whole
 from depthkit.errors import DataError
 
 # Number of focal lengths and the coefficients after the principal point, in their order.

@@ -7,8 +7,8 @@ RadTan; values below 1 are fractions of the size, from the corner of the first p
 
 import re
 
-from depthkit.calibration import Calibration, k_of
-from depthkit.calibration_text import number, whole
+from depthkit.camera.calibration import Calibration, k_of
+from depthkit.camera.calibration_text import number, whole
 from depthkit.errors import DataError
 
 # Lens word and number of coefficients that follow fx fy cx cy.

@@ -7,8 +7,8 @@ Omnidirectional models put their own parameters before these four (kalibr wiki, 
 from collections.abc import Mapping
 from typing import Any
 
-from depthkit.calibration import Calibration, coefficients, k_of, lens_words, read_size
-from depthkit.calibration_text import numbers
+from depthkit.camera.calibration import Calibration, coefficients, k_of, lens_words, read_size
+from depthkit.camera.calibration_text import numbers
 from depthkit.errors import DataError
 
 

@@ -7,8 +7,8 @@ are of the pictures as the lens made them.
 
 import re
 
-from depthkit.calibration import Calibration
-from depthkit.calibration_text import numbers, whole
+from depthkit.camera.calibration import Calibration
+from depthkit.camera.calibration_text import numbers, whole
 from depthkit.errors import DataError
 
 CAMERAS = (2, 3, 0, 1)

@@ -6,8 +6,8 @@ Nine numbers are both a K and the line that DROID-SLAM and DPVO read; a K ends i
 
 import re
 
-from depthkit.calibration import Calibration, k_of, matrix_of
-from depthkit.calibration_text import number
+from depthkit.camera.calibration import Calibration, k_of, matrix_of
+from depthkit.camera.calibration_text import number
 from depthkit.errors import DataError
 
 

@@ -7,8 +7,8 @@ Projection types as in OpenSfM's docs/source/geometry.rst.
 from collections.abc import Mapping
 from typing import Any
 
-from depthkit.calibration import Calibration, k_of, read_size
-from depthkit.calibration_text import number
+from depthkit.camera.calibration import Calibration, k_of, read_size
+from depthkit.camera.calibration_text import number
 from depthkit.errors import DataError
 
 _LENSES = {

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from depthkit.calibration import Calibration, coefficients, find, read_scalars
-from depthkit.lens import lens_model
+from depthkit.camera.calibration import Calibration, coefficients, find, read_scalars
+from depthkit.camera.lens import lens_model
 
 
 def read(record: Mapping[str, Any]) -> list[Calibration]:

@@ -3,8 +3,8 @@
 
 import re
 
-from depthkit.calibration import Calibration, k_of
-from depthkit.calibration_text import number, numbers
+from depthkit.camera.calibration import Calibration, k_of
+from depthkit.camera.calibration_text import number, numbers
 
 _PRINTED = re.compile(
     r"(\d+)x(\d+)\s+p\[(\S+)\s+(\S+?)\]\s+f\[(\S+)\s+(\S+?)\]\s+([A-Za-z][\w -]*?)\s*\[([^\]]*)\]"

@@ -3,8 +3,8 @@
 
 import re
 
-from depthkit.calibration import Calibration
-from depthkit.calibration_text import numbers, whole
+from depthkit.camera.calibration import Calibration
+from depthkit.camera.calibration_text import numbers, whole
 from depthkit.errors import DataError
 
 _HEADS = ("width", "height", "camera matrix", "distortion", "rectification", "projection")

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from depthkit.calibration import Calibration, read_matrices, read_scalars
+from depthkit.camera.calibration import Calibration, read_matrices, read_scalars
 
 _PAIR = (
     (("M1", "D1"), ("M2", "D2")),

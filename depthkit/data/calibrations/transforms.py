@@ -9,8 +9,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from depthkit.calibration import Calibration, coefficients, k_of, read_size
-from depthkit.calibration_text import number
+from depthkit.camera.calibration import Calibration, coefficients, k_of, read_size
+from depthkit.camera.calibration_text import number
 from depthkit.errors import DataError
 
 

@@ -21,8 +21,8 @@ from depthkit.data.importers.source import (
     pinhole_of,
 )
 from depthkit.errors import DataError
-from depthkit.time_units import to_seconds
 from depthkit.trajectory import load_kitti
+from depthkit.trajectory.time_units import to_seconds
 
 
 def find(root: Path) -> dict[str, Path]:

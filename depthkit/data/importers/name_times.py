@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from depthkit.time_units import date_unit, usual_step
+from depthkit.trajectory.time_units import date_unit, usual_step
 
 COUNTED_STEP = 5000.0
 """Spacing of whole numbers in names from which they are times since boot and no frame numbers."""

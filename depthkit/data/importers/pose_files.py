@@ -15,10 +15,10 @@ import numpy as np
 from depthkit.data.image_io import IMAGE_SUFFIXES
 from depthkit.errors import DataError
 from depthkit.rigid import inverse, make_pose, quaternion_to_matrix
-from depthkit.time_units import date_unit
 from depthkit.trajectory import Order, Trajectory, detect_format, load_kitti, load_trajectory
-from depthkit.trajectory_formats import parse_poses
-from depthkit.trajectory_text import TextTable, read_pose_text
+from depthkit.trajectory.formats import parse_poses
+from depthkit.trajectory.text import TextTable, read_pose_text
+from depthkit.trajectory.time_units import date_unit
 
 OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])
 """T_glcam_cam: an OpenGL camera looks along -z with y up. (4, 4)"""

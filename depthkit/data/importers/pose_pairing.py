@@ -15,7 +15,7 @@ from depthkit.data.importers.pose_files import PoseList
 from depthkit.data.importers.source import FrameRef
 from depthkit.errors import DataError
 from depthkit.trajectory import Trajectory, interpolate_poses
-from depthkit.trajectory_record import STAMP_ROUNDING
+from depthkit.trajectory.record import STAMP_ROUNDING
 
 OTHER_UNITS = (1e-3, 1e3, 1e-6, 1e-9)
 """Factors to try on times whose unit was told by their spacing alone."""

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from depthkit.calibration import Calibration
 from depthkit.camera import Camera, SourceCamera, source_camera
+from depthkit.camera.calibration import Calibration
 from depthkit.data.calibrations import load_calibration
 from depthkit.data.calibrations.exif_focal import camera_of_exif
 from depthkit.data.image_io import UnreadableImageError, read_size

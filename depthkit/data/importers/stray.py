@@ -21,7 +21,7 @@ from depthkit.data.importers.source import FrameRef, ImportOptions, Source, pinh
 from depthkit.data.importers.times import read_list
 from depthkit.errors import DataError
 from depthkit.rigid import make_pose, quaternion_to_matrix
-from depthkit.time_units import to_seconds
+from depthkit.trajectory.time_units import to_seconds
 
 PARTS = ("rgb.mp4", "camera_matrix.csv", "odometry.csv")
 

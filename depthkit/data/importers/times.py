@@ -15,7 +15,7 @@ import numpy as np
 from depthkit.data.importers.name_times import stamps_in_names
 from depthkit.data.importers.source import ImportOptions, frame_times
 from depthkit.errors import DataError
-from depthkit.time_units import date_unit, to_seconds
+from depthkit.trajectory.time_units import date_unit, to_seconds
 
 LIST_NAMES = (
     "times.txt",

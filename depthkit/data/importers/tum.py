@@ -28,8 +28,8 @@ from depthkit.data.importers.source import (
 )
 from depthkit.data.importers.times import read_list
 from depthkit.errors import DataError
-from depthkit.time_units import UNITS, detect_unit, to_seconds
 from depthkit.trajectory import interpolate_poses, load_tum
+from depthkit.trajectory.time_units import UNITS, detect_unit, to_seconds
 
 OFFICIAL = ("freiburg", "icl", "living_room_traj", "office_room_traj")
 """Parts of names of sequences whose depth is known to be 5000 a metre."""

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from depthkit.errors import DataError
-from depthkit.trajectory_table import PoseTable, finite_rows, has_decimals
-from depthkit.trajectory_text import TextTable, is_number, to_numbers
+from depthkit.trajectory.table import PoseTable, finite_rows, has_decimals
+from depthkit.trajectory.text import TextTable, is_number, to_numbers
 
 MATRICES = {12: (0, 3), 13: (1, 3), 16: (0, 4), 17: (1, 4)}
 """Columns of a row: (columns before the matrix, rows of the matrix)."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from depthkit.errors import DataError
 from depthkit.rigid import make_pose, quaternion_to_matrix
-from depthkit.trajectory_text import TextTable
+from depthkit.trajectory.text import TextTable
 
 Order = Literal["xyzw", "wxyz"]
 """Order of the four numbers of a quaternion in a file."""

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from depthkit.errors import DataError, ShapeError
 from depthkit.rigid import exp_se3, inverse, log_se3
-from depthkit.trajectory_table import ROTATION_TOLERANCE
+from depthkit.trajectory.table import ROTATION_TOLERANCE
 
 STAMP_ROUNDING = 1e-3
 """Seconds by which a written stamp may differ from the time that was meant."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from depthkit.camera import Camera
+from depthkit.camera.pinhole import Camera
 from depthkit.errors import DataError
 
 OFF_CENTRE = 0.2

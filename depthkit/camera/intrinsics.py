@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from depthkit.calibration import Calibration
+from depthkit.camera.calibration import Calibration
 from depthkit.errors import DataError
 
 LARGEST_SKEW = 0.5

@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from depthkit.calibration import Calibration, read_matrices, read_scalars
-from depthkit.calibration_text import parse_record, read_text
+from depthkit.camera.calibration import Calibration, read_matrices, read_scalars
+from depthkit.camera.calibration_text import parse_record, read_text
+from depthkit.camera.intrinsics import check_size, convert_intrinsics, with_size_unswapped
+from depthkit.camera.lens import COEFFICIENTS, choose_lens, lens_model
 from depthkit.errors import DataError
-from depthkit.intrinsics import check_size, convert_intrinsics, with_size_unswapped
-from depthkit.lens import COEFFICIENTS, choose_lens, lens_model
 
 
 @dataclass(frozen=True)

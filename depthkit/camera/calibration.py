@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from depthkit.calibration_text import number, numbers, short, whole
+from depthkit.camera.calibration_text import number, numbers, short, whole
 from depthkit.errors import DataError
 
 

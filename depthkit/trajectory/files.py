@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Camera trajectories and their files; record: `trajectory_record`, layouts: `trajectory_formats`.
+"""Trajectories from files and to files, in any layout that `formats` knows.
 
 Poses are `T_world_cam`, quaternions are xyzw, stamps are seconds. A KITTI file holds no stamps: its
 frame index stands in for them unless the caller has the times. Numpy only: the robot imports it.
@@ -15,43 +15,13 @@ from numpy.typing import ArrayLike
 
 from depthkit.errors import DataError
 from depthkit.rigid import (
-    exp_se3,
-    inverse,
-    log_se3,
-    log_so3,
-    make_pose,
     matrix_to_quaternion,
-    quaternion_to_matrix,
 )
-from depthkit.time_units import date_unit, to_seconds
-from depthkit.trajectory_formats import parse_poses
-from depthkit.trajectory_record import Trajectory, check_trajectory, interpolate_poses
-from depthkit.trajectory_table import ROTATION_TOLERANCE, Axis, Order, PoseTable
-from depthkit.trajectory_text import read_table
-
-__all__ = [
-    "Order",
-    "ROTATION_TOLERANCE",
-    "Trajectory",
-    "TrajectoryFile",
-    "check_trajectory",
-    "detect_format",
-    "exp_se3",
-    "interpolate_poses",
-    "inverse",
-    "load_euroc",
-    "load_kitti",
-    "load_trajectory",
-    "load_tum",
-    "log_se3",
-    "log_so3",
-    "make_pose",
-    "matrix_to_quaternion",
-    "quaternion_to_matrix",
-    "read_trajectory",
-    "save_kitti",
-    "save_tum",
-]
+from depthkit.trajectory.formats import parse_poses
+from depthkit.trajectory.record import Trajectory, check_trajectory
+from depthkit.trajectory.table import Axis, Order, PoseTable
+from depthkit.trajectory.text import read_table
+from depthkit.trajectory.time_units import date_unit, to_seconds
 
 Repeats = Literal["error", "first"]
 """What a loader does with a pose whose stamp repeats the one before."""

@@ -13,10 +13,9 @@ import numpy as np
 
 from depthkit.errors import DataError
 from depthkit.rigid import inverse
-from depthkit.time_units import detect_unit
-from depthkit.trajectory_matrices import MATRICES, holds_rotations, join_blocks, parse_matrices
-from depthkit.trajectory_names import Columns, find_columns
-from depthkit.trajectory_table import (
+from depthkit.trajectory.matrices import MATRICES, holds_rotations, join_blocks, parse_matrices
+from depthkit.trajectory.names import Columns, find_columns
+from depthkit.trajectory.table import (
     QUATERNION_TOLERANCE,
     Axis,
     Order,
@@ -25,7 +24,8 @@ from depthkit.trajectory_table import (
     has_decimals,
     to_poses,
 )
-from depthkit.trajectory_text import TextTable, is_number, to_numbers
+from depthkit.trajectory.text import TextTable, is_number, to_numbers
+from depthkit.trajectory.time_units import detect_unit
 
 LAYOUTS = "8 columns (t x y z qx qy qz qw)"
 
