@@ -69,6 +69,11 @@ def find_checkpoint(path: Path) -> Path:
 
     A bare name that is no file here stands for weights that come with depthkit.
     """
+    if path.suffix.lower() == ".onnx" and path.is_file():
+        raise CheckpointError(
+            f"{path}: is an ONNX file already, expected a run or checkpoint of 'depthkit train'; "
+            "'depthkit verify' checks an exported file"
+        )
     if path.is_dir():
         stages = [
             stage

@@ -132,3 +132,11 @@ def test_a_folder_without_a_checkpoint_is_refused(tmp_path):
     """The file looked for is named."""
     with pytest.raises(CheckpointError, match=r"last\.safetensors: no such checkpoint"):
         load_task(tmp_path)
+
+
+def test_an_onnx_file_is_no_checkpoint(tmp_path):
+    """A foreign or exported ONNX file is called what it is, not truncated."""
+    file = tmp_path / "model.onnx"
+    file.write_bytes(b"\x08\x0e:O\n\x10\n\x01")
+    with pytest.raises(CheckpointError, match="is an ONNX file already.*depthkit verify"):
+        load_task(file)

@@ -61,7 +61,9 @@ class DepthEngine(Engine):
     """Runs an exported mono or pair network; a context manager."""
 
     kinds = ("mono", "pair")
-    remedy = "a pose network is for odometry, a flow network for what moves"
+    remedy = (
+        "a pose network is for odometry, a flow network goes beside a depth network (infer --flow)"
+    )
 
     def __init__(self, backend: "Backend") -> None:
         """Take over a backend; it is closed with the engine.
