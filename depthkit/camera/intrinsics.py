@@ -20,7 +20,7 @@ LARGEST_SKEW = 0.5
 SQUARE = 0.03
 """Relative difference of fx and fy up to which pixels count as square."""
 LARGEST_RATIO = 2.0
-"""Of fx and fy: wider or higher pixels than this are a mistake."""
+"""Largest ratio of fx to fy or fy to fx: beyond it the calibration is refused."""
 USUAL_OFFSET = 0.1
 """Distance of the principal point from the middle, share of width or height; beyond it is said."""
 LARGEST_OFFSET, LARGEST_WITHOUT_SIZE = 0.3, 0.2
@@ -51,7 +51,7 @@ def convert_intrinsics(
     """Convert K and check that it can be a camera's.
 
     Args:
-        calibration: as its file says it.
+        calibration: as its file states it.
         size: (H, W) of the frames, used where the file states no size; None: not known.
         is_fisheye: r = f theta: the field of view follows from the angle itself.
 
@@ -88,7 +88,7 @@ def with_size_unswapped(calibration: Calibration, frames: tuple[int, int] | None
     """Take width and height as swapped where the file's K is plainly that of the frames.
 
     Args:
-        calibration: as its file says it.
+        calibration: as its file states it.
         frames: (H, W) of the frames; None where not known.
     """
     size = calibration.size
@@ -191,7 +191,7 @@ _Numbers = tuple[float, float, float, float]
 def _of_picture(
     calibration: Calibration, size: tuple[int, int], K: _Numbers
 ) -> tuple[_Numbers, tuple[int, int], tuple[str, ...]]:
-    """Cut the region of interest out of the sensor, then bin it, as sensor_msgs/CameraInfo says."""
+    """Crop to the region of interest, then bin, as sensor_msgs/CameraInfo defines it."""
     (top, left, roi_height, roi_width), (down, across) = calibration.roi, calibration.binning
     fx, fy, cx, cy = K
     if roi_height and roi_width:
@@ -222,7 +222,7 @@ def _of_picture(
 def _check(
     size: tuple[int, int], K: _Numbers, *, is_fisheye: bool, largest_offset: float
 ) -> tuple[str, ...]:
-    """Refuse what no camera looks like; return what is unusual."""
+    """Refuse impossible intrinsics; return what is unusual."""
     height, width = size
     fx, fy, cx, cy = K
     for name, value in zip(("fx", "fy", "cx", "cy"), K, strict=True):

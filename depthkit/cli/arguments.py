@@ -24,7 +24,7 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
         "--precision",
         choices=PRECISIONS,
         default="default",
-        help="numbers it computes in; default: those of the file",
+        help="number format to compute in; default: that of the file",
     )
     add_threads(parser)
 
@@ -95,7 +95,7 @@ def add_crop(parser: argparse._ActionsContainer, what: str) -> None:
         metavar="WINDOW",
         type=crop,
         default="mask",
-        help=f"mask: black borders (round views, bars) are found, said and {what}; auto: frames "
-        "are cut to the picture inside; none: all is kept; or TOP,LEFT,HEIGHT,WIDTH in pixels "
-        "(default: mask)",
+        help=f"mask: black borders (round views, bars) are found, reported and {what}; auto: "
+        "frames are cropped to the picture inside; none: all is kept; or TOP,LEFT,HEIGHT,WIDTH in "
+        "pixels (default: mask)",
     )

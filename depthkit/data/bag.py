@@ -141,7 +141,7 @@ def with_stamp(data: bytes, stamp: int) -> bytes:
 def choose_topic(
     bag: Path, topics: Collection[Topic], types: tuple[str, ...], wanted: str, *, option: str
 ) -> str | None:
-    """Return the topic of some message types that is meant, None where there is none.
+    """Return the topic of some message types that is meant; None without one.
 
     Args:
         bag: for the message.

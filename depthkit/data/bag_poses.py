@@ -45,7 +45,7 @@ class PoseSource:
     """Empty for none."""
     type: str = ""
     frame: str = ""
-    """Of /tf: the fixed frame that was asked for; empty for the usual one."""
+    """Fixed frame requested with /tf:FRAME; empty for the usual one."""
     is_named: bool = False
     """By the user: then nothing else will do."""
     notes: tuple[str, ...] = ()
@@ -165,7 +165,7 @@ def _of_topic(
     fault, words = _clocks(scan, source, times, trajectory.stamps, scan.pose_lag, found)
     if fault:
         return FramePoses(None, (fault,))
-    if options.body_to_camera is not None:  # put on by the caller, instead of what the tree says
+    if options.body_to_camera is not None:  # put on by the caller, instead of the tree's transform
         return FramePoses(found, (), words)
     if not scan.base_frame and source.type != ODOMETRY:
         text = (

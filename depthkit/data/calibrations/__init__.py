@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Calibration files of other programs, told by their content: one module a format, one door.
+"""Calibration files of other programs, detected by content: one module per format.
 
 A module of text has `read(text)`, one of YAML or JSON has `read(record)`; both return the cameras
 the file holds as `Calibration`s, none where it is of another format. Nothing is checked there:
@@ -105,7 +105,7 @@ def _read(text: str, size: tuple[int, int] | None) -> list[Calibration]:
 
 
 def _parse(text: str) -> Any:
-    """Parse YAML or JSON; text that is neither is told what would be a calibration."""
+    """Parse YAML or JSON; the error for other text names the known formats."""
     try:
         return parse_record(text)
     except DataError as error:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files that hold the poses of many frames, told by content.
+"""Files that hold the poses of many frames, detected by content.
 
 TUM, KITTI and EuRoC rows; 16 numbers a row; blocks of 4x4 with or without a line before (Open3D's
 trajectory.log); COLMAP's images.txt (world to camera, qw first); transforms.json (OpenGL axes).
@@ -55,8 +55,8 @@ def read_pose_list(
 
     Args:
         path: TUM, KITTI, EuRoC and the other forms named above.
-        time_unit: s, ms, us, ns, or auto: told by size and spacing.
-        quaternion: order of its quaternions; None: told by the file, and said.
+        time_unit: s, ms, us, ns, or auto: detected by size and spacing.
+        quaternion: order of its quaternions; None: detected from the file, and reported.
 
     Raises:
         DataError: missing, no text, or none of the known forms.

@@ -31,7 +31,7 @@ DEPTH_NAMES = ("intrinsic_depth.txt", "intrinsics_depth.txt", "depth_intrinsics.
 OFF_CENTRE = 0.2
 """Share of the size by which a principal point may lie off the middle of its picture."""
 MOST_FOCAL = 1e6
-"""Pixels; a focal length beyond it is no number of a camera."""
+"""Pixels; a longer focal length is invalid."""
 ASPECT_TOLERANCE = 0.02
 
 

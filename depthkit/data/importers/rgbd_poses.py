@@ -62,7 +62,7 @@ def find_poses(
 
 
 def unused_poses(folders: Sequence[Path], options: ImportOptions) -> tuple[str, ...]:
-    """Name a file of poses that lies there and was not asked for.
+    """Name a file of poses that lies there and was not requested.
 
     Args:
         folders: where to look.

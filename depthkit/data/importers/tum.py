@@ -3,7 +3,8 @@
 
 Depth pictures are registered to the colour camera. Official sequences have published calibrations,
 chosen by 'freiburg1|2|3' in the folder's name; others need K.txt, camera.yaml or --camera, and
-their unit of depth is told from the pictures. Associations of the data set's own tool come first.
+their unit of depth is detected from the pictures. Files
+of associations written by the data set's own tool are used first.
 """
 
 from functools import partial
@@ -194,7 +195,7 @@ def _depth(
 
 
 def _scale(place: Path, paths: list[Path], options: ImportOptions) -> tuple[float, tuple[str, ...]]:
-    """Choose the stored value per metre: the user's, the data set's, or told from the pictures."""
+    """Choose the stored value per metre: the user's, the data set's, or that of the pictures."""
     if options.depth_scale is not None:
         return options.depth_scale, ()
     if any(word in place.resolve().name.lower() for word in OFFICIAL):

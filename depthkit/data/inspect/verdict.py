@@ -113,5 +113,5 @@ def _about_slow(figures: list[GapFigures]) -> str:
 
 
 def _reach(f: GapFigures) -> float:
-    """Training pixels of parallax; of flow where it is too short to be told from a rotation."""
+    """Training pixels of parallax; of flow where it cannot be distinguished from a rotation."""
     return 0.0 if f.moving == 0 else f.flow_train if f.flow_train < TURN else f.parallax_train
