@@ -4,7 +4,13 @@
 import argparse
 from pathlib import Path
 
-from depthkit.cli.arguments import MODEL_HELP, RULES, add_engine_arguments
+from depthkit.cli.arguments import (
+    MODEL_HELP,
+    RULES,
+    add_engine_arguments,
+    positive,
+    positive_number,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -96,7 +102,7 @@ def _add_depth(parser: argparse.ArgumentParser) -> None:
     for side, what in (("pred", "predictions"), ("gt", "truth")):
         parser.add_argument(
             f"--{side}-scale",
-            type=_scale,
+            type=positive_number,
             metavar="N",
             help=f"stored value per metre of the {what}, e.g. 1000 for millimetres",
         )
@@ -156,7 +162,7 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     _add_align(parser)
     _add_range(parser)
     parser.add_argument(
-        "--every", type=_count, default=1, metavar="N", help="score every n-th frame (default: 1)"
+        "--every", type=positive, default=1, metavar="N", help="score every n-th frame (default: 1)"
     )
     add_engine_arguments(parser)
 
@@ -245,22 +251,6 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--report", metavar="DIR", help="write report.html and its pictures here")
     parser.add_argument("--force", action="store_true", help="write into a folder that has files")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-
-
-def _count(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected 1 or more, got {text!r}")
-    return int(text)
-
-
-def _scale(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
-    return value
 
 
 def _metres(text: str) -> float:

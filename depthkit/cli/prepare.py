@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from depthkit.cli.arguments import add_crop, options_of, size
+from depthkit.cli.arguments import add_crop, options_of, positive, positive_number, size
 from depthkit.cli.progress import watching
 
 if TYPE_CHECKING:
@@ -83,12 +83,12 @@ def _add_selection(parser: argparse.ArgumentParser) -> None:
         help="use only these frames, STOP excluded",
     )
     group.add_argument(
-        "--every", metavar="N", type=_count, default=1, help="of those, keep every N-th"
+        "--every", metavar="N", type=positive, default=1, help="of those, keep every N-th"
     )
     group.add_argument(
         "--fps",
         metavar="F",
-        type=_positive,
+        type=positive_number,
         help="frames per second; replaces the times found in the source",
     )
 
@@ -120,7 +120,7 @@ def _add_camera(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--max-gap",
         metavar="S",
-        type=_positive,
+        type=positive_number,
         default=0.15,
         help="largest gap between poses to interpolate a frame's pose in, seconds (default: 0.15)",
     )
@@ -160,7 +160,7 @@ def _add_camera(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--depth-scale",
         metavar="N",
-        type=_positive,
+        type=positive_number,
         help="stored depth value per metre, e.g. 1000 for millimetres (default: the format's own)",
     )
     group.add_argument(
@@ -201,7 +201,7 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--workers",
         metavar="N",
-        type=_count,
+        type=positive,
         default=_cores(),
         help="number of threads (default: all cores)",
     )
@@ -271,24 +271,8 @@ def _levels(text: str) -> tuple[float, float]:
     return low, high
 
 
-def _count(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number above 0, got {text!r}")
-    return int(text)
-
-
-def _positive(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
-    return value
-
-
 def _angle(text: str) -> float:
-    value = _positive(text)
+    value = positive_number(text)
     if not 3 <= value < 170:
         raise argparse.ArgumentTypeError(f"expected degrees between 3 and 170, got {text!r}")
     return value
