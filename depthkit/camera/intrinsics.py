@@ -2,7 +2,7 @@
 """From the numbers of a calibration file to K in our convention, or one line on why they cannot be.
 
 K that is written by columns or as fractions of the picture's size, or that counts from a pixel's
-corner, is converted and said. What no camera looks like (a principal point far off the middle, a
+corner, is converted and noted. What no camera looks like (a principal point far off the middle, a
 field of view of 2 or 178 degrees, pixels twice as wide as high) is refused with its numbers: it is
 nearly always the K of another picture.
 """
@@ -22,12 +22,12 @@ SQUARE = 0.03
 LARGEST_RATIO = 2.0
 """Largest ratio of fx to fy or fy to fx: beyond it the calibration is refused."""
 USUAL_OFFSET = 0.1
-"""Distance of the principal point from the middle, share of width or height; beyond it is said."""
+"""Distance of the principal point from the middle, share of width or height; beyond it is noted."""
 LARGEST_OFFSET, LARGEST_WITHOUT_SIZE = 0.3, 0.2
 """Beyond it is refused: where the file states its size, and where nothing tells whose K it is."""
 SAME_SHAPE = 0.05
 USUAL_VIEW = (15.0, 170.0)
-"""Degrees of the wider side: outside it is said (telephoto) or refused."""
+"""Degrees of the wider side: outside it is noted (telephoto) or refused."""
 SMALLEST_VIEW = 3.0
 LARGEST_FISHEYE_VIEW = 300.0
 

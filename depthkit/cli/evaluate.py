@@ -55,10 +55,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "model",
         help="a trained model, on sequence folders with depth",
         description="Infer and score in one go. A network that sees single frames is scored frame "
-        "by frame; a pair network over displacements (0.25 to 4 times its nominal baseline unless "
-        "given) with the sequence's own poses, beside the classical answer (OpenCV DIS "
-        "flow and the same poses, triangulated) and the best constant depth. With --rule whole "
-        "sequences are streamed as on a robot, which chooses the earlier frames itself.",
+        "by frame. A pair network is scored over several displacements (default: 0.25 to 4 times "
+        "its nominal baseline) with the sequence's own poses. Two references stand beside it: "
+        "depth triangulated from OpenCV's DIS flow and the same poses, and the best constant "
+        "depth. With --rule whole sequences are streamed as on a robot, and the rule chooses the "
+        "earlier frames.",
     )
     _add_model(model)
     _add_common(model)

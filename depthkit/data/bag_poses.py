@@ -3,7 +3,7 @@
 
 Odometry first, as a node takes it; else a topic of stamped poses or transforms, a path, or the tree
 of /tf. What holds poses and is not read is named. Stamps of poses and of frames must be of one
-clock: where they are not, both spans are said instead of frames without poses.
+clock: where they are not, the error names both spans.
 """
 
 from collections.abc import Collection

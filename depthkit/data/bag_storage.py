@@ -242,7 +242,7 @@ def _sequence(file: Path, damage: Damage) -> Iterator[Recorded]:
         if one.encoding in ("cdr", "ros1"):
             data = _as_cdr(one.data, kind, is_ros1=one.encoding == "ros1")
             yield Recorded(one.topic, kind, one.log_time, data)
-        else:  # listed by name, so that what is in the file can be said
+        else:  # listed by name, so that a message can name what is in the file
             kind = f"{kind or 'no type'} as {one.encoding or 'bytes without an encoding'}"
             yield Recorded(one.topic, kind, one.log_time, b"")
 

@@ -82,7 +82,7 @@ def open_depth_maps(
     Args:
         root: the folder.
         scale: stored value per metre; None: as depth.yaml or camera.yaml say, else millimetres
-            for whole numbers and metres for floats, which is said.
+            for whole numbers and metres for floats, which is reported.
         option: name of the option that sets `scale`, for the note.
 
     Raises:

@@ -69,7 +69,7 @@ def to_seconds(
 
     Args:
         stamps: in `unit`. (N,)
-        unit: a key of `UNITS`, or auto: told by `detect_unit`.
+        unit: a key of `UNITS`, or auto: detected by `detect_unit`.
         name: of the file, for messages.
         slow_step: as in `detect_unit`.
 

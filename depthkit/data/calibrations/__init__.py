@@ -154,7 +154,7 @@ def _with(beside: Mapping[str, Any], value: Any) -> Any:
 def _choose(
     cameras: Sequence[Calibration], size: tuple[int, int] | None
 ) -> tuple[Calibration, tuple[str, ...]]:
-    """Take the first camera of the frames' size, and say so where they differ."""
+    """Take the first camera of the frames' size, and report the choice where they differ."""
     fitting = [one for one in cameras if size is None or one.size in (None, size)] or cameras
     first = fitting[0]
     if all(one == first for one in cameras):

@@ -245,7 +245,7 @@ def _recorded_cameras(
 
 
 def _is_depth(bag: Path, topic: str) -> bool:
-    """Look at the first message: metres, or millimetres of a topic that says so."""
+    """Look at the first message: metres, or millimetres of a topic with such a unit."""
     first = next(read_recorded(bag, (topic,)), None)
     if first is None:
         return False

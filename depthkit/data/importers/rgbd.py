@@ -69,7 +69,7 @@ def find(root: Path) -> dict[str, Path]:
 
 
 def load(place: Path, name: str, options: ImportOptions) -> Source:
-    """Read one sequence; what lies there and cannot be used is said."""
+    """Read one sequence; files that cannot be used are reported."""
     parts = parts_of(place)
     if parts is None:
         raise DataError(f"{place}: no colour pictures with depth or poses here any more")

@@ -168,7 +168,7 @@ def move_depth(depth: np.ndarray, maps: tuple[np.ndarray, np.ndarray]) -> np.nda
 
 
 def _check_size(path: Path, K: np.ndarray, size: tuple[int, int]) -> tuple[str, ...]:
-    """Refuse a JSON whose width and height are not those of the pictures; swapped ones are said."""
+    """Refuse a JSON with another width and height than the pictures'; swapped ones are noted."""
     if path.suffix.lower() != ".json":
         return ()
     record = _inner(json.loads(path.read_text(encoding="utf-8-sig")))

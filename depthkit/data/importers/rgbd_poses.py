@@ -34,7 +34,7 @@ def find_poses(
     times: np.ndarray,
     options: ImportOptions,
 ) -> Poses:
-    """Read the poses of a sequence; what cannot be used is said, with the reason.
+    """Read the poses of a sequence; rows that cannot be used are reported, with the reason.
 
     Args:
         place: folder of the sequence.

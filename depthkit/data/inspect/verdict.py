@@ -45,7 +45,7 @@ class Case:
 
 
 def judge(case: Case) -> tuple[bool, str]:
-    """Return whether the sequence can teach depth, and the line that says so."""
+    """Return whether the sequence can teach depth, and the verdict in one line."""
     why = _why_not(case)
     if why or case.gap is None:
         return False, f"can teach depth: no, because {why or case.reason}"
