@@ -183,10 +183,15 @@ def _add_range(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=1e-3,
         metavar="M",
-        help="metres; nearer truth is left out, predictions are clipped (default: 0.001)",
+        help="smallest depth scored, metres: nearer truth is left out, predictions are clipped "
+        "(default: 0.001)",
     )
     parser.add_argument(
-        "--max-depth", type=float, default=80.0, metavar="M", help="the same, far (default: 80)"
+        "--max-depth",
+        type=float,
+        default=80.0,
+        metavar="M",
+        help="largest depth scored, metres (default: 80)",
     )
 
 

@@ -32,7 +32,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument(
-        "--pose", type=Path, metavar="MODEL", help="pose network; a run may bring its own"
+        "--pose",
+        type=Path,
+        metavar="MODEL",
+        help="pose network; not needed where the run has its own",
     )
     parser.add_argument(
         "--trajectory",

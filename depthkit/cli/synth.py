@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--keys", action="store_true", help="list the world's options and exit")
     parser.add_argument("--name", default="", help="prefix of sequence names (default: the world)")
     parser.add_argument(
-        "--split", choices=("train", "val", "test"), default="train", help="(default: train)"
+        "--split", choices=("train", "val", "test"), default="train", help="split (default: train)"
     )
     parser.add_argument(
         "--depth-only",
@@ -73,7 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=0.0,
         metavar="STOPS",
-        help="exposure changes between frames, stops",
+        help="largest change of brightness over a sequence, stops",
     )
     parser.add_argument(
         "--backend",

@@ -197,8 +197,8 @@ def _depth_of(root: Path, settings: Mapping[str, Any]) -> tuple[str, float | Non
     kind, scale = settings.get("depth_kind", "none"), settings.get("depth_scale")
     if kind not in DEPTH_KINDS:
         raise DataError(
-            f"{root}: camera.yaml: depth_kind: expected one of {', '.join(DEPTH_KINDS)}, "
-            f"got {kind!r}"
+            f"{root}: camera.yaml: depth_kind {kind!r} is invalid; expected one of "
+            f"{', '.join(DEPTH_KINDS)}"
         )
     if not (root / "depth").is_dir():
         return kind, None
