@@ -46,9 +46,9 @@ class _Layout:
     code: int | None
     """For cv2.cvtColor; None where it is RGB already."""
     dtype: str = "u1"
-    """Of a channel; two bytes are scaled to one before the code is applied."""
+    """Type of a channel; two bytes are scaled to one before the code is applied."""
     least: int = 1
-    """Pixels a side: OpenCV leaves a smaller mosaic black and says nothing."""
+    """Pixels a side: OpenCV leaves a smaller mosaic black without a warning."""
     even: tuple[str, ...] = ()
     """Sides that must be even, as two pixels share a colour."""
     rows: float = 1.0
@@ -241,7 +241,7 @@ def _field(msg: Any, name: str) -> Any:
 
 
 def read_pose(pose: Any) -> np.ndarray:
-    """Read a geometry_msgs/Pose of frame b in a as T_a_b; raises DataError if it is none. (4, 4)"""
+    """Read a geometry_msgs/Pose of frame b in a as T_a_b; raises DataError if not rigid. (4, 4)"""
     return _rigid("pose", pose.position, pose.orientation)
 
 
@@ -265,7 +265,7 @@ def read_odometry(msg: Any) -> tuple[float, np.ndarray]:
 
 
 def read_transform(transform: Any) -> np.ndarray:
-    """Read a geometry_msgs/Transform as T_parent_child; raises DataError if it is none. (4, 4)"""
+    """Read a geometry_msgs/Transform as T_parent_child; raises DataError if not rigid. (4, 4)"""
     return _rigid("transform", transform.translation, transform.rotation)
 
 

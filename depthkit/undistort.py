@@ -20,7 +20,7 @@ from depthkit.errors import DataError
 MAX_ANGLE = math.radians(60.0)
 MAX_ZOOM = 1.25
 LARGEST_TANGENTIAL = 0.03
-"""Of p1 and p2, which tell how far a lens stands askew; those of lenses lie below 0.01."""
+"""Largest usual p1 and p2, which model a lens that stands askew; real lenses lie below 0.01."""
 FITS = ("stretch", "crop")
 
 
@@ -30,7 +30,7 @@ class FrameGeometry:
 
     source: SourceCamera
     camera: Camera
-    """Of the stored frame."""
+    """Camera of the stored frame."""
     window: tuple[int, int, int, int]
     """Top, left, height, width of the crop in the undistorted frame, pixels."""
     maps: tuple[np.ndarray, np.ndarray] | None

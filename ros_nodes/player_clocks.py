@@ -33,7 +33,7 @@ class ImageClock:
     lag: int
     """From that to its recording, nanoseconds."""
     length: int
-    """Of the recording from there on, nanoseconds."""
+    """Length of the recording from there on, nanoseconds."""
 
 
 def other_clocks(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a calibration file says about a camera, before anything is checked or converted.
+"""What a calibration file states about a camera, before anything is checked or converted.
 
 The two shapes that most programs share are read here from the mapping a file holds: single numbers
 (fx, fy, cx, cy) and matrices (camera_matrix).

@@ -58,7 +58,7 @@ def _stated(msg: Any) -> str:
 
 
 def model_name(model: str, D: tuple[float, ...]) -> tuple[str, tuple[str, ...]]:
-    """Return the distortion model, and what was assumed: one without a name is told by its length.
+    """Return the distortion model, by the length of D if unnamed, and what was assumed.
 
     Args:
         model: the name, perhaps empty.

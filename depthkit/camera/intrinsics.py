@@ -2,7 +2,7 @@
 """From the numbers of a calibration file to K in our convention, or one line on why they cannot be.
 
 K that is written by columns or as fractions of the picture's size, or that counts from a pixel's
-corner, is converted and said. What no camera looks like (a principal point far off the middle, a
+corner, is converted and noted. What no camera looks like (a principal point far off the middle, a
 field of view of 2 or 178 degrees, pixels twice as wide as high) is refused with its numbers: it is
 nearly always the K of another picture.
 """
@@ -20,14 +20,14 @@ LARGEST_SKEW = 0.5
 SQUARE = 0.03
 """Relative difference of fx and fy up to which pixels count as square."""
 LARGEST_RATIO = 2.0
-"""Of fx and fy: wider or higher pixels than this are a mistake."""
+"""Largest ratio of fx to fy or fy to fx: beyond it the calibration is refused."""
 USUAL_OFFSET = 0.1
-"""Distance of the principal point from the middle, share of width or height; beyond it is said."""
+"""Distance of the principal point from the middle, share of width or height; beyond it is noted."""
 LARGEST_OFFSET, LARGEST_WITHOUT_SIZE = 0.3, 0.2
 """Beyond it is refused: where the file states its size, and where nothing tells whose K it is."""
 SAME_SHAPE = 0.05
 USUAL_VIEW = (15.0, 170.0)
-"""Degrees of the wider side: outside it is said (telephoto) or refused."""
+"""Degrees of the wider side: outside it is noted (telephoto) or refused."""
 SMALLEST_VIEW = 3.0
 LARGEST_FISHEYE_VIEW = 300.0
 
@@ -51,7 +51,7 @@ def convert_intrinsics(
     """Convert K and check that it can be a camera's.
 
     Args:
-        calibration: as its file says it.
+        calibration: as its file states it.
         size: (H, W) of the frames, used where the file states no size; None: not known.
         is_fisheye: r = f theta: the field of view follows from the angle itself.
 
@@ -88,7 +88,7 @@ def with_size_unswapped(calibration: Calibration, frames: tuple[int, int] | None
     """Take width and height as swapped where the file's K is plainly that of the frames.
 
     Args:
-        calibration: as its file says it.
+        calibration: as its file states it.
         frames: (H, W) of the frames; None where not known.
     """
     size = calibration.size
@@ -191,7 +191,7 @@ _Numbers = tuple[float, float, float, float]
 def _of_picture(
     calibration: Calibration, size: tuple[int, int], K: _Numbers
 ) -> tuple[_Numbers, tuple[int, int], tuple[str, ...]]:
-    """Cut the region of interest out of the sensor, then bin it, as sensor_msgs/CameraInfo says."""
+    """Crop to the region of interest, then bin, as sensor_msgs/CameraInfo defines it."""
     (top, left, roi_height, roi_width), (down, across) = calibration.roi, calibration.binning
     fx, fy, cx, cy = K
     if roi_height and roi_width:
@@ -222,7 +222,7 @@ def _of_picture(
 def _check(
     size: tuple[int, int], K: _Numbers, *, is_fisheye: bool, largest_offset: float
 ) -> tuple[str, ...]:
-    """Refuse what no camera looks like; return what is unusual."""
+    """Refuse impossible intrinsics; return what is unusual."""
     height, width = size
     fx, fy, cx, cy = K
     for name, value in zip(("fx", "fy", "cx", "cy"), K, strict=True):

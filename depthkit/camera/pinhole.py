@@ -146,10 +146,10 @@ def build_source_camera(camera: Camera, model: str, D: tuple[float, ...]) -> Sou
 
 
 def source_camera(calibration: Calibration, size: tuple[int, int] | None = None) -> SourceCamera:
-    """Convert what a calibration file says into our convention.
+    """Convert the contents of a calibration file to the convention of `Camera`.
 
     Args:
-        calibration: as the file says it.
+        calibration: as the file states it.
         size: (H, W) of the frames; used where the file states none, else both must be the same.
 
     Raises:
@@ -195,7 +195,7 @@ def load_source_camera(path: Path | str) -> SourceCamera:
     `depthkit.data.calibrations` reads those of other programs, too.
 
     Raises:
-        DataError: the file is missing, is none of the three, or holds an impossible camera.
+        DataError: the file is missing, is of none of these formats, or holds an impossible camera.
     """
     path = Path(path)
     text = read_text(path)

@@ -24,7 +24,7 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
         "--precision",
         choices=PRECISIONS,
         default="default",
-        help="numbers it computes in; default: those of the file",
+        help="number format to compute in; default: that of the file",
     )
     add_threads(parser)
 
@@ -65,9 +65,19 @@ def size(text: str) -> tuple[int, int]:
 
 def positive(text: str) -> int:
     """Read a whole number above 0."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"expected 1 or more, got {value}")
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number above 0, got {text!r}")
+    return int(text)
+
+
+def positive_number(text: str) -> float:
+    """Read a finite number above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
     return value
 
 
@@ -95,7 +105,7 @@ def add_crop(parser: argparse._ActionsContainer, what: str) -> None:
         metavar="WINDOW",
         type=crop,
         default="mask",
-        help=f"mask: black borders (round views, bars) are found, said and {what}; auto: frames "
-        "are cut to the picture inside; none: all is kept; or TOP,LEFT,HEIGHT,WIDTH in pixels "
-        "(default: mask)",
+        help=f"mask: black borders (round views, bars) are found, reported and {what}; auto: "
+        "frames are cropped to the picture inside; none: all is kept; or TOP,LEFT,HEIGHT,WIDTH in "
+        "pixels (default: mask)",
     )

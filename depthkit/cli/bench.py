@@ -34,13 +34,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="all",
         help="all: each that is installed, in each precision it has (default: all)",
     )
-    parser.add_argument("--precision", choices=PRECISIONS, help="this one alone")
+    parser.add_argument("--precision", choices=PRECISIONS, help="only this precision")
     add_threads(parser)
     parser.add_argument(
         "--size",
         type=size,
         metavar="HxW",
-        help="of the frames (default: that of the training); pair networks run at it",
+        help="frame size (default: that of the training); pair networks run at it",
     )
     parser.add_argument(
         "--batch",
@@ -56,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="DIR",
-        help="also score depth here; may be repeated",
+        help="also score depth on this sequence; may be repeated",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 

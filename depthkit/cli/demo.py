@@ -23,7 +23,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the verb."""
     parser.add_argument("--out", type=Path, default=Path("demo"), help="folder to write")
     parser.add_argument(
-        "--seed", type=_natural, metavar="S", help="of the rendered flights (default: 0)"
+        "--seed",
+        type=_natural,
+        metavar="S",
+        help="random seed of the rendered flights (default: 0)",
     )
     parser.add_argument(
         "--train",
@@ -36,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         action="extend",
         default=[],
-        help="with --train: differences from configs/demo.yaml, such as optimizer.steps=800",
+        help="with --train: overrides of configs/demo.yaml, such as optimizer.steps=800",
     )
     parser.add_argument("--force", action="store_true", help="replace an earlier demo")
     parser.add_argument("--json", action="store_true", help="print one JSON object")

@@ -4,7 +4,13 @@
 import argparse
 from pathlib import Path
 
-from depthkit.cli.arguments import MODEL_HELP, RULES, add_engine_arguments
+from depthkit.cli.arguments import (
+    MODEL_HELP,
+    RULES,
+    add_engine_arguments,
+    positive,
+    positive_number,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,8 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         description="Score depth maps: folders of 16-bit PNG or TIFF, .npy, .npz, .pfm or float "
         "TIFF (metres), or sequence folders. Maps are matched by name. A stored whole number is "
         "divided by --pred-scale or --gt-scale, by depth_scale of depth.yaml or camera.yaml in the "
-        "folder or its parent, else by 1000 (millimetres), which is said. Predictions whose order "
-        "is reversed (inverse depth) or whose unit looks wrong are named.",
+        "folder or its parent, else by 1000 (millimetres), which is reported. A warning "
+        "names predictions that look like inverse depth or have the wrong unit.",
     )
     _add_depth(depth)
     _add_common(depth)
@@ -28,10 +34,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="trajectory files",
         description="Score trajectories against one reference: TUM, KITTI (12 columns, or 13 with "
         "the frame index), EuRoC csv, 4x4 matrices, columns named by a header line, and what "
-        "ORB-SLAM, COLMAP (images.txt), Redwood (.log) and g2o write. Poses by frame pair by "
-        "frame, the others by time. Rows without a pose (NaN, zeros, 'lost') are left out and "
-        "counted. RPE is a mean; its rotation is the KITTI devkit's arccos of the trace, beside "
-        "it the rotation vector's length as evo takes it.",
+        "ORB-SLAM, COLMAP (images.txt), Redwood (.log) and g2o write. Files by frame number are "
+        "paired by number, the others by time. Rows without a pose (NaN, zeros, 'lost') are "
+        "left out and counted. RPE is a mean; its rotation is given as the KITTI devkit computes "
+        "it (arccos of the trace) and as evo does (length of the rotation vector).",
     )
     _add_odometry(odometry)
     _add_common(odometry)
@@ -40,8 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folders of optical flow",
         description="Score optical flow: folders of .flo (Middlebury) or 16-bit PNG (KITTI), "
         "matched by name. The truth may be a sequence folder with flow/, a data set of them (its "
-        "test sequences), KITTI's flow folders or Middlebury's: what they know of occluded pixels "
-        "and of moving bodies is scored apart.",
+        "test sequences), KITTI's flow folders or Middlebury's: occluded pixels and moving "
+        "objects are scored separately where they are known.",
     )
     _add_flow(flow)
     _add_common(flow)
@@ -49,10 +55,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "model",
         help="a trained model, on sequence folders with depth",
         description="Infer and score in one go. A network that sees single frames is scored frame "
-        "by frame; a pair network over displacements (0.25 to 4 times its nominal baseline unless "
-        "told otherwise) with the sequence's own poses, beside the classical answer (OpenCV DIS "
-        "flow and the same poses, triangulated) and the best constant depth. With --rule whole "
-        "sequences are streamed as on a robot, which chooses the earlier frames itself.",
+        "by frame. A pair network is scored over several displacements (default: 0.25 to 4 times "
+        "its nominal baseline) with the sequence's own poses. Two references stand beside it: "
+        "depth triangulated from OpenCV's DIS flow and the same poses, and the best constant "
+        "depth. With --rule whole sequences are streamed as on a robot, and the rule chooses the "
+        "earlier frames.",
     )
     _add_model(model)
     _add_common(model)
@@ -96,13 +103,16 @@ def _add_depth(parser: argparse.ArgumentParser) -> None:
     for side, what in (("pred", "predictions"), ("gt", "truth")):
         parser.add_argument(
             f"--{side}-scale",
-            type=_scale,
+            type=positive_number,
             metavar="N",
             help=f"stored value per metre of the {what}, e.g. 1000 for millimetres",
         )
     _add_align(parser)
     parser.add_argument(
-        "--crop", choices=("none", "garg"), default="none", help="region to score (default: none)"
+        "--crop",
+        choices=("none", "garg"),
+        default="none",
+        help="region to score: all, or that of Garg for KITTI (default: none)",
     )
     _add_range(parser)
 
@@ -153,7 +163,7 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     _add_align(parser)
     _add_range(parser)
     parser.add_argument(
-        "--every", type=_count, default=1, metavar="N", help="score every n-th frame (default: 1)"
+        "--every", type=positive, default=1, metavar="N", help="score every n-th frame (default: 1)"
     )
     add_engine_arguments(parser)
 
@@ -173,10 +183,15 @@ def _add_range(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=1e-3,
         metavar="M",
-        help="metres; nearer truth is left out, predictions are clipped (default: 0.001)",
+        help="smallest depth scored, metres: nearer truth is left out, predictions are clipped "
+        "(default: 0.001)",
     )
     parser.add_argument(
-        "--max-depth", type=float, default=80.0, metavar="M", help="the same, far (default: 80)"
+        "--max-depth",
+        type=float,
+        default=80.0,
+        metavar="M",
+        help="largest depth scored, metres (default: 80)",
     )
 
 
@@ -222,16 +237,16 @@ def _add_odometry(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--quaternion",
         choices=("xyzw", "wxyz"),
-        help="order in the estimates (default: by header, first pose and reference, and said)",
+        help="quaternion order in the estimates (default: detected from the files and reported)",
     )
     parser.add_argument(
-        "--reference-quaternion", choices=("xyzw", "wxyz"), help="the same of the reference"
+        "--reference-quaternion", choices=("xyzw", "wxyz"), help="the same for the reference"
     )
     parser.add_argument(
         "--time-unit",
         choices=("auto", "s", "ms", "us", "ns"),
         default="auto",
-        help="of the stamps in both files (default: told by their size and spacing)",
+        help="unit of the stamps in both files (default: detected by size and spacing)",
     )
     parser.add_argument(
         "--save", metavar="FILE", help="write the scores as JSON, for `evaluate compare`"
@@ -242,22 +257,6 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--report", metavar="DIR", help="write report.html and its pictures here")
     parser.add_argument("--force", action="store_true", help="write into a folder that has files")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-
-
-def _count(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected 1 or more, got {text!r}")
-    return int(text)
-
-
-def _scale(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
-    return value
 
 
 def _metres(text: str) -> float:

@@ -17,31 +17,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "run", type=Path, help="run folder, checkpoint, or name of weights that come with depthkit"
     )
-    parser.add_argument("--out", type=Path, required=True, help="file to write, model.onnx")
+    parser.add_argument("--out", type=Path, required=True, help="file to write, e.g. model.onnx")
     parser.add_argument(
         "--part",
         default="depth",
         choices=("depth", "pose", "flow"),
-        help="which of its networks; flow takes the mask network of a coop run along",
+        help="network to export (default: depth); flow includes the mask network of a coop run",
     )
     parser.add_argument(
-        "--precision", default="fp32", choices=("fp32", "fp16", "int8"), help="to compute in"
+        "--precision",
+        default="fp32",
+        choices=("fp32", "fp16", "int8"),
+        help="number format to compute in (default: fp32)",
     )
     parser.add_argument(
         "--calibration",
         type=Path,
         metavar="SEQUENCE",
-        help="int8: a sequence folder like what the network will see",
+        help="int8: sequence folder that resembles the network's later input",
     )
     parser.add_argument(
-        "--dynamic", action="store_true", help="frames of any size (networks of pairs always)"
+        "--dynamic", action="store_true", help="accept frames of any size (pair networks always do)"
     )
     parser.add_argument(
         "--half-weights",
         action="store_true",
         help="compute in fp32, store weights in 16 bits: half the file",
     )
-    parser.add_argument("--opset", type=int, default=18, help="ONNX operator set, 18 or newer")
+    parser.add_argument(
+        "--opset", type=int, default=18, help="ONNX operator set, 18 (default) or newer"
+    )
     parser.add_argument("--force", action="store_true", help="replace an earlier file")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 

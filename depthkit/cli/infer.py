@@ -32,21 +32,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument(
-        "--pose", type=Path, metavar="MODEL", help="pose network; a run may bring its own"
+        "--pose",
+        type=Path,
+        metavar="MODEL",
+        help="pose network; not needed where the run has its own",
     )
     parser.add_argument(
-        "--trajectory", choices=("tum", "kitti"), help="also chain the pose network's motions"
+        "--trajectory",
+        choices=("tum", "kitti"),
+        help="also write the camera trajectory from the pose network's motions, in this format",
     )
     parser.add_argument(
         "--flow",
         type=Path,
         metavar="MODEL",
-        help="flow network or run: also flow to the next frame, and with the camera's motion known "
-        "(poses, a pose network) how likely each pixel is static",
+        help="flow network or run: also write flow to the next frame and, where the camera's "
+        "motion is known (poses, a pose network), how likely each pixel is static",
     )
-    parser.add_argument("--video", action="store_true", help="also an mp4, frame beside depth")
-    parser.add_argument("--cloud", action="store_true", help="also a PLY a frame (needs K)")
-    parser.add_argument("--rerun", action="store_true", help="also a recording for rerun")
+    parser.add_argument(
+        "--video", action="store_true", help="also write an mp4, frame beside depth"
+    )
+    parser.add_argument(
+        "--cloud",
+        action="store_true",
+        help="also write one PLY point cloud per frame (needs a calibration)",
+    )
+    parser.add_argument(
+        "--rerun", action="store_true", help="also write a recording for the rerun viewer"
+    )
     parser.add_argument(
         "--camera",
         type=Path,
@@ -55,14 +68,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_crop(parser, "left without depth")
     _add_pair_arguments(parser)
     _add_bag_arguments(parser)
-    parser.add_argument("--every", type=positive, default=1, help="take every n-th frame")
+    parser.add_argument(
+        "--every", type=positive, default=1, help="use every N-th frame (default: 1)"
+    )
     add_engine_arguments(parser)
     parser.add_argument("--force", action="store_true", help="replace an earlier output")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def _add_pair_arguments(parser: argparse.ArgumentParser) -> None:
-    pairs = parser.add_argument_group("networks of pairs")
+    pairs = parser.add_argument_group("pair networks (depth from two frames)")
     pairs.add_argument(
         "--rule", choices=RULES, help="how earlier frames are chosen (default: multi_range)"
     )
@@ -70,35 +85,40 @@ def _add_pair_arguments(parser: argparse.ArgumentParser) -> None:
         "--shift",
         type=positive,
         metavar="N",
-        help="frames back: of rule fixed, and while no displacement is known (default: 3)",
+        help="frames back to the earlier frame, for rule fixed and while no displacement is known "
+        "(default: 3)",
     )
     pairs.add_argument(
-        "--poses", type=Path, metavar="FILE", help="T_world_cam in metres, TUM rows, same clock"
+        "--poses",
+        type=Path,
+        metavar="FILE",
+        help="camera poses T_world_cam, metres, TUM format, in the clock of the frames",
     )
     pairs.add_argument(
         "--speed",
         type=_speed,
         metavar="M_PER_S",
-        help="of the camera all the way, where nothing else is known of its motion",
+        help="constant speed of the camera, where nothing else is known of its motion",
     )
 
 
 def _add_bag_arguments(parser: argparse.ArgumentParser) -> None:
     bags = parser.add_argument_group("ROS 2 bags")
-    bags.add_argument("--topic", default="", help="of the pictures (default: the only one)")
+    bags.add_argument("--topic", default="", help="topic of the pictures (default: the only one)")
     bags.add_argument(
         "--odometry-topic",
         metavar="TOPIC",
         default="",
-        help="whose poses count: Odometry, PoseStamped (also with covariance), TransformStamped, "
-        "Path or /tf; 'none' for no poses (default: the only odometry, else the only other one)",
+        help="topic to take poses from: Odometry, PoseStamped (also with covariance), "
+        "TransformStamped, Path or /tf; 'none' for no poses (default: the only odometry, else "
+        "the only other one)",
     )
     bags.add_argument(
         "--bits",
         type=int,
         choices=(10, 12, 16),
         default=16,
-        help="in use of a 16-bit pixel (default: 16)",
+        help="bits used of a 16-bit pixel (default: 16)",
     )
 
 

@@ -22,12 +22,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EPILOG
     parser.add_argument("folder", metavar="DIR", type=Path, help="a sequence folder or a data set")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--sequence", metavar="NAME", help="of the data set, only this one")
+    parser.add_argument(
+        "--sequence", metavar="NAME", help="inspect only this sequence of the data set"
+    )
     parser.add_argument(
         "--max-frames",
         metavar="N",
         type=_count,
-        help="look one by one at the first N frames of a sequence only (default: all)",
+        help="check only the first N frames of each sequence one by one (default: all)",
     )
     parser.add_argument(
         "--save",

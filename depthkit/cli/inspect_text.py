@@ -143,7 +143,7 @@ def _pose_lines(poses: "PoseFigures") -> list[str]:
 
 def _focal(poses: "PoseFigures") -> str:
     if not math.isfinite(poses.focal_ratio):
-        return "focal length not told by this motion"
+        return "focal length cannot be determined from this motion"
     return f"best focal length x{poses.focal_ratio:.2f}"
 
 

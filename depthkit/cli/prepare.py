@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from depthkit.cli.arguments import add_crop, options_of, size
+from depthkit.cli.arguments import add_crop, options_of, positive, positive_number, size
 from depthkit.cli.progress import watching
 
 if TYPE_CHECKING:
@@ -40,13 +40,13 @@ FORMATS = (
 EPILOG = """\
 The sequence goes to DIR/NAME and is entered in DIR/split.yaml. A source with several sequences
 (KITTI, folders of videos) is prepared whole unless --sequence picks one. --name gives the output
-another name, so that one recording can serve to train and to test:
+another name, so that one recording can serve to train and to test. Example:
   depthkit prepare kitti --out data --sequence 00 --frames 0:200 --name 00_train
   depthkit prepare kitti --out data --sequence 00 --frames 200:300 --name 00_test --split test
-Files are told by their content, not by their suffix. Chapters of a GoPro recording (GX01nnnn,
-GX02nnnn) become one sequence; photos are in order of their EXIF times where names tell another;
-phone pictures (HEIC) need the extra heic.
-A run that was killed continues where it stopped when the same command is given again."""
+Formats are detected by content, not by suffix. Chapters of a GoPro recording (GX01nnnn,
+GX02nnnn) become one sequence; photos are sorted by EXIF time where their names disagree;
+phone pictures (HEIC) need the optional package extra `heic`.
+An interrupted run continues when the same command is given again."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -60,7 +60,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", metavar="DIR", type=Path, required=True, help="data set folder to write into"
     )
     parser.add_argument(
-        "--format", choices=FORMATS, default="auto", help="layout of the source (default: detect)"
+        "--format",
+        choices=FORMATS,
+        default="auto",
+        help="layout of the source (default: auto, detected)",
     )
     _add_selection(parser)
     _add_camera(parser)
@@ -69,13 +72,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_selection(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("which frames")
-    group.add_argument("--sequence", metavar="NAME", help="sequence of the source to prepare")
     group.add_argument(
-        "--frames", metavar="START:STOP", type=_frame_range, default=(0, None), help="only these"
+        "--sequence", metavar="NAME", help="prepare only this sequence of the source"
     )
-    group.add_argument("--every", metavar="N", type=_count, default=1, help="then every n-th")
     group.add_argument(
-        "--fps", metavar="F", type=_positive, help="frames per second; overrules times found"
+        "--frames",
+        metavar="START:STOP",
+        type=_frame_range,
+        default=(0, None),
+        help="use only these frames, STOP excluded",
+    )
+    group.add_argument(
+        "--every", metavar="N", type=positive, default=1, help="of those, keep every N-th"
+    )
+    group.add_argument(
+        "--fps",
+        metavar="F",
+        type=positive_number,
+        help="frames per second; replaces the times found in the source",
     )
 
 
@@ -93,8 +107,8 @@ def _add_camera(parser: argparse.ArgumentParser) -> None:
         "--fov",
         metavar="DEG",
         type=_angle,
-        help="no calibration at all: guess a pinhole of this horizontal field of view (default: "
-        "focal length in EXIF)",
+        help="without a calibration: assume a pinhole camera with this horizontal field of view, "
+        "degrees (default: from the focal length in EXIF)",
     )
     group.add_argument(
         "--poses",
@@ -106,15 +120,15 @@ def _add_camera(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--max-gap",
         metavar="S",
-        type=_positive,
+        type=positive_number,
         default=0.15,
-        help="seconds between two poses a frame may lie between (default: 0.15)",
+        help="largest gap between poses to interpolate a frame's pose in, seconds (default: 0.15)",
     )
     group.add_argument(
         "--odometry-topic",
         metavar="TOPIC",
         default="",
-        help="of a bag: whose poses count: Odometry, PoseStamped (also with covariance), "
+        help="bag: topic to take poses from: Odometry, PoseStamped (also with covariance), "
         "TransformStamped, Path or /tf (/tf:FRAME for another fixed frame); 'none' for no poses "
         "(default: the only odometry, else the only other one)",
     )
@@ -123,66 +137,75 @@ def _add_camera(parser: argparse.ArgumentParser) -> None:
         type=int,
         choices=(10, 12, 16),
         default=16,
-        help="of a bag: bits in use of a 16-bit pixel (default: 16)",
+        help="bag: bits used of a 16-bit pixel (default: 16)",
     )
     group.add_argument(
         "--levels",
         metavar="LOW:HIGH",
         type=_levels,
-        help="of pictures of more than 8 bit (thermal, 12 bit): values that become black and white "
-        "(default: those in use over the sequence, where they are few)",
+        help="pictures of more than 8 bit (thermal, 12 bit): values mapped to black and white "
+        "(default: percentiles over the sequence where it uses a small part of the range)",
     )
     group.add_argument(
         "--time-unit",
         choices=("auto", "s", "ms", "us", "ns"),
         default="auto",
-        help="of the times in the source and in --poses (default: told by their size and spacing)",
+        help="unit of times in the source and in --poses (default: detected by size and spacing)",
     )
     group.add_argument(
         "--quaternion",
         choices=("xyzw", "wxyz"),
-        help="order in --poses (default: by header, first pose and layout, and said)",
+        help="order of quaternions in --poses (default: detected from the file and reported)",
     )
     group.add_argument(
         "--depth-scale",
         metavar="N",
-        type=_positive,
+        type=positive_number,
         help="stored depth value per metre, e.g. 1000 for millimetres (default: the format's own)",
     )
     group.add_argument(
         "--body-to-camera",
         metavar="FILE",
         type=Path,
-        help="poses are those of a body: file with T_body_cam of the camera on it (4x4 numbers, "
-        "EuRoC T_BS, Kalibr T_cam_imu, ORB-SLAM Tbc, VINS body_T_cam0)",
+        help="file with T_body_cam, where the poses are those of a body, not the camera (4x4 "
+        "numbers, EuRoC T_BS, Kalibr T_cam_imu, ORB-SLAM Tbc, VINS body_T_cam0)",
     )
     group.add_argument(
-        "--bayer", choices=("rggb", "bggr", "grbg", "gbrg"), help="frames are raw mosaics"
+        "--bayer",
+        choices=("rggb", "bggr", "grbg", "gbrg"),
+        help="frames are raw Bayer mosaics of this pattern",
     )
 
 
 def _add_output(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("output")
-    group.add_argument("--size", metavar="HxW", type=size, help="of stored frames, e.g. 128x416")
+    group.add_argument(
+        "--size", metavar="HxW", type=size, help="size of stored frames, e.g. 128x416"
+    )
     group.add_argument(
         "--fit",
         choices=("stretch", "crop"),
         default="stretch",
-        help="another aspect ratio keeps all pixels, or cuts the longer side (default: stretch)",
+        help="where --size has another aspect ratio: stretch the frame, or crop the longer side "
+        "(default: stretch)",
     )
     add_crop(group, "marked in valid.png")
     group.add_argument("--name", metavar="NAME", help="name of the written sequence")
     group.add_argument(
-        "--split", choices=("train", "val", "test"), default="train", help="(default: train)"
+        "--split", choices=("train", "val", "test"), default="train", help="split (default: train)"
     )
     group.add_argument(
-        "--ext", choices=("jpg", "png"), default="jpg", help="of frames (default: jpg)"
+        "--ext", choices=("jpg", "png"), default="jpg", help="file type of frames (default: jpg)"
     )
     group.add_argument("--force", action="store_true", help="replace sequences that exist")
     group.add_argument(
-        "--workers", metavar="N", type=_count, default=_cores(), help="threads (default: all cores)"
+        "--workers",
+        metavar="N",
+        type=positive,
+        default=_cores(),
+        help="number of threads (default: all cores)",
     )
-    group.add_argument("--json", action="store_true", help="print one object instead of a table")
+    group.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -248,24 +271,8 @@ def _levels(text: str) -> tuple[float, float]:
     return low, high
 
 
-def _count(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number above 0, got {text!r}")
-    return int(text)
-
-
-def _positive(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
-    return value
-
-
 def _angle(text: str) -> float:
-    value = _positive(text)
+    value = positive_number(text)
     if not 3 <= value < 170:
         raise argparse.ArgumentTypeError(f"expected degrees between 3 and 170, got {text!r}")
     return value

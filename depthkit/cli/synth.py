@@ -20,53 +20,74 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the verb."""
     lines = "\n".join(f"  {name:9} {line}" for name, line in WORLDS.items())
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.epilog = f"worlds:\n{lines}\n\nThe same command continues where a killed one stopped."
+    parser.epilog = (
+        f"worlds:\n{lines}\n\nAn interrupted run continues when the same command is given again."
+    )
     parser.add_argument("world", choices=tuple(WORLDS), metavar="WORLD", help="see below")
     parser.add_argument("--out", type=Path, metavar="DIR", help="data set folder")
-    parser.add_argument("--scenes", type=int, default=10, metavar="N", help="(default: 10)")
     parser.add_argument(
-        "--frames", type=int, default=10, metavar="N", help="of each scene (default: 10)"
+        "--scenes", type=int, default=10, metavar="N", help="number of scenes (default: 10)"
     )
     parser.add_argument(
-        "--size", type=size, metavar="HxW", help="pixels (default: what suits the world)"
+        "--frames", type=int, default=10, metavar="N", help="frames per scene (default: 10)"
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="(default: 0)")
+    parser.add_argument(
+        "--size", type=size, metavar="HxW", help="frame size in pixels (default: the world's own)"
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="random seed (default: 0)")
     parser.add_argument(
         "--set",
         metavar="KEY=VALUE",
         nargs="+",
         action="extend",
         default=[],
-        help="differences from the world's options; --keys lists them",
+        help="overrides of the world's options; --keys lists them",
     )
-    parser.add_argument("--keys", action="store_true", help="list the world's options and stop")
-    parser.add_argument("--name", default="", help="of the sequences (default: the world's)")
+    parser.add_argument("--keys", action="store_true", help="list the world's options and exit")
+    parser.add_argument("--name", default="", help="prefix of sequence names (default: the world)")
     parser.add_argument(
-        "--split", choices=("train", "val", "test"), default="train", help="(default: train)"
+        "--split", choices=("train", "val", "test"), default="train", help="split (default: train)"
     )
     parser.add_argument(
-        "--depth-only", action="store_true", help="no flow, occlusion, ids and moving: smaller"
+        "--depth-only",
+        action="store_true",
+        help="write no flow, occlusion, object ids or moving masks",
     )
-    faults = parser.add_argument_group("what a real camera does (all off)")
+    faults = parser.add_argument_group("camera imperfections (all off by default)")
     faults.add_argument(
-        "--noise", type=float, default=0.0, metavar="LEVELS", help="sensor noise, of 255"
+        "--noise",
+        type=float,
+        default=0.0,
+        metavar="LEVELS",
+        help="standard deviation of sensor noise, grey levels of 255",
     )
     faults.add_argument(
-        "--blur", type=float, default=0.0, metavar="SHARE", help="exposure time over frame time"
+        "--blur",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="motion blur: exposure time / frame time",
     )
     faults.add_argument(
-        "--exposure", type=float, default=0.0, metavar="STOPS", help="change of brightness"
+        "--exposure",
+        type=float,
+        default=0.0,
+        metavar="STOPS",
+        help="largest change of brightness over a sequence, stops",
     )
     parser.add_argument(
         "--backend",
         choices=("auto", "gl", "ray"),
         default="auto",
-        help="OpenGL, or rays where there is none (default: auto)",
+        help="renderer; auto: OpenGL if available, else ray casting (default: auto)",
     )
     parser.add_argument(
-        "--workers", type=int, default=os.cpu_count() or 1, help="processes (default: all cores)"
+        "--workers",
+        type=int,
+        default=os.cpu_count() or 1,
+        help="number of processes (default: all cores)",
     )
-    parser.add_argument("--json", action="store_true", help="print one object")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(args: argparse.Namespace) -> None:

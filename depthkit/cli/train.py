@@ -27,19 +27,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         action="extend",
         default=[],
-        help="differences from the file, such as data.shifts=[-2,2]",
+        help="overrides of the file, such as data.shifts=[-2,2]",
     )
     parser.add_argument(
-        "--resume", action="store_true", help="go on from the run's last checkpoint, exactly"
+        "--resume", action="store_true", help="continue exactly from the run's last checkpoint"
     )
     parser.add_argument(
         "--dry-run",
         action="store_true",
-        help="build all, run one batch, print sizes, write nothing",
+        help="build everything, run one batch, print sizes, write nothing",
     )
-    parser.add_argument("--keys", action="store_true", help="list all configuration keys and leave")
+    parser.add_argument("--keys", action="store_true", help="list all configuration keys and exit")
     parser.add_argument("--list", action="store_true", help="list the shipped configurations")
-    parser.add_argument("--json", action="store_true", help="print the result as one object")
+    parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -23,7 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("all", "onnxruntime", "openvino", "cuda", "tensorrt"),
         help="all: whatever this machine has, in each of its precisions",
     )
-    parser.add_argument("--threads", type=int, default=1, help="processor cores to use")
+    parser.add_argument(
+        "--threads", type=int, default=1, help="processor cores to use (default: 1)"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 

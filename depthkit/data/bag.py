@@ -18,6 +18,7 @@ from depthkit.data.bag_storage import (
     Recorded,
     Topic,
     open_parts,
+    reason_of,
     rosbags_module,
     standard_types,
 )
@@ -116,7 +117,7 @@ def parse(message: Recorded) -> Any:
     except KeyError:
         raise DataError(f"unknown message type {message.type}") from None
     except Exception as error:  # rosbags leaves some errors of damaged bytes as they come
-        raise DataError(f"{message.type} does not parse: {_words(error)}") from None
+        raise DataError(f"{message.type} does not parse: {reason_of(error)}") from None
 
 
 def header_stamp(data: bytes) -> int | None:
@@ -141,7 +142,7 @@ def with_stamp(data: bytes, stamp: int) -> bytes:
 def choose_topic(
     bag: Path, topics: Collection[Topic], types: tuple[str, ...], wanted: str, *, option: str
 ) -> str | None:
-    """Return the topic of some message types that is meant, None where there is none.
+    """Return the topic of some message types that is meant; None without one.
 
     Args:
         bag: for the message.
@@ -168,10 +169,6 @@ def choose_topic(
             f"{option}"
         )
     return names[0] if names else None
-
-
-def _words(error: Exception) -> str:
-    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
 
 
 def _order(data: bytes) -> str:

@@ -22,7 +22,7 @@ _METADATA_KEY = "rosbag2_bagfile_information"
 
 
 def is_bag(path: Path) -> bool:
-    """Say whether a path looks like a bag: a folder with its metadata.yaml, or a storage file."""
+    """Return whether a path is likely a bag: a folder with its metadata.yaml, or a storage file."""
     if path.is_file():
         return suffix_of(path) in SUFFIXES
     if not path.is_dir():

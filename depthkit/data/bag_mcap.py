@@ -31,7 +31,7 @@ class McapMessage:
     type: str
     """Such as sensor_msgs/msg/Image, in the spelling of the file."""
     encoding: str
-    """Of its bytes: cdr, ros1, protobuf ..."""
+    """Encoding of its bytes: cdr, ros1, protobuf ..."""
     log_time: int
     """Nanoseconds."""
     data: bytes

@@ -3,7 +3,7 @@
 
 Odometry first, as a node takes it; else a topic of stamped poses or transforms, a path, or the tree
 of /tf. What holds poses and is not read is named. Stamps of poses and of frames must be of one
-clock: where they are not, both spans are said instead of frames without poses.
+clock: where they are not, the error names both spans.
 """
 
 from collections.abc import Collection
@@ -45,7 +45,7 @@ class PoseSource:
     """Empty for none."""
     type: str = ""
     frame: str = ""
-    """Of /tf: the fixed frame that was asked for; empty for the usual one."""
+    """Fixed frame requested with /tf:FRAME; empty for the usual one."""
     is_named: bool = False
     """By the user: then nothing else will do."""
     notes: tuple[str, ...] = ()
@@ -165,7 +165,7 @@ def _of_topic(
     fault, words = _clocks(scan, source, times, trajectory.stamps, scan.pose_lag, found)
     if fault:
         return FramePoses(None, (fault,))
-    if options.body_to_camera is not None:  # put on by the caller, instead of what the tree says
+    if options.body_to_camera is not None:  # put on by the caller, instead of the tree's transform
         return FramePoses(found, (), words)
     if not scan.base_frame and source.type != ODOMETRY:
         text = (

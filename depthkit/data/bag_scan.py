@@ -51,9 +51,9 @@ class Scan:
     """What was found."""
 
     indices: list[int] = field(default_factory=list)
-    """Of the messages that are frames, among all of the topic."""
+    """Positions of the frames among all messages of the topic."""
     stamps: list[int] = field(default_factory=list)
-    """Of these, nanoseconds, rising."""
+    """Time stamps of the frames, nanoseconds, rising."""
     size: tuple[int, int] | None = None
     """(H, W) of the first picture that can be read."""
     problem: str = ""
@@ -159,7 +159,7 @@ def read_picture(message: Recorded, *, bits: int = 16) -> np.ndarray:
         (H, W, 3) uint8 RGB
 
     Raises:
-        DataError: it is none.
+        DataError: the message holds no readable picture.
     """
     read = read_compressed if message.type == COMPRESSED_IMAGE else read_image
     if message.type not in (COMPRESSED_IMAGE, IMAGE):

@@ -121,7 +121,7 @@ def _open_file(bag: Path, file: Path, stack: ExitStack) -> Part:
     except (OSError, EngineError):
         raise
     except Exception as error:  # of sqlite, zstd, struct ...: no common base
-        reason = _words(error)
+        reason = reason_of(error)
     if suffix == ".bag":
         raise DataError(f"{file}: ROS 1 bag cannot be read ({_why(file, suffix, reason)}")
     return _as_far_as_it_goes(file, suffix, reason)
@@ -173,7 +173,7 @@ def _read_whole(
         except Exception as error:  # as in _open_file
             remedy = _RECOVER[suffix_of(file)].format(file)
             raise DataError(
-                f"{bag}: bag cannot be read ({_words(error)}); was its recording cut short? "
+                f"{bag}: bag cannot be read ({reason_of(error)}); was its recording cut short? "
                 f"{remedy}"
             ) from None
         if found is None:
@@ -242,7 +242,7 @@ def _sequence(file: Path, damage: Damage) -> Iterator[Recorded]:
         if one.encoding in ("cdr", "ros1"):
             data = _as_cdr(one.data, kind, is_ros1=one.encoding == "ros1")
             yield Recorded(one.topic, kind, one.log_time, data)
-        else:  # listed by name, so that what is in the file can be said
+        else:  # listed by name, so that a message can name what is in the file
             kind = f"{kind or 'no type'} as {one.encoding or 'bytes without an encoding'}"
             yield Recorded(one.topic, kind, one.log_time, b"")
 
@@ -296,5 +296,6 @@ def rosbags_module(name: str) -> Any:
         raise EngineError(f"rosbags is not installed; run: {install_line('bag')}") from None
 
 
-def _words(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
+    """Return the text of an error in one line, without its full stop; else its type."""
     return " ".join(str(error).split()).rstrip(".") or type(error).__name__

@@ -24,9 +24,9 @@ STEP = 10
 STEPS = (0.008, 0.02)
 """Distances from the edge at which both sides are compared, as shares of the longer side."""
 SHARP_SHARE = 0.7
-"""Of the edge, at least: the rest may be dark in every frame that was looked at."""
+"""Smallest share of the edge that must be sharp: the rest may be dark in every sampled frame."""
 OVERLAY_SHARE = 0.1
-"""Of the border, at most: letters and logos in it are bright."""
+"""Largest share of the border that may be bright: letters and logos lie in it."""
 LEAST_PICTURE, MOST_PICTURE = 0.05, 0.995
 """Shares of the frame between which a picture with a border lies."""
 CONVEX = 0.93
@@ -72,7 +72,7 @@ def find_border(frames: Iterable[np.ndarray]) -> Border | None:
         frames: some of them; those of another size than the first are left out. (H, W, 3) uint8
 
     Returns:
-        None where all of the frame is picture, or where that cannot be told.
+        None where all of the frame is picture, or where that cannot be decided.
     """
     brightest = _brightest(frames)
     if brightest is None or min(brightest.shape) < 32:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Windows and black borders of frames: what `--crop` says, for sequences and for streams.
+"""Windows and black borders of frames: the option `--crop`, for sequences and for streams.
 
 'mask' keeps the frames whole and leaves a border out by a mask; 'auto' also cuts the frames to the
-picture; 'none' looks for nothing.
+picture; 'none' searches for nothing.
 """
 
 from collections.abc import Iterator

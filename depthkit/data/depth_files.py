@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One depth map from a file: PNG, TIFF, NumPy, PFM, OpenEXR; told by content, not by suffix.
+"""One depth map from a file: PNG, TIFF, NumPy, PFM, OpenEXR; detected by content, not by suffix.
 
 Gives the stored numbers. Whole numbers need a scale to become metres, floats are metres unless
-somebody says otherwise: that is for the caller to decide and to say.
+stated otherwise: the caller decides and reports it.
 """
 
 import os
@@ -18,7 +18,7 @@ from depthkit.errors import DataError
 from depthkit.picture import decode
 
 DEPTH_SUFFIXES = (".png", ".tif", ".tiff", ".npy", ".npz", ".pfm", ".exr")
-"""Of files that may hold a depth map."""
+"""Suffixes of files that may hold a depth map."""
 
 _NUMPY, _ZIP, _EXR, _HDF = b"\x93NUMPY", b"PK\x03\x04", b"\x76\x2f\x31\x01", b"\x89HDF"
 

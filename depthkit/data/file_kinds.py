@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a file is by its first bytes, whatever its suffix says, in words for a message."""
+"""What a file is by its first bytes, whatever its suffix, as words for a message."""
 
 from collections import Counter
 from dataclasses import dataclass

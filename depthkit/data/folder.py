@@ -24,7 +24,7 @@ STAMP_TOLERANCE = 1e-6
 def sequence_header(
     camera: Camera, depth_kind: str, depth_scale: float, source: Mapping[str, Any] | None
 ) -> dict[str, Any]:
-    """Return what camera.yaml says."""
+    """Return the contents of camera.yaml."""
     if depth_kind not in DEPTH_KINDS:
         raise DataError(f"depth_kind must be one of {', '.join(DEPTH_KINDS)}, got {depth_kind!r}")
     return {

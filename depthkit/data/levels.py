@@ -81,5 +81,5 @@ def _sample(path: Path) -> np.ndarray | None:
 
 
 def _has_8_bit(data: bytes) -> bool:
-    """Tell from the header alone where it says so: JPEG always, PNG in its byte 24."""
+    """Decide from the header alone where it states the depth: JPEG always, PNG in its byte 24."""
     return data[:2] == b"\xff\xd8" or (data[:4] == b"\x89PNG" and data[24:25] < b"\x10")

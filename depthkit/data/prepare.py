@@ -29,7 +29,7 @@ NAMED_BY_USER = ("images", "video", "sevenscenes", "tum")
 
 @dataclass(frozen=True)
 class PrepareOptions:
-    """What `depthkit prepare` was asked for."""
+    """Options of `depthkit prepare`."""
 
     source: Path
     out: Path

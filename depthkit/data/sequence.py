@@ -47,7 +47,7 @@ SPLITS = ("train", "val", "test")
 
 @dataclass(frozen=True)
 class Sequence:
-    """One opened sequence folder; pictures are read when asked for."""
+    """One opened sequence folder; pictures are read on demand."""
 
     root: Path
     name: str
@@ -81,7 +81,7 @@ class Sequence:
     def read_depth(self, i: int) -> np.ndarray:
         """Read the depth of frame i, metres, 0 = unknown. (H, W) float32"""
         if self.depth_scale is None:
-            raise DataError(f"{self.root}: holds no depth; it was asked for that of frame {i}")
+            raise DataError(f"{self.root}: holds no depth, but that of frame {i} was requested")
         raw = read_uint16(self.depth_path(i))
         _check_size(raw, self.camera, self.depth_path(i))
         return raw.astype(np.float32) / np.float32(self.depth_scale)
@@ -196,7 +196,10 @@ def _depth_of(root: Path, settings: Mapping[str, Any]) -> tuple[str, float | Non
     """Return the kind of depth and, where there are pictures, their scale."""
     kind, scale = settings.get("depth_kind", "none"), settings.get("depth_scale")
     if kind not in DEPTH_KINDS:
-        raise DataError(f"{root}: camera.yaml: depth_kind {kind!r} is none of {DEPTH_KINDS}")
+        raise DataError(
+            f"{root}: camera.yaml: depth_kind {kind!r} is invalid; expected one of "
+            f"{', '.join(DEPTH_KINDS)}"
+        )
     if not (root / "depth").is_dir():
         return kind, None
     if not isinstance(scale, (int, float)) or not 0 < scale < math.inf:

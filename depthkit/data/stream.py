@@ -62,7 +62,7 @@ class FrameStream:
 
     path: Path
     camera: Camera | None
-    """Of the frames, where a calibration is known."""
+    """Camera of the frames, where a calibration is known."""
     times: np.ndarray
     """Seconds, rising. (N,)"""
     notes: tuple[str, ...]

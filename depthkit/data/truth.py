@@ -18,7 +18,7 @@ from depthkit.data.image_io import encode, read_mask, read_uint16, write_atomic
 
 @dataclass(frozen=True)
 class FrameTruth:
-    """Truth beside depth and pose; None where there is none."""
+    """Truth beside depth and pose; None where missing."""
 
     flow: np.ndarray | None = None
     """To the next frame, pixels (u, v); NaN where undefined. (H, W, 2) float32"""

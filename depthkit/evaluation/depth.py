@@ -289,6 +289,6 @@ def _summarise(
 
 
 def _median(values: list[float]) -> float:
-    """Return the median of the numbers that are no NaN, NaN where there are none."""
+    """Return the median of the numbers that are not NaN; NaN if all are."""
     finite = [value for value in values if np.isfinite(value)]
     return float(np.median(finite)) if finite else float("nan")

@@ -24,9 +24,9 @@ LONGEST_SHIFT = 500
 LEAST_TIMING = 0.005
 """Share of the turning by which rotations must differ before a shift is looked for."""
 FEW = 8
-"""Poses from which on another convention can be told from chance."""
+"""Poses from which on another convention can be distinguished from chance."""
 MANY = 20
-"""Poses from which on a shift in time can be told."""
+"""Poses from which on a shift in time can be detected."""
 
 
 def suspicions(reference: np.ndarray, estimate: np.ndarray, stamps: np.ndarray) -> tuple[str, ...]:
@@ -117,7 +117,7 @@ def _mirrored(reference: np.ndarray, estimate: np.ndarray) -> str:
 
 
 def _turned_axes(reference: np.ndarray, estimate: np.ndarray) -> str:
-    """Look for a fixed rotation between the frames whose poses are told: a body and its camera."""
+    """Search for a fixed rotation between the two pose frames, such as body and camera."""
     a, b = (_turning(T) for T in (reference, estimate))
     kept, turned = (float(np.mean(np.linalg.norm(d, axis=1))) for d in (a - b, a))
     if kept < OF_TURNING * turned:

@@ -141,8 +141,8 @@ def _load_evo(file: Path) -> SavedScore:
         found = [value for name, value in _EVO.items() if title.startswith(name)]
         if not found or "delta" in title and "delta = 1 (frames)" not in title:
             raise DataError(
-                f"{file}: evo's figure {title.replace(chr(10), ' ')!r} is none of those compared "
-                f"here: {', '.join(_EVO)} (delta 1 frame)"
+                f"{file}: evo's figure {title.replace(chr(10), ' ')!r} is not compared here; "
+                f"expected one of {', '.join(_EVO)} (delta 1 frame)"
             )
         key, statistic = found[0]
         figures: dict[str, Any] = {"ate_m": None, key: float(stats[statistic])}

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Quality of a confidence: the error of the pixels kept when the least confident are removed.
 
-The curve of [Ilg 2018]: pixels leave in order of confidence, and the mean error of those kept is
-compared with two others, that of the oracle (pixels leave in order of their true error) and that
-of chance (the mean of all, whatever the share). An uninformative confidence follows chance.
+The curve of [Ilg 2018]: pixels are removed in order of confidence, and the mean error of the rest
+is compared with two others. The oracle removes pixels in order of their true error; chance keeps
+the mean of all, whatever the share. An uninformative confidence follows chance.
 """
 
 from dataclasses import dataclass

@@ -26,7 +26,7 @@ COUNTED = 9
 """Steps of exactly 1 from which on times are taken for frame numbers."""
 
 STILL = 1e-6
-"""Mean turning from pose to pose, radians, below which nothing can be told."""
+"""Mean turning from pose to pose, radians, below which the order cannot be decided."""
 
 
 def check_axes(

@@ -26,7 +26,7 @@ LARGEST = np.iinfo(np.uint16).max
 HEADROOM = 4.0  # the first frame may be this much nearer than a later one
 
 DEFAULT_DEPTH_SCALE = 1000.0
-"""PNG values a metre where nothing says otherwise (millimetres, as RGB-D cameras write)."""
+"""PNG values per metre where none is stated (millimetres, as RGB-D cameras write)."""
 
 SATURATED = 65535
 """Largest number of 16 bits: unknown depth (7-Scenes), or more than fits; no depth in any case."""
@@ -41,7 +41,7 @@ _ROLE = r"[._-]?(depth|color|colour|rgb|image|pred|gt|disp|left|aligned)(?=$|[._
 
 @dataclass(frozen=True)
 class DepthMaps:
-    """Depth maps by name; each is read when asked for."""
+    """Depth maps by name; each is read on demand."""
 
     root: Path
     """The folder that was named, or the sequence folder around it."""
@@ -50,7 +50,7 @@ class DepthMaps:
     depth_scale: float
     """Stored whole number / depth_scale = metres (or the relative unit)."""
     float_scale: float
-    """The same of stored floats: 1, metres, unless the user says otherwise."""
+    """The same of stored floats: 1, metres, unless the user states a scale."""
     is_relative: bool
     is_unit_assumed: bool
     """Nobody states the unit of the stored numbers."""
@@ -64,7 +64,7 @@ class DepthMaps:
         return stored.values / np.float32(self.depth_scale if stored.is_whole else self.float_scale)
 
     def read_valid(self) -> np.ndarray | None:
-        """Read valid.png of the sequence, None where there is none. (H, W) bool"""
+        """Read valid.png of the sequence; None if missing. (H, W) bool"""
         path = self.root / "valid.png"
         return read_mask(path) if path.exists() else None
 
@@ -82,7 +82,7 @@ def open_depth_maps(
     Args:
         root: the folder.
         scale: stored value per metre; None: as depth.yaml or camera.yaml say, else millimetres
-            for whole numbers and metres for floats, which is said.
+            for whole numbers and metres for floats, which is reported.
         option: name of the option that sets `scale`, for the note.
 
     Raises:

@@ -56,7 +56,7 @@ class Measurement:
     precision: str
     threads: int
     median_ms: float
-    """Of a whole call: frames in, depth or flow at their size out."""
+    """Time of a whole call: frames in, depth or flow at their size out."""
     p99_ms: float
     network_ms: float
     """Median of the network alone."""
@@ -236,7 +236,7 @@ def peak_resident() -> int:
 
 
 def _status(key: str) -> int:
-    """Read a field of /proc/self/status, bytes; 0 where there is none."""
+    """Read a field of /proc/self/status, bytes; 0 where it is missing."""
     try:
         lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     except OSError:

@@ -27,7 +27,7 @@ def check_choices(options: Any) -> None:
 
 
 def check_choice(name: str, value: Any, choices: Iterable[Any]) -> None:
-    """Refuse a value that is none of the choices; None stands for no choice made."""
+    """Refuse a value that is not among the choices; None stands for no choice made."""
     known = list(choices)
     if value is None or value in known:
         return

@@ -49,7 +49,7 @@ def depth(
         pred: PNG or TIFF of 16 bits, .npy, .npz, .pfm or float TIFF (H, W), metres or relative;
             an output of `infer`; a sequence.
         gt: true depth, metres, 0 = unknown; (H, W) each.
-        pred_scale: stored value per metre of the predictions; None as their folder says.
+        pred_scale: stored value per metre of the predictions; None: from their folder.
         gt_scale: stored value per metre of the truth.
         align: median scales each image by its median ratio, for relative depth.
         crop: region to score.

@@ -46,7 +46,7 @@ class SynthOptions:
     exposure: float = 0.0
     """Change of brightness, stops."""
     backend: Literal["auto", "gl", "ray"] = "auto"
-    """Renderer; auto is OpenGL, or rays where there is none."""
+    """Renderer; auto is OpenGL, or rays without OpenGL."""
     workers: int = 1
     """Processes."""
 

@@ -32,7 +32,7 @@ SPARSE_STEP = 60.0
 
 @dataclass(frozen=True)
 class TrajectoryFile:
-    """A trajectory and what its file says, or does not say, of it."""
+    """A trajectory, and what its file states or leaves open."""
 
     trajectory: Trajectory
     axis: Axis
@@ -42,7 +42,7 @@ class TrajectoryFile:
     is_order_stated: bool
     """By the file's header, by the caller or by a first pose at the identity."""
     order_note: str
-    """The sentence of `trajectory.assumed` about the order, empty where there is none."""
+    """The sentence of `trajectory.assumed` about the order; empty if nothing was assumed."""
     rows: int
     """Rows of the file, those without a pose included."""
 
@@ -79,8 +79,8 @@ def read_trajectory(
         path: the file.
         repeats: what to do with a stamp that repeats: refuse the file, or keep its 'first' pose
             (public ground truth such as TUM fr2_desk holds one such row).
-        time_unit: of the stamps: s, ms, us or ns; auto: told by their size and spacing.
-        quaternion: order of quaternions; None: what the header or the layout says.
+        time_unit: of the stamps: s, ms, us or ns; auto: detected by their size and spacing.
+        quaternion: order of quaternions; None: by the header or the layout.
 
     Raises:
         DataError: the file or a row of it cannot be a trajectory; the line is named.
@@ -128,7 +128,7 @@ def load_tum(
     Args:
         path: the file.
         repeats: as in `read_trajectory`.
-        time_unit: of the stamps: s, ms, us or ns; auto: told by their size and spacing.
+        time_unit: of the stamps: s, ms, us or ns; auto: detected by their size and spacing.
 
     Raises:
         DataError: the file or a row of it cannot be a trajectory; the line is named.

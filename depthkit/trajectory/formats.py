@@ -2,7 +2,7 @@
 """The layouts of pose files: which columns are time, position, quaternion or matrix.
 
 Decided by evidence, in this order: names in a header, then the numbers themselves (a rotation
-matrix is orthonormal, a quaternion has norm 1). What the file does not state is said in `assumed`.
+matrix is orthonormal, a quaternion has norm 1). What the file leaves open is in `assumed`.
 """
 
 import re
@@ -92,7 +92,7 @@ def _quaternion_start(table: TextTable) -> int | None:
 
 
 def _parse_columns(table: TextTable, start: int, order: Order | None) -> PoseTable:
-    """Read `[id] t x y z q ...` without names: further columns are ignored, and that is said."""
+    """Read `[id] t x y z q ...` without names: further columns are ignored and reported."""
     width = len(table.rows[0])
     if width < 8 or (width > 9 and not _quaternion_start(table)):
         raise DataError(_unknown_layout(table))

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The unit of time stamps, told by size and spacing: one rule for frames, names and pose files.
+"""The unit of time stamps, detected by size and spacing: one rule for frames, names and pose files.
 
 Stamps of a date between 2001 and 2099 have a size that fits one unit only. Smaller ones (since
-boot, since the start) are told by their spacing: cameras and trackers run at about 20 Hz.
+boot, since the start) are detected by their spacing: cameras and trackers run at about 20 Hz.
 """
 
 import numpy as np
@@ -18,7 +18,7 @@ EPOCH = (1e9, 4.1e9)
 TYPICAL_STEP = 0.05
 """Seconds between frames or poses; the unit whose spacing comes nearest is taken."""
 SLOW_STEP = 10.0
-"""Spacing of numbers, at most, that are taken as seconds where their size says nothing."""
+"""Largest spacing of numbers taken as seconds where their size does not decide the unit."""
 LONGEST_STEP, SHORTEST_STEP = 86400.0, 1e-5
 """Seconds between two frames beyond which a recording is impossible."""
 DATE_STEP = 3600.0
@@ -28,14 +28,14 @@ SURE_STEP = 2.0
 
 
 def usual_step(stamps: np.ndarray) -> float:
-    """Return the median of the spacings that are not 0; 0 where there is none."""
+    """Return the median of the spacings that are not 0; 0 if all are."""
     finite = stamps[np.isfinite(stamps)]
     steps = np.abs(np.diff(finite))
     return float(np.median(steps[steps > 0])) if (steps > 0).any() else 0.0
 
 
 def date_unit(stamps: np.ndarray) -> str | None:
-    """Return the unit in which the stamps are dates of this century, None if there is none."""
+    """Return the unit in which the stamps are dates of this century; None without one."""
     finite = stamps[np.isfinite(stamps)]
     size, step = (float(np.median(finite)) if len(finite) else 0.0), usual_step(stamps)
     for unit, count in UNITS.items():
@@ -69,7 +69,7 @@ def to_seconds(
 
     Args:
         stamps: in `unit`. (N,)
-        unit: a key of `UNITS`, or auto: told by `detect_unit`.
+        unit: a key of `UNITS`, or auto: detected by `detect_unit`.
         name: of the file, for messages.
         slow_step: as in `detect_unit`.
 

@@ -46,7 +46,7 @@ def test_as_many_rows_as_frames_go_by_row(tmp_path):
 
 def test_fewer_rows_than_frames_are_refused(tmp_path):
     """Three rows for four frames: nothing says which frame has none."""
-    with pytest.raises(DataError, match="3 poses for 4 frames, and nothing says which"):
+    with pytest.raises(DataError, match="3 poses for 4 frames, and no times or names pair"):
         run(clip(tmp_path), tmp_path / "out", poses=kitti(tmp_path / "p.txt", 3))
 
 

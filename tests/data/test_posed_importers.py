@@ -123,7 +123,7 @@ def test_colmap_binary_equals_text(tmp_path):
         ("cameras.txt", "1 FOV 32 24 30 31 15 12 0.9\n", "camera model FOV is not supported"),
         ("cameras.txt", "1 PINHOLE 32 24 30\n", "PINHOLE takes 4 parameters, got 1"),
         ("cameras.txt", "7 PINHOLE 32 24 30 31 15 12\n", "no camera 1, which images name"),
-        ("cameras.txt", "1 PINHOLE a b 30 31 15 12\n", "camera 1: could not convert"),
+        ("cameras.txt", "1 PINHOLE a b 30 31 15 12\n", "width must be a number, got"),
     ],
 )
 def test_broken_colmap_is_one_line(tmp_path, file, text, words):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Calibration files of other programs, told by their content: one module a format, one door.
+"""Calibration files of other programs, detected by content: one module per format.
 
 A module of text has `read(text)`, one of YAML or JSON has `read(record)`; both return the cameras
 the file holds as `Calibration`s, none where it is of another format. Nothing is checked there:
@@ -105,7 +105,7 @@ def _read(text: str, size: tuple[int, int] | None) -> list[Calibration]:
 
 
 def _parse(text: str) -> Any:
-    """Parse YAML or JSON; text that is neither is told what would be a calibration."""
+    """Parse YAML or JSON; the error for other text names the known formats."""
     try:
         return parse_record(text)
     except DataError as error:
@@ -154,7 +154,7 @@ def _with(beside: Mapping[str, Any], value: Any) -> Any:
 def _choose(
     cameras: Sequence[Calibration], size: tuple[int, int] | None
 ) -> tuple[Calibration, tuple[str, ...]]:
-    """Take the first camera of the frames' size, and say so where they differ."""
+    """Take the first camera of the frames' size, and report the choice where they differ."""
     fitting = [one for one in cameras if size is None or one.size in (None, size)] or cameras
     first = fitting[0]
     if all(one == first for one in cameras):

@@ -4,12 +4,13 @@
 Orders of parameters follow COLMAP's src/colmap/sensor/models.h.
 """
 
+from collections.abc import Sequence
+
 from depthkit.camera.calibration import Calibration, k_of
 from depthkit.camera.calibration_text import number, whole
 from depthkit.errors import DataError
 
-# Number of focal lengths and the coefficients after the principal point, in their order.
-_MODELS = {
+MODELS = {
     "SIMPLE_PINHOLE": (1, ""),
     "PINHOLE": (2, ""),
     "SIMPLE_RADIAL": (1, "k1"),
@@ -26,25 +27,37 @@ _MODELS = {
     "DIVISION": (2, "k"),
     "EUCM": (2, "alpha beta"),
 }
+"""Number of focal lengths and the coefficients after the principal point, in their order."""
 
 
 def read(text: str) -> list[Calibration]:
     """Return the cameras of cameras.txt; none where a row names no COLMAP model."""
     rows = [line.split() for line in text.split("\n") if line.strip() and line.strip()[0] != "#"]
-    rows = [["1", *row] if row[0].upper() in _MODELS else row for row in rows]
-    if not rows or not all(len(row) > 1 and row[1].upper() in _MODELS for row in rows):
+    rows = [["1", *row] if row[0].upper() in MODELS else row for row in rows]
+    if not rows or not all(len(row) > 1 and row[1].upper() in MODELS for row in rows):
         return []
-    return [_camera(row) for row in rows]
+    return [camera_of(row) for row in rows]
 
 
-def _camera(row: list[str]) -> Calibration:
+def parameter_count(model: str) -> int:
+    """Return how many numbers follow width and height."""
+    focals, words = MODELS[model]
+    return focals + 2 + len(words.split())
+
+
+def camera_of(row: Sequence[str]) -> Calibration:
+    """Read the words of one camera: CAMERA_ID MODEL WIDTH HEIGHT PARAMS[].
+
+    Raises:
+        DataError: another number of parameters than the model takes, or text among them.
+    """
     name, model = row[0], row[1].upper()
-    focals, words = _MODELS[model]
+    focals, words = MODELS[model]
     keys = words.split()
-    if len(row) != 4 + focals + 2 + len(keys):
+    if len(row) != 4 + parameter_count(model):
         raise DataError(
-            f"camera {name}: {model} takes width, height and {focals + 2 + len(keys)} parameters, "
-            f"got {len(row) - 2} numbers"
+            f"camera {name}: {model} takes {parameter_count(model)} parameters, got "
+            f"{len(row) - 4} after width and height"
         )
     width, height = whole(row[2], "width"), whole(row[3], "height")
     values = [number(text, f"{model} parameter") for text in row[4:]]

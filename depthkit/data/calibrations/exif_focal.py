@@ -96,6 +96,6 @@ def _check_shape(exif: Exif, size: tuple[int, int], path: Path) -> None:
     if abs(before / now - 1) > SHAPE_TOLERANCE:
         raise DataError(
             f"{path}: EXIF is of a {exif.width}x{exif.height} picture, this one is "
-            f"{size[1]}x{size[0]}: cropped since, so its focal length says no field of view; give "
-            "--camera, or --fov DEGREES"
+            f"{size[1]}x{size[0]}: cropped since, its focal length does not give the field of "
+            "view; give --camera, or --fov DEGREES"
         )

@@ -9,6 +9,7 @@ import re
 from depthkit.camera.calibration import Calibration, k_of, matrix_of
 from depthkit.camera.calibration_text import number
 from depthkit.errors import DataError
+from depthkit.trajectory.text import is_number
 
 
 def read(text: str) -> list[Calibration]:
@@ -22,7 +23,7 @@ def read(text: str) -> list[Calibration]:
     words = [word for row in rows for word in row]
     if not words:
         raise DataError("camera file is empty but for comments")
-    strange = [word for word in words if not _is_number(word)]
+    strange = [word for word in words if not is_number(word)]
     if (
         strange
         and len(words) >= 4
@@ -110,11 +111,3 @@ def _named(names: list[str], row: list[str]) -> Calibration:
     D = tuple(found.get(key, 0.0) for key in ("k1", "k2", "p1", "p2", "k3"))
     K = k_of(*(found[key] for key in ("fx", "fy", "cx", "cy")))
     return Calibration(K, size, distortion_model="brown_conrady", D=D)
-
-
-def _is_number(word: str) -> bool:
-    try:
-        float(word)
-    except ValueError:
-        return False
-    return True

@@ -18,7 +18,7 @@ def read(record: Mapping[str, Any], frames: tuple[int, int] | None = None) -> li
     """Return the camera of a mapping with fl_x or camera_angle_x.
 
     Args:
-        record: the file, or one frame of it with what the file says for all.
+        record: the file, or one frame of it with what the file states for all.
         frames: (H, W) of the pictures, for a file without w and h, as Blender writes it.
     """
     if "fl_x" not in record and "camera_angle_x" not in record:

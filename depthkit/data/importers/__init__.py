@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The formats `prepare` reads, one module each, and how a source is told apart."""
+"""The formats `prepare` reads, one module each, and how the format of a source is detected."""
 
 from dataclasses import replace
 from pathlib import Path

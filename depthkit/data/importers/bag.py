@@ -63,7 +63,7 @@ def find(root: Path) -> dict[str, Path]:
 
 
 def load(place: Path, name: str, options: ImportOptions) -> Source:
-    """Read stamps, camera and poses in one pass; pictures are decoded when they are asked for."""
+    """Read stamps, camera and poses in one pass; pictures are decoded on demand."""
     bag = options.root
     contents = read_contents(bag)
     topics = contents.topics
@@ -138,7 +138,7 @@ def sequence_name(topic: str) -> str:
 
 
 def picture_topics(bag: Path, topics: Collection[Topic]) -> list[str]:
-    """Return the topics that hold pictures; depth is none, whatever its message type."""
+    """Return the topics that hold pictures; depth of any message type is left out."""
     pictures = [topic for topic in topics if topic.type in _PICTURES and topic.count]
     depth = depth_topics(bag, topics)
     return [topic.name for topic in pictures if topic.name not in depth]
@@ -176,7 +176,7 @@ def is_rectified(image: str) -> bool:
 def _camera(
     bag: Path, scan: Scan, topic: str, info: str, options: ImportOptions
 ) -> tuple[SourceCamera, str, tuple[str, ...]]:
-    """Return --camera, the camera of the bag, or what a file beside it or --fov says."""
+    """Return --camera, the camera of the bag, of a file beside it, or of --fov."""
     if scan.size is None:
         raise DataError(
             f"{bag}: {topic}: none of {scan.seen} messages is a picture; the first: {scan.problem}"
@@ -232,7 +232,7 @@ def _sparse(poses: np.ndarray | None, scan: Scan, max_gap: float) -> tuple[str, 
 def _recorded_cameras(
     scan: Scan, size: tuple[int, int], topic: str
 ) -> tuple[list[SourceCamera], str]:
-    """Read the calibrations of a bag that can be used; else say why there is none."""
+    """Read the calibrations of a bag that can be used; else say why it has no usable one."""
     cameras, reason = list[SourceCamera](), f"no {camera_info_topic(topic)} in the bag"
     rectified = is_rectified(topic)
     for message in scan.infos:
@@ -245,7 +245,7 @@ def _recorded_cameras(
 
 
 def _is_depth(bag: Path, topic: str) -> bool:
-    """Look at the first message: metres, or millimetres of a topic that says so."""
+    """Look at the first message: metres, or millimetres of a topic with such a unit."""
     first = next(read_recorded(bag, (topic,)), None)
     if first is None:
         return False

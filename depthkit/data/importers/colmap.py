@@ -10,6 +10,7 @@ from collections import Counter
 from pathlib import Path
 
 from depthkit.camera import SourceCamera
+from depthkit.data.calibrations.colmap import camera_of, parameter_count
 from depthkit.data.image_io import list_images, natural_key
 from depthkit.data.importers.places import find_folders, subfolders
 from depthkit.data.importers.pose_files import PoseList, parse_colmap_images
@@ -20,16 +21,11 @@ from depthkit.errors import DataError
 MODEL_FOLDERS = ("sparse/0", "sparse", "colmap/sparse/0", "dense/sparse", "model", "")
 PICTURE_FOLDERS = ("images", "dense/images", "rgb", "input", "")
 
-# COLMAP's number of a model, its name, how many focal lengths and coefficients it has, our name.
-_MODELS = {
-    "SIMPLE_PINHOLE": (0, 1, 0, "none"),
-    "PINHOLE": (1, 2, 0, "none"),
-    "SIMPLE_RADIAL": (2, 1, 1, "brown_conrady"),
-    "RADIAL": (3, 1, 2, "brown_conrady"),
-    "OPENCV": (4, 2, 4, "brown_conrady"),
-    "OPENCV_FISHEYE": (5, 2, 4, "kannala_brandt"),
-    "FULL_OPENCV": (6, 2, 8, "brown_conrady"),
-}
+MODELS = (
+    "SIMPLE_PINHOLE", "PINHOLE", "SIMPLE_RADIAL", "RADIAL", "OPENCV", "OPENCV_FISHEYE",
+    "FULL_OPENCV",
+)  # fmt: skip
+"""Supported camera models; the place of each is its number in cameras.bin."""
 
 
 def find(root: Path) -> dict[str, Path]:
@@ -152,27 +148,18 @@ def _camera(path: Path, camera_id: str) -> SourceCamera:
     row = next((row for row in cameras if row[0] == camera_id), None)
     if row is None:
         raise DataError(f"{path}: no camera {camera_id}, which images name")
-    model = row[1].upper()
-    if model not in _MODELS:
+    if row[1].upper() not in MODELS:
         raise DataError(
-            f"{path}: camera model {row[1]} is not supported; expected {', '.join(_MODELS)}: run "
+            f"{path}: camera model {row[1]} is not supported; expected {', '.join(MODELS)}: run "
             "colmap image_undistorter and give its folder"
         )
-    _, focals, coefficients, ours = _MODELS[model]
     try:
-        width, height, *numbers = (float(v) for v in row[2:])
-    except ValueError as error:
-        raise DataError(f"{path}: camera {camera_id}: {error}") from None
-    if len(numbers) != focals + 2 + coefficients:
-        raise DataError(
-            f"{path}: {model} takes {focals + 2 + coefficients} parameters, got {len(numbers)}"
-        )
-    fx, fy = numbers[0], numbers[focals - 1]
-    D = numbers[focals + 2 :]
-    D += [0.0] * (4 - len(D)) if 0 < len(D) < 4 else []
-    return corner_camera(
-        (int(height), int(width)), (fx, fy, *numbers[focals : focals + 2]), ours, D
-    )
+        found = camera_of(row)
+        fx, _, cx, _, fy, cy, *_ = found.K
+        size = found.size or (0, 0)  # cameras.txt and .bin state it always
+        return corner_camera(size, (fx, fy, cx, cy), found.distortion_model, found.D)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
 
 
 def _read_cameras_txt(path: Path) -> list[list[str]]:
@@ -188,17 +175,16 @@ def _read_cameras_txt(path: Path) -> list[list[str]]:
 
 def _read_cameras_bin(path: Path) -> list[list[str]]:
     data, rows, at = path.read_bytes(), list[list[str]](), 8
-    by_number = {number: (name, f + 2 + c) for name, (number, f, c, _) in _MODELS.items()}
     try:
         (count,) = struct.unpack_from("<Q", data)
         for _ in range(count):
             number, model, width, height = struct.unpack_from("<IiQQ", data, at)
-            if model not in by_number:
+            if not 0 <= model < len(MODELS):
                 raise DataError(f"{path}: camera model number {model} is not supported")
-            name, length = by_number[model]
-            values = struct.unpack_from(f"<{length}d", data, at + 24)
-            at += 24 + 8 * length
-            rows.append([str(number), name, str(width), str(height), *(repr(v) for v in values)])
+            values = struct.unpack_from(f"<{parameter_count(MODELS[model])}d", data, at + 24)
+            at += 24 + 8 * len(values)
+            words = (number, MODELS[model], width, height, *values)
+            rows.append([str(word) for word in words])
     except struct.error as error:
         raise DataError(f"{path}: is no cameras.bin of COLMAP, or cut short ({error})") from None
     return rows

@@ -21,7 +21,7 @@ TUM_SCALE = 5000.0
 STORED_SCALE = 1000.0
 """PNG value per metre where the source holds floating-point metres."""
 LOOKED_AT = 5
-"""Pictures that a unit is told from."""
+"""Number of pictures from which a unit is detected."""
 FEW_VALUES = 10
 """Distinct depths, at most, in pictures that are too plain to tell a unit from."""
 INVALID = 65535

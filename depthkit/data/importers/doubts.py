@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is said of a whole source: options that change nothing, what no camera or lens does."""
+"""Doubts about a whole source: options without effect, impossible cameras and lenses."""
 
 from dataclasses import replace
 

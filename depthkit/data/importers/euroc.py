@@ -96,7 +96,7 @@ def _is_camera(folder: Path) -> bool:
 
 
 def _camera(place: Path, size: tuple[int, int], options: ImportOptions) -> tuple[SourceCamera, str]:
-    """Take --camera, the sensor.yaml, or what is said for folders without one."""
+    """Take --camera, the sensor.yaml, or the remedy for folders without one."""
     path = place / "sensor.yaml"
     if options.camera is None and path.is_file():
         return load_calibration(path, size), path.name

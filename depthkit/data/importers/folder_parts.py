@@ -78,7 +78,7 @@ def split_colour(paths: Sequence[Path]) -> tuple[list[Path], list[Path], list[Pa
 
 
 _SIDES = ({"left", "right"}, {"l", "r"}, {"cam0", "cam1"}, {"cam1", "cam2"})
-"""Words by which two cameras of one folder are told apart, the first is taken."""
+"""Words that distinguish two cameras in one folder; the first is taken."""
 
 
 def first_camera(paths: Sequence[Path]) -> tuple[list[Path], str]:
@@ -131,7 +131,7 @@ def pair_by_key(wanted: Sequence[str], keys: Sequence[str]) -> tuple[list[int | 
         keys: keys of depth or pose files.
 
     Returns:
-        index: into `keys`, None where there is none.
+        index: into `keys`, None where a key is missing.
         shifted: whether both are unbroken counts of one length from different starts (0 and 1),
             which are paired in order.
     """

@@ -103,9 +103,9 @@ def say_pages(path: Path) -> tuple[str, ...]:
 def split_about(paths: Sequence[Path]) -> tuple[list[Path], list[Path]]:
     """Part frames from pictures about them: masks, labels and thumbnails among them.
 
-    A picture is about another one where a word such as mask stands at an end of its name, or its
-    name is that of another picture and one more suffix (0001.jpg.png), and the rest of its name
-    begins or ends that of a picture without such a word.
+    A picture is about another one if its name begins or ends with a word such as mask, or is the
+    name of another picture plus a suffix (0001.jpg.png). The rest of its name must also begin or
+    end the name of a picture without such a word.
 
     Returns:
         frames and the others, each in the given order; all are frames where every name has one.

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where the camera sits on a body whose poses are known: T_body_cam, from other programs' files.
 
-Each program has its own name and direction; the name decides, and what was taken is said.
+Each program has its own name and direction; the name decides, and the choice is reported.
 """
 
 import re

@@ -18,7 +18,7 @@ _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 
 def stamps_in_names(paths: Sequence[Path]) -> np.ndarray | None:
-    """Return the numbers in file names that are times, in their own unit; None if there are none.
+    """Return the numbers in file names that are times, in their own unit; None without any.
 
     Args:
         paths: pictures in the order of their names.

@@ -22,7 +22,7 @@ IN_NAMES = "names of the pictures"
 
 @dataclass(frozen=True)
 class Photos:
-    """Pictures in order, and what their EXIF says about time."""
+    """Pictures in order, and the times in their EXIF."""
 
     order: np.ndarray
     """Index of the picture that comes first, second ... (N,) int"""

@@ -12,7 +12,7 @@ LEVELS = 2
 def find_folders(root: Path, is_sequence: Callable[[Path], bool]) -> dict[str, Path]:
     """Return the folders that are sequences, by name, from the first level that has any.
 
-    Two of one name are told apart by the folder above. Hidden folders are passed over.
+    Two of the same name are distinguished by the folder above. Hidden folders are passed over.
     """
     if not root.is_dir():
         return {}

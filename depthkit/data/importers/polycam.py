@@ -22,7 +22,7 @@ from depthkit.errors import DataError
 
 KINDS = ("corrected_", "")
 SPREAD = 0.01
-"""Share by which focal lengths of frames may differ before it is said."""
+"""Share by which focal lengths of frames may differ before it is reported."""
 
 
 def find(root: Path) -> dict[str, Path]:

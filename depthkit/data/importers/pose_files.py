@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files that hold the poses of many frames, told by content.
+"""Files that hold the poses of many frames, detected by content.
 
 TUM, KITTI and EuRoC rows; 16 numbers a row; blocks of 4x4 with or without a line before (Open3D's
 trajectory.log); COLMAP's images.txt (world to camera, qw first); transforms.json (OpenGL axes).
@@ -17,7 +17,7 @@ from depthkit.errors import DataError
 from depthkit.rigid import inverse, make_pose, quaternion_to_matrix
 from depthkit.trajectory import Order, Trajectory, detect_format, load_kitti, load_trajectory
 from depthkit.trajectory.formats import parse_poses
-from depthkit.trajectory.text import TextTable, read_pose_text
+from depthkit.trajectory.text import TextTable, is_number, read_pose_text
 from depthkit.trajectory.time_units import date_unit
 
 OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])
@@ -55,8 +55,8 @@ def read_pose_list(
 
     Args:
         path: TUM, KITTI, EuRoC and the other forms named above.
-        time_unit: s, ms, us, ns, or auto: told by size and spacing.
-        quaternion: order of its quaternions; None: told by the file, and said.
+        time_unit: s, ms, us, ns, or auto: detected by size and spacing.
+        quaternion: order of its quaternions; None: detected from the file, and reported.
 
     Raises:
         DataError: missing, no text, or none of the known forms.
@@ -71,7 +71,7 @@ def read_pose_list(
         raise DataError(f"{path}: holds no poses")
     if _is_colmap(rows):
         # Rows of points stand between those of pictures and have no name.
-        images = [row for row in rows if len(row) >= 10 and not _is_float(row[9])]
+        images = [row for row in rows if len(row) >= 10 and not is_number(row[9])]
         return parse_colmap_images(path, images)
     if all(Path(row[0]).suffix.lower() in IMAGE_SUFFIXES for row in rows):
         return _named_rows(path, rows, quaternion)
@@ -148,15 +148,7 @@ def _named_rows(path: Path, rows: list[list[str]], quaternion: Order | None) -> 
 def _is_colmap(rows: list[list[str]]) -> bool:
     """Whether rows are `id qw qx qy qz tx ty tz camera name`, with rows of points between."""
     first = rows[0] if rows else []
-    return len(first) >= 10 and all(map(_is_float, first[:8])) and not _is_float(first[9])
-
-
-def _is_float(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+    return len(first) >= 10 and all(map(is_number, first[:8])) and not is_number(first[9])
 
 
 def parse_colmap_images(path: Path, rows: list[list[str]]) -> PoseList:

@@ -18,7 +18,7 @@ from depthkit.trajectory import Trajectory, interpolate_poses
 from depthkit.trajectory.record import STAMP_ROUNDING
 
 OTHER_UNITS = (1e-3, 1e3, 1e-6, 1e-9)
-"""Factors to try on times whose unit was told by their spacing alone."""
+"""Factors to try on times whose unit was detected by their spacing alone."""
 CLEARLY_MORE = 2.0
 """How many times as many frames must have a pose for another unit to be taken."""
 
@@ -35,7 +35,7 @@ class Poses(NamedTuple):
 def put_to_frames(
     poses: PoseList, frames: Sequence[FrameRef], times: np.ndarray, max_gap: float
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Give each frame its pose, NaN where there is none.
+    """Give each frame its pose, NaN where a pose is missing.
 
     Args:
         poses: the file.
@@ -69,7 +69,7 @@ def put_to_frames(
         word = f"{poses.path.name}: row n is taken as the pose of frame number n, counted from 0"
         return _by_key(poses, list(range(count)), own), (word,)
     raise DataError(
-        f"{poses.path}: {count} poses for {len(frames)} frames, and nothing says which is whose; "
+        f"{poses.path}: {count} poses for {len(frames)} frames, and no times or names pair them; "
         "give rows with times (TUM) or with the frame's number first (13 numbers)"
     )
 

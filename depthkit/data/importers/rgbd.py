@@ -56,7 +56,7 @@ class Parts(NamedTuple):
     """The pictures of one sequence."""
 
     folder: Path
-    """Of the colour pictures."""
+    """Folder of the colour pictures."""
     colour: list[Path]
     depth: list[Path]
     maps: list[Path]
@@ -69,7 +69,7 @@ def find(root: Path) -> dict[str, Path]:
 
 
 def load(place: Path, name: str, options: ImportOptions) -> Source:
-    """Read one sequence; what lies there and cannot be used is said."""
+    """Read one sequence; files that cannot be used are reported."""
     parts = parts_of(place)
     if parts is None:
         raise DataError(f"{place}: no colour pictures with depth or poses here any more")
@@ -96,7 +96,7 @@ def load(place: Path, name: str, options: ImportOptions) -> Source:
 
 
 def parts_of(place: Path) -> Parts | None:
-    """Return the pictures of a sequence, None where a folder is none of this kind."""
+    """Return the pictures of a sequence, None where a folder is not of this kind."""
     own = split_colour(list_images(place))
     if own[0]:
         depth = own[1] or [p for folder in depth_beside(place)[:1] for p in depth_files(folder)]

@@ -2,14 +2,15 @@
 """The cameras of RGB-D exports: K of colour and of depth, and depth moved to the colour pixels."""
 
 import json
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from depthkit.camera import Camera, SourceCamera, resize_matrix
+from depthkit.camera.calibration import k_of, matrix_of
+from depthkit.camera.calibration_text import numbers, read_text
 from depthkit.data.calibrations import load_calibration
 from depthkit.data.importers.source import (
     CALIBRATION_NAMES,
@@ -31,7 +32,7 @@ DEPTH_NAMES = ("intrinsic_depth.txt", "intrinsics_depth.txt", "depth_intrinsics.
 OFF_CENTRE = 0.2
 """Share of the size by which a principal point may lie off the middle of its picture."""
 MOST_FOCAL = 1e6
-"""Pixels; a focal length beyond it is no number of a camera."""
+"""Pixels; a longer focal length is invalid."""
 ASPECT_TOLERANCE = 0.02
 
 
@@ -94,26 +95,18 @@ def read_intrinsics(path: Path, size: tuple[int, int] | None) -> np.ndarray:
 
 
 def _read_intrinsics(path: Path, size: tuple[int, int] | None) -> np.ndarray:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot read intrinsics: {error}") from None
+    text = read_text(path)
     if path.suffix.lower() == ".json":
         return _from_json(path, text)
     if path.suffix.lower() in (".yaml", ".yml"):
         return load_calibration(path, size).camera.K
     pairs = _pairs(path)
     if pairs:
-        return _matrix(*(pairs[f"{key}_color"] for key in ("fx", "fy", "mx", "my")))
+        return _matrix(pairs[f"{key}_color"] for key in ("fx", "fy", "mx", "my"))
     try:
-        values = [float(f) for f in re.split(r"[\s,;\[\]]+", text) if f]
-    except ValueError as error:
-        raise DataError(f"{path}: cannot read numbers: {error}") from None
-    if len(values) == 4:
-        return _matrix(*values)
-    if len(values) not in (9, 12, 16):
-        raise DataError(f"{path}: expected K as 3x3 or 4x4 numbers, got {len(values)}")
-    K = np.reshape(values, (3 if len(values) < 16 else 4, -1))[:3, :3]
+        K = np.reshape(matrix_of(numbers(text, "K"), "K"), (3, 3))
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
     if size is not None and K[2, 2] != 1:
         raise DataError(f"{path}: its last row is {K[2].tolist()}, expected 0 0 1")
     return K
@@ -175,7 +168,7 @@ def move_depth(depth: np.ndarray, maps: tuple[np.ndarray, np.ndarray]) -> np.nda
 
 
 def _check_size(path: Path, K: np.ndarray, size: tuple[int, int]) -> tuple[str, ...]:
-    """Refuse a JSON whose width and height are not those of the pictures; swapped ones are said."""
+    """Refuse a JSON with another width and height than the pictures'; swapped ones are noted."""
     if path.suffix.lower() != ".json":
         return ()
     record = _inner(json.loads(path.read_text(encoding="utf-8-sig")))
@@ -220,8 +213,9 @@ def _is_off(K: np.ndarray, size: tuple[int, int]) -> bool:
     )
 
 
-def _matrix(fx: float, fy: float, cx: float, cy: float) -> np.ndarray:
-    return np.array([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]])
+def _matrix(values: Iterable[float]) -> np.ndarray:
+    """Build K of fx, fy, cx, cy. (3, 3)"""
+    return np.reshape(k_of(*values), (3, 3))
 
 
 def _inner(record: Any) -> Mapping[str, Any]:
@@ -241,7 +235,7 @@ def _from_json(path: Path, text: str) -> np.ndarray:
         if "intrinsic_matrix" in record:
             K = np.array(record["intrinsic_matrix"], dtype=np.float64).reshape(3, 3)
             return K.T if K[0, 2] == 0 and K[2, 0] != 0 else K
-        return _matrix(*(float(v) for v in _focal_and_centre(record)))
+        return _matrix(float(v) for v in _focal_and_centre(record))
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(
             f"{path}: expected intrinsic_matrix (9 numbers) or fx, fy, cx, cy ({error!r})"

@@ -30,11 +30,11 @@ REPLICA_SCALE = 6553.5
 """Stored value per metre of Replica as NICE-SLAM renders it (results/, traj.txt)."""
 OFFICIAL_5000 = ("icl", "living_room_traj", "office_room_traj", "freiburg")
 FAR = 8.0
-"""Metres: a median of room scans above this says that values are not millimetres."""
+"""Metres: a median of room scans above this means that values are not millimetres."""
 FAR_SCALE = 256.0
 """Stored value per metre where floating-point depth goes beyond what 16 bit of millimetres hold."""
 FARTHEST = np.iinfo(np.uint16).max / FAR_SCALE
-"""Metres that can be stored: a median beyond it says that floating-point depth is millimetres."""
+"""Metres that can be stored: a median beyond it means that floating-point depth is millimetres."""
 MOST_KEPT = 90
 """Percent of known depth that has to fit into 16 bit; what lies beyond becomes unknown."""
 DEPTH_GAP = 0.02

@@ -34,7 +34,7 @@ def find_poses(
     times: np.ndarray,
     options: ImportOptions,
 ) -> Poses:
-    """Read the poses of a sequence; what cannot be used is said, with the reason.
+    """Read the poses of a sequence; rows that cannot be used are reported, with the reason.
 
     Args:
         place: folder of the sequence.
@@ -62,7 +62,7 @@ def find_poses(
 
 
 def unused_poses(folders: Sequence[Path], options: ImportOptions) -> tuple[str, ...]:
-    """Name a file of poses that lies there and was not asked for.
+    """Name a file of poses that lies there and was not requested.
 
     Args:
         folders: where to look.

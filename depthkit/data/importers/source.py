@@ -57,7 +57,7 @@ class DepthSource:
     """Depth beside the frames, as pictures on the frame's pixels or as points to be projected."""
 
     paths: tuple[Path | None, ...]
-    """One a frame, None where there is none."""
+    """One per frame, None where a frame has no depth."""
     read: Callable[[Path], np.ndarray]
     """Metres, 0 = unknown, (H, W) of the source frame; or points in the camera frame, (N, 3)."""
     scale: float
@@ -80,7 +80,7 @@ class Source:
     """T_world_cam, NaN where unknown. (N, 4, 4)"""
     depth: DepthSource | None = None
     notes: tuple[str, ...] = ()
-    """What the user should hear: parts that are missing, frames that were left out."""
+    """Facts for the user: missing parts, frames that were left out."""
     assumed: tuple[str, ...] = ()
     """Conventions that the source does not state, such as a unit of time or depth, and the value
     that was taken; one sentence each, with the option that changes it."""
@@ -91,7 +91,7 @@ class Source:
     metric: bool = True
     """Whether poses and depth are metres; else their common scale is unknown."""
     read: FrameReader | None = None
-    """Of a source that holds its frames in one file; None where each is a file."""
+    """Reader of a source with all frames in one file; None where each frame is a file."""
 
     @property
     def all_assumed(self) -> tuple[str, ...]:
@@ -101,7 +101,7 @@ class Source:
 
 @dataclass(frozen=True)
 class ImportOptions:
-    """What the user said about a source."""
+    """What the user stated about a source."""
 
     root: Path
     camera: Path | SourceCamera | None = None
@@ -116,17 +116,17 @@ class ImportOptions:
     stop: int | None = None
     every: int = 1
     odometry_topic: str = ""
-    """Of a bag: topic whose poses count, empty for the only one, 'none' for no poses."""
+    """Bag topic whose poses are used; empty: the only one, 'none': no poses."""
     bits: int = 16
-    """Of a bag: bits in use of a 16-bit pixel."""
+    """Bits used of a 16-bit pixel in a bag."""
     levels: Levels | None = None
     """Values of pictures of more than 8 bit that become 0 and 255; None: those in use."""
     time_unit: str = "auto"
-    """Unit of the times in the source and in a pose file: s, ms, us or ns; auto: told by size."""
+    """Unit of the times in the source and in a pose file: s, ms, us, ns, auto (by size)."""
     quaternion: Order | None = None
-    """Order of quaternions in a pose file; None: told by its header and layout, and said."""
+    """Order of quaternions in a pose file; None: detected from the file, and reported."""
     depth_scale: float | None = None
-    """Stored depth value per metre; None: what the format says."""
+    """Stored depth value per metre; None: that of the format."""
     body_to_camera: Path | None = None
     """File with T_body_cam (4x4), where the poses are those of a body the camera is mounted on."""
     fallback: SourceCamera | None = None

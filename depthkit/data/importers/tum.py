@@ -3,7 +3,8 @@
 
 Depth pictures are registered to the colour camera. Official sequences have published calibrations,
 chosen by 'freiburg1|2|3' in the folder's name; others need K.txt, camera.yaml or --camera, and
-their unit of depth is told from the pictures. Associations of the data set's own tool come first.
+their unit of depth is detected from the pictures. Files
+of associations written by the data set's own tool are used first.
 """
 
 from functools import partial
@@ -29,6 +30,7 @@ from depthkit.data.importers.source import (
 from depthkit.data.importers.times import read_list
 from depthkit.errors import DataError
 from depthkit.trajectory import interpolate_poses, load_tum
+from depthkit.trajectory.text import is_number
 from depthkit.trajectory.time_units import UNITS, detect_unit, to_seconds
 
 OFFICIAL = ("freiburg", "icl", "living_room_traj", "office_room_traj")
@@ -91,7 +93,7 @@ def _is_sequence(folder: Path) -> bool:
         return True
     rgb = folder / "rgb"
     images = list_images(rgb) if rgb.is_dir() else []
-    return bool(images) and all("." in p.stem and _is_number(p.stem) for p in images[:3])
+    return bool(images) and all("." in p.stem and is_number(p.stem) for p in images[:3])
 
 
 def _listing(place: Path, kind: str) -> tuple[np.ndarray, list[Path]]:
@@ -99,14 +101,14 @@ def _listing(place: Path, kind: str) -> tuple[np.ndarray, list[Path]]:
     table = place / f"{kind}.txt"
     if not table.is_file():
         folder = place / kind
-        paths = [p for p in (list_images(folder) if folder.is_dir() else []) if _is_number(p.stem)]
+        paths = [p for p in (list_images(folder) if folder.is_dir() else []) if is_number(p.stem)]
         whole = seconds_and_ns(paths)
         stamps = [float(p.stem) for p in paths] if whole is None else (whole / 1e9).tolist()
         pairs = sorted(zip(stamps, paths, strict=True))
     else:
         rows = read_list(table)
         for row in rows:
-            if len(row) != 2 or not _is_number(row[0]):
+            if len(row) != 2 or not is_number(row[0]):
                 raise DataError(f"{table}: expected 'timestamp file', got {' '.join(row)!r}")
         if not rows and kind == "rgb":
             raise DataError(f"{table}: holds no rows; expected 'timestamp file'")
@@ -194,7 +196,7 @@ def _depth(
 
 
 def _scale(place: Path, paths: list[Path], options: ImportOptions) -> tuple[float, tuple[str, ...]]:
-    """Choose the stored value per metre: the user's, the data set's, or told from the pictures."""
+    """Choose the stored value per metre: the user's, the data set's, or that of the pictures."""
     if options.depth_scale is not None:
         return options.depth_scale, ()
     if any(word in place.resolve().name.lower() for word in OFFICIAL):
@@ -215,11 +217,3 @@ def _associated(place: Path, frames: list[Path]) -> tuple[Path | None, ...] | No
             found[(place / pair[0]).resolve()] = place / pair[1]
     paths = tuple(found.get(frame.resolve()) for frame in frames)
     return paths if any(paths) else None
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

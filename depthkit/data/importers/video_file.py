@@ -2,7 +2,7 @@
 """One video file through OpenCV: which files are videos, what they say of themselves.
 
 What a file is decides, not its suffix. A container's own number of frames is a guess from duration
-and rate in most formats; whether a file was cut is told by the lengths that its parts announce.
+and rate in most formats. A file that was cut short is detected by the stated lengths of its parts.
 """
 
 import os
@@ -40,17 +40,17 @@ _NEVER = (
 
 @dataclass(frozen=True)
 class VideoFacts:
-    """What a video file says of itself."""
+    """Facts that the header of a video file states."""
 
     path: Path
     size: tuple[int, int]
     """(H, W) of the first frame as decoded, that is after rotation."""
     promised: int
-    """Number of frames by its index or its duration; 0 where it says none."""
+    """Number of frames by its index or its duration; 0 if not stated."""
     rate: float
     """Frames per second by its header."""
     pixel_aspect: float
-    """Width of a pixel / its height, of frames as decoded; 1 where it says none."""
+    """Width of a pixel / its height, of frames as decoded; 1 if not stated."""
     rotation: int
     """Degrees by which its metadata turn the frames, applied by OpenCV."""
     grey_bits: int
@@ -62,8 +62,8 @@ class VideoFacts:
 def list_videos(folder: Path) -> list[Path]:
     """Return the videos of a folder, in order of names; hidden files and proxies are left out.
 
-    They are told by their suffix or by their first bytes; among pictures by their suffix alone. Of
-    a suffix that is no video's a few files are looked into, not all.
+    Videos are detected by suffix or first bytes; beside pictures, by suffix alone. Of each suffix
+    that is not a video's only a few files are opened.
     """
     paths = [p for p in sorted(folder.iterdir()) if p.name[0] != "." and not _is_proxy(p)]
     named = [p for p in paths if _has_video_name(p) and p.is_file()]
@@ -92,7 +92,7 @@ def _is_proxy(path: Path) -> bool:
 
 
 def is_video_file(path: Path) -> bool:
-    """Whether the file that was given as the source is a video; OpenCV is asked where in doubt."""
+    """Whether the file that was given as the source is a video; OpenCV decides where in doubt."""
     suffix, kind = path.suffix.lower(), read_kind(path)
     if kind.group == PICTURE:
         return suffix in MOTION_JPEG or _is_animation(path)
@@ -108,10 +108,10 @@ def is_video_file(path: Path) -> bool:
 
 
 def look_at(path: Path) -> VideoFacts:
-    """Read what a video file says of itself.
+    """Read the facts that the header of a video file states.
 
     Raises:
-        DataError: it is no video, or none of its frames decodes; the line says which.
+        DataError: not a video, or no frame of it decodes.
     """
     capture = open_video(path)
     try:
@@ -150,7 +150,7 @@ def find_missing(facts: VideoFacts, frames: int, last: float | None, step: float
     """Say that a video ends early; '' where nothing tells that it does.
 
     Args:
-        facts: what the file says.
+        facts: header of the file.
         frames: number of frames that decode.
         last: time of the last one by the file's own clock, seconds; None where unknown.
         step: usual time from frame to frame, seconds.

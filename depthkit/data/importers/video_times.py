@@ -33,7 +33,7 @@ def choose_times(facts: VideoFacts, stamps: np.ndarray) -> FrameTimes:
     """Choose between a container's times and its frame rate.
 
     Args:
-        facts: what the file says.
+        facts: header of the file.
         stamps: the container's time of each frame, seconds. (N,)
 
     Raises:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The data doctor: says before training whether a sequence can teach depth, and with which shifts.
+"""The data doctor: whether a sequence can teach depth, and with which shifts, before training.
 
-`inspect_sequence` looks at every frame, `suggest_shifts` samples a few and takes seconds,
+`inspect_sequence` reads every frame, `suggest_shifts` samples a few and takes seconds,
 `save_inspection` and `load_inspection` keep the findings beside the frames.
 """
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The data doctor: looks through one sequence and says whether it can teach depth, and how.
+"""The data doctor: reads one sequence and reports whether it can teach depth, and how.
 
-`inspect_sequence` looks at every frame; `suggest_shifts` reads a few dozen and takes seconds.
+`inspect_sequence` reads every frame; `suggest_shifts` reads a few dozen and takes seconds.
 """
 
 from collections import Counter

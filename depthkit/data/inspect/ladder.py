@@ -3,7 +3,7 @@
 
 Corners of a few anchor frames are followed frame by frame; at each gap of LADDER the motion back to
 the anchor is measured. Parallax is judged in pixels of an image with 128 lines, the size networks
-of this kind are trained at: below about 2.5 px the photometric error of a wrong depth drowns in
+of this kind are trained at. Below about 2.5 px the photometric error of a wrong depth drowns in
 noise and interpolation, above about 12 px it has left the basin in which gradients point home.
 """
 
@@ -35,7 +35,7 @@ LOST_KEPT = 0.25
 STILL = 0.3
 """Reduced pixels of coherent flow that a motionless camera may show."""
 TURN = 3.0
-"""Training pixels of flow from which a pure rotation is told from a slow camera."""
+"""Training pixels of flow above which a pure rotation is distinguished from a slow camera."""
 TURN_ERROR = 0.03
 """Share of the flow that a pure rotation may leave unexplained; a plane passing by leaves more."""
 

@@ -28,7 +28,7 @@ MIN_PAIRS = 4
 FOCAL_RATIOS = np.geomspace(0.5, 2.0, 57)
 """Steps of 2.5 %."""
 FOCAL_SIDE, FOCAL_RISE = 9, 1.5
-"""A focal length is told if the epipolar distance rises by half within 9 steps (25 %)."""
+"""A focal length is determined if the epipolar distance rises by half within 9 steps (25 %)."""
 FOCAL_TOLERANCE = 0.1
 CLEARLY_BETTER = 0.7
 """Another reading of poses or K is named if it cuts the epipolar distance to this share."""

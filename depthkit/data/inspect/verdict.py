@@ -45,7 +45,7 @@ class Case:
 
 
 def judge(case: Case) -> tuple[bool, str]:
-    """Return whether the sequence can teach depth, and the line that says so."""
+    """Return whether the sequence can teach depth, and the verdict in one line."""
     why = _why_not(case)
     if why or case.gap is None:
         return False, f"can teach depth: no, because {why or case.reason}"
@@ -113,5 +113,5 @@ def _about_slow(figures: list[GapFigures]) -> str:
 
 
 def _reach(f: GapFigures) -> float:
-    """Training pixels of parallax; of flow where it is too short to be told from a rotation."""
+    """Training pixels of parallax; of flow where it cannot be distinguished from a rotation."""
     return 0.0 if f.moving == 0 else f.flow_train if f.flow_train < TURN else f.parallax_train

@@ -40,7 +40,7 @@ class Flights:
 
     count: int
     frames: int
-    """Of each flight."""
+    """Frames per flight."""
 
 
 # In 11 frames of 0.06 m every frame has another one 0.3 m before or behind it.

@@ -33,14 +33,14 @@ class Figures:
     abs_rel_untrained: float
     abs_rel_trained: float
     abs_rel_constant: float
-    """Of the constant depth that is best on the test flights themselves."""
+    """abs_rel of the constant depth that is best on the test flights themselves."""
     a1_untrained: float
     a1_trained: float
     a1_constant: float
     ate_untrained: float | None
     ate_trained: float | None
     ate_mean_motion: float | None
-    """Of repeating the mean motion of the training flights."""
+    """ATE of repeating the mean motion of the training flights."""
     snippet_ate_untrained: float | None
     snippet_ate_trained: float | None
     snippet_ate_mean_motion: float | None
@@ -80,9 +80,9 @@ class TrainingResult:
 
     figures: Figures
     depth: DepthReport
-    """Of the trained network."""
+    """Depth score of the trained network."""
     motion: OdometryScore
-    """Of the trained network on the first test flight."""
+    """Motion score of the trained network on the first test flight."""
     untrained: Networks
     trained: Networks
     test: tuple[Sequence, ...]

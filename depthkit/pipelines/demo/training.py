@@ -2,7 +2,7 @@
 """A training from nothing: a world with exact truth, training without labels, scores of both ends.
 
 The networks see colours alone. Depth and poses of the world are read by the scores and by nothing
-else, and the scored flights are none of those trained on.
+else, and no scored flight is among those trained on.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class World:
     val: int = 1
     test: int = 2
     frames: int = 24
-    """Of each flight."""
+    """Frames per flight."""
 
     def names(self, part: str) -> list[str]:
         """Return the sequences of a part of the split."""

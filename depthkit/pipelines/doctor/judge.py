@@ -54,7 +54,7 @@ def judge(packages: dict[str, State]) -> dict[str, Ability]:
 
 
 def _judge_runtime(packages: dict[str, State], core: Ability) -> Ability:
-    """ONNX Runtime runs by itself, OpenVINO when asked for."""
+    """ONNX Runtime runs by itself, OpenVINO when requested."""
     if not core.able or packages["onnxruntime"].state == "present":
         return core
     missing = next(package for package in PACKAGES if package.module == "onnxruntime")

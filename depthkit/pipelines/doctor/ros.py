@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `depthkit doctor` says of ROS 2: whether the nodes can run, and what they would lack."""
+"""What `depthkit doctor` reports of ROS 2: whether the nodes can run, and what they would lack."""
 
 import importlib
 import importlib.metadata
@@ -58,7 +58,7 @@ def judge_nodes(ros: dict[str, State], runtime: Ability) -> Ability:
 
 
 def _look(module: str, without: str, describe: Callable[[], str] | None = None) -> State:
-    """Import a module; `without` says what its absence means."""
+    """Import a module; `without` describes what its absence means."""
     package = module.partition(".")[0]
     try:
         importlib.import_module(module)
@@ -114,7 +114,7 @@ def _profile() -> State:
 
 
 def _shared_memory() -> State:
-    """A container has 64 MiB unless told otherwise: room for one node."""
+    """A container has 64 MiB by default: room for one node."""
     folder = Path("/dev/shm")
     if not folder.is_dir():
         return State("missing", f"no {folder}: pictures go over the network stack")

@@ -108,7 +108,7 @@ class FlowOutputs:
 
     @property
     def rule(self) -> str:
-        """Say by what the static scene was told."""
+        """Name the evidence for the static scene."""
         if not self.static:
             return "none: depth, K and the camera's motion are needed"
         law, unit = self.engine.manifest.static_law, "; unit of motion by flow" * self.fitted

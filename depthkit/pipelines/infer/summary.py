@@ -57,7 +57,7 @@ def check_replaceable(out: Path, marker: str, *, force: bool) -> None:
     Args:
         out: the output folder.
         marker: a file that this verb leaves in its folders.
-        force: the user asked to replace.
+        force: whether an earlier output is replaced.
 
     Raises:
         DataError: the folder must stay.

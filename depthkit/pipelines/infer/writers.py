@@ -91,7 +91,7 @@ class Outputs:
         Args:
             frame: its name and time.
             rgb: its colours. (H, W, 3) uint8
-            result: depth at the frame's size, or the reason why there is none.
+            result: depth at the frame's size, or the reason why it is missing.
             T_world_cam: pose where known. (4, 4)
         """
         if self.pairs:

@@ -59,7 +59,7 @@ def check_metric(sequences: list[Sequence], align: str) -> None:
 
 
 def depth_of_frame(engine: DepthEngine, sequence: Sequence, frame: int) -> np.ndarray:
-    """Predict the depth of one frame, 0 where there is none. (H, W)"""
+    """Predict the depth of one frame, 0 where unknown. (H, W)"""
     rgb = sequence.read_frame(frame)
     depth = engine.depth(rgb, K=sequence.camera.K).depth
     return np.zeros(rgb.shape[:2], np.float32) if depth is None else depth

@@ -24,7 +24,7 @@ class DepthOptions:
     gt: Path
     """Folder of true depth maps, 0 = unknown, or a sequence folder."""
     pred_scale: float | None = None
-    """Stored value per metre of the predictions; None as their folder says."""
+    """Stored value per metre of the predictions; None: from their folder."""
     gt_scale: float | None = None
     """Stored value per metre of the truth."""
     protocol: DepthProtocol = field(default_factory=DepthProtocol)

@@ -27,7 +27,7 @@ from depthkit.runtime.depth.one_pair import LEAST_MOTION, depth_of_pair
 from depthkit.trajectory import inverse
 
 FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
-"""Of the nominal baseline: the rows of the table where nothing else is asked for."""
+"""Multiples of the nominal baseline: the default rows of the table."""
 
 METHODS = {
     "model": "model",
@@ -63,7 +63,7 @@ class PairModel(Protocol):
 
 @dataclass(frozen=True)
 class EnginePairs:
-    """A pair network asked for one pair at a time; pixels at its far end are scored too."""
+    """A pair network run on one pair at a time; pixels at its far end are scored too."""
 
     engine: DepthEngine
 
@@ -136,7 +136,7 @@ class Row:
     cases: tuple[Case, ...]
     """Scored pairs."""
     scores: dict[str, PairScore | None]
-    """Of each of METHODS; None where there was nothing to score."""
+    """Score of each of METHODS; None where there was nothing to score."""
     errors: tuple[float, ...] = field(repr=False, default=())
     """abs_rel of the model, one a case."""
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Scores of a pair network at work: whole sequences through the stream that a robot runs.
 
-Frames without depth lower the coverage; what the confidence is worth is told by sparsification.
+Frames without depth lower the coverage; sparsification measures the quality of the confidence.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Tally:
     sample: PixelSample = field(default_factory=PixelSample)
     """Errors and confidences of scored pixels."""
     baselines: list[float] = field(default_factory=list)
-    """Of every pair, metres."""
+    """Baseline of every pair, metres."""
     reasons: list[str] = field(default_factory=list)
     """One a frame without depth."""
     milliseconds: list[float] = field(default_factory=list)
@@ -73,7 +73,7 @@ class StreamScore:
     config: BaselineConfig
     report: DepthReport
     curve: Sparsification | None
-    """Of abs_rel by confidence; None where the network has none."""
+    """Sparsification curve of abs_rel by confidence; None without a confidence."""
     tally: Tally
 
     def as_json(self) -> dict[str, Any]:
