@@ -17,6 +17,7 @@ from runtime.onnx_makers import write_flow, write_mono, write_pair, write_pose
 import depthkit
 from depthkit.cli import main
 from depthkit.data.prepare import PrepareOptions
+from depthkit.errors import DepthkitError
 from depthkit.pipelines.infer.options import InferOptions
 from depthkit.pipelines.models import EngineOptions
 from depthkit.synth.boxes import write_box_sequence
@@ -298,3 +299,10 @@ def test_wrong_values_are_refused(case: str, room: Path, pair: Path, tmp_path: P
     with pytest.raises(depthkit.DepthkitError, match=message):
         calls[case.split()[0]](**options)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_size_as_the_command_line_spells_it_is_one_line(tmp_path: Path) -> None:
+    """Python takes (H, W); a word, one number or a fraction is a known error that says so."""
+    for size in ("128x224", (128,), (128.5, 224), (0, 10)):
+        with pytest.raises(DepthkitError, match=r"size: expected \(height, width\)"):
+            depthkit.prepare(tmp_path, tmp_path / "out", size=size)  # type: ignore[arg-type]

@@ -20,9 +20,11 @@ from depthkit.data.sequence import SPLITS, read_split, write_split
 from depthkit.errors import DataError
 from depthkit.picture import Levels
 from depthkit.trajectory import Order
-from depthkit.undistort import build_geometry, with_mask
+from depthkit.undistort import FrameGeometry, build_geometry, with_mask
 from depthkit.watcher import SILENT, Watcher
 
+STRETCHED = 0.05
+"""Relative change of fx / fy by --size from which on it is said."""
 NAMED_BY_USER = ("images", "video", "sevenscenes", "tum")
 """Formats where a folder is no name of a sequence: with one in it, --sequence names the output."""
 
@@ -187,6 +189,7 @@ def _plan(options: PrepareOptions, format_name: str, place: Path, name: str) -> 
         assumed=(*source.assumed, *cut.words),
     )
     geometry = build_geometry(source.camera, options.size, options.fit)
+    source = replace(source, notes=(*source.notes, *_say_stretched(geometry)))
     return Conversion(
         source=source,
         geometry=geometry if cut.mask is None else with_mask(geometry, cut.mask),
@@ -202,6 +205,19 @@ def _plan(options: PrepareOptions, format_name: str, place: Path, name: str) -> 
             ("max_gap", options.max_gap),
             *((("crop", list(cut.window)),) if cut.window else ()),
         ),
+    )
+
+
+def _say_stretched(geometry: FrameGeometry) -> tuple[str, ...]:
+    """Say that --size changes the shape of the frames, which makes pixels oblong."""
+    source, camera = geometry.source.camera, geometry.camera
+    ratio = (camera.fx / camera.fy) / (source.fx / source.fy)
+    if abs(ratio - 1) < STRETCHED:
+        return ()
+    return (
+        f"frames of {source.width}x{source.height} are stretched to "
+        f"{camera.width}x{camera.height}: fx and fy differ by {abs(ratio - 1):.0%} more (--fit "
+        "crop keeps the shape of pixels)",
     )
 
 

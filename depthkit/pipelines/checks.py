@@ -50,6 +50,15 @@ def check_positive(**numbers: float | None) -> None:
             raise ConfigError(f"{name}: above 0, got {value}")
 
 
+def check_size(size: Any) -> None:
+    """Refuse what is not (H, W), two whole numbers above 0; None is left alone."""
+    pair = isinstance(size, (tuple, list)) and len(size) == 2
+    if size is not None and not (pair and all(isinstance(n, int) and n > 0 for n in size)):
+        raise ConfigError(
+            f"size: expected (height, width) in pixels, such as (128, 224), got {size!r}"
+        )
+
+
 def check_crop(crop: str | tuple[int, int, int, int]) -> None:
     """Refuse what is neither mask, auto, none nor a window (top, left, height, width)."""
     if isinstance(crop, str):

@@ -8,7 +8,13 @@ from depthkit.data import prepare as preparing
 from depthkit.data.importers import FORMATS
 from depthkit.data.prepare import Prepared, PrepareOptions
 from depthkit.errors import ConfigError
-from depthkit.pipelines.checks import check_at_least, check_choice, check_crop, check_positive
+from depthkit.pipelines.checks import (
+    check_at_least,
+    check_choice,
+    check_crop,
+    check_positive,
+    check_size,
+)
 from depthkit.watcher import SILENT, Watcher
 
 __all__ = ["PrepareSummary", "Prepared", "check_prepare", "prepare"]
@@ -56,6 +62,7 @@ def check_prepare(options: PrepareOptions) -> None:
     for name, choices in CHOICES.items():
         check_choice(name, getattr(options, name), choices)
     check_crop(options.crop)
+    check_size(options.size)
     check_at_least(1, every=options.every, workers=options.workers)
     check_at_least(0, start=options.start)
     check_positive(fps=options.fps, max_gap=options.max_gap, depth_scale=options.depth_scale)

@@ -406,3 +406,12 @@ def test_help_names_every_format():
 def test_unreadable_share_is_the_documented_one():
     """The issue says 5 %."""
     assert frame_conversion.MAX_UNREADABLE == 0.05
+
+
+def test_a_stretched_shape_is_said(tmp_path):
+    """4:3 pictures stored as 2:1 have oblong pixels, and the note says how to keep them square."""
+    make_images(tmp_path / "s", 3)
+    for words, said in (({}, True), ({"fit": "crop"}, False)):
+        notes, watcher = listener()
+        run(tmp_path / "s", tmp_path / str(said), watcher, size=(16, 32), **words)
+        assert any("--fit crop" in note for note in notes) == said
