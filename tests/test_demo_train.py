@@ -41,6 +41,7 @@ def test_training_demo_ends_in_a_report(tmp_path, small_world, capsys):
     assert (dataset.train, dataset.val, dataset.test) == (("train_0",), ("val_0",), ("test_0",))
 
 
+@pytest.mark.slow
 def test_training_demo_prints_one_json_object(tmp_path, small_world, capsys):
     """--json gives the figures; the constant's error is that of the constant, by hand."""
     out = tmp_path / "demo"
@@ -54,6 +55,7 @@ def test_training_demo_prints_one_json_object(tmp_path, small_world, capsys):
     assert figures["ate_mean_motion"] > 0
 
 
+@pytest.mark.slow
 def test_training_demo_replaces_only_its_own_folder(tmp_path, small_world, capsys):
     """Without --force nothing is replaced; with it, no folder that the demo did not write."""
     out = tmp_path / "demo"

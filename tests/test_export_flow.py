@@ -84,7 +84,7 @@ def test_flow_network_carries_what_the_robot_needs(coop_file):
     assert manifest_from_json(record, coop_file) == manifest  # a difference, where none is named
 
 
-@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize("precision", ["fp32", pytest.param("fp16", marks=pytest.mark.slow)])
 def test_a_mask_network_goes_with_the_flow(tmp_path, precision):
     """One file, two answers, both stored and verified; the odds are those of the first frame."""
     checkpoint = save_flow(tmp_path / "x.safetensors", "task=coop", "coop.mask_weight=1")

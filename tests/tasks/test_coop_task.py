@@ -580,6 +580,7 @@ def test_a_clip_without_motion_is_named(tmp_path, capsys):
     assert math.isfinite(read_log(tmp_path / "run")[-1]["val/loss"])
 
 
+@pytest.mark.slow
 def test_a_clip_of_pure_rotation_is_named(tmp_path, capsys):
     """A camera that only turns (frames slide over a far picture): 'no parallax' is said."""
     wide = noise_picture(64, 96 + 2 * 24, grain=16)
@@ -596,6 +597,7 @@ def test_a_clip_of_pure_rotation_is_named(tmp_path, capsys):
     ]
 
 
+@pytest.mark.slow
 def test_two_processes_learn_as_one(world, tmp_path):
     """Two torchrun processes: the law of Delta is that of one process, losses agree to 2 %."""
     words = ("model.depth=dispnet", "model.pose=posenet", "optimizer.steps=3")

@@ -277,10 +277,19 @@ def test_evaluation_is_displacement_scaled(snippet):
     "words",
     [
         ("stabilized.orientation=measured", "stabilized.measured_displacement=true"),
-        ("model.pose=posenet", "model.pose_input=snippet", "stabilized.random_target=true"),
-        ("model.pose=flow", "loss.full_resolution=true", "loss.reduction=minimum"),
+        pytest.param(
+            ("model.pose=posenet", "model.pose_input=snippet", "stabilized.random_target=true"),
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            ("model.pose=flow", "loss.full_resolution=true", "loss.reduction=minimum"),
+            marks=pytest.mark.slow,
+        ),
         ("model.depth=sweepnet", "loss.smoothness=edge_aware", "loss.smoothness_weight=0.1"),
-        ("stabilized.same_ratio=0.5", "loss.smoothness_weight=3", "loss.rotation_weight=1"),
+        pytest.param(
+            ("stabilized.same_ratio=0.5", "loss.smoothness_weight=3", "loss.rotation_weight=1"),
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["measured", "posenet", "full", "sweep", "still"],
 )
