@@ -15,7 +15,10 @@ from rclpy.qos import QoSProfile
 from ros_processes import flat
 
 T = TypeVar("T")
-WAIT = 30.0  # seconds, reached by a failing test alone: a busy machine starts a process in 10
+WAIT = 60.0  # seconds, reached by a failing test alone: a busy machine starts a process in 10
+SETTLE = 0.5
+"""Seconds between finding a service and calling it. rmw_fastrtps drops an answer without a word if
+the server has not found the client's reader 0.1 s after the call."""
 
 
 class Graph:
@@ -109,6 +112,7 @@ class Probe:
     def __init__(self, graph: Graph, node: Node) -> None:
         self.graph, self.node = graph, node
         self._publishers: dict[str, Any] = {}
+        self._clients: dict[str, Any] = {}
 
     # ---- sending
 
@@ -148,12 +152,13 @@ class Probe:
     # ---- services and parameters
 
     def call(self, service: str, kind: Any, request: Any = None, timeout: float = WAIT) -> Any:
-        """Call a service and return its answer."""
-        client = self.node.create_client(kind, service)
-        self.graph.spin_until(client.service_is_ready, timeout)
-        future = client.call_async(kind.Request() if request is None else request)
+        """Call a service and return its answer; the client of a service is made once and kept."""
+        if service not in self._clients:
+            self._clients[service] = self.node.create_client(kind, service)
+            self.graph.spin_until(self._clients[service].service_is_ready, timeout)
+            self.graph.spin_for(SETTLE)
+        future = self._clients[service].call_async(kind.Request() if request is None else request)
         self.graph.spin_until(future.done, timeout)
-        self.node.destroy_client(client)
         return future.result()
 
     def set_parameter(self, node: str, name: str, value: Any) -> Any:

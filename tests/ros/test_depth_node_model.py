@@ -169,7 +169,7 @@ def test_process_answers_and_ends_well(graph, processes):
         graph.spin_for(0.1)
         return depth
 
-    graph.spin_until(answered, timeout=20.0)
+    graph.spin_until(answered)
     assert nanoseconds_of(depth[0]) in sent and depth[0].header.frame_id == "camera_optical"
     assert np.isfinite(pixels(depth[0])).any()
     node.signal(signal.SIGINT)
@@ -205,7 +205,7 @@ def test_lifecycle(graph, processes, tmp_path):
 
     def change(transition):
         request = ChangeState.Request(transition=Transition(id=transition))
-        return probe.call("/depth_node/change_state", ChangeState, request, timeout=20.0).success
+        return probe.call("/depth_node/change_state", ChangeState, request).success
 
     assert not change(Transition.TRANSITION_CONFIGURE)
     write_mono(file)

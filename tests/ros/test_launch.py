@@ -131,7 +131,7 @@ def test_uav_waits_for_its_manager(
     for transition in (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE):
         assert depths == []
         request = ChangeState.Request(transition=Transition(id=transition))
-        answer = probe.call("/depth_node/change_state", ChangeState, request, timeout=25)
+        answer = probe.call("/depth_node/change_state", ChangeState, request)
         assert answer.success, launched.output()
     wait_for(graph, launched, depths)
 
