@@ -11,6 +11,7 @@ if TYPE_CHECKING:  # baseline.py chooses among frames that the engine makes
     from depthkit.runtime.depth.baseline import Decision
 
 Scale = Literal["metric", "relative"]
+ScaleKnown = Literal["unknown", "observed", "held", "lost"]
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,44 @@ class StaticResult:
     """Why the probability is missing; empty if it is not."""
 
 
+@dataclass(frozen=True)
+class ScaleState:
+    """Whether lengths are metres at one frame, since when, and by what."""
+
+    state: ScaleKnown = "unknown"
+    """unknown: relative, up to one factor a segment. observed: a source measures the step now.
+    held: no source at the moment, the last factor is kept. lost: held for too long, or the sources
+    contradict each other; lengths are no longer metres."""
+    source: str = ""
+    """Name of the source, as `camera height` or `speed`; several are joined by +. Empty if
+    unknown."""
+    sigma: float | None = None
+    """Relative standard deviation of lengths; None if unknown."""
+    held_for: float = 0.0
+    """Time since a source measured last, seconds."""
+    reason: str = ""
+    """Why no source measures now; empty while observed."""
+
+    @property
+    def metric(self) -> bool:
+        """Whether lengths are metres."""
+        return self.state in ("observed", "held")
+
+
+@dataclass(frozen=True, eq=False)
+class SparsePoints:
+    """Landmarks seen in one frame. The caller owns the arrays."""
+
+    ids: np.ndarray
+    """Identity of each landmark, the same in all frames of a segment. (N,) int64"""
+    pixels: np.ndarray
+    """Where the frame sees them, pixels of the camera's size. (N, 2) float64"""
+    positions: np.ndarray
+    """Positions in the world of the segment, in the unit of the translations. (N, 3) float64"""
+    sigma: np.ndarray
+    """Relative standard deviation of their depth. (N,) float64"""
+
+
 @dataclass(frozen=True, eq=False)
 class OdometryResult:
     """Camera motion up to one frame, or the reason why it is unknown."""
@@ -115,3 +154,14 @@ class OdometryResult:
     """Stamp of the frame that the motion starts at, seconds; None without motion."""
     left_out: bool = False
     """Whether the stride skips this frame: no motion, and no fault."""
+    covariance: np.ndarray | None = None
+    """Covariance of `T_world_cam` against the start of its segment, without the scale: in the axes
+    of the camera, translation first, in the unit of the translations and radians; None if unknown.
+    (6, 6)"""
+    scale_state: ScaleState = ScaleState()
+    """Whether the translations are metres now, and by what."""
+    points: SparsePoints | None = None
+    """Landmarks seen in the frame; None where the method has none."""
+    correction: np.ndarray | None = None
+    """Pose of the odometry's world in the map after a loop [REP 105: map to odom]; None before the
+    first. `T_world_cam` itself never jumps. (4, 4)"""

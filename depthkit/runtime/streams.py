@@ -5,7 +5,7 @@ from typing import Protocol
 
 import numpy as np
 
-from depthkit.runtime.motion.told import Motion
+from depthkit.runtime.motion.told import NO_MOTION, Motion
 from depthkit.runtime.result import DepthResult, OdometryResult
 
 
@@ -30,11 +30,21 @@ class DepthSource(Protocol):
         ...
 
 
+NO_IMU = np.zeros((0, 7))
+"""No inertial samples between two frames."""
+
+
 class Odometry(Protocol):
-    """Camera motion from a stream of frames: `OdometryEngine` or another method."""
+    """Camera motion from a stream of frames: `GeometricOdometry` or a network's."""
 
     def process(
-        self, rgb: np.ndarray, *, stamp: float, K: np.ndarray | None = None
+        self,
+        rgb: np.ndarray,
+        *,
+        stamp: float,
+        K: np.ndarray | None = None,
+        imu: np.ndarray = NO_IMU,
+        motion: Motion = NO_MOTION,
     ) -> OdometryResult:
         """Take the next frame and return the motion up to it, or the reason why it is unknown.
 
@@ -42,6 +52,10 @@ class Odometry(Protocol):
             rgb: (H, W, 3) uint8
             stamp: seconds, rising.
             K: intrinsics at H x W, pixels; None where unknown. (3, 3)
+            imu: inertial samples since the previous frame, rows t wx wy wz ax ay az in the axes of
+                the IMU, seconds, rad/s and m/s2. (N, 7)
+            motion: what another source says of the motion; `displacement` is the length of the step
+                in metres, by speed, wheels or another odometry.
         """
         ...
 

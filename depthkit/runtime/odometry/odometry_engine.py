@@ -18,9 +18,11 @@ import numpy as np
 from depthkit.errors import EngineError
 from depthkit.rigid import exp_se3, inverse, make_pose
 from depthkit.runtime.frame_gate import BLACK_FRAME, FrameGate
+from depthkit.runtime.motion.told import NO_MOTION, Motion
 from depthkit.runtime.network.engine import Engine, open_engine
 from depthkit.runtime.preprocess import is_black, to_size
 from depthkit.runtime.result import OdometryResult, Timing
+from depthkit.runtime.streams import NO_IMU
 
 if TYPE_CHECKING:
     from depthkit.runtime.network.backend import Backend
@@ -88,7 +90,13 @@ class OdometryEngine(Engine):
             self._start()
 
     def process(
-        self, rgb: np.ndarray, *, stamp: float, K: np.ndarray | None = None
+        self,
+        rgb: np.ndarray,
+        *,
+        stamp: float,
+        K: np.ndarray | None = None,
+        imu: np.ndarray = NO_IMU,
+        motion: Motion = NO_MOTION,
     ) -> OdometryResult:
         """Take the next frame.
 
@@ -96,6 +104,8 @@ class OdometryEngine(Engine):
             rgb: frame of any size, the same for all frames. (H, W, 3) uint8
             stamp: seconds, later than the previous frame.
             K: not used; a pose network works for the camera of its training.
+            imu: not used.
+            motion: not used.
 
         Returns:
             The motion since the last used frame and the chained pose; or the reason why motion is
