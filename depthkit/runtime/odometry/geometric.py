@@ -8,7 +8,6 @@ Translations are relative, at one scale a segment, until something says what a s
 `process` is causal: it never changes what it returned; `smoothed` gives the path as known now.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 
