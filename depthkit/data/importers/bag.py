@@ -24,7 +24,7 @@ from depthkit.data.bag import (
     read_contents,
     read_recorded,
 )
-from depthkit.data.bag_imu import choose_imu_topic, read_bag_imu
+from depthkit.data.bag_imu import choose_imu_topics, read_bag_imu
 from depthkit.data.bag_poses import choose_pose_source, poses_at_frames, static_topics
 from depthkit.data.bag_scan import Scan, dim_pictures, read_picture, scan_bag
 from depthkit.data.bag_video import VIDEO_TYPES, is_video, open_video, read_video_frames
@@ -70,7 +70,7 @@ def load(place: Path, name: str, options: ImportOptions) -> Source:
     topics = contents.topics
     topic = next(t.name for t in topics if bag / t.name.lstrip("/") == place)
     source = choose_pose_source(bag, topics, options.odometry_topic)
-    imu_topic, about_imus = choose_imu_topic(bag, topics, options.imu_topic)
+    imu_topics, about_imus = choose_imu_topics(bag, topics, options.imu_topic)
     wanted = source.topic, source.type
     info = _info_of(bag, topics, topic)
     scan = scan_bag(bag, topic, info, wanted, static_topics(topics))
@@ -82,7 +82,7 @@ def load(place: Path, name: str, options: ImportOptions) -> Source:
         f"{d} holds depth, which is not read from bags" for d in depth_topics(bag, topics)
     )
     sparse = _sparse(found.poses, scan, options.max_gap)
-    imu, about_imu = read_bag_imu(bag, imu_topic, scan.frames, scan.frame_id)
+    imu, about_imu = read_bag_imu(bag, imu_topics, scan.frames, scan.frame_id)
     if options.fps is not None:
         times = np.arange(len(times)) / options.fps
     return Source(

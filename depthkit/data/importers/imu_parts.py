@@ -27,7 +27,7 @@ def with_imu(source: Source, options: ImportOptions) -> Source:
         source = _with_file(source, options.imu, options)
     elif source.imu is not None:
         rows = to_si(source.imu.rows, *units)
-        source = _on_the_clock(replace(source, imu=replace(source.imu, rows=rows)), options)
+        source = _usable(replace(source, imu=replace(source.imu, rows=rows)), options)
     if source.imu is None:
         return _without(source, options)
     source = _mounted(source, options)
@@ -55,11 +55,13 @@ def _with_file(source: Source, path: Path, options: ImportOptions) -> Source:
     )
 
 
-def _on_the_clock(source: Source, options: ImportOptions) -> Source:
-    """Leave out an IMU whose samples do not meet the frames, and say why."""
+def _usable(source: Source, options: ImportOptions) -> Source:
+    """Leave out an IMU whose samples do not meet the frames or are all 0, and say why."""
     if source.imu is None:
         return source
-    if options.fps is not None:
+    if not source.imu.gyro.any():
+        why = "all its rates are 0"
+    elif options.fps is not None:
         why = "--fps replaces the times of the frames"
     else:
         why = source.imu.apart_from(source.times)

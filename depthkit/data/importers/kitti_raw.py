@@ -171,7 +171,7 @@ def _poses(
 ) -> tuple[np.ndarray | None, tuple[str, ...]]:
     """Interpolate the camera's poses at the frame times. (N, 4, 4)"""
     if not _oxts_files(drive):
-        return None, ("no oxts: frames are stored without poses",)
+        return None, ("no oxts: frames are stored without poses and IMU",)
     stamps, rows = _read_oxts_rows(drive)
     T_world_imu = oxts_poses(np.stack([row[:6] for row in rows]))
     T_world_cam = T_world_imu @ inverse(_T_cam_imu(calibration, number))
