@@ -26,7 +26,7 @@ from tests.test_gyro_fit import BIAS, R_CAM_IMU, frames, samples
 
 T_CAM_IMU = np.eye(4)
 T_CAM_IMU[:3, :3] = R_CAM_IMU
-NOISE = ImuNoise(2e-4, 2e-3, 2e-5, 3e-3)
+NOISE = ImuNoise(2.345e-4, 2e-3, 2e-5, 3e-3)
 TIMES, R_NEXT = frames()
 
 
@@ -124,7 +124,7 @@ def test_rest_and_motion_have_their_own_noise():
     assert windows.still.tolist() == [True] * 10 + [False] * 10
     found = look(Imu(np.column_stack([t - 1, w, a]), T_CAM_IMU, NOISE))
     gyro = found.densities[0]
-    assert gyro.given == 2e-4
+    assert gyro.given == NOISE.gyro
     assert gyro.rest == pytest.approx(2.8e-3 / np.sqrt(200), rel=0.1)
     assert gyro.motion == pytest.approx(2.8e-2 / np.sqrt(200), rel=0.15)
     assert found.rest_seconds == 10 and found.gravity == pytest.approx(9.81, abs=0.01)
@@ -166,7 +166,7 @@ def test_what_the_motion_does_not_tell_is_said():
 
 
 def test_program_reports_the_imu_of_a_folder(tmp_path, capsys):
-    """In text, in --json and in inspect.json; a folder without one has null."""
+    """In text, in --json and in inspect.json, small densities with their digits."""
     turns = [pose(yaw=3 * np.sin(0.6 * i), pitch=2 * np.sin(i)) for i in range(22)]
     texture, camera = make_texture(), Camera(160, 120, 130.0, 130.0, 79.5, 59.5)
     frames = [render(texture, T, camera) for T in turns]
@@ -175,11 +175,12 @@ def test_program_reports_the_imu_of_a_folder(tmp_path, capsys):
     rows = np.zeros((len(t), 7))
     rows[:, 0], rows[:, 2], rows[:, 6] = t, np.radians(54) * np.cos(18 * t), 9.81
     rows[:, 1] = np.radians(60) * np.cos(30 * t)
-    save_imu(seq.root, Imu(rows, np.eye(4)))
+    save_imu(seq.root, Imu(rows, np.eye(4), NOISE))
     assert main(["inspect", str(seq.root), "--json", "--save"]) == 0
     found = json.loads(capsys.readouterr().out)["sequences"]["a"]["imu"]
     assert found["samples"] == 400 and found["pairs"] >= 20
     assert abs(found["time_offset"]) < 0.005
+    assert found["densities"][0]["given"] == 2.345e-4
     again = load_inspection(seq.root)
     assert again.imu.samples == 400 and again.imu.densities[0].name == "gyro"
     stored = load_inspection(save_inspection(again, seq.root))
