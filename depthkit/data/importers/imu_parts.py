@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from depthkit.data.bag import NO_TOPIC
+from depthkit.data.importers.asl_imu import read_beside
 from depthkit.data.importers.mounting import find_mounting, load_imu_mounting, of_imu
 from depthkit.data.importers.source import ImportOptions, Source
 from depthkit.data.imu_table import read_imu_table
@@ -45,14 +46,15 @@ def with_imu(source: Source, options: ImportOptions) -> Source:
 def _with_file(source: Source, path: Path, options: ImportOptions) -> Source:
     """Take the samples of the user's file."""
     table = read_imu_table(path, time_unit=options.time_unit, units=parse_units(options.imu_units))
-    imu = Imu(table.rows)
+    T_cam_imu, noise, beside = read_beside(path)
+    imu = Imu(table.rows, T_cam_imu, noise)
     check_imu(imu, str(path))
     if apart := imu.apart_from(source.times):
         raise DataError(f"{path}: {apart}")
     return replace(
         source,
         imu=imu,
-        notes=(*source.notes, *table.notes),
+        notes=(*source.notes, *table.notes, *((beside,) if beside else ())),
         assumed=(*source.assumed, *table.assumed),
         origin={**source.origin, "imu": path.name},
     )
