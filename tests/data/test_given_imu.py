@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from depthkit.data.importers.mounting import load_imu_mounting
+from depthkit.data.imu_stream import ImuOptions, give_imu
 from depthkit.data.sequence import SequenceWriter, open_sequence
+from depthkit.data.stream import open_stream
 from depthkit.errors import DataError
 from depthkit.rigid import exp_se3, inverse
 from depthkit.trajectory import Imu, ImuNoise, save_imu
@@ -145,6 +147,25 @@ def test_mounting_files_mean_one_transform(tmp_path, text, T):
     found, words = load_imu_mounting(path)
     np.testing.assert_allclose(found, T_CAM_IMU, atol=1e-9)
     assert words.startswith("T_cam_imu is ") and "T_body_cam" not in words
+
+
+def test_stream_takes_a_file_a_mounting_and_units(tmp_path):
+    """What prepare writes is what a stream is given; the word on a missing T_cam_imu goes away."""
+    sequence = run_one(clip(tmp_path), tmp_path / "out", ext="png")
+    stream, path = open_stream(sequence.root), table(tmp_path / "imu.csv")
+    assert stream.imu is None and give_imu(stream, ImuOptions()) is stream
+    given = give_imu(stream, ImuOptions(path))
+    assert len(given.imu) == 120 and any("T_cam_imu is unknown" in note for note in given.notes)
+    mounting = matrix(tmp_path / "T.txt", T_CAM_IMU)
+    placed = give_imu(given, ImuOptions(imu_to_camera=mounting, imu_units="deg/s"))
+    np.testing.assert_allclose(placed.imu.T_cam_imu, T_CAM_IMU, atol=1e-9)
+    np.testing.assert_allclose(placed.imu.gyro, np.radians(given.imu.gyro))
+    assert not any("T_cam_imu is unknown" in note for note in placed.notes)
+    with pytest.raises(DataError, match="--imu-units is given, but there is no IMU"):
+        give_imu(stream, ImuOptions(imu_units="g"))
+    late = table(tmp_path / "late.csv", start=9.0)
+    with pytest.raises(DataError, match=r"late.csv: frames are from 0.000 to 0.300 s, the IMU"):
+        give_imu(stream, ImuOptions(late))
 
 
 def test_writer_of_sequences_takes_an_imu(tmp_path):
