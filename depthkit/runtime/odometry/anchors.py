@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tracks measured again against the keyframe that saw their landmark first, so they do not drift."""
+"""Tracks measured against the keyframe that saw their landmark first, so that none drifts."""
 
 import numpy as np
 
