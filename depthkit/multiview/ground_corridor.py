@@ -10,7 +10,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-WIDTH = 640  # larger frames are reduced to about this width
+from depthkit.rigid import skew
+
+PIXELS = 12000  # the frame is reduced until the corridor has no more pixels; half of them are used
 SMOOTH = 1.0  # standard deviation of the smoothing of the reduced frame, pixels
 WINDOW = 25  # window of the local mean and deviation, pixels of the reduced frame
 CONTRAST_FLOOR = 3.0  # grey levels added to the local deviation: noise is no texture
@@ -63,9 +65,9 @@ class Prior:
 def tangent(direction: np.ndarray) -> np.ndarray:
     """Return two unit vectors across a unit vector; of the ground's normal: pitch, roll. (3, 2)"""
     axis = np.array([1.0, 0.0, 0.0]) if abs(direction[0]) < 0.8 else np.array([0.0, 0.0, 1.0])
-    first = np.cross(axis, direction)
+    first = skew(axis) @ direction
     first /= np.linalg.norm(first)
-    return np.stack([first, np.cross(direction, first)], axis=1)
+    return np.stack([first, skew(direction) @ first], axis=1)
 
 
 def find_corridor(size: tuple[int, int], K: np.ndarray, normal: np.ndarray) -> Corridor | None:
@@ -79,35 +81,43 @@ def find_corridor(size: tuple[int, int], K: np.ndarray, normal: np.ndarray) -> C
     Returns:
         The pixels; None if there are none.
     """
-    # 1. Rays of the reduced frame, their sine below the horizon, and how far aside they hit.
-    factor = max(1, round(size[1] / WIDTH))
-    reduced = reduce_intrinsics(K, factor)
-    v, u = np.mgrid[: size[0] // factor, : size[1] // factor].astype(np.float32)
-    x, y = (u - reduced[0, 2]) / reduced[0, 0], (v - reduced[1, 2]) / reduced[1, 1]
-    n, across = normal, np.cross(normal, [0.0, 0.0, 1.0])
-    across /= max(float(np.linalg.norm(across)), 1e-9)
-    below = x * n[0] + y * n[1] + n[2]
-    aside = np.abs(x * across[0] + y * across[1] + across[2])
-    # 2. The corridor, and a crop that also holds what the step moves out of it.
-    chosen = (below > 1 / FAR) & (aside < WIDE * below)
-    if not chosen.any():
+    # 1. The corridor, in frames reduced so far that it is small enough.
+    factor = 1
+    while True:
+        below, aside = _ground_place((size[0] // factor, size[1] // factor), reduce_intrinsics(K, factor), normal)
+        chosen = (below > 1 / FAR) & (aside < WIDE * below)
+        count = int(chosen.sum())
+        if count <= PIXELS:
+            break
+        factor = max(factor + 1, int(factor * np.sqrt(count / PIXELS)))
+    if count == 0:
         return None
-    box = _surrounding(chosen | ((below > 0) & (aside < WIDE * np.maximum(below, 1 / FAR))))
-    rows, columns = np.nonzero(chosen[box[0] : box[1], box[2] : box[3]])
-    reduced[0, 2] -= box[2]
-    reduced[1, 2] -= box[0]
-    rays = np.stack(
-        [
-            (columns - reduced[0, 2]) / reduced[0, 0],
-            (rows - reduced[1, 2]) / reduced[1, 1],
-            np.ones(len(rows)),
-        ],
-        axis=1,
-    )
-    names = rows // CELL * ((box[3] - box[2]) // CELL + 1) + columns // CELL
+    # 2. A crop that also holds what the step moves into it; every second pixel, as on a chessboard.
+    nearer = (below > 0) & (aside < WIDE * np.maximum(below, 1 / FAR))
+    top, bottom, left, right = box = _surrounding(nearer)
+    chosen = chosen[top:bottom, left:right]
+    chosen[::2, 1::2] = chosen[1::2, ::2] = False
+    rows, columns = np.nonzero(chosen)
+    # 3. Rays and cells of the pixels.
+    reduced = reduce_intrinsics(K, factor)
+    reduced[:2, 2] -= left, top
+    homogeneous = np.stack([columns, rows, np.ones(len(rows))], axis=1)
+    rays = homogeneous @ np.linalg.inv(reduced).T
+    names = rows // CELL * ((right - left) // CELL + 1) + columns // CELL
     cells = np.unique(names, return_inverse=True)[1].reshape(-1)
-    pixels = np.stack([columns, rows], axis=1)
+    pixels = homogeneous[:, :2].astype(np.intp)
     return Corridor(reduced, factor, box, pixels, rays.astype(np.float32), cells)
+
+
+def _ground_place(
+    size: tuple[int, int], K: np.ndarray, normal: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return camera height over depth of the ground (H, W), and the same times its way aside."""
+    n = normal.astype(np.float32)
+    x = ((np.arange(size[1]) - K[0, 2]) / K[0, 0]).astype(np.float32)
+    y = ((np.arange(size[0]) - K[1, 2]) / K[1, 1]).astype(np.float32)[:, None]
+    across = np.hypot(n[0], n[1]) + np.float32(1e-9)
+    return x * n[0] + y * n[1] + n[2], np.abs(x * n[1] - y * n[0]) / across
 
 
 def reduce_intrinsics(K: np.ndarray, factor: int) -> np.ndarray:
@@ -152,13 +162,12 @@ def scan_steps(
     """
     a, b = cv2.pyrDown(a), cv2.pyrDown(b)
     even = (corridor.pixels % 2 == 0).all(axis=1) & (corridor.pixels[:, 1] % 4 == 0)
-    rays, at = corridor.rays[even].astype(np.float64), corridor.pixels[even] // 2
-    K = corridor.K.copy()
-    K[:2] /= 2
+    rays, at = corridor.rays[even], corridor.pixels[even] // 2
+    K = corridor.K / np.array([[2], [2], [1]], np.float32)
     # 1. Where each step puts each pixel in frame a.
-    q = STEPS[:, None] * (rays @ prior.normal)
-    ahead = (rays @ prior.R) @ K.T
-    shift = K @ (prior.R.T @ prior.t)
+    q = STEPS[:, None].astype(np.float32) * (rays @ prior.normal.astype(np.float32))
+    ahead = rays @ (K @ prior.R.T).T.astype(np.float32)
+    shift = (K @ (prior.R.T @ prior.t)).astype(np.float32)
     depth = ahead[:, 2] - q * shift[2]
     depth = np.where(np.abs(depth) > 1e-6, depth, 1e-6)
     u = np.rint((ahead[:, 0] - q * shift[0]) / depth)

@@ -18,11 +18,11 @@ from depthkit.multiview.ground_corridor import CELL, Corridor, Prior, scan_steps
 from depthkit.rigid import skew
 
 TUKEY = 4.685  # standard deviations of an outlier
-ROUNDS = 6  # most alignments
+ROUNDS = 5  # most alignments
 REWEIGHTED = 3  # weightings of the cells in each
 SHARED = 2.0  # factor on the cells' scatter: neighbours share what is not flat; from KITTI 02
-LEAST_CELLS = 8  # fewer give no plane
-CONVERGED = 5e-4  # change of the log step and of the angles, rad
+LEAST_CELLS = 24  # fewer give no plane
+CONVERGED = 2e-3  # change of the log step and of the angles, rad
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +43,8 @@ class Alignment:
     """Number of cells with texture that are seen in both frames."""
     agreeing: float
     """Share of them on the common plane."""
+    scatter: float
+    """Standard deviation of the cells about it over that of their own noise."""
     flow: float
     """Median length of the flow that the step itself causes, pixels of the frame."""
 
@@ -71,7 +73,7 @@ def align(a: np.ndarray, b: np.ndarray, *, corridor: Corridor, prior: Prior) -> 
         cells = _cells(view, layers, values, corridor)
         if cells is None:
             return None
-        change, information, agreeing = _most_shared(cells, x, prior)
+        change, information, agreeing, scatter = _most_shared(cells, x, prior)
         x = x + change
         if not (np.isfinite(x).all() and np.abs(x[1:]).max() < 0.5 and abs(x[0]) < 5):
             return None
@@ -87,6 +89,7 @@ def align(a: np.ndarray, b: np.ndarray, *, corridor: Corridor, prior: Prior) -> 
         contrast=contrast,
         cells=len(cells.shift),
         agreeing=agreeing,
+        scatter=scatter,
         flow=view.flow * corridor.factor,
     )
 
@@ -172,7 +175,7 @@ def _cells(
     g = (gradient * view.by_q).sum(axis=0)
     # 2. Sums over the cells; one with texture, seen in both frames, measures its q.
     gg, gr, count = (corridor.total(one) for one in (g * g, g * residual, inside))
-    kept = (count > CELL * CELL / 2) & (gg > 1e-6)
+    kept = (count > CELL * CELL / 4) & (gg > 1e-6)
     if kept.sum() < LEAST_CELLS:
         return None
     shift = gr[kept] / gg[kept]
@@ -189,7 +192,7 @@ def _cells(
     )
 
 
-def _most_shared(cells: _Cells, x: np.ndarray, prior: Prior) -> tuple[np.ndarray, np.ndarray, float]:
+def _most_shared(cells: _Cells, x: np.ndarray, prior: Prior) -> tuple[np.ndarray, np.ndarray, float, float]:
     """Solve for the change of the parameters that most cells share [Tukey's weights].
 
     Returns:
@@ -210,7 +213,7 @@ def _most_shared(cells: _Cells, x: np.ndarray, prior: Prior) -> tuple[np.ndarray
         information = J.T @ (weight[:, None] * J) + held
         information[0, 0] += 1e-9
         change = np.linalg.solve(information, J.T @ (weight * d) + pull)
-    return change, information, float((trust > 0.25).mean())
+    return change, information, float((trust > 0.25).mean()), scatter
 
 
 def _sample(
