@@ -12,9 +12,10 @@ import numpy as np
 
 from depthkit.rigid import skew
 
-PIXELS = 12000  # the frame is reduced until the corridor has no more pixels; half of them are used
+PIXELS = 16000  # the frame is reduced until the corridor has no more pixels; half of them are used
 SMOOTH = 1.0  # standard deviation of the smoothing of the reduced frame, pixels
-WINDOW = 25  # window of the local mean and deviation, pixels of the reduced frame
+WINDOW = 13  # window of the local mean and deviation, pixels at half the reduced size
+MARGIN = 20  # pixels around the corridor that are kept
 CONTRAST_FLOOR = 3.0  # grey levels added to the local deviation: noise is no texture
 CELL = 8  # side of a cell, pixels of the reduced frame
 FAR = 10.0  # reach ahead, camera heights; 7.5 to 14 tried on KITTI 02
@@ -133,23 +134,35 @@ def _surrounding(chosen: np.ndarray) -> tuple[int, int, int, int]:
     rows, columns = np.nonzero(chosen.any(axis=1))[0], np.nonzero(chosen.any(axis=0))[0]
     height, width = chosen.shape
     return (
-        max(int(rows[0]) - WINDOW, 0),
-        min(int(rows[-1]) + 1 + WINDOW, height),
-        max(int(columns[0]) - WINDOW, 0),
-        min(int(columns[-1]) + 1 + WINDOW, width),
+        max(int(rows[0]) - MARGIN, 0),
+        min(int(rows[-1]) + 1 + MARGIN, height),
+        max(int(columns[0]) - MARGIN, 0),
+        min(int(columns[-1]) + 1 + MARGIN, width),
     )
 
 
-def structure(grey: np.ndarray, corridor: Corridor) -> np.ndarray:
-    """Reduce and crop a frame, and divide out local brightness and contrast. (h, w) float32"""
+@dataclass(frozen=True, eq=False)
+class Structure:
+    """One frame in the corridor's crop."""
+
+    fine: np.ndarray
+    """Reduced and smoothed frame, grey levels. (h, w) float32"""
+    coarse: np.ndarray
+    """The same at half the size, without local brightness and contrast. (h / 2, w / 2) float32"""
+
+
+def structure(grey: np.ndarray, corridor: Corridor) -> Structure:
+    """Reduce, crop and smooth a frame (H, W) uint8."""
     top, bottom, left, right = (corridor.factor * edge for edge in corridor.box)
     crop = grey[top:bottom, left:right]
     size = crop.shape[1] // corridor.factor, crop.shape[0] // corridor.factor
     small = cv2.resize(crop, size, interpolation=cv2.INTER_AREA).astype(np.float32)
-    small = cv2.GaussianBlur(small, (0, 0), SMOOTH)
-    mean = cv2.blur(small, (WINDOW, WINDOW))
-    variance = cv2.blur(small * small, (WINDOW, WINDOW)) - mean * mean
-    return (small - mean) / (np.sqrt(np.maximum(variance, 0)) + np.float32(CONTRAST_FLOOR))
+    fine = cv2.GaussianBlur(small, (0, 0), SMOOTH)
+    coarse = cv2.pyrDown(fine)
+    mean = cv2.blur(coarse, (WINDOW, WINDOW))
+    variance = cv2.blur(coarse * coarse, (WINDOW, WINDOW)) - mean * mean
+    contrast = np.sqrt(np.maximum(variance, 0)) + np.float32(CONTRAST_FLOOR)
+    return Structure(fine, (coarse - mean) / contrast)
 
 
 def scan_steps(
@@ -160,7 +173,6 @@ def scan_steps(
     Returns:
         Best step in camera heights, and its difference over the median of all.
     """
-    a, b = cv2.pyrDown(a), cv2.pyrDown(b)
     even = (corridor.pixels % 2 == 0).all(axis=1) & (corridor.pixels[:, 1] % 4 == 0)
     rays, at = corridor.rays[even], corridor.pixels[even] // 2
     K = corridor.K / np.array([[2], [2], [1]], np.float32)

@@ -13,7 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from depthkit.errors import ConfigError, DataError, check_shape
-from depthkit.multiview.ground_corridor import Corridor, Prior, find_corridor, structure, tangent
+from depthkit.multiview.ground_corridor import (
+    Corridor,
+    Prior,
+    Structure,
+    find_corridor,
+    structure,
+    tangent,
+)
 from depthkit.multiview.ground_warp import Alignment, align
 
 LEVEL = (0.0, 1.0, 0.0)  # normal of the ground under a level camera
@@ -93,7 +100,7 @@ class GroundPlane:
         self._steps = self._passed = self._refused = 0
         self._corridor: Corridor | None = None
         self._around: tuple[np.ndarray, tuple[int, ...], np.ndarray] | None = None
-        self._last: tuple[np.ndarray, np.ndarray] | None = None
+        self._last: tuple[np.ndarray, Structure] | None = None
 
     def measure(
         self,
@@ -179,7 +186,7 @@ class GroundPlane:
         self._around, self._last = (self.normal, size, K.copy()), None
         return self._corridor
 
-    def _structure(self, grey: np.ndarray, corridor: Corridor) -> np.ndarray:
+    def _structure(self, grey: np.ndarray, corridor: Corridor) -> Structure:
         """Return the structure of frame a; kept from the last call if it was frame b there."""
         if self._last is not None and np.array_equal(self._last[0], grey):
             return self._last[1]

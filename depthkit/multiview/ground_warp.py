@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from depthkit.multiview.ground_corridor import CELL, Corridor, Prior, scan_steps, tangent
+from depthkit.multiview.ground_corridor import CELL, Corridor, Prior, Structure, scan_steps, tangent
 from depthkit.rigid import skew
 
 TUKEY = 4.685  # standard deviations of an outlier
@@ -22,6 +22,9 @@ ROUNDS = 5  # most alignments
 REWEIGHTED = 3  # weightings of the cells in each
 SHARED = 2.0  # factor on the cells' scatter: neighbours share what is not flat; from KITTI 02
 LEAST_CELLS = 24  # fewer give no plane
+GAIN = True
+LEAST_GRADIENT = 1.0
+NOISE_FLOOR = 0.1
 CONVERGED = 2e-3  # change of the log step and of the angles, rad
 
 
@@ -49,11 +52,13 @@ class Alignment:
     """Median length of the flow that the step itself causes, pixels of the frame."""
 
 
-def align(a: np.ndarray, b: np.ndarray, *, corridor: Corridor, prior: Prior) -> Alignment | None:
+def align(
+    a: Structure, b: Structure, *, corridor: Corridor, prior: Prior
+) -> Alignment | None:
     """Find step, ground and remaining errors of the motion that align two frames best.
 
     Args:
-        a, b: structure of both frames in the corridor's crop. (h, w) float32
+        a, b: structure of both frames in the corridor's crop.
         corridor: pixels of frame b.
         prior: ground and motion as known so far.
 
@@ -61,10 +66,10 @@ def align(a: np.ndarray, b: np.ndarray, *, corridor: Corridor, prior: Prior) -> 
         The alignment; None if there is none.
     """
     # 1. A start from the scan.
-    step, contrast = scan_steps(a, b, corridor=corridor, prior=prior)
-    gradients = (cv2.Sobel(a, -1, *axis, scale=1 / 8) for axis in ((1, 0), (0, 1)))
-    layers = np.stack([a, *gradients], axis=2)
-    values = b[corridor.pixels[:, 1], corridor.pixels[:, 0]]
+    step, contrast = scan_steps(a.coarse, b.coarse, corridor=corridor, prior=prior)
+    gradients = (cv2.Sobel(a.fine, -1, *axis, scale=1 / 8) for axis in ((1, 0), (0, 1)))
+    layers = np.stack([a.fine, *gradients], axis=2)
+    values = b.fine[corridor.pixels[:, 1], corridor.pixels[:, 0]]
     x = np.zeros(8)
     x[0] = np.log(step)
     # 2. Gauss-Newton: compare, and move to the parameters that most cells share.
@@ -170,26 +175,58 @@ def _cells(
     # 1. Residual of each pixel, and its change with q: the gradient along the epipolar line.
     sampled, inside = _sample(layers, *view.place)
     seen = sampled[:, 0]
-    residual = np.where(inside, values - seen, 0)
     gradient = (sampled[:, 1:] * inside[:, None]).T
-    g = (gradient * view.by_q).sum(axis=0)
-    # 2. Sums over the cells; one with texture, seen in both frames, measures its q.
-    gg, gr, count = (corridor.total(one) for one in (g * g, g * residual, inside))
-    kept = (count > CELL * CELL / 4) & (gg > 1e-6)
+    along = (gradient * view.by_q).sum(axis=0)
+    # 2. Both without what brightness and contrast of the cell explain.
+    count = corridor.total(inside)
+    free = _Free.of(seen, inside, count, corridor)
+    residual, g = free.clean(values - seen), free.clean(along)
+    # 3. Sums over the cells; one with texture, seen in both frames, measures its q.
+    gg, gr, rr = (corridor.total(one) for one in (g * g, g * residual, residual * residual))
+    kept = (count > CELL * CELL / 4) & (gg > LEAST_GRADIENT)
     if kept.sum() < LEAST_CELLS:
         return None
     shift = gr[kept] / gg[kept]
-    noise = np.maximum(corridor.total(residual * residual)[kept] - gr[kept] * shift, 0) / count[kept]
-    # 3. Its change with the plane, by the cell's mean ray, and with the errors of the motion.
-    rays = np.stack([corridor.total(g * g * one) for one in corridor.rays.T], axis=1)
+    noise = np.maximum(rr[kept] - gr[kept] * shift, 0) / count[kept]
+    # 4. Its change with the plane, by its mean ray, and with the errors of the motion.
+    rays = np.stack([corridor.total(g * along * one) for one in corridor.rays.T], axis=1)
     errors = [corridor.total(g * (gradient * by).sum(axis=0)) for by in view.by_errors]
     slopes = np.concatenate([rays @ view.by_plane.T, np.stack(errors, axis=1)], axis=1)
+    vv = corridor.total(free.clean_mean(values) ** 2)[kept]
     return _Cells(
         shift=shift,
-        weight=gg[kept] / (noise + 1e-3),
+        weight=gg[kept] / (noise + NOISE_FLOOR),
         slopes=slopes[kept] / gg[kept, None],
-        similarity=_correlation(values[inside], seen[inside]),
+        similarity=float(np.sqrt(max(1 - noise @ count[kept] / max(vv.sum(), 1e-9), 0))),
     )
+
+
+@dataclass(frozen=True, eq=False)
+class _Free:
+    """Removes from pixels what is the same everywhere in their cell, or goes with the image."""
+
+    inside: np.ndarray
+    count: np.ndarray
+    corridor: Corridor
+    image: np.ndarray
+    """Image of the pixels without the mean of its cell. (N,)"""
+    power: np.ndarray
+
+    @classmethod
+    def of(cls, seen, inside, count, corridor):
+        self = cls(inside, count, corridor, seen, count)
+        image = self.clean_mean(seen)
+        return cls(inside, count, corridor, image, corridor.total(image * image) + 1e-6)
+
+    def clean_mean(self, one):
+        mean = self.corridor.total(one * self.inside) / np.maximum(self.count, 1)
+        return (one - mean.astype(np.float32)[self.corridor.cells]) * self.inside
+
+    def clean(self, one):
+        one = self.clean_mean(one)
+        if not GAIN: return one
+        gain = self.corridor.total(one * self.image) / self.power
+        return one - gain.astype(np.float32)[self.corridor.cells] * self.image
 
 
 def _most_shared(cells: _Cells, x: np.ndarray, prior: Prior) -> tuple[np.ndarray, np.ndarray, float, float]:

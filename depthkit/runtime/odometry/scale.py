@@ -113,7 +113,7 @@ class ScaleTrack:
         self._stamp: float | None = None
         self._sources: dict[str, _Source] = {}
         self.note = ""
-        """Why the newest measurement was not used; empty if it was, or if there was none."""
+        """Which of the newest measurements were not used, and why; empty if all were."""
 
     @property
     def factor(self) -> float | None:
@@ -153,10 +153,11 @@ class ScaleTrack:
             DataError: a stamp before the last one.
         """
         self.tick(stamp, relative)
-        measured = []
+        measured, self.note = [], ""
         for step in steps:
-            self.note = self._fault(step, relative)
-            if not self.note:
+            fault = self._fault(step, relative)
+            self._say(fault)
+            if not fault:
                 spread = (1 + step.correlation) / (1 - step.correlation)
                 variance = spread * step.sigma**2 + self.config.step_noise**2
                 log = float(np.log(step.length / relative))
@@ -176,10 +177,10 @@ class ScaleTrack:
             DataError: a stamp before the last one.
         """
         self.tick(stamp, 0.0)
+        self.note = ""
         if not (np.isfinite(factor) and factor > 0 and np.isfinite(sigma) and sigma > 0):
             self.note = f"{source}: factor and sigma must be above 0, got {factor} and {sigma}"
             return
-        self.note = ""
         self._take(stamp, [_Measured(float(np.log(factor)), sigma**2, source)])
 
     def state(self, stamp: float) -> ScaleState:
@@ -226,15 +227,14 @@ class ScaleTrack:
             source = self._sources.setdefault(one.source, _Source())
             if log is not None and _fit(one, log, variance):
                 source.last_fit, source.rejected = stamp, []
-                self._update(one)
+                self._update(one, log if self._log is None else self._log)
             else:
                 self._reject(stamp, one, source)
 
-    def _update(self, one: _Measured) -> None:
-        """Update the filter by one measurement."""
-        assumed = 0.0 if self._log is None else self._log
+    def _update(self, one: _Measured, log: float) -> None:
+        """Update the filter by one measurement of a known log factor."""
         gain = self._variance / (self._variance + one.variance)
-        self._log = assumed + gain * (one.log - assumed)
+        self._log = log + gain * (one.log - log)
         self._variance *= 1 - gain
 
     def _reject(self, stamp: float, one: _Measured, source: _Source) -> None:
@@ -242,8 +242,8 @@ class ScaleTrack:
         kept = [old for old in source.rejected if _fit(one, old.log, old.variance)]
         most = max(self.config.needed, self.config.changed)
         source.rejected, source.last_rejected = [*kept, one][-most:], stamp
-        away = 0.0 if self._log is None else np.exp(one.log - self._log) - 1
-        self.note = "" if self._log is None else f"{one.source} rejected: off by {away:+.0%}"
+        if self._log is not None:
+            self._say(f"{one.source} rejected: off by {np.exp(one.log - self._log) - 1:+.0%}")
         needed = self.config.needed if self._log is None else self.config.changed
         if len(source.rejected) < needed or self._contradiction(stamp):
             return
@@ -251,7 +251,7 @@ class ScaleTrack:
         weights = np.array([1 / old.variance for old in source.rejected])
         logs = np.array([old.log for old in source.rejected])
         self._log, self._variance = float(weights @ logs / weights.sum()), float(1 / weights.sum())
-        source.last_fit, source.rejected, self.note = stamp, [], ""
+        source.last_fit, source.rejected = stamp, []
 
     def _contradiction(self, stamp: float) -> str:
         """Return which sources contradict each other now; empty if none do."""
@@ -264,6 +264,10 @@ class ScaleTrack:
                 away = np.exp(float(np.median([old.log for old in one.rejected])) - self._log) - 1
                 return f"{name} contradicts {'+'.join(others)} by {away:+.0%}"
         return ""
+
+    def _say(self, words: str) -> None:
+        """Add to the note."""
+        self.note = "; ".join(one for one in (self.note, words) if one)
 
     def _latest(self) -> str:
         """Return the name of the source that fitted last."""
