@@ -13,7 +13,7 @@ import numpy as np
 from depthkit.rigid import skew
 
 PIXELS = 16000  # the frame is reduced until the corridor has no more pixels; half of them are used
-SMOOTH = 1.0  # standard deviation of the smoothing of the reduced frame, pixels
+SMOOTH = 0.7  # standard deviation of the smoothing of the reduced frame, pixels
 WINDOW = 13  # window of the local mean and deviation, pixels at half the reduced size
 MARGIN = 20  # pixels around the corridor that are kept
 CONTRAST_FLOOR = 3.0  # grey levels added to the local deviation: noise is no texture
@@ -85,7 +85,9 @@ def find_corridor(size: tuple[int, int], K: np.ndarray, normal: np.ndarray) -> C
     # 1. The corridor, in frames reduced so far that it is small enough.
     factor = 1
     while True:
-        below, aside = _ground_place((size[0] // factor, size[1] // factor), reduce_intrinsics(K, factor), normal)
+        below, aside = _ground_place(
+            (size[0] // factor, size[1] // factor), reduce_intrinsics(K, factor), normal
+        )
         chosen = (below > 1 / FAR) & (aside < WIDE * below)
         count = int(chosen.sum())
         if count <= PIXELS:

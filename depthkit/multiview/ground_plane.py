@@ -34,9 +34,9 @@ DIRECTION = np.radians(0.6)  # error of the direction between two views, rad
 MOVED = np.radians(0.5)  # change of the normal that moves the corridor, rad
 
 # Gates. In brackets the 99th percentile on KITTI 02, and the median on RedKitchen and MH_01.
-LEAST_SIMILARITY = 0.6  # correlation of the aligned frames (0.71 and above; 0.88, 0.72)
+LEAST_SIMILARITY = 0.5  # share of the texture found again
 MOST_CONTRAST = 0.8  # difference at the best step over that of all steps (0.69; 0.57, 0.55)
-MOST_SCATTER = 6.0  # scatter of the cells about the plane over their noise (4.4; 5.6, 5.4)
+MOST_SCATTER = 4.5  # scatter of the cells about the plane over their noise (4.4; 5.6, 5.4)
 MOST_SIGMA = 0.1  # relative standard deviation of the step (0.04; 0.03, 0.03)
 MOST_CLIMB = np.radians(4.0)  # angle between motion and ground, rad (1.4 deg; 10 deg and more)
 MOST_SWAY = np.radians(3.0)  # ground against the camera's own rotation, rad (1.3 deg; 5 deg)
@@ -201,8 +201,14 @@ class GroundPlane:
             (found.flow < LEAST_FLOW, f"too little motion: {found.flow:.1f} px"),
             (climb > MOST_CLIMB, f"the motion leaves the ground by {np.degrees(climb):.0f} deg"),
             (tilt > MOST_TILT, f"not level: the ground is tilted by {np.degrees(tilt):.0f} deg"),
-            (sway > MOST_SWAY, f"the camera sways against the ground by {np.degrees(sway):.0f} deg"),
-            (found.similarity < LEAST_SIMILARITY, f"no road: correlation {found.similarity:.2f}"),
+            (
+                sway > MOST_SWAY,
+                f"the camera sways against the ground by {np.degrees(sway):.0f} deg",
+            ),
+            (
+                found.similarity < LEAST_SIMILARITY,
+                f"no road: {max(found.similarity, 0):.0%} of its texture is found again",
+            ),
             (found.contrast > MOST_CONTRAST, "no road: other steps align it as well"),
             (found.scatter > MOST_SCATTER, "no road: not one plane"),
             (sigma > MOST_SIGMA, f"too uncertain: {sigma:.0%}"),

@@ -19,12 +19,11 @@ from depthkit.rigid import skew
 
 TUKEY = 4.685  # standard deviations of an outlier
 ROUNDS = 5  # most alignments
-REWEIGHTED = 3  # weightings of the cells in each
+REWEIGHTED = 2  # weightings of the cells in each
 SHARED = 2.0  # factor on the cells' scatter: neighbours share what is not flat; from KITTI 02
 LEAST_CELLS = 24  # fewer give no plane
-GAIN = True
-LEAST_GRADIENT = 1.0
-NOISE_FLOOR = 0.1
+LEAST_GRADIENT = 1.0  # sum of squared changes with q over a cell, grey levels squared
+NOISE_FLOOR = 0.1  # variance of a pixel that no cell falls below, grey levels squared
 CONVERGED = 2e-3  # change of the log step and of the angles, rad
 
 
@@ -39,7 +38,7 @@ class Alignment:
     covariance: np.ndarray
     """Covariance of the log step and of the two angles of the normal along `tangent`. (3, 3)"""
     similarity: float
-    """Correlation of the aligned pixels."""
+    """Share of the texture of frame b that frame a explains, at most 1."""
     contrast: float
     """Difference of the frames at the best scanned step over the median of all steps."""
     cells: int
@@ -52,9 +51,7 @@ class Alignment:
     """Median length of the flow that the step itself causes, pixels of the frame."""
 
 
-def align(
-    a: Structure, b: Structure, *, corridor: Corridor, prior: Prior
-) -> Alignment | None:
+def align(a: Structure, b: Structure, *, corridor: Corridor, prior: Prior) -> Alignment | None:
     """Find step, ground and remaining errors of the motion that align two frames best.
 
     Args:
@@ -129,9 +126,7 @@ class _View:
         u, v = X * inverse, Y * inverse
         # 2. Derivatives of (u, v) = (X, Y) / Z: with q, a rotation vector, the direction.
         one, side = np.ones_like(u), -(back @ turn).astype(np.float32)
-        turned = [
-            np.stack([(d[0] - u * d[2]), (d[1] - v * d[2])]) * (q * inverse) for d in side.T
-        ]
+        turned = [np.stack([(d[0] - u * d[2]), (d[1] - v * d[2])]) * (q * inverse) for d in side.T]
         spun = [
             np.stack([-u * v, -one - v * v]),
             np.stack([one + u * u, u * v]),
@@ -158,7 +153,7 @@ class _Cells:
     slopes: np.ndarray
     """Change of q with each parameter. (M, 8)"""
     similarity: float
-    """Correlation of all pixels."""
+    """Share of the texture that the alignment explains."""
 
 
 def _cells(
@@ -176,13 +171,15 @@ def _cells(
     sampled, inside = _sample(layers, *view.place)
     seen = sampled[:, 0]
     gradient = (sampled[:, 1:] * inside[:, None]).T
-    along = (gradient * view.by_q).sum(axis=0)
-    # 2. Both without what brightness and contrast of the cell explain.
+    along = gradient[0] * view.by_q[0] + gradient[1] * view.by_q[1]
+    # 2. Both without the mean of their cell: brightness may differ.
     count = corridor.total(inside)
-    free = _Free.of(seen, inside, count, corridor)
-    residual, g = free.clean(values - seen), free.clean(along)
+    residual, g, texture = (
+        _without_mean(one, inside, corridor) for one in (values - seen, along, values)
+    )
     # 3. Sums over the cells; one with texture, seen in both frames, measures its q.
-    gg, gr, rr = (corridor.total(one) for one in (g * g, g * residual, residual * residual))
+    pairs = (g * g, g * residual, residual * residual, texture * texture)
+    gg, gr, rr, power = (corridor.total(pair) for pair in pairs)
     kept = (count > CELL * CELL / 4) & (gg > LEAST_GRADIENT)
     if kept.sum() < LEAST_CELLS:
         return None
@@ -190,46 +187,21 @@ def _cells(
     noise = np.maximum(rr[kept] - gr[kept] * shift, 0) / count[kept]
     # 4. Its change with the plane, by its mean ray, and with the errors of the motion.
     rays = np.stack([corridor.total(g * along * one) for one in corridor.rays.T], axis=1)
-    errors = [corridor.total(g * (gradient * by).sum(axis=0)) for by in view.by_errors]
+    errors = [
+        corridor.total(g * (gradient[0] * by[0] + gradient[1] * by[1])) for by in view.by_errors
+    ]
     slopes = np.concatenate([rays @ view.by_plane.T, np.stack(errors, axis=1)], axis=1)
-    vv = corridor.total(free.clean_mean(values) ** 2)[kept]
     return _Cells(
         shift=shift,
         weight=gg[kept] / (noise + NOISE_FLOOR),
         slopes=slopes[kept] / gg[kept, None],
-        similarity=float(np.sqrt(max(1 - noise @ count[kept] / max(vv.sum(), 1e-9), 0))),
+        similarity=float(1 - rr[kept].sum() / max(power[kept].sum(), 1e-9)),
     )
 
 
-@dataclass(frozen=True, eq=False)
-class _Free:
-    """Removes from pixels what is the same everywhere in their cell, or goes with the image."""
-
-    inside: np.ndarray
-    count: np.ndarray
-    corridor: Corridor
-    image: np.ndarray
-    """Image of the pixels without the mean of its cell. (N,)"""
-    power: np.ndarray
-
-    @classmethod
-    def of(cls, seen, inside, count, corridor):
-        self = cls(inside, count, corridor, seen, count)
-        image = self.clean_mean(seen)
-        return cls(inside, count, corridor, image, corridor.total(image * image) + 1e-6)
-
-    def clean_mean(self, one):
-        mean = self.corridor.total(one * self.inside) / np.maximum(self.count, 1)
-        return (one - mean.astype(np.float32)[self.corridor.cells]) * self.inside
-
-    def clean(self, one):
-        one = self.clean_mean(one)
-        if not GAIN: return one
-        gain = self.corridor.total(one * self.image) / self.power
-        return one - gain.astype(np.float32)[self.corridor.cells] * self.image
-
-
-def _most_shared(cells: _Cells, x: np.ndarray, prior: Prior) -> tuple[np.ndarray, np.ndarray, float, float]:
+def _most_shared(
+    cells: _Cells, x: np.ndarray, prior: Prior
+) -> tuple[np.ndarray, np.ndarray, float, float]:
     """Solve for the change of the parameters that most cells share [Tukey's weights].
 
     Returns:
@@ -253,9 +225,14 @@ def _most_shared(cells: _Cells, x: np.ndarray, prior: Prior) -> tuple[np.ndarray
     return change, information, float((trust > 0.25).mean()), scatter
 
 
-def _sample(
-    layers: np.ndarray, u: np.ndarray, v: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def _without_mean(one: np.ndarray, inside: np.ndarray, corridor: Corridor) -> np.ndarray:
+    """Return pixels less the mean of their cell; 0 outside. (N,) float32"""
+    count = np.maximum(corridor.total(inside), 1)
+    mean = (corridor.total(one * inside) / count).astype(np.float32)
+    return (one - mean[corridor.cells]) * inside
+
+
+def _sample(layers: np.ndarray, u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Sample layers (h, w, C) bilinearly at (N,); also return which places lie inside."""
     height, width = layers.shape[:2]
     inside = (u >= 0) & (u < width - 1) & (v >= 0) & (v < height - 1)
@@ -266,9 +243,3 @@ def _sample(
     above = flat[first] * (1 - across) + flat[first + 1] * across
     under = flat[first + width] * (1 - across) + flat[first + width + 1] * across
     return above * (1 - down) + under * down, inside
-
-
-def _correlation(one: np.ndarray, other: np.ndarray) -> float:
-    """Return the normalised correlation of two samples; 0 without contrast."""
-    one, other = one - one.mean(), other - other.mean()
-    return float((one @ other) / max(float(np.sqrt((one @ one) * (other @ other))), 1e-9))
