@@ -31,6 +31,7 @@ MEAN_STEPS = 50  # steps that the mean remembers
 HEAVE = np.radians(0.7)  # angle between the motion and the ground, rad
 ROTATION = np.radians(0.035)  # error of the rotation between two views, rad
 DIRECTION = np.radians(0.6)  # error of the direction between two views, rad
+HEIGHT = 0.012  # relative change of the height by springs and the road's crown: 2 cm of a car's
 MOVED = np.radians(0.5)  # change of the normal that moves the corridor, rad
 
 # Gates. In brackets the 99th percentile on KITTI 02, and the median on RedKitchen and MH_01.
@@ -147,7 +148,7 @@ class GroundPlane:
         if self._passed < CONFIRMED:
             reason = f"ground seen in {self._passed} of {CONFIRMED} steps"
             return GroundStep(None, None, reason, self.normal.copy(), found)
-        sigma = float(np.sqrt(found.covariance[0, 0]))
+        sigma = float(np.sqrt(found.covariance[0, 0] + HEIGHT**2))
         return GroundStep(self._metres(found), sigma, "", self.normal.copy(), found)
 
     def _metres(self, found: Alignment) -> float:

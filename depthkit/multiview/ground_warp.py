@@ -167,19 +167,19 @@ def _cells(
         values: structure of the pixels in frame b. (N,) float32
         corridor: the pixels.
     """
-    # 1. Residual of each pixel, and its change with q: the gradient along the epipolar line.
+    # 1. Both frames without the mean of each cell, and with the same contrast.
     sampled, inside = _sample(layers, *view.place)
-    seen = sampled[:, 0]
-    gradient = (sampled[:, 1:] * inside[:, None]).T
-    along = gradient[0] * view.by_q[0] + gradient[1] * view.by_q[1]
-    # 2. Both without the mean of their cell: brightness may differ.
     count = corridor.total(inside)
-    residual, g, texture = (
-        _without_mean(one, inside, corridor) for one in (values - seen, along, values)
-    )
+    seen, texture = (_without_mean(one, inside, corridor) for one in (sampled[:, 0], values))
+    power = corridor.total(texture * texture)
+    gain = _gain(power, corridor.total(seen * seen))
+    # 2. Residual of each pixel, and its change with q: the gradient along the epipolar line.
+    residual = texture - gain * seen
+    gradient = gain * (sampled[:, 1:] * inside[:, None]).T
+    along = gradient[0] * view.by_q[0] + gradient[1] * view.by_q[1]
+    g = _without_mean(along, inside, corridor)
     # 3. Sums over the cells; one with texture, seen in both frames, measures its q.
-    pairs = (g * g, g * residual, residual * residual, texture * texture)
-    gg, gr, rr, power = (corridor.total(pair) for pair in pairs)
+    gg, gr, rr = (corridor.total(pair) for pair in (g * g, g * residual, residual * residual))
     kept = (count > CELL * CELL / 4) & (gg > LEAST_GRADIENT)
     if kept.sum() < LEAST_CELLS:
         return None
@@ -230,6 +230,13 @@ def _without_mean(one: np.ndarray, inside: np.ndarray, corridor: Corridor) -> np
     count = np.maximum(corridor.total(inside), 1)
     mean = (corridor.total(one * inside) / count).astype(np.float32)
     return (one - mean[corridor.cells]) * inside
+
+
+def _gain(power: np.ndarray, seen: np.ndarray) -> np.float32:
+    """Return the contrast of one frame over that of the other: the median over the cells."""
+    both = (power > LEAST_GRADIENT) & (seen > LEAST_GRADIENT)
+    ratio = float(np.median(power[both] / seen[both])) if both.any() else 1.0
+    return np.float32(np.sqrt(ratio))
 
 
 def _sample(layers: np.ndarray, u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
