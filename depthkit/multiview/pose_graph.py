@@ -120,6 +120,11 @@ def optimise_graph(
     return GraphSolution(nodes, weights, np.sqrt(square), steps)
 
 
+def edge_errors(poses: np.ndarray, edges: Edges) -> np.ndarray:
+    """Return the error of each edge at given poses, in standard deviations. (E,)"""
+    return np.sqrt(_errors(np.asarray(poses, np.float64), edges))
+
+
 def _check(poses: np.ndarray, edges: Edges, fixed: tuple[int, ...]) -> None:
     """Refuse edges to nowhere, and nodes that nothing holds."""
     check_shape("optimise_graph: poses", poses, "N 4 4")
