@@ -25,6 +25,7 @@ from depthkit.runtime.odometry.loop_checks import (
     difference,
     disagreement,
     drift_alarm,
+    has_returned,
 )
 from depthkit.runtime.odometry.loop_graph import LoopGraph, chain_sigmas, loop_sigmas
 from depthkit.runtime.odometry.loop_path import LoopPath
@@ -201,6 +202,8 @@ class LoopCloser:
     def _judge(self, place: PlaceHit, view: PlaceView) -> LoopEvent | None:
         """Check a hit, wait for the second one, then correct; None while waiting."""
         hit = self._implied(place, view)
+        if not self._joins(hit) and not self._has_returned(hit):
+            return None
         before, self._pending = self._pending, None
         reason = self._alarm(hit)
         if reason:
@@ -209,7 +212,10 @@ class LoopCloser:
         if before is None or not self._is_in_row(before, hit):
             return None
         said = self._S_map_odom(before) @ view.T_world_cam
-        reason = disagreement(said, self._said(hit), self._since(hit))
+        known = before.scale_known and hit.scale_known
+        spread = float(np.hypot(before.place.scale_sigma, hit.place.scale_sigma)) if known else None
+        depth = self._since(hit).depth
+        reason = disagreement(said, self._said(hit), depth, scale_sigma=spread)
         if reason:
             return self._event("refused", hit, reason)
         return self._correct(before, hit)
@@ -242,15 +248,23 @@ class LoopCloser:
     def _joins(self, hit: _Hit) -> bool:
         return self._graph.map_of(hit.place.view) != self._graph.map_of(hit.keyframe)
 
+    def _has_returned(self, hit: _Hit) -> bool:
+        """Whether the place was out of sight in between."""
+        unit = float(scale_of(self._graph.poses[hit.place.view]))
+        motion = hit.place.T_view_cam.copy()
+        motion[:3, 3] *= unit
+        between = self._graph.between(hit.place.view, hit.keyframe)
+        return has_returned(between, motion, hit.place.depth * unit)
+
     def _since(self, hit: _Hit) -> Since:
         """Measure what lies between the visits; nothing where they are in two maps."""
         old, depth = hit.place.view, hit.place.depth
         depth *= float(scale_of(self._graph.poses[old]))
         if self._joins(hit):
             return Since(0.0, 0, depth, hit.metric, hit.scale_known)
-        count = sum(old < node <= hit.keyframe for node in self._graph.poses)
-        path = self._graph.path(old, hit.keyframe)
-        return Since(path, count, depth, hit.metric, hit.scale_known)
+        between = self._graph.between(old, hit.keyframe)
+        path = np.linalg.norm(np.diff(between[:, :3, 3], axis=0), axis=1).sum()
+        return Since(float(path), len(between), depth, hit.metric, hit.scale_known)
 
     def _alarm(self, hit: _Hit) -> str:
         """Say why a hit cannot be right; empty if it can."""
@@ -286,7 +300,7 @@ class LoopCloser:
 
     def _link(self, hit: _Hit) -> float:
         """Enter one hit as an edge; returns its error before, in standard deviations."""
-        sigmas = loop_sigmas(hit.place.depth, hit.place.inliers, hit.place.scale_sigma)
+        sigmas = loop_sigmas(hit.place.depth, hit.place.scale_sigma)
         if hit.metric:
             sigmas[6] = 0.01
         self._graph.link(hit.place.view, hit.keyframe, hit.motion, sigmas)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from depthkit.multiview.similarity import rigid_of, scale_of
-from depthkit.rigid import log_so3
+from depthkit.rigid import inverse, log_so3
 
 DRIFT = 0.25, 0.10
 """Largest drift that a loop may correct as a part of the path since: relative, and in metres.
@@ -17,10 +17,13 @@ TURN = float(np.radians(5.0)), float(np.radians(0.3))
 """Largest turn that a loop may correct: constant, and for each keyframe since, radians."""
 SCALE_JUMP = 0.15, 0.02, float(np.log(3.0))
 """Largest change of the scale, logarithm: constant, for each keyframe since, and at most."""
+LEFT = 1.0
+"""Change of the view after which a place counts as left, see `has_returned`."""
 METRIC_SCALE = 0.15
 """Largest logarithm of the scale between two keyframes that both say metres."""
-AGREE_TURN, AGREE_SCALE = float(np.radians(3.0)), 0.2
-"""Largest difference between two hits in a row: radians, logarithm."""
+AGREE_TURN, AGREE_SCALE = float(np.radians(5.0)), 0.1
+"""Largest difference between two hits in a row: radians (rolling shutter bends a view by 1 to 3
+degrees), and logarithm of the scale beyond three standard deviations."""
 
 
 @dataclass(frozen=True)
@@ -68,20 +71,47 @@ def drift_alarm(said: np.ndarray, now: np.ndarray, since: Since) -> str:
     return ""
 
 
-def disagreement(before: np.ndarray, now: np.ndarray, since: Since) -> str:
+def has_returned(between: np.ndarray, hit: np.ndarray, depth: float) -> bool:
+    """Whether the camera had left the place in between, so that a hit is a loop.
+
+    A view is left by one when the camera moves by the depth of the scene, or turns by half a
+    radian. Straight on, the old place is still in sight after many keyframes: no loop.
+
+    Args:
+        between: poses of the keyframes from the old to the new one, both included. (N, 4, 4)
+        hit: the new keyframe's pose in the old one by the hit. (4, 4)
+        depth: median depth of the scene, in the unit of the poses.
+    """
+    from_old = _view_change(inverse(between[0]) @ between, depth)
+    from_new = _view_change(inverse(between[-1]) @ between, depth)
+    left = float(np.minimum(from_old, from_new).max())
+    return left > max(LEFT, float(_view_change(hit[None], depth)[0]))
+
+
+def _view_change(T: np.ndarray, depth: float) -> np.ndarray:
+    """Change of the view by motions: 1 for the depth of the scene or for half a radian. (N,)"""
+    turn = np.linalg.norm(log_so3(T[:, :3, :3]), axis=1)
+    return np.linalg.norm(T[:, :3, 3], axis=1) / depth + turn / 0.5
+
+
+def disagreement(
+    before: np.ndarray, now: np.ndarray, depth: float, *, scale_sigma: float | None
+) -> str:
     """Compare two hits in a row by where they put the same keyframe.
 
     Args:
         before, now: its pose in the map by the earlier hit and by its own, similarities. (4, 4)
-        since: as in `drift_alarm`; depth and scale_known are read.
+        depth: median depth of the scene, unit of the map.
+        scale_sigma: standard deviation of the logarithm of their ratio of scales; None where either
+            did not measure it.
 
     Returns:
         Why they disagree, empty if they agree.
     """
     shift, turn, scale = difference(before, now)
-    if shift > NEAR * since.depth or turn > AGREE_TURN:
+    if shift > NEAR * depth or turn > AGREE_TURN:
         return f"disagree: two hits in a row differ by {shift:.3g} and {np.degrees(turn):.1f} deg"
-    if since.scale_known and abs(scale) > AGREE_SCALE:
+    if scale_sigma is not None and abs(scale) > AGREE_SCALE + 3.0 * scale_sigma:
         return f"disagree: two hits in a row differ in scale by {np.exp(abs(scale)):.2f}"
     return ""
 

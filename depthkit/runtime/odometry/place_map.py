@@ -60,7 +60,7 @@ class PlaceMap:
         self.views[view.id] = view
         self._places.add(view.id, view.features)
         self._thin_features()
-        return Query(query.features, query.K, query.width, view.points)
+        return Query(query.features, query.K, query.width, view.points, view.sigmas)
 
     def remove(self, key: int) -> None:
         """Forget a keyframe."""

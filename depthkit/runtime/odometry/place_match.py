@@ -16,6 +16,8 @@ PIXELS = 0.005
 """Largest error of an inlier as a part of the image's width, at least 2 pixels."""
 ROUNDS = 300
 """Samples of the RANSAC."""
+SCALE_SIGMA = 0.15
+"""Largest relative standard deviation of a ratio of two depths that counts for the scale."""
 MIN_SCALE_POINTS = 10
 """Smallest number of points known on both sides from which a scale is measured."""
 
@@ -50,6 +52,8 @@ class Query:
     """Width of the image, pixels."""
     points: np.ndarray | None = None
     """Positions of the features in the camera, for the scale; NaN where unknown. (N, 3)"""
+    sigmas: np.ndarray | None = None
+    """Relative standard deviations of their depths. (N,)"""
 
 
 def check_place(
@@ -83,14 +87,20 @@ def check_place(
 def _seen_points(
     query: Query, view: PlaceView, *, into: PlaceView | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Match a query to the known points of a view: features, and points in the axes of `into`."""
+    """Match a query to the known points of a view.
+
+    Returns:
+        Indices of the features (M,), and points in the axes of `into` with the relative standard
+        deviation of their depth. (M, 4)
+    """
     known = np.flatnonzero(view.known)
     pairs = match(query.features, view.features.take(known))
-    points = view.points[known[pairs[:, 1]]].astype(np.float64)
+    seen = known[pairs[:, 1]]
+    points = view.points[seen].astype(np.float64)
     if into is not None:
         T = inverse(into.T_world_cam) @ view.T_world_cam
         points = points @ T[:3, :3].T + T[:3, 3]
-    return pairs[:, 0], points
+    return pairs[:, 0], np.column_stack([points, view.sigmas[seen]])
 
 
 def _hit(
@@ -100,13 +110,14 @@ def _hit(
     # 1. Pose by RANSAC, refined on its inliers; a feature matched in two views counts once.
     pixels = query.features.pixels[index].astype(np.float64)
     limit = max(2.0, PIXELS * query.width)
-    T_cam_view, inliers, error = _pose(landmarks, pixels, query.K, limit)
+    T_cam_view, inliers, error = _pose(
+        np.ascontiguousarray(landmarks[:, :3]), pixels, query.K, limit
+    )
     if T_cam_view is None:
         return None
     # 2. Scale from points that both sides have placed.
-    depth = (landmarks[inliers] @ T_cam_view[:3, :3].T + T_cam_view[:3, 3])[:, 2]
-    own = None if query.points is None else query.points[index[inliers], 2]
-    scale, sigma = _scale(depth, own)
+    depth = landmarks[inliers, :3] @ T_cam_view[2, :3] + T_cam_view[2, 3]
+    scale, sigma = _scale(query, index[inliers], depth, landmarks[inliers, 3])
     count, middle = len(np.unique(index[inliers])), float(np.median(depth))
     return PlaceHit(view.id, inverse(T_cam_view), count, error, scale, sigma, middle)
 
@@ -139,11 +150,15 @@ def _pose(
     return T, inliers, float(np.median(error[inliers]))
 
 
-def _scale(depth: np.ndarray, own: np.ndarray | None) -> tuple[float, float]:
+def _scale(
+    query: Query, index: np.ndarray, depth: np.ndarray, sigmas: np.ndarray
+) -> tuple[float, float]:
     """Median ratio of depths and the standard deviation of its logarithm; NaN, inf if too few."""
-    if own is None:
+    if query.points is None or query.sigmas is None:
         return float("nan"), float("inf")
-    both = np.isfinite(own) & (depth > 0)
+    own = query.points[index, 2]
+    certain = np.hypot(sigmas, query.sigmas[index]) <= SCALE_SIGMA
+    both = np.isfinite(own) & (depth > 0) & certain
     if both.sum() < MIN_SCALE_POINTS:
         return float("nan"), float("inf")
     ratio = np.log(depth[both] / own[both])

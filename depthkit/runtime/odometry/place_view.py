@@ -16,6 +16,8 @@ from depthkit.rigid import inverse
 
 LANDMARK_PIXELS = 1.5
 """Largest distance between a feature and the landmark whose position it takes, pixels."""
+LANDMARK_SIGMA = 0.03
+"""Relative standard deviation of the depth of a landmark of the odometry."""
 RAY_ANGLE = np.radians(0.5)
 """Smallest angle between two rays that are intersected. On AirSim's laps twice as many places are
 found again as with 1 degree: a place is seen again from nearby, where an error of depth hardly
@@ -77,6 +79,9 @@ class PlaceView:
     features: Features
     points: np.ndarray
     """Positions of the features in the axes of the camera; NaN where unknown. (N, 3) float32"""
+    sigmas: np.ndarray
+    """Relative standard deviations of their depths, from the angle between the rays. (N,) float32
+    """
 
     @property
     def known(self) -> np.ndarray:
@@ -92,7 +97,12 @@ class PlaceView:
     def thinned(self, count: int) -> "PlaceView":
         """Keep the strongest features of known position only."""
         index = np.flatnonzero(self.known)[:count]
-        return replace(self, features=self.features.take(index), points=self.points[index])
+        return replace(
+            self,
+            features=self.features.take(index),
+            points=self.points[index],
+            sigmas=self.sigmas[index],
+        )
 
 
 def view_of(keyframe: Keyframe, features: Features) -> PlaceView:
@@ -116,6 +126,7 @@ def view_of(keyframe: Keyframe, features: Features) -> PlaceView:
         np.asarray(keyframe.T_world_cam, np.float64),
         features,
         points,
+        np.full(len(features), LANDMARK_SIGMA, np.float32),
     )
 
 
@@ -126,26 +137,27 @@ def add_points(a: PlaceView, b: PlaceView) -> tuple[PlaceView, PlaceView]:
         a, b: keyframes; their poses are taken as true.
 
     Returns:
-        Both with the new positions; those known before are kept.
+        Both with the new positions where none was known, or a less certain one.
     """
     pairs = match(a.features, b.features)
     T_a_b = inverse(a.T_world_cam) @ b.T_world_cam
     rays_a = normalise(a.features.pixels[pairs[:, 0]], a.K)
     rays_b = normalise(b.features.pixels[pairs[:, 1]], b.K)
-    depth_a, depth_b, good = intersect_rays(rays_a, rays_b, T_a_b, float(a.K[0, 0]))
-    pairs = pairs[good]
+    depths, sine, good = intersect_rays(rays_a, rays_b, T_a_b, float(a.K[0, 0]))
+    sigmas = 1.0 / (a.K[0, 0] * np.maximum(sine, 1e-6))
+    points_a, points_b = rays_a * depths[:, :1], rays_b * depths[:, 1:]
     return (
-        _with(a, pairs[:, 0], rays_a[good] * depth_a[good, None]),
-        _with(b, pairs[:, 1], rays_b[good] * depth_b[good, None]),
+        _with(a, pairs[good, 0], points_a[good], sigmas[good]),
+        _with(b, pairs[good, 1], points_b[good], sigmas[good]),
     )
 
 
-def _with(view: PlaceView, index: np.ndarray, points: np.ndarray) -> PlaceView:
-    """Fill positions that are not known yet."""
-    filled = view.points.copy()
-    new = ~view.known[index]
-    filled[index[new]] = points[new]
-    return replace(view, points=filled)
+def _with(view: PlaceView, index: np.ndarray, points: np.ndarray, sigmas: np.ndarray) -> PlaceView:
+    """Fill positions that are not known yet, or known less well."""
+    filled, spread = view.points.copy(), view.sigmas.copy()
+    new = ~view.known[index] | (sigmas < view.sigmas[index])
+    filled[index[new]], spread[index[new]] = points[new], sigmas[new]
+    return replace(view, points=filled, sigmas=spread)
 
 
 def intersect_rays(
@@ -159,7 +171,8 @@ def intersect_rays(
         focal: focal length, pixels.
 
     Returns:
-        depth_a, depth_b: depths along the optical axes. (N,) each
+        depths: along the optical axes of a and b. (N, 2)
+        sine: of the angle between the rays. (N,)
         good: both depths above 0, rays RAY_ANGLE or more apart, and the points within RAY_PIXELS of
             each other as either camera sees them. (N,) bool
     """
@@ -175,4 +188,4 @@ def intersect_rays(
     gap = np.linalg.norm(rays_a * depth_a[:, None] - turned * depth_b[:, None] - t, axis=1)
     near = np.minimum(depth_a, depth_b)
     good = (near > 0) & (sine >= np.sin(RAY_ANGLE)) & (focal * gap <= RAY_PIXELS * near)
-    return depth_a, depth_b, good
+    return np.column_stack([depth_a, depth_b]), sine, good

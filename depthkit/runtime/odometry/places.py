@@ -94,11 +94,15 @@ def learn_words(descriptors: list[np.ndarray], words: int = WORDS) -> np.ndarray
     centres = pool[np.random.default_rng(0).permutation(len(pool))[:words]]
     for _ in range(ROUNDS):
         nearest = squared_distances(pool, centres).argmin(axis=1)
-        counts = np.bincount(nearest, minlength=len(centres))
-        sums = np.zeros_like(centres)
-        np.add.at(sums, nearest, pool)
-        centres = np.where(counts[:, None] > 0, sums / np.maximum(counts, 1)[:, None], centres)
+        member = _members(nearest, len(centres))
+        counts = member.sum(axis=1, keepdims=True)
+        centres = np.where(counts > 0, member @ pool / np.maximum(counts, 1), centres)
     return centres.astype(np.float32)
+
+
+def _members(nearest: np.ndarray, words: int) -> np.ndarray:
+    """Mark with 1 which descriptors belong to which word. (N,) -> (words, N) float32"""
+    return (nearest[None, :] == np.arange(words)[:, None]).astype(np.float32)
 
 
 def vlad(descriptors: np.ndarray, words: np.ndarray) -> np.ndarray:
@@ -113,7 +117,7 @@ def vlad(descriptors: np.ndarray, words: np.ndarray) -> np.ndarray:
     """
     x = descriptors.astype(np.float32)
     nearest = squared_distances(x, words).argmin(axis=1)
-    member = (nearest[None, :] == np.arange(len(words))[:, None]).astype(np.float32)
+    member = _members(nearest, len(words))
     sums = member @ x - member.sum(axis=1, keepdims=True) * words
     sums /= np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-6)
     flat = sums.ravel()
