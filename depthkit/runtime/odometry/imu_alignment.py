@@ -35,6 +35,8 @@ MIN_SIGMA = 0.005
 """Smallest one: scale factors and axes of accelerometers are not better than half a per cent."""
 START_NOISE, START_TURN = 0.005, 1e-3
 """Noise of visual places and rotations before it is estimated, metres and rad."""
+START_FACTOR = 3.0
+"""Noise of an accelerometer in motion over its density at rest, before it is estimated."""
 LEAST_NOISE, LEAST_TURN = 1e-6, 1e-5
 """Smallest estimates of the same, parts of the path's extent and rad."""
 ROUNDS = 6
@@ -57,6 +59,9 @@ class Alignment:
     """Biases after the window, and how well they are known."""
     excitation: float
     """Standard deviation of the acceleration, m/s2."""
+    levels: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """Noise found: visual places (unit of the path), visual rotations (rad), accelerometer (multiple
+    of the stated density)."""
     reason: str = ""
     """Why no scale is given; empty if one is."""
 
@@ -138,7 +143,6 @@ def _gather(
     prior: BiasPrior,
 ) -> Window:
     covariance = np.stack([m.covariance for m in motions])
-    upper = np.linalg.cholesky(np.linalg.inv(covariance)).swapaxes(1, 2)
     return Window(
         R_visual=T[:, :3, :3] @ T_cam_imu[:3, :3],
         places=T[:, :3, 3] - T[0, :3, 3],
@@ -148,7 +152,7 @@ def _gather(
         dv=np.stack([m.delta_v for m in motions]),
         dp=np.stack([m.delta_p for m in motions]),
         J=np.stack([m.bias_jacobian for m in motions]),
-        whiten=upper,
+        whiten=np.linalg.inv(np.linalg.cholesky(covariance)),
         at=np.stack([m.bias for m in motions]),
         noise=noise,
         prior=prior,
@@ -199,6 +203,7 @@ def _linear_start(problem: Window, bg: np.ndarray) -> Guess:
         scale=scale,
         g=GRAVITY * gravity / length,
         noise=START_NOISE / max(scale, 1e-9),
+        accel_factor=START_FACTOR,
         linear=False,
     )
 
@@ -213,11 +218,14 @@ def _refine(problem: Window, state: Guess, rough: Alignment) -> Alignment:
             moved,
             noise=max(state.noise * np.sqrt(solved.place_ratio), LEAST_NOISE * extent),
             turn=max(state.turn * np.sqrt(solved.turn_ratio), LEAST_TURN),
+            accel_factor=max(state.accel_factor * np.sqrt(solved.accel_ratio), 1.0),
         )
     last = solve_step(problem, state).step
     sigma = np.sqrt(np.diag(last.covariance))
     accel_sigma = float(np.sqrt(np.diag(last.last_covariance)[ACCEL].max()))
-    bias = BiasPrior(state.gyro, state.accel[-1], float(sigma[3:].max()), accel_sigma)
+    walked = problem.noise.gyro_walk * float(np.sqrt(problem.dt.sum()))  # one bias for the window
+    gyro_sigma = float(np.hypot(sigma[3:].max(), walked))
+    bias = BiasPrior(state.gyro, state.accel[-1], gyro_sigma, accel_sigma)
     found = Alignment(
         scale=state.scale,
         sigma=float(np.hypot(sigma[0], MIN_SIGMA)),
@@ -225,6 +233,7 @@ def _refine(problem: Window, state: Guess, rough: Alignment) -> Alignment:
         gravity_sigma=float(sigma[1:3].max()),
         bias=bias,
         excitation=rough.excitation,
+        levels=(state.noise, state.turn, state.accel_factor),
     )
     if sigma[0] > MAX_SIGMA:
         text = f"sigma of the scale is {100 * sigma[0]:.0f} %, needs {100 * MAX_SIGMA:.0f} %"

@@ -17,6 +17,10 @@ from depthkit.trajectory.imu import ImuNoise
 GRAVITY = 9.81  # m/s2
 DRIFT = 1.0
 """Drift of the visual path in one second, as a multiple of its white noise."""
+PROBES = 4
+"""Draws of noise from which redundancies are counted."""
+FAITH = 2.0
+"""Weight of the assumed noise levels, as a number of residuals."""
 PINNED = 1e-3
 """How firmly the drift is 0 at the first pose, as a multiple of the white noise."""
 
@@ -57,7 +61,7 @@ class Window:
     J: np.ndarray
     """Their derivatives to the biases. (K - 1, 9, 6)"""
     whiten: np.ndarray
-    """Square roots of their information: W^T W. (K - 1, 9, 9)"""
+    """Inverses of the Cholesky factors of their covariance, lower triangular. (K - 1, 9, 9)"""
     at: np.ndarray
     """Biases they were made with. (K - 1, 6)"""
     noise: ImuNoise
@@ -84,43 +88,62 @@ class Guess:
     """Standard deviation of visual places, unit of the visual path; metres while `linear`."""
     turn: float
     """Standard deviation of visual rotations, rad."""
+    accel_factor: float = 1.0
+    """Noise of the accelerometer as a multiple of its stated density, 1 or more."""
     linear: bool = False
     """Start: gravity is any vector and the scale a factor, in which all but rotation is linear."""
 
 
 @dataclass(frozen=True, eq=False)
 class Solved:
-    """One Gauss-Newton step and how well the residuals before it fit their noise."""
+    """One Gauss-Newton step, and how the residuals compare with the noise they were divided by."""
 
     step: ArrowStep
     turn_ratio: float
-    """Chi-square of rotations over its degrees of freedom."""
+    """Variance of visual rotations over the assumed one."""
     place_ratio: float
-    """The same of places, velocities and drift."""
+    """The same of visual places and their drift."""
+    accel_ratio: float
+    """The same of inertial velocities and places."""
 
 
 def solve_step(window: Window, guess: Guess) -> Solved:
     """Linearise all residuals at a guess and solve for the step.
 
+    The variance ratios divide each group's squared residuals by its redundancy (Helmert's variance
+    components). Redundancies are the squares that white noise of variance 1 leaves behind in the
+    same solution; PROBES draws of it are solved along.
+
     Raises:
         numpy.linalg.LinAlgError: an unknown is left free.
     """
-    links, nodes = _links(window, guess), _nodes(window, guess)
-    prior, pull = _shared_prior(window, guess)
-    step = solve_arrow(links, nodes, prior, pull)
-    left = _left_over(links, nodes, step)
-    K = len(guess.R)
-    turns = (left[0][:, 0:3] ** 2).sum() + (left[1][:, 0:3] ** 2).sum()
-    places = (left[0][:, 3:] ** 2).sum() + (left[1][:, 3:] ** 2).sum()
-    return Solved(step, float(turns / (3 * K - 6)), float(places / (3 * K - 9)))
+    links, nodes = _with_probes(_links(window, guess), 1), _with_probes(_nodes(window, guess), 2)
+    information, pull = _shared_prior(window, guess)
+    step = solve_arrow(links, nodes, information, pull)
+    between, single = links.after(step), nodes.after(step)
+    turn = _squares(single[:, 0:3])
+    place = _squares(single[:, 3:6]) + _squares(between[:, 9:12])
+    accel = _squares(between[:, 3:9])
+    first = ArrowStep(step.states[..., 0], step.border[:, 0], step.covariance, step.last_covariance)
+    return Solved(first, *(float(_ratio(group)) for group in (turn, place, accel)))
 
 
-def _left_over(links: Factors, nodes: Factors, step: ArrowStep) -> tuple[np.ndarray, np.ndarray]:
-    """Residuals after the step, by the linear model."""
-    x = step.states[..., None]
-    between = links.first @ x[:-1] + links.second @ x[1:] + (links.border @ step.border)[..., None]
-    single = nodes.first @ x + (nodes.border @ step.border)[..., None]
-    return links.residual + between[..., 0], nodes.residual + single[..., 0]
+def _with_probes(factors: Factors, seed: int) -> Factors:
+    """Add columns of white noise to the residuals; the same ones each time."""
+    noise = np.random.default_rng(seed).standard_normal((*factors.residual.shape[:2], PROBES))
+    # A row without derivatives is no measurement: it takes no noise.
+    used = np.abs(factors.first).max(axis=2, keepdims=True) > 0
+    return replace(factors, residual=np.concatenate([factors.residual, noise * used], axis=2))
+
+
+def _squares(residual: np.ndarray) -> np.ndarray:
+    """Sum of squares of each column. (N, R, Q) -> (Q,)"""
+    return (residual**2).sum(axis=(0, 1))
+
+
+def _ratio(squares: np.ndarray) -> float:
+    """Variance ratio of a group, drawn to 1 where there is little redundancy."""
+    return (squares[0] + FAITH) / (squares[1:].mean() + FAITH)
 
 
 def apply_step(guess: Guess, step: ArrowStep) -> Guess:
@@ -188,14 +211,15 @@ def _links(w: Window, s: Guess) -> Factors:
     C[:, 3:6, 1:-3] = -h * Rt @ columns
     C[:, 6:9, 1:-3] = -0.5 * h**2 * Rt @ columns
     # 3. Whiten by the noise of the samples; then drift and walk, which grow with time.
+    whiten = w.whiten / np.repeat([1.0, s.accel_factor], [3, 6])[:, None]
     for block in (A, B, C):
-        block[:, 0:9] = w.whiten @ block[:, 0:9]
-    residual = _turned(w.whiten, residual)
+        block[:, 0:9] = whiten @ block[:, 0:9]
+    residual = _turned(whiten, residual)
     drift, walk = DRIFT * s.noise * np.sqrt(dt), max(w.noise.accel_walk, 1e-6) * np.sqrt(dt)
     A[:, 9:12, DRIFTED], B[:, 9:12, DRIFTED] = -eye / drift[..., None], eye / drift[..., None]
     A[:, 12:15, ACCEL], B[:, 12:15, ACCEL] = -eye / walk[..., None], eye / walk[..., None]
     grown, walked = np.diff(s.drift, axis=0) / drift, np.diff(s.accel, axis=0) / walk
-    return Factors(np.concatenate([residual, grown, walked], axis=1), A, B, C)
+    return Factors(np.concatenate([residual, grown, walked], axis=1)[..., None], A, B, C)
 
 
 def _nodes(w: Window, s: Guess) -> Factors:
@@ -223,7 +247,7 @@ def _nodes(w: Window, s: Guess) -> Factors:
     residual[0, 6:9], V[0, 6:9, DRIFTED] = s.drift[0] / pin, eye / pin
     residual[0, 9:12] = (s.accel[0] - w.prior.accel) / w.prior.accel_sigma
     V[0, 9:12, ACCEL] = eye / w.prior.accel_sigma
-    return Factors(residual, V, np.zeros((K, 0, STATE)), W)
+    return Factors(residual[..., None], V, np.zeros((K, 0, STATE)), W)
 
 
 def _shared_prior(w: Window, s: Guess) -> tuple[np.ndarray, np.ndarray]:
@@ -231,8 +255,8 @@ def _shared_prior(w: Window, s: Guess) -> tuple[np.ndarray, np.ndarray]:
     m = 1 + _gravity_columns(s).shape[1] + 3
     information = np.zeros((m, m))
     information[-3:, -3:] = np.eye(3) / w.prior.gyro_sigma**2
-    pull = np.zeros(m)
-    pull[-3:] = (w.prior.gyro - s.gyro) / w.prior.gyro_sigma**2
+    pull = np.zeros((m, 1 + PROBES))
+    pull[-3:, 0] = (w.prior.gyro - s.gyro) / w.prior.gyro_sigma**2
     return information, pull
 
 
