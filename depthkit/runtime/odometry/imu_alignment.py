@@ -29,6 +29,8 @@ from depthkit.trajectory.imu import ImuNoise
 MIN_NODES = 8
 MIN_EXCITATION = 0.25
 """Least standard deviation of the acceleration, m/s2 [odometry.md, section 4, IMU start]."""
+MAX_GYRO_BIAS, MAX_ACCEL_BIAS = 1.0, 2.5
+"""Biases above these show a failure, rad/s and m/s2 [odometry.md, section 4]."""
 MAX_SIGMA = 0.1
 """Largest relative standard deviation of a scale that is given out."""
 MIN_SIGMA = 0.005
@@ -60,8 +62,8 @@ class Alignment:
     excitation: float
     """Standard deviation of the acceleration, m/s2."""
     levels: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    """Noise found: visual places (unit of the path), visual rotations (rad), accelerometer (multiple
-    of the stated density)."""
+    """Noise found: of visual places (unit of the path), of visual rotations (rad), and of the
+    accelerometer (multiple of the stated density)."""
     reason: str = ""
     """Why no scale is given; empty if one is."""
 
@@ -86,13 +88,12 @@ def align(
     Returns:
         The alignment; without a scale, and with the reason, where the window does not show it.
     """
-    problem = _gather(T_world_cam, motions, T_cam_imu, noise, prior)
-    bg = rotation_bias(problem.R_visual, motions, prior)
+    window = _gather(T_world_cam, motions, T_cam_imu, noise, prior)
+    bg, bg_sigma = rotation_bias(window.R_visual, motions, prior)
     # 1. Gravity and excitation from the specific force alone.
-    problem = replace(problem, prior=prior)
-    force = _world_force(problem, bg)
-    excitation = float(np.sqrt(_variance(force, problem.dt)))
-    rough = _rough(problem, bg, force, excitation)
+    force = _world_force(window, bg)
+    excitation = float(np.sqrt(_variance(force, window.dt)))
+    rough = _rough(window, replace(prior, gyro=bg, gyro_sigma=bg_sigma), force, excitation)
     if len(T_world_cam) < MIN_NODES:
         return replace(rough, reason=f"{len(T_world_cam)} poses so far; needs {MIN_NODES}")
     if excitation < MIN_EXCITATION:
@@ -103,15 +104,17 @@ def align(
         return replace(rough, reason=text)
     # 2. Linear start, 3. maximum likelihood.
     try:
-        state = _linear_start(problem, bg)
+        state = _linear_start(window, bg)
         if not state.scale > 0:
             return replace(rough, reason="the inertial and the visual path do not agree in shape")
-        return _refine(problem, state, rough)
+        return _refine(window, state, rough)
     except np.linalg.LinAlgError:
         return replace(rough, reason="scale, velocity and gravity cannot be told apart here")
 
 
-def rotation_bias(R: np.ndarray, motions: list[Preintegrated], prior: BiasPrior) -> np.ndarray:
+def rotation_bias(
+    R: np.ndarray, motions: list[Preintegrated], prior: BiasPrior
+) -> tuple[np.ndarray, float]:
     """Find the gyro bias that turns inertial rotations into the visual ones [Qin & Shen 2017].
 
     Args:
@@ -120,9 +123,10 @@ def rotation_bias(R: np.ndarray, motions: list[Preintegrated], prior: BiasPrior)
         prior: biases before.
 
     Returns:
-        Gyro bias, rad/s. (3,)
+        bias: gyro bias, rad/s. (3,)
+        sigma: standard deviation of each axis, rad/s; for visual rotations good to START_TURN.
     """
-    dR = np.stack([m.delta_R for m in motions])
+    dR = np.stack([m.rotation for m in motions])
     J = np.stack([m.bias_jacobian[:3, :3] for m in motions])
     at = np.stack([m.bias[:3] for m in motions])
     turn = log_so3(dR.swapaxes(1, 2) @ R[:-1].swapaxes(1, 2) @ R[1:]) + np.einsum(
@@ -130,9 +134,10 @@ def rotation_bias(R: np.ndarray, motions: list[Preintegrated], prior: BiasPrior)
     )
     weight = START_TURN**-2
     H = weight * np.einsum("nji,njk->ik", J, J) + np.eye(3) / prior.gyro_sigma**2
-    return np.linalg.solve(
-        H, weight * np.einsum("nji,nj->i", J, turn) + prior.gyro / prior.gyro_sigma**2
-    )
+    pull = weight * np.einsum("nji,nj->i", J, turn) + prior.gyro / prior.gyro_sigma**2
+    # The errors of neighbouring intervals cancel: the whole time counts, not each interval.
+    total = float(np.sqrt(2) * START_TURN / sum(m.duration for m in motions))
+    return np.linalg.solve(H, pull), float(min(total, prior.gyro_sigma))
 
 
 def _gather(
@@ -148,9 +153,9 @@ def _gather(
         places=T[:, :3, 3] - T[0, :3, 3],
         lever=inverse(T_cam_imu)[:3, 3],
         dt=np.array([m.duration for m in motions]),
-        dR=np.stack([m.delta_R for m in motions]),
-        dv=np.stack([m.delta_v for m in motions]),
-        dp=np.stack([m.delta_p for m in motions]),
+        rotation=np.stack([m.rotation for m in motions]),
+        velocity=np.stack([m.velocity for m in motions]),
+        place=np.stack([m.place for m in motions]),
         J=np.stack([m.bias_jacobian for m in motions]),
         whiten=np.linalg.inv(np.linalg.cholesky(covariance)),
         at=np.stack([m.bias for m in motions]),
@@ -159,13 +164,13 @@ def _gather(
     )
 
 
-def _world_force(problem: Window, bg: np.ndarray) -> np.ndarray:
+def _world_force(window: Window, bg: np.ndarray) -> np.ndarray:
     """Mean specific force of each interval in the world, m/s2. (K - 1, 3)"""
-    change = np.zeros_like(problem.at)
-    change[:, :3] = bg - problem.at[:, :3]
-    change[:, 3:] = problem.prior.accel - problem.at[:, 3:]
-    dv = problem.dv + np.einsum("nij,nj->ni", problem.J[:, 3:6], change)
-    return np.einsum("nij,nj->ni", problem.R_visual[:-1], dv) / problem.dt[:, None]
+    change = np.zeros_like(window.at)
+    change[:, :3] = bg - window.at[:, :3]
+    change[:, 3:] = window.prior.accel - window.at[:, 3:]
+    dv = window.velocity + np.einsum("nij,nj->ni", window.J[:, 3:6], change)
+    return np.einsum("nij,nj->ni", window.R_visual[:-1], dv) / window.dt[:, None]
 
 
 def _variance(force: np.ndarray, dt: np.ndarray) -> float:
@@ -174,25 +179,23 @@ def _variance(force: np.ndarray, dt: np.ndarray) -> float:
     return float((weight * (force - (weight * force).sum(axis=0)) ** 2).sum())
 
 
-def _rough(problem: Window, bg: np.ndarray, force: np.ndarray, excitation: float) -> Alignment:
+def _rough(window: Window, bias: BiasPrior, force: np.ndarray, excitation: float) -> Alignment:
     """Gravity as the mean specific force: right up to the mean acceleration of the window."""
-    mean = (problem.dt[:, None] * force).sum(axis=0) / problem.dt.sum()
-    length = float(np.linalg.norm(mean))
-    sigma = np.hypot(excitation, problem.prior.accel_sigma) / GRAVITY
-    gyro_sigma = START_TURN / float(problem.dt.sum()) + problem.noise.gyro
-    known = replace(problem.prior, gyro=bg, gyro_sigma=min(gyro_sigma, problem.prior.gyro_sigma))
-    return Alignment(None, None, -mean / max(length, 1e-9), float(sigma), known, excitation)
+    mean = (window.dt[:, None] * force).sum(axis=0) / window.dt.sum()
+    sigma = float(np.hypot(excitation, bias.accel_sigma) / GRAVITY)
+    gravity = -mean / max(float(np.linalg.norm(mean)), 1e-9)
+    return Alignment(None, None, gravity, sigma, bias, excitation)
 
 
-def _linear_start(problem: Window, bg: np.ndarray) -> Guess:
+def _linear_start(window: Window, bg: np.ndarray) -> Guess:
     """Places, velocities, gravity and scale at once, rotations held at the visual ones."""
-    zero = np.zeros_like(problem.places)
-    accel = zero + problem.prior.accel
+    zero = np.zeros_like(window.places)
+    accel = zero + window.prior.accel
     state = Guess(
-        problem.R_visual, zero, zero, zero, accel, 0.0, np.zeros(3), bg, START_NOISE, START_TURN,
+        window.R_visual, zero, zero, zero, accel, 0.0, np.zeros(3), bg, START_NOISE, START_TURN,
         linear=True,
     )  # fmt: skip
-    step = solve_step(problem, state).step
+    step = solve_step(window, state).step
     scale, gravity = float(step.border[0]), step.border[1:4]
     length = max(float(np.linalg.norm(gravity)), 1e-9)
     return replace(
@@ -208,22 +211,22 @@ def _linear_start(problem: Window, bg: np.ndarray) -> Guess:
     )
 
 
-def _refine(problem: Window, state: Guess, rough: Alignment) -> Alignment:
+def _refine(window: Window, state: Guess, rough: Alignment) -> Alignment:
     """Iterate to the maximum of the likelihood, with noise levels from the residuals."""
     for _ in range(ROUNDS):
-        solved = solve_step(problem, state)
+        solved = solve_step(window, state)
         moved = apply_step(state, solved.step)
-        extent = float(np.ptp(problem.places, axis=0).max())
+        extent = float(np.ptp(window.places, axis=0).max())
         state = replace(
             moved,
             noise=max(state.noise * np.sqrt(solved.place_ratio), LEAST_NOISE * extent),
             turn=max(state.turn * np.sqrt(solved.turn_ratio), LEAST_TURN),
             accel_factor=max(state.accel_factor * np.sqrt(solved.accel_ratio), 1.0),
         )
-    last = solve_step(problem, state).step
+    last = solve_step(window, state).step
     sigma = np.sqrt(np.diag(last.covariance))
     accel_sigma = float(np.sqrt(np.diag(last.last_covariance)[ACCEL].max()))
-    walked = problem.noise.gyro_walk * float(np.sqrt(problem.dt.sum()))  # one bias for the window
+    walked = window.noise.gyro_walk * float(np.sqrt(window.dt.sum()))  # one bias for the window
     gyro_sigma = float(np.hypot(sigma[3:].max(), walked))
     bias = BiasPrior(state.gyro, state.accel[-1], gyro_sigma, accel_sigma)
     found = Alignment(
@@ -235,6 +238,9 @@ def _refine(problem: Window, state: Guess, rough: Alignment) -> Alignment:
         excitation=rough.excitation,
         levels=(state.noise, state.turn, state.accel_factor),
     )
+    if np.abs(bias.gyro).max() > MAX_GYRO_BIAS or np.abs(bias.accel).max() > MAX_ACCEL_BIAS:
+        text = "biases beyond what sensors have; the inertial and the visual path do not agree"
+        return replace(rough, reason=text)
     if sigma[0] > MAX_SIGMA:
         text = f"sigma of the scale is {100 * sigma[0]:.0f} %, needs {100 * MAX_SIGMA:.0f} %"
         return replace(found, scale=None, sigma=None, reason=text)

@@ -23,7 +23,6 @@ class Factors:
     border: np.ndarray
     """Derivative to the shared unknowns. (N, R, M)"""
 
-
     def after(self, step: "ArrowStep") -> np.ndarray:
         """Residuals that a step leaves, by the linear model. (N, R, Q)"""
         left = self.residual + self.border @ step.border

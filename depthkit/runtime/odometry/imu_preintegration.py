@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Inertial samples between two stamps as one relative motion [Forster et al. 2017, section VI].
 
-The first sample's frame is the reference: delta_R, delta_v and delta_p need neither the first
+The first sample's frame is the reference: rotation, velocity and place need neither the first
 velocity nor gravity. Errors are summed in that frame, where each sample's part in the end is known
 in closed form, so only the product of rotations is a loop.
 """
@@ -24,11 +24,11 @@ class Preintegrated:
 
     duration: float
     """Time between the stamps, seconds."""
-    delta_R: np.ndarray
+    rotation: np.ndarray
     """Rotation that takes axes at the end to axes at the start. (3, 3)"""
-    delta_v: np.ndarray
+    velocity: np.ndarray
     """Change of velocity less that by gravity, axes at the start, m/s. (3,)"""
-    delta_p: np.ndarray
+    place: np.ndarray
     """Change of place less that by velocity and gravity, axes at the start, metres. (3,)"""
     bias_jacobian: np.ndarray
     """Derivative of (rotation, velocity, place) to (gyro bias, accelerometer bias); the rotation's
@@ -109,9 +109,9 @@ def preintegrate(rows: np.ndarray, noise: ImuNoise, *, bias: np.ndarray) -> Prei
     G = _influence(R, right, R_mid, dt, v, p)
     return Preintegrated(
         duration=float(rows[-1, 0] - rows[0, 0]),
-        delta_R=R[-1],
-        delta_v=v[-1],
-        delta_p=p[-1],
+        rotation=R[-1],
+        velocity=v[-1],
+        place=p[-1],
         bias_jacobian=-G.sum(axis=0),
         covariance=_noise_covariance(G, noise, dt),
         bias=np.asarray(bias, dtype=np.float64).copy(),

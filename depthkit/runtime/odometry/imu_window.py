@@ -54,9 +54,9 @@ class Window:
     """The camera in the IMU frame, metres. (3,)"""
     dt: np.ndarray
     """Duration of the motions, seconds. (K - 1,)"""
-    dR: np.ndarray
-    dv: np.ndarray
-    dp: np.ndarray
+    rotation: np.ndarray
+    velocity: np.ndarray
+    place: np.ndarray
     """Relative motions as in `Preintegrated`."""
     J: np.ndarray
     """Their derivatives to the biases. (K - 1, 9, 6)"""
@@ -189,12 +189,12 @@ def _links(w: Window, s: Guess) -> Factors:
     # 1. Rotation, velocity and place against the inertial motion freed of the guessed biases.
     gained_v = _turned(Rt, s.v[1:] - s.v[:-1] - dt * s.g)
     gained_p = _turned(Rt, s.p[1:] - s.p[:-1] - dt * s.v[:-1] - 0.5 * dt**2 * s.g)
-    dR = w.dR @ _exp(corrected[:, :3])
+    R = w.rotation @ _exp(corrected[:, :3])
     residual = np.concatenate(
         [
-            log_so3(dR.swapaxes(1, 2) @ Rt @ R1),
-            gained_v - w.dv - corrected[:, 3:6],
-            gained_p - w.dp - corrected[:, 6:9],
+            log_so3(R.swapaxes(1, 2) @ Rt @ R1),
+            gained_v - w.velocity - corrected[:, 3:6],
+            gained_p - w.place - corrected[:, 6:9],
         ],
         axis=1,
     )
