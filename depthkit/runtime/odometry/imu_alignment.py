@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from depthkit.rigid import inverse, log_so3
+from depthkit.runtime.odometry.imu_arrow import ArrowStep
 from depthkit.runtime.odometry.imu_preintegration import Preintegrated
 from depthkit.runtime.odometry.imu_window import (
     ACCEL,
@@ -41,8 +42,10 @@ START_FACTOR = 3.0
 """Noise of an accelerometer in motion over its density at rest, before it is estimated."""
 LEAST_NOISE, LEAST_TURN = 1e-6, 1e-5
 """Smallest estimates of the same, parts of the path's extent and rad."""
-ROUNDS = 6
+ROUNDS = 8
 """Gauss-Newton steps at most; the noise is estimated anew after each."""
+SETTLED = 0.1
+"""Change of the scale in standard deviations, and of variances, at which they end."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +78,7 @@ def align(
     T_cam_imu: np.ndarray,
     noise: ImuNoise,
     prior: BiasPrior,
+    start: Alignment | None = None,
 ) -> Alignment:
     """Find scale, gravity and biases of one window.
 
@@ -84,6 +88,7 @@ def align(
         T_cam_imu: points of the IMU to the camera, metres. (4, 4)
         noise: densities of the IMU's noise.
         prior: biases before the window.
+        start: alignment of a window just before, of the same path: saves the linear start.
 
     Returns:
         The alignment; without a scale, and with the reason, where the window does not show it.
@@ -104,7 +109,7 @@ def align(
         return replace(rough, reason=text)
     # 2. Linear start, 3. maximum likelihood.
     try:
-        state = _linear_start(window, bg)
+        state = _linear_start(window, bg) if start is None else _warm_start(window, start)
         if not state.scale > 0:
             return replace(rough, reason="the inertial and the visual path do not agree in shape")
         return _refine(window, state, rough)
@@ -211,19 +216,47 @@ def _linear_start(window: Window, bg: np.ndarray) -> Guess:
     )
 
 
+def _warm_start(window: Window, start: Alignment) -> Guess:
+    """Places and velocities by the scale of the window before."""
+    if start.scale is None:
+        return _linear_start(window, start.bias.gyro)
+    p = start.scale * window.places - window.R_visual @ window.lever
+    times = np.concatenate([[0.0], np.cumsum(window.dt)])
+    return Guess(
+        R=window.R_visual,
+        p=p,
+        v=np.gradient(p, times, axis=0),
+        drift=np.zeros_like(p),
+        accel=np.zeros_like(p) + start.bias.accel,
+        scale=start.scale,
+        g=GRAVITY * start.gravity,
+        gyro=start.bias.gyro,
+        noise=start.levels[0],
+        turn=start.levels[1],
+        accel_factor=start.levels[2],
+    )
+
+
 def _refine(window: Window, state: Guess, rough: Alignment) -> Alignment:
     """Iterate to the maximum of the likelihood, with noise levels from the residuals."""
-    for _ in range(ROUNDS):
+    extent = float(np.ptp(window.places, axis=0).max())
+    for i in range(ROUNDS):
         solved = solve_step(window, state)
-        moved = apply_step(state, solved.step)
-        extent = float(np.ptp(window.places, axis=0).max())
+        ratios = np.array([solved.place_ratio, solved.turn_ratio, solved.accel_ratio])
         state = replace(
-            moved,
-            noise=max(state.noise * np.sqrt(solved.place_ratio), LEAST_NOISE * extent),
-            turn=max(state.turn * np.sqrt(solved.turn_ratio), LEAST_TURN),
-            accel_factor=max(state.accel_factor * np.sqrt(solved.accel_ratio), 1.0),
+            apply_step(state, solved.step),
+            noise=max(state.noise * np.sqrt(ratios[0]), LEAST_NOISE * extent),
+            turn=max(state.turn * np.sqrt(ratios[1]), LEAST_TURN),
+            accel_factor=max(state.accel_factor * np.sqrt(ratios[2]), 1.0),
         )
-    last = solve_step(window, state).step
+        moved = abs(solved.step.border[0]) / np.sqrt(solved.step.covariance[0, 0])
+        if i > 0 and moved < SETTLED and np.abs(ratios - 1).max() < SETTLED:
+            break
+    return _judged(state, solved.step, window, rough)
+
+
+def _judged(state: Guess, last: ArrowStep, window: Window, rough: Alignment) -> Alignment:
+    """Give the scale out, or say why not."""
     sigma = np.sqrt(np.diag(last.covariance))
     accel_sigma = float(np.sqrt(np.diag(last.last_covariance)[ACCEL].max()))
     walked = window.noise.gyro_walk * float(np.sqrt(window.dt.sum()))  # one bias for the window

@@ -139,8 +139,14 @@ class AlignedPath:
             gyro, sigma = rotation_bias(R, motions, prior)
             self._memory.remember(stamp, replace(prior, gyro=gyro, gyro_sigma=sigma))
             return
+        last = self.alignment
         self.alignment = align(
-            poses, motions, T_cam_imu=self._T_cam_imu, noise=self._noise, prior=prior
+            poses,
+            motions,
+            T_cam_imu=self._T_cam_imu,
+            noise=self._noise,
+            prior=prior,
+            start=None if last is None or last.scale is None else last,
         )
         self.aligned_at = stamp
         self._memory.remember(stamp, self.alignment.bias)

@@ -94,6 +94,7 @@ class TurnWatch:
         self._stamps: list[tuple[float, float]] = []
         self._rotations: list[np.ndarray] = []
         self._fresh = 0
+        self._found = 0.0  # significant change by the fit before
 
     def add(self, start: float, end: float, R: np.ndarray, rows: np.ndarray) -> bool:
         """Take the rotation between two frames.
@@ -120,12 +121,14 @@ class TurnWatch:
         return fit is not None and self._take(fit)
 
     def _take(self, fit: TimingFit) -> bool:
-        """Keep the fault; correct the offset where it is significant."""
+        """Keep the fault; correct the offset where two fits in a row find it significant."""
         self.fault = fit.fault
-        change = abs(fit.offset - self.offset)
-        if fit.fault or change < max(APPLY_OFFSET, APPLY_SIGMAS * fit.sigma):
+        change, before = fit.offset - self.offset, self._found
+        significant = abs(change) > max(APPLY_OFFSET, APPLY_SIGMAS * fit.sigma)
+        self._found = change if significant and not fit.fault else 0.0
+        if self._found * before <= 0:
             return False
-        self.offset = fit.offset
+        self.offset, self._found = fit.offset, 0.0
         size, sigma = 1e3 * abs(fit.offset), 1e3 * fit.sigma
         word = "late" if fit.offset > 0 else "early"
         self.notes.append(
