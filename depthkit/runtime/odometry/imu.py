@@ -176,19 +176,17 @@ class InertialAid:
     # --- the visual path ---------------------------------------------------------------------
 
     def update(self, stamp: float, T_world_cam: np.ndarray, *, keyframe: bool = True) -> None:
-        """Take a pose of the visual path; one with the stamp of an earlier one replaces it.
+        """Take a pose of the visual path, in the order of stamps.
 
-        Give every frame's, before and after it is adjusted: rotations between neighbours show the
-        time offset, and poses NODE_STEP apart make the window when keyframes are rarer.
+        Give every frame's: rotations between neighbours show the time offset, and poses some tenths
+        of a second apart make the window when keyframes are rarer.
 
         Args:
             stamp: of the frame, seconds.
             T_world_cam: pose in the world of the segment, translations in any one unit. (4, 4)
-            keyframe: put it into the window even if the one before is near.
+            keyframe: put it into the window even if the one before is rather near.
         """
         T = np.array(T_world_cam, dtype=np.float64)
-        if self._path.replace(stamp, T):
-            return
         self._check_stamps(stamp)
         rows = self._samples.rows
         if self._last is not None:
@@ -199,6 +197,15 @@ class InertialAid:
         if self._path.add(stamp, T, keyframe=keyframe) and not self._watch.fault:
             self._path.link(rows, self.time_offset)
             self._path.solve()
+
+    def adjust(self, stamps: np.ndarray, T_world_cam: np.ndarray) -> None:
+        """Replace poses by better ones after an adjustment of the visual path.
+
+        Args:
+            stamps: of frames, seconds; those that are not in the window are passed over. (N,)
+            T_world_cam: their poses now. (N, 4, 4)
+        """
+        self._path.adjust(stamps, np.asarray(T_world_cam, dtype=np.float64))
 
     # --- faults ------------------------------------------------------------------------------
 

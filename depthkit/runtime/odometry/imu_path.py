@@ -85,15 +85,11 @@ class AlignedPath:
         self._nodes = [*nodes, _Node(stamp, T_world_cam)]
         return True
 
-    def replace(self, stamp: float, T: np.ndarray) -> bool:
-        """Replace the pose of a stamp that is there; return whether it is."""
-        for node in reversed(self._nodes):
-            if node.stamp == stamp:
-                node.T_world_cam = T
-                return True
-            if node.stamp < stamp:
-                return False
-        return False
+    def adjust(self, stamps: np.ndarray, T_world_cam: np.ndarray) -> None:
+        """Replace the poses of those stamps that are in the window. (N,), (N, 4, 4)"""
+        poses = dict(zip(np.asarray(stamps).tolist(), T_world_cam, strict=True))
+        for node in self._nodes:
+            node.T_world_cam = poses.get(node.stamp, node.T_world_cam)
 
     @property
     def linked(self) -> bool:
