@@ -97,6 +97,7 @@ class InertialAid:
         self._memory = BiasMemory(self.noise)
         self._watch = TurnWatch()
         self._gyro_fault = self._accel_fault = self._stamp_fault = ""
+        self._spoilt = False  # the window holds samples of a faulty accelerometer
         self.reset_segment()
 
     def reset_segment(self) -> None:
@@ -145,11 +146,13 @@ class InertialAid:
             end: stamp of the later one.
 
         Returns:
-            None without samples over the time, with a fault, or while the bias is not known at all.
+            None without samples over the time, with a fault, or until the camera's own rotations
+            have shown bias, unit and axes.
         """
         self._check_stamps(end)
         rows, beyond = self._covering(start + self.time_offset, end + self.time_offset)
-        if rows is None or self._watch.fault or self._gyro_fault or self.bias.gyro_sigma > MAX_BIAS:
+        trusted = self._watch.agrees and not self._gyro_fault and self.bias.gyro_sigma < MAX_BIAS
+        if rows is None or not trusted:
             return None
         bias = np.concatenate([self.bias.gyro, self.bias.accel])
         delta = preintegrate(rows, self.noise, bias=bias).rotation
@@ -194,9 +197,16 @@ class InertialAid:
             if self._watch.add(self._last[0], stamp, R, rows):
                 self._path.unlink()
         self._last = stamp, T
-        if self._path.add(stamp, T, keyframe=keyframe) and not self._watch.fault:
+        if self._watch.fault or self._gyro_fault:
+            self._path.clear()  # such samples must not stay in a window
+            self._memory.forget()
+            return
+        if self._spoilt and not self._accel_fault:
+            self._path.clear()
+        self._spoilt = bool(self._accel_fault)
+        if self._path.add(stamp, T, keyframe=keyframe):
             self._path.link(rows, self.time_offset)
-            self._path.solve()
+            self._path.solve(gyro_alone=self._spoilt)
 
     def adjust(self, stamps: np.ndarray, T_world_cam: np.ndarray) -> None:
         """Replace poses by better ones after an adjustment of the visual path.
@@ -254,6 +264,8 @@ class InertialAid:
         if self.fault:
             return ScaleEstimate(stamp=self._path.aligned_at, reason=self.fault)
         found = self._path.alignment
+        if found is None and np.isnan(self._samples.rows[-1:, 4:]).any():
+            return ScaleEstimate(reason="the IMU has no accelerometer")
         if found is None:
             return ScaleEstimate()
         return ScaleEstimate(found.scale, found.sigma, self._path.aligned_at, found.reason)

@@ -32,8 +32,10 @@ MIN_EXCITATION = 0.25
 """Least standard deviation of the acceleration, m/s2 [odometry.md, section 4, IMU start]."""
 MAX_GYRO_BIAS, MAX_ACCEL_BIAS = 1.0, 2.5
 """Biases above these show a failure, rad/s and m/s2 [odometry.md, section 4]."""
-MAX_SIGMA = 0.1
+MAX_SIGMA = 0.05
 """Largest relative standard deviation of a scale that is given out."""
+FEW_POSES = 12.0
+"""Few poses show their noise levels badly: sigmas grow by sqrt(1 + FEW_POSES / poses)."""
 MIN_SIGMA = 0.005
 """Smallest one: scale factors and axes of accelerometers are not better than half a per cent."""
 START_NOISE, START_TURN = 0.005, 1e-3
@@ -257,7 +259,8 @@ def _refine(window: Window, state: Guess, rough: Alignment) -> Alignment:
 
 def _judged(state: Guess, last: ArrowStep, window: Window, rough: Alignment) -> Alignment:
     """Give the scale out, or say why not."""
-    sigma = np.sqrt(np.diag(last.covariance))
+    growth = np.sqrt(1 + FEW_POSES / len(window.places))
+    sigma = growth * np.sqrt(np.diag(last.covariance))
     accel_sigma = float(np.sqrt(np.diag(last.last_covariance)[ACCEL].max()))
     walked = window.noise.gyro_walk * float(np.sqrt(window.dt.sum()))  # one bias for the window
     gyro_sigma = float(np.hypot(sigma[3:].max(), walked))

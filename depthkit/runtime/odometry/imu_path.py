@@ -41,6 +41,11 @@ class BiasMemory:
         self.latest = bias
         self._known = [self._known[0], *self._known[1:][-100:], (stamp, bias)]
 
+    def forget(self) -> None:
+        """Forget all: the samples were wrong."""
+        self._known = self._known[:1]
+        self.latest = self._known[0][1]
+
     def before(self, start: float) -> BiasPrior:
         """Return what was known at a time, from no sample after it, its sigma grown by the walk."""
         stamp, bias = next(entry for entry in reversed(self._known) if entry[0] <= start)
@@ -96,6 +101,10 @@ class AlignedPath:
         """Whether samples have covered some of the path."""
         return any(node.motion is not None for node in self._nodes)
 
+    def clear(self) -> None:
+        """Forget the window and what it showed; the segment goes on."""
+        self._nodes, self.alignment, self._solved = [], None, -np.inf
+
     def unlink(self) -> None:
         """Forget the inertial motions: the time offset has changed."""
         for node in self._nodes:
@@ -122,15 +131,20 @@ class AlignedPath:
                 start = i + 1
         self._nodes = self._nodes[start:]
 
-    def solve(self) -> None:
-        """Align the window if it is time to, and remember what it says of the biases."""
+    def solve(self, *, gyro_alone: bool = False) -> None:
+        """Align the window if it is time to, and remember what it says of the biases.
+
+        Args:
+            gyro_alone: find the gyro's bias only.
+        """
         nodes, motions = self._linked()
         if len(motions) < 3 or nodes[-1].stamp - self._solved < SOLVE_EVERY - 0.01:
             return
         self._solved = stamp = nodes[-1].stamp
         poses = np.stack([node.T_world_cam for node in nodes])
         prior = self._memory.before(nodes[0].stamp)
-        if not np.isfinite(motions[-1].velocity).all():  # a gyro alone
+        if gyro_alone or not np.isfinite(motions[-1].velocity).all():
+            self.alignment = None
             R = poses[:, :3, :3] @ self._T_cam_imu[:3, :3]
             gyro, sigma = rotation_bias(R, motions, prior)
             self._memory.remember(stamp, replace(prior, gyro=gyro, gyro_sigma=sigma))

@@ -12,18 +12,20 @@ import numpy as np
 
 from depthkit.rigid import log_so3
 
-LEAST_PAIRS = 30
+LEAST_PAIRS, PAIRS_FOR_OFFSET = 30, 60
 LEAST_RATE = 0.08
 """Rotation that is needed, rms over the pairs, rad/s."""
 REACH, GRID = 0.1, 0.005
 """Largest offset that is looked for and the first search's step, seconds."""
 LEAST_SIGMA = 0.0003
 """Smallest standard deviation of an offset: exposure and readout are not known better, seconds."""
+SMALL_DIFFERENCE = np.radians(0.5)
+"""Difference of a pair's rotations, rms, that confirms a gyro while little turns."""
 PAIR_GAP = 0.2
 """Largest distance of two frames that are compared, seconds."""
 PAIRS, PAIRS_AGAIN = 200, 20
 """Pairs that are kept, and how many new ones call for a new fit."""
-APPLY_OFFSET, APPLY_SIGMAS = 0.002, 3.0
+APPLY_OFFSET, APPLY_SIGMAS = 0.002, 4.0
 """Least time offset that is corrected, seconds, and in standard deviations."""
 AGREE, TURNED = 0.8, 0.9
 """Correlation of sound axes, at least; that of wrong axes after they are turned, at least."""
@@ -91,6 +93,8 @@ class TurnWatch:
         """What does not agree; empty if all does."""
         self.notes: list[str] = []
         """Corrections, in order."""
+        self.agrees = False
+        """Whether the camera's rotations have shown that the gyro's can be trusted."""
         self._stamps: list[tuple[float, float]] = []
         self._rotations: list[np.ndarray] = []
         self._fresh = 0
@@ -118,13 +122,19 @@ class TurnWatch:
         self._fresh = 0
         stamps, rotations = np.array(self._stamps), np.stack(self._rotations)
         fit = fit_timing(rows, stamps, rotations, around=self.offset)
-        return fit is not None and self._take(fit)
+        if fit is None:
+            self.agrees = not self.fault and small_difference(
+                rows, stamps, rotations, offset=self.offset
+            )
+            return False
+        return self._take(fit)
 
     def _take(self, fit: TimingFit) -> bool:
         """Keep the fault; correct the offset where two fits in a row find it significant."""
-        self.fault = fit.fault
+        self.fault, self.agrees = fit.fault, not fit.fault
         change, before = fit.offset - self.offset, self._found
-        significant = abs(change) > max(APPLY_OFFSET, APPLY_SIGMAS * fit.sigma)
+        enough = len(self._stamps) >= PAIRS_FOR_OFFSET
+        significant = enough and abs(change) > max(APPLY_OFFSET, APPLY_SIGMAS * fit.sigma)
         self._found = change if significant and not fit.fault else 0.0
         if self._found * before <= 0:
             return False
@@ -136,6 +146,22 @@ class TurnWatch:
             "ms); corrected"
         )
         return True
+
+
+def small_difference(rows: np.ndarray, stamps: np.ndarray, R: np.ndarray, *, offset: float) -> bool:
+    """Tell whether gyro and camera agree where both turn too little for a fit.
+
+    Args:
+        rows: samples. (N, 7)
+        stamps: of both frames of each pair, seconds. (P, 2)
+        R: rotation of each pair by vision, axes of the IMU. (P, 3, 3)
+        offset: clock of the IMU less that of the frames, seconds.
+    """
+    inside = (stamps[:, 0] + offset >= rows[0, 0]) & (stamps[:, 1] + offset <= rows[-1, 0])
+    if inside.sum() < LEAST_PAIRS:
+        return False
+    residual, _ = _residual(rows[:, 0], _integral(rows), stamps[inside], log_so3(R[inside]), offset)
+    return bool(np.sqrt((residual**2).sum(axis=1).mean()) < SMALL_DIFFERENCE)
 
 
 def _integral(rows: np.ndarray) -> np.ndarray:
