@@ -158,11 +158,11 @@ def simulate_imu(
         down: direction of gravity in the world, a unit vector.
 
     Returns:
-        imu: samples from the first to the last time of the path; noise is None for a sensor
-            without any.
+        imu: samples from the first time of the path to its last one or just after; noise is None
+            for a sensor without any.
         biases: gyro and accelerometer bias at each sample, rad/s and m/s2. (N, 6)
     """
-    count = int(np.floor((path.times[-1] - path.times[0]) * rate + 1e-9)) + 1
+    count = int(np.ceil((path.times[-1] - path.times[0]) * rate - 1e-9)) + 1
     times = path.times[0] + np.arange(count) / rate
     exact = path.measurements(times, GRAVITY * np.asarray(down))
     rng = np.random.default_rng((seed, 21))
