@@ -32,7 +32,7 @@ MIN_EXCITATION = 0.25
 """Least standard deviation of the acceleration, m/s2 [odometry.md, section 4, IMU start]."""
 MAX_GYRO_BIAS, MAX_ACCEL_BIAS = 1.0, 2.5
 """Biases above these show a failure, rad/s and m/s2 [odometry.md, section 4]."""
-MAX_SIGMA = 0.05
+MAX_SIGMA = 0.08
 """Largest relative standard deviation of a scale that is given out."""
 FEW_POSES = 12.0
 """Few poses show their noise levels badly: sigmas grow by sqrt(1 + FEW_POSES / poses)."""
