@@ -50,9 +50,7 @@ def make_flight(
     stamps = np.arange(0, seconds, 1 / RATE)
     poses = _turned(np.tile(np.eye(4), (len(stamps), 1, 1)), turning * _waves(rng, stamps))
     poses[:, :3, 3] = amplitude * _waves(rng, stamps)
-    imu, biases = simulate_imu(
-        SmoothPath(stamps, poses, T_CAM_IMU), find_grade(grade), seed=seed
-    )
+    imu, biases = simulate_imu(SmoothPath(stamps, poses, T_CAM_IMU), find_grade(grade), seed=seed)
     visual = _turned(poses, noise[1] * rng.normal(size=(len(stamps), 3)))
     visual[:, :3, 3] = UNIT * (poses[:, :3, 3] + noise[0] * rng.normal(size=(len(stamps), 3)))
     return Flight(stamps, poses, visual, imu, biases)

@@ -23,9 +23,7 @@ def aligned(flight, step=4, start=None, visual=None):
     stamps, noise = flight.stamps[::step], flight.imu.noise or FINE
     cuts = [between(flight.imu.rows, a, b) for a, b in zip(stamps[:-1], stamps[1:], strict=True)]
     motions = [preintegrate(cut, noise, bias=np.zeros(6)) for cut in cuts]
-    return align(
-        poses, motions, T_cam_imu=T_CAM_IMU, noise=noise, prior=UNKNOWN, start=start
-    )
+    return align(poses, motions, T_cam_imu=T_CAM_IMU, noise=noise, prior=UNKNOWN, start=start)
 
 
 def tilt(found):
@@ -65,9 +63,7 @@ def normalised_errors(seeds, **flight):
 
 def test_sigma_is_honest():
     """Ten flights with noise of 5 mm: the rms of the normalised error is near 1."""
-    errors = normalised_errors(
-        range(10), seconds=5, amplitude=0.2, noise=(5e-3, np.radians(0.2))
-    )
+    errors = normalised_errors(range(10), seconds=5, amplitude=0.2, noise=(5e-3, np.radians(0.2)))
     assert len(errors) >= 8
     assert 0.4 < np.sqrt((errors**2).mean()) < 1.6
 
