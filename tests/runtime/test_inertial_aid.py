@@ -38,8 +38,8 @@ def test_flight_in_metres(grade):
 
 
 def test_scale_of_a_path_that_shrinks_is_followed():
-    """The unit of the path grows by a quarter in the middle: after a window the new factor holds."""
-    flight = make_flight(2, seconds=16)
+    """The path's unit shrinks by a fifth in the middle: after a window the new factor holds."""
+    flight = make_flight(2, seconds=15.5)
     steps = np.diff(flight.visual[:, :3, 3], axis=0)
     steps[100:] *= 1.25
     flight.visual[1:, :3, 3] = flight.visual[0, :3, 3] + np.cumsum(steps, axis=0)

@@ -13,6 +13,8 @@ import numpy as np
 from depthkit.rigid import log_so3
 
 LEAST_PAIRS, PAIRS_FOR_OFFSET = 30, 60
+LEAST_VARIANCE = 0.05
+"""How much of the offset's variance may cancel between neighbouring pairs: all but this part."""
 LEAST_RATE = 0.08
 """Rotation that is needed, rms over the pairs, rad/s."""
 REACH, GRID = 0.1, 0.005
@@ -199,8 +201,21 @@ def _refined(
         power = max(float((slope**2).sum()), 1e-12)
         move = -float((slope * r).sum()) / power
         offset = float(np.clip(offset + move, start - GRID, start + GRID))
-        sigma = float(np.sqrt((r**2).sum() / max(r.size - 4, 1) / power))
+        sigma = _offset_sigma(slope, r) / power
     return offset, float(np.hypot(sigma, LEAST_SIGMA)), bias
+
+
+def _offset_sigma(slope: np.ndarray, residual: np.ndarray) -> float:
+    """Standard deviation of sum(slope * residual): neighbouring residuals share a frame.
+
+    The error of a frame's rotation enters two pairs with opposite signs; where the slope is smooth
+    they cancel. Their correlation is measured [Newey & West 1987, one lag].
+    """
+    freedom = max(residual.size - 4, 1)
+    own, shared = (residual**2).sum() / freedom, (residual[1:] * residual[:-1]).sum() / freedom
+    power = (slope**2).sum()
+    variance = own * power + 2 * shared * (slope[1:] * slope[:-1]).sum()
+    return float(np.sqrt(max(variance, LEAST_VARIANCE * own * power)))
 
 
 class _Likeness(NamedTuple):
