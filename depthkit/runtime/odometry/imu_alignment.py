@@ -37,7 +37,8 @@ MAX_SIGMA = 0.08
 FEW_POSES = 12.0
 """Few poses show their noise levels badly: sigmas grow by sqrt(1 + FEW_POSES / poses)."""
 MIN_SIGMA = 0.005
-"""Smallest one: scale factors and axes of accelerometers are not better than half a per cent."""
+"""Smallest one, and smallest sigma of roll and pitch in rad: scale factors and axes of
+accelerometers are not better than half a per cent."""
 START_NOISE, START_TURN = 0.005, 1e-3
 """Noise of visual places and rotations before it is estimated, metres and rad."""
 START_FACTOR = 3.0
@@ -269,7 +270,7 @@ def _judged(state: Guess, last: ArrowStep, window: Window, rough: Alignment) -> 
         scale=state.scale,
         sigma=float(np.hypot(sigma[0], MIN_SIGMA)),
         gravity=state.g / GRAVITY,
-        gravity_sigma=float(sigma[1:3].max()),
+        gravity_sigma=float(np.hypot(sigma[1:3].max(), MIN_SIGMA)),
         bias=bias,
         excitation=rough.excitation,
         levels=(state.noise, state.turn, state.accel_factor),
