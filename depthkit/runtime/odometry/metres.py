@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Metres of a geometric odometry: what its sources say of each step, fused into one factor."""
 
-
 import numpy as np
 
 from depthkit.multiview.ground_plane import GroundPlane
