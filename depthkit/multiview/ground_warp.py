@@ -172,7 +172,7 @@ def _cells(
     count = corridor.total(inside)
     seen, texture = (_without_mean(one, inside, corridor) for one in (sampled[:, 0], values))
     power = corridor.total(texture * texture)
-    gain = _gain(power, corridor.total(seen * seen))
+    gain = np.float32(np.sqrt(power.sum() / max(float((seen * seen).sum()), 1e-6)))
     # 2. Residual of each pixel, and its change with q: the gradient along the epipolar line.
     residual = texture - gain * seen
     gradient = gain * (sampled[:, 1:] * inside[:, None]).T
@@ -230,13 +230,6 @@ def _without_mean(one: np.ndarray, inside: np.ndarray, corridor: Corridor) -> np
     count = np.maximum(corridor.total(inside), 1)
     mean = (corridor.total(one * inside) / count).astype(np.float32)
     return (one - mean[corridor.cells]) * inside
-
-
-def _gain(power: np.ndarray, seen: np.ndarray) -> np.float32:
-    """Return the contrast of one frame over that of the other: the median over the cells."""
-    both = (power > LEAST_GRADIENT) & (seen > LEAST_GRADIENT)
-    ratio = float(np.median(power[both] / seen[both])) if both.any() else 1.0
-    return np.float32(np.sqrt(ratio))
 
 
 def _sample(layers: np.ndarray, u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
