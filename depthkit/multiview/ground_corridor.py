@@ -15,6 +15,7 @@ from depthkit.rigid import skew
 PIXELS = 16000  # the frame is reduced until the corridor has no more pixels; half of them are used
 SMOOTH = 0.7  # standard deviation of the smoothing of the reduced frame, pixels
 WINDOW = 13  # window of the local mean and deviation, pixels at half the reduced size
+BORDER = 4  # pixels along the edge of the reduced frame that smoothing falsifies
 MARGIN = 20  # pixels around the corridor that are kept
 CONTRAST_FLOOR = 3.0  # grey levels added to the local deviation: noise is no texture
 CELL = 8  # side of a cell, pixels of the reduced frame
@@ -89,6 +90,7 @@ def find_corridor(size: tuple[int, int], K: np.ndarray, normal: np.ndarray) -> C
             (size[0] // factor, size[1] // factor), reduce_intrinsics(K, factor), normal
         )
         chosen = (below > 1 / FAR) & (aside < WIDE * below)
+        chosen[:BORDER] = chosen[-BORDER:] = chosen[:, :BORDER] = chosen[:, -BORDER:] = False
         count = int(chosen.sum())
         if count <= PIXELS:
             break

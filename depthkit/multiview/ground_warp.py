@@ -14,7 +14,15 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from depthkit.multiview.ground_corridor import CELL, Corridor, Prior, Structure, scan_steps, tangent
+from depthkit.multiview.ground_corridor import (
+    BORDER,
+    CELL,
+    Corridor,
+    Prior,
+    Structure,
+    scan_steps,
+    tangent,
+)
 from depthkit.rigid import skew
 
 TUKEY = 4.685  # standard deviations of an outlier
@@ -72,9 +80,10 @@ def align(a: Structure, b: Structure, *, corridor: Corridor, prior: Prior) -> Al
     # 2. Gauss-Newton: compare, and move to the parameters that most cells share.
     for _ in range(ROUNDS):
         view = _View.at(x, corridor, prior)
-        cells = _cells(view, layers, values, corridor)
-        if cells is None:
+        compared = _cells(view, layers, values, corridor)
+        if compared is None:
             return None
+        cells = compared
         change, information, agreeing, scatter = _most_shared(cells, x, prior)
         x = x + change
         if not (np.isfinite(x).all() and np.abs(x[1:]).max() < 0.5 and abs(x[0]) < 5):
@@ -233,9 +242,9 @@ def _without_mean(one: np.ndarray, inside: np.ndarray, corridor: Corridor) -> np
 
 
 def _sample(layers: np.ndarray, u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sample layers (h, w, C) bilinearly at (N,); also return which places lie inside."""
+    """Sample layers (h, w, C) bilinearly at (N,); also return which places lie well inside."""
     height, width = layers.shape[:2]
-    inside = (u >= 0) & (u < width - 1) & (v >= 0) & (v < height - 1)
+    inside = (u >= BORDER) & (u < width - 1 - BORDER) & (v >= BORDER) & (v < height - 1 - BORDER)
     u, v = np.where(inside, u, 0), np.where(inside, v, 0)
     left, top = u.astype(np.intp), v.astype(np.intp)
     across, down = (u - left).astype(np.float32)[:, None], (v - top).astype(np.float32)[:, None]
