@@ -21,7 +21,6 @@ from depthkit.multiview.ground_corridor import (
     Prior,
     Structure,
     scan_steps,
-    tangent,
 )
 from depthkit.rigid import skew
 
@@ -51,10 +50,8 @@ class Alignment:
     """Difference of the frames at the best scanned step over the median of all steps."""
     cells: int
     """Number of cells with texture that are seen in both frames."""
-    agreeing: float
-    """Share of them on the common plane."""
     scatter: float
-    """Standard deviation of the cells about it over that of their own noise."""
+    """Standard deviation of the cells about the plane over that of their own noise."""
     flow: float
     """Median length of the flow that the step itself causes, pixels of the frame."""
 
@@ -84,14 +81,14 @@ def align(a: Structure, b: Structure, *, corridor: Corridor, prior: Prior) -> Al
         if compared is None:
             return None
         cells = compared
-        change, information, agreeing, scatter = _most_shared(cells, x, prior)
+        change, information, scatter = _most_shared(cells, x, prior)
         x = x + change
         if not (np.isfinite(x).all() and np.abs(x[1:]).max() < 0.5 and abs(x[0]) < 5):
             return None
         if np.abs(change[:3]).max() < CONVERGED:
             break
     # 3. The step and the ground; rotation and direction are only helpers.
-    normal = prior.normal + tangent(prior.normal) @ x[1:3]
+    normal = prior.normal + prior.tilt @ x[1:3]
     return Alignment(
         log_step=float(x[0]),
         normal=normal / np.linalg.norm(normal),
@@ -99,7 +96,6 @@ def align(a: Structure, b: Structure, *, corridor: Corridor, prior: Prior) -> Al
         similarity=cells.similarity,
         contrast=contrast,
         cells=len(cells.shift),
-        agreeing=agreeing,
         scatter=scatter,
         flow=view.flow * corridor.factor,
     )
@@ -125,7 +121,7 @@ class _View:
     def at(cls, x: np.ndarray, corridor: Corridor, prior: Prior) -> "_View":
         """Map the corridor with parameters: log step, normal (2), rotation (3), direction (2)."""
         # 1. Points in frame a, R^T (ray - t q), turned by what the rotation is off.
-        tilt, turn = tangent(prior.normal), tangent(prior.t)
+        tilt, turn = prior.tilt, prior.turn
         p = np.exp(x[0]) * (prior.normal + tilt @ x[1:3])
         back = ((np.eye(3) + skew(x[3:6])) @ prior.R.T).astype(np.float32)
         q = corridor.rays @ p.astype(np.float32)
@@ -210,13 +206,13 @@ def _cells(
 
 def _most_shared(
     cells: _Cells, x: np.ndarray, prior: Prior
-) -> tuple[np.ndarray, np.ndarray, float, float]:
+) -> tuple[np.ndarray, np.ndarray, float]:
     """Solve for the change of the parameters that most cells share [Tukey's weights].
 
     Returns:
         change: of the parameters. (8,)
         information: of the parameters, with the prior. (8, 8)
-        agreeing: share of the cells that are no outliers.
+        scatter: standard deviation of the cells about them over that of their own noise.
     """
     J, d, root = cells.slopes, cells.shift, np.sqrt(cells.weight)
     held = np.zeros((8, 8))
@@ -231,7 +227,7 @@ def _most_shared(
         information = J.T @ (weight[:, None] * J) + held
         information[0, 0] += 1e-9
         change = np.linalg.solve(information, J.T @ (weight * d) + pull)
-    return change, information, float((trust > 0.25).mean()), scatter
+    return change, information, scatter
 
 
 def _without_mean(one: np.ndarray, inside: np.ndarray, corridor: Corridor) -> np.ndarray:
