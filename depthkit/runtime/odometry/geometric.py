@@ -18,6 +18,7 @@ from depthkit.errors import EngineError
 from depthkit.rigid import inverse
 from depthkit.runtime.frame_gate import BLACK_FRAME, FrameGate
 from depthkit.runtime.motion.told import NO_MOTION, Motion
+from depthkit.runtime.odometry.covariance import pose_covariance
 from depthkit.runtime.odometry.front_end import TRACKS, WorkingFrame, working_frame
 from depthkit.runtime.odometry.imu import InertialAid
 from depthkit.runtime.odometry.live_path import (
@@ -297,7 +298,13 @@ class GeometricOdometry:
             timing=timing,
             reason=NOW_METRIC if now_metric else "",
             since=since,
-            covariance=None,
+            covariance=pose_covariance(
+                tracked.T_cam_world,
+                world.keyframes[-1],
+                None if tracked.new_keyframe else tracked.fit,
+                factor=segment.factor,
+                unrest=world.unrest.ratio,
+            ),
             scale_state=state,
             points=points,
             correction=self._places.correction,

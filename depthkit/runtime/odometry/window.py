@@ -9,6 +9,7 @@ al., 2015, section VI.D].
 import numpy as np
 
 from depthkit.multiview.bundle import BundleProblem, BundleSolution, StepPrior, solve_bundle
+from depthkit.runtime.odometry.covariance import spread_drift
 from depthkit.runtime.odometry.landmark_map import FRESH, LandmarkMap
 
 FREE = 8
@@ -74,6 +75,8 @@ def adjust_window(
     for one, T in zip(frames, solution.T_cam_world, strict=True):
         one.T_cam_world = T
     world.position[seen] = solution.points
+    counts = np.bincount(frame[on], minlength=len(frames))
+    spread_drift(frames, solution.information, counts, world.unrest)
     _drop_wrong(world, frames, frame, on, solution.errors)
     return solution
 
