@@ -104,7 +104,8 @@ def open_stream(
     """
     if is_bag(path):
         options = ImportOptions(path, camera, odometry_topic=odometry_topic, bits=bits)
-        return _stream_bag(path, _open_bag(path, topic, options), every)
+        source = open_bag(path, topic, replace(options, fallback=_NO_CAMERA))
+        return stream_source(path, source, every)
     if topic or odometry_topic or bits != ImportOptions.bits:
         raise DataError(f"{path}: is no ROS 2 bag; topics and --bits are for bags")
     is_sequence = (path / "camera.yaml").exists() and (path / "frames").is_dir()
@@ -112,8 +113,7 @@ def open_stream(
         if is_sequence and camera is not None:
             raise DataError(f"{path}: a sequence has its own camera.yaml; leave out --camera")
         return stream_sequence(open_sequence(path), every)
-    source = _open_source(path, camera)
-    return _stream_source(path, source, every)
+    return stream_source(path, _open_source(path, camera), every)
 
 
 def _check_counted(stream: FrameStream, trajectory: Trajectory) -> None:
@@ -197,8 +197,8 @@ def _open_source(path: Path, camera: Path | None) -> Source:
     return source
 
 
-def _open_bag(path: Path, topic: str, options: ImportOptions) -> Source:
-    """Let the importer of bags find the frames of one topic."""
+def open_bag(path: Path, topic: str, options: ImportOptions) -> Source:
+    """Let the importer of bags find the frames of one topic; empty for the only one."""
     _, places = find_sequences(path, "bag")
     name = sequence_name(topic) if topic else next(iter(places))
     if name not in places or (len(places) > 1 and not topic):
@@ -206,13 +206,12 @@ def _open_bag(path: Path, topic: str, options: ImportOptions) -> Source:
             f"{path}: holds {len(places)} topics of pictures ({', '.join(places)}); pick one with "
             "--topic"
         )
-    about = replace(options, max_gap=ODOMETRY_GAP, fallback=_NO_CAMERA)
-    return load_source("bag", places[name], name, about)
+    return load_source("bag", places[name], name, replace(options, max_gap=ODOMETRY_GAP))
 
 
-def _stream_bag(path: Path, source: Source, every: int) -> FrameStream:
-    """Stream a bag as a node sees it: rectified where the camera is distorted, with its poses."""
-    stream = _stream_source(path, source, every)
+def stream_source(path: Path, source: Source, every: int) -> FrameStream:
+    """Stream what an importer found: rectified where the camera is distorted, with its poses."""
+    stream = _stream_as_it_is(path, source, every)
     if source.camera is _NO_CAMERA or not source.camera.is_distorted:
         return stream
     geometry = build_geometry(source.camera)
@@ -224,7 +223,7 @@ def _stream_bag(path: Path, source: Source, every: int) -> FrameStream:
     return replace(stream, camera=geometry.camera, frames=frames, covered=geometry.valid)
 
 
-def _stream_source(path: Path, source: Source, every: int) -> FrameStream:
+def _stream_as_it_is(path: Path, source: Source, every: int) -> FrameStream:
     camera = None if source.camera is _NO_CAMERA else source.camera.camera
     read = _read_files if source.read is None else partial(_read_one_file, source.read)
     poses = source.poses

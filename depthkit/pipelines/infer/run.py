@@ -7,7 +7,6 @@ one by one, by the same streams that a robot runs: only the poses are kept.
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,16 +16,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from depthkit.data.cropping import crop_stream
-from depthkit.data.folder import make_folder, partial_path, publish
-from depthkit.data.frame_conversion import MAX_UNREADABLE
 from depthkit.data.stream import FrameStream, StreamFrame, open_stream
 from depthkit.errors import DataError
 from depthkit.pipelines.infer.flow import FlowOutputs, open_outputs, pose_of
 from depthkit.pipelines.infer.job import Job, open_job
 from depthkit.pipelines.infer.options import InferOptions
-from depthkit.pipelines.infer.summary import SUMMARY, InferSummary, check_replaceable
+from depthkit.pipelines.infer.summary import InferSummary
 from depthkit.pipelines.infer.trajectory import MotionChain, give_poses
 from depthkit.pipelines.infer.writers import Outputs, check_scale
+from depthkit.pipelines.output_folder import SUMMARY, check_replaceable, growing
+from depthkit.pipelines.reading import readable
 from depthkit.pipelines.records import save_record
 from depthkit.runtime.depth.depth_stream import DepthStream
 from depthkit.runtime.motion.told import NO_MOTION, KnownMotion
@@ -77,16 +76,9 @@ def _open_stream(options: InferOptions) -> FrameStream:
 def _publish(job: Job) -> InferSummary:
     """Write the whole output folder under a hidden name, then rename it."""
     options = job.options
-    partial = partial_path(options.out)
-    shutil.rmtree(partial, ignore_errors=True)
-    make_folder(partial)
-    try:
+    with growing(options.out, force=options.force) as partial:
         summary = write_all(job, partial)
         save_record(summary, partial / SUMMARY)
-        publish(partial, options.out, force=options.force)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
     return summary
 
 
@@ -131,7 +123,7 @@ def results(
     K = None if job.stream.camera is None else job.stream.camera.K
     known, segment = KnownMotion(job.metric_poses, job.options.speed), 0
     sizes = set[tuple[int, ...]]()
-    for frame, rgb in _good_frames(job):
+    for frame, rgb in readable(job.stream, "infer", job.skipped, job.watcher):
         if rgb.shape not in sizes:  # once for each size there is
             sizes.add(rgb.shape)
             _note_aspect(job, rgb)
@@ -152,22 +144,6 @@ def _inside(result: DepthResult, covered: np.ndarray | None) -> DepthResult:
     if covered is None or result.depth is None:
         return result
     return replace(result, valid=covered if result.valid is None else result.valid & covered)
-
-
-def _good_frames(job: Job) -> Iterator[tuple[StreamFrame, np.ndarray]]:
-    """Pass on frames that can be read, and their colours; name and count the rest, up to 5 %."""
-    total = len(job.stream)
-    for frame in job.watcher.track(job.stream.frames(), "infer", total):
-        if frame.rgb is not None:
-            yield frame, frame.rgb
-            continue
-        job.skipped.append(frame.problem)
-        job.watcher.note(f"skipped: {frame.problem}")
-        if len(job.skipped) > MAX_UNREADABLE * total:
-            raise DataError(
-                f"{len(job.skipped)} of {total} frames unreadable (more than {MAX_UNREADABLE:.0%}),"
-                f" the last: {frame.problem}"
-            )
 
 
 def _pose(job: Job, frame: StreamFrame, moved: OdometryResult | None) -> np.ndarray | None:

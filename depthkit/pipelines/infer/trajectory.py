@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from depthkit.pipelines.trajectory_files import save_segments
 from depthkit.runtime.motion.told import usual_gap
-from depthkit.trajectory import Trajectory, load_tum, save_kitti, save_tum
+from depthkit.trajectory import load_tum
 
 if TYPE_CHECKING:
     from depthkit.data.stream import FrameStream, StreamFrame
@@ -62,31 +63,8 @@ class MotionChain:
         return float(steps[segments[1:] == segments[:-1]].sum())
 
     def save(self, folder: Path, kind: str) -> dict[str, str]:
-        """Write a file for each segment; frames left out need KITTI's index column.
-
-        Args:
-            folder: where to.
-            kind: tum or kitti.
-
-        Returns:
-            What lies in which file.
-        """
-        files = {}
-        for number, segment in enumerate(dict.fromkeys(self.segments)):
-            chosen = [i for i, one in enumerate(self.segments) if one == segment]
-            more = f"_{number}" if number else ""
-            files[f"trajectory{more}"] = f"trajectory_{kind}{more}.txt"
-            self._write(folder / files[f"trajectory{more}"], kind, chosen)
-        return files
-
-    def _write(self, path: Path, kind: str, chosen: list[int]) -> None:
-        indices, times = zip(*(self.frames[i] for i in chosen), strict=True)
-        trajectory = Trajectory(np.array(times), np.stack([self.poses[i] for i in chosen]))
-        if kind == "tum":
-            save_tum(path, trajectory)
-        else:
-            whole = list(indices) == list(range(len(indices)))
-            save_kitti(path, trajectory, indices=None if whole else indices)
+        """Write a file for each segment; see `save_segments`."""
+        return save_segments(folder, kind, self.frames, self.poses, self.segments)
 
     def _keep(self, frame: StreamFrame, result: OdometryResult) -> None:
         self.frames.append((frame.index, frame.time))

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The odometry of a stream of frames, fed with what is known beside them: K, IMU, speed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from depthkit.errors import DataError
+from depthkit.runtime.motion.told import NO_MOTION, Motion, usual_gap
+from depthkit.runtime.streams import NO_IMU
+
+if TYPE_CHECKING:
+    from depthkit.data.stream import FrameStream
+    from depthkit.pipelines.odometry.options import ScaleSources
+    from depthkit.runtime.odometry.geometric import GeometricOdometry
+    from depthkit.runtime.result import OdometryResult, Scale
+    from depthkit.trajectory.imu import Imu
+
+BEFORE = 5.0
+"""Seconds of inertial samples before the first frame that are passed on with it."""
+
+
+class FollowedOdometry:
+    """A geometric odometry at work on one stream; every frame is given its IMU samples and step."""
+
+    def __init__(
+        self,
+        stream: FrameStream,
+        sources: ScaleSources,
+        *,
+        loops: bool = False,
+        max_gap: float | None = None,
+    ) -> None:
+        """Set up the odometry for the frames of a stream.
+
+        Args:
+            stream: its camera must be known.
+            sources: what may turn lengths into metres.
+            loops: look for places that are seen again.
+            max_gap: longest pause inside a segment, seconds; None for the usual one.
+
+        Raises:
+            DataError: no K, or no samples where an IMU was named.
+        """
+        if stream.camera is None:
+            raise DataError(
+                f"{stream.path}: odometry needs K; give --camera FILE, or run 'depthkit prepare' "
+                "with --fov DEGREES and give the sequence folder"
+            )
+        self.K, self.speed = stream.camera.K, sources.speed
+        self.imu = open_imu(stream, sources.imu)
+        self.sources = sources.names + (
+            ("IMU",) if self.imu is not None and self.imu.has_accel else ()
+        )
+        gap = usual_gap(stream.times) if max_gap is None else max_gap
+        self.odometry = make_odometry(
+            sources, max_gap=gap, loops=loops, imu=self.imu, valid=stream.covered
+        )
+        self._last: float | None = None
+
+    @property
+    def scale(self) -> Scale:
+        """Metric where something may give metres, although single frames may lack them."""
+        return "metric" if self.sources else "relative"
+
+    def process(self, rgb: np.ndarray, *, stamp: float) -> OdometryResult:
+        """Take the next frame. rgb: (H, W, 3) uint8; stamp: seconds."""
+        last, self._last = self._last, stamp
+        rows, motion = NO_IMU, NO_MOTION
+        if self.imu is not None:
+            rows = self.imu.between(stamp - BEFORE if last is None else last, stamp)
+        if self.speed is not None and last is not None:
+            motion = Motion(displacement=self.speed * (stamp - last))
+        return self.odometry.process(rgb, stamp=stamp, K=self.K, imu=rows, motion=motion)
+
+
+def make_odometry(
+    sources: ScaleSources,
+    *,
+    max_gap: float,
+    loops: bool,
+    imu: Imu | None,
+    valid: np.ndarray | None,
+) -> GeometricOdometry:
+    """Make the odometry of all doors.
+
+    Args:
+        sources: what may turn lengths into metres.
+        max_gap: longest pause inside a segment, seconds.
+        loops: look for places that are seen again.
+        imu: samples and mounting of an IMU.
+        valid: pixels that are picture at all. (H, W) bool
+    """
+    from depthkit.runtime.odometry.geometric import GeometricConfig, GeometricOdometry
+
+    config = GeometricConfig(
+        camera_height=sources.camera_height or 0.0,
+        step_source="speed",
+        max_gap=max_gap,
+        loops=loops,
+    )
+    return GeometricOdometry(config, imu=imu, valid=valid)
+
+
+def open_imu(stream: FrameStream, wanted: str | Path) -> Imu | None:
+    """Return the samples that go with a stream; None where there are none or none are wanted.
+
+    Raises:
+        DataError: a named file holds no samples, or none at the time of the frames.
+    """
+    from depthkit.trajectory.imu import CSV_NAME, load_imu
+
+    if str(wanted) == "none":
+        return None
+    if str(wanted) == "auto":
+        return load_imu(stream.path) if stream.path.is_dir() else None
+    path = Path(wanted)
+    folder = path.parent if path.name == CSV_NAME else path
+    imu = load_imu(folder) if folder.is_dir() else None
+    if imu is None:
+        raise DataError(
+            f"--imu {wanted}: expected a sequence folder with {CSV_NAME}, or that file; 'depthkit "
+            "prepare' writes it"
+        )
+    first, last = float(stream.times[0]), float(stream.times[-1])
+    if not len(imu.between(first - BEFORE, last)):
+        raise DataError(
+            f"--imu {wanted}: no sample lies in the time of the frames, {first:.3f} to {last:.3f} "
+            f"s: the samples are from {imu.stamps[0]:.3f} to {imu.stamps[-1]:.3f} s; both need one "
+            "clock"
+        )
+    return imu
