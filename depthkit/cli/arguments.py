@@ -81,6 +81,14 @@ def positive_number(text: str) -> float:
     return value
 
 
+def angle(text: str) -> float:
+    """Read a field of view, degrees."""
+    value = positive_number(text)
+    if not 3 <= value < 170:
+        raise argparse.ArgumentTypeError(f"expected degrees between 3 and 170, got {text!r}")
+    return value
+
+
 def crop(text: str) -> str | tuple[int, int, int, int]:
     """Read mask, auto, none or TOP,LEFT,HEIGHT,WIDTH, pixels."""
     if text in ("mask", "auto", "none"):

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from depthkit.cli.arguments import add_crop, options_of, positive, positive_number, size
+from depthkit.cli.arguments import add_crop, angle, options_of, positive, positive_number, size
 from depthkit.cli.progress import watching
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def _add_camera(parser: argparse.ArgumentParser) -> None:
     known.add_argument(
         "--fov",
         metavar="DEG",
-        type=_angle,
+        type=angle,
         help="without a calibration: assume a pinhole camera with this horizontal field of view, "
         "degrees (default: from the focal length in EXIF)",
     )
@@ -269,13 +269,6 @@ def _levels(text: str) -> tuple[float, float]:
     if not -math.inf < low < high < math.inf:
         raise argparse.ArgumentTypeError(f"expected LOW:HIGH such as 29000:31000, got {text!r}")
     return low, high
-
-
-def _angle(text: str) -> float:
-    value = positive_number(text)
-    if not 3 <= value < 170:
-        raise argparse.ArgumentTypeError(f"expected degrees between 3 and 170, got {text!r}")
-    return value
 
 
 def _cores() -> int:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from depthkit.data.sequence import Sequence
     from depthkit.pipelines.infer.summary import InferSummary
     from depthkit.pipelines.inspect import InspectSummary
+    from depthkit.pipelines.odometry.summary import OdometrySummary
     from depthkit.pipelines.prepare import PrepareSummary
     from depthkit.runtime.config import Backend, Precision, Rule
     from depthkit.trajectory import Order
@@ -153,6 +154,70 @@ def inspect(
     from depthkit.pipelines.inspect import inspect as work
 
     return work(InspectOptions(Path(folder), sequence, max_frames, save, workers), watcher)
+
+
+def odometry(
+    source: str | Path,
+    out: str | Path,
+    *,
+    camera: str | Path | None = None,
+    fov: float | None = None,
+    camera_height: float | None = None,
+    speed: float | None = None,
+    imu: str | Path = "auto",
+    loops: bool = False,
+    every: int = 1,
+    max_gap: float | None = None,
+    format: Literal["tum", "kitti"] = "tum",
+    topic: str = "",
+    bits: Literal[10, 12, 16] = 16,
+    write_poses: bool = False,
+    force: bool = False,
+    watcher: Watcher = SILENT,
+) -> OdometrySummary:
+    """Follow the camera without any network: trajectory, sparse points, report.
+
+    Args:
+        source: sequence folder, folder of images, video, ROS bag or one sequence of a data set.
+        out: folder to write; it appears when all of it is there. Live poses are
+            out/trajectory_tum.txt, T_world_cam with the first camera as the world.
+        camera: calibration file; a sequence has its own.
+        fov: without a calibration: horizontal field of view of a pinhole, degrees.
+        camera_height: of the camera over flat ground in view, metres; gives metres.
+        speed: of the camera all the way, metres a second; gives metres.
+        imu: auto takes the samples of a sequence folder or bag, none takes none; or their file.
+        loops: look for places that are seen again after a long time.
+        every: take every n-th frame.
+        max_gap: longest pause inside a segment, seconds; None for 1, more for slow frames.
+        format: of the trajectories.
+        topic: bags: pictures to take; empty for the only ones.
+        bits: bags: bits in use of a 16-bit pixel.
+        write_poses: also write poses.txt and poses.yaml into the source, a sequence folder.
+        force: replace an earlier output.
+        watcher: receives progress, and notes that the user should read.
+
+    Raises:
+        DataError: nothing to read, no K, no frame with a pose, or an output that exists.
+    """
+    from depthkit.pipelines.odometry.options import OdometryOptions, ScaleSources
+    from depthkit.pipelines.odometry.run import odometry as work
+
+    options = OdometryOptions(
+        source=Path(source),
+        out=Path(out),
+        camera=_path(camera),
+        fov=fov,
+        scale=ScaleSources(camera_height, speed, imu),
+        loops=loops,
+        every=every,
+        max_gap=max_gap,
+        format=format,
+        topic=topic,
+        bits=bits,
+        write_poses=write_poses,
+        force=force,
+    )
+    return work(options, watcher)
 
 
 def infer(

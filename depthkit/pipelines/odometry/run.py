@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Camera motion of a source of frames without any network: trajectory, sparse points, report.
+
+All of the output folder appears at the end, or nothing does. Frames are read, used and forgotten
+one by one, by the same odometry that a robot runs.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from depthkit.data.calibrated_stream import open_calibrated
+from depthkit.data.cropping import crop_stream
+from depthkit.data.folder import make_folder
+from depthkit.errors import DataError
+from depthkit.pipelines.odometry.follow import FollowedOdometry
+from depthkit.pipelines.odometry.options import REMEDY, OdometryOptions
+from depthkit.pipelines.odometry.outputs import POSES, write_paths, write_points, write_table
+from depthkit.pipelines.odometry.path_log import PathLog, Segment
+from depthkit.pipelines.odometry.sequence_poses import check_without_poses, write_sequence_poses
+from depthkit.pipelines.odometry.summary import OdometrySummary, unit_of
+from depthkit.pipelines.odometry.track_pictures import TrackPictures
+from depthkit.pipelines.output_folder import SUMMARY, check_replaceable, growing
+from depthkit.pipelines.reading import readable
+from depthkit.pipelines.records import save_record
+from depthkit.watcher import SILENT, Watcher
+
+if TYPE_CHECKING:
+    from depthkit.data.stream import FrameStream
+
+REPORT = "report"
+LEAST = 2  # frames between which there can be motion
+
+
+def odometry(options: OdometryOptions, watcher: Watcher = SILENT) -> OdometrySummary:
+    """Follow the camera through all frames and write what was found, or nothing.
+
+    Args:
+        options: what to read, what is known, what to write.
+        watcher: receives progress, and notes that the user should read.
+
+    Raises:
+        DataError: nothing to read, no K, no frame with a pose, or an output that exists.
+    """
+    check_replaceable(options.out, POSES, force=options.force)
+    if options.write_poses:
+        check_without_poses(options.source)
+    stream = _open(options)
+    at_work = FollowedOdometry(stream, options.scale, loops=options.loops, max_gap=options.max_gap)
+    for note in (*stream.notes, *_before(at_work)):
+        watcher.note(note)
+    with growing(options.out, force=options.force) as folder:
+        summary, log = _write_all(options, stream, at_work, folder, watcher)
+        save_record(summary, folder / SUMMARY)
+    if options.write_poses:
+        write_sequence_poses(options.source, log)
+    return summary
+
+
+def _open(options: OdometryOptions) -> FrameStream:
+    """Open the frames with their camera; black borders are masked."""
+    stream = open_calibrated(
+        options.source,
+        camera=options.camera,
+        fov=options.fov,
+        every=options.every,
+        topic=options.topic,
+        bits=options.bits,
+    )
+    if len(stream) < LEAST:
+        raise DataError(f"{options.source}: holds {len(stream)} frame; odometry needs two or more")
+    return crop_stream(stream, "mask")
+
+
+def _before(at_work: FollowedOdometry) -> tuple[str, ...]:
+    """Say what the path will lack."""
+    if at_work.sources:
+        return ()
+    return (f"no source of scale: the path is relative, not metres; {REMEDY}",)
+
+
+def _write_all(
+    options: OdometryOptions,
+    stream: FrameStream,
+    at_work: FollowedOdometry,
+    folder: Path,
+    watcher: Watcher,
+) -> tuple[OdometrySummary, PathLog]:
+    """Follow all frames and write what was found into a folder that is empty."""
+    start, skipped = time.perf_counter(), list[str]()
+    log, tracks = follow_all(stream, at_work, skipped, watcher)
+    # 1. The live poses, and every frame once more by the final keyframes.
+    smoothed = at_work.odometry.smoothed()
+    files = write_paths(folder, options.format, log, smoothed) | write_table(folder, log.frames)
+    # 2. The map.
+    segments = log.segments()
+    unit = overall_unit(segments)
+    points, landmarks = write_points(folder, at_work.odometry.landmarks(), unit_of(*unit))
+    files |= points | {"report": f"{REPORT}/index.html", "summary": SUMMARY}
+    # 3. The figures, and the report on all of it.
+    summary = OdometrySummary(
+        source=str(options.source),
+        out=str(options.out),
+        frames=len(log.frames),
+        skipped=tuple(skipped),
+        poses=len(log.posed),
+        coverage=len(log.posed) / len(log.frames),
+        segments=segments,
+        losses=log.losses(),
+        keyframes=at_work.odometry.keyframes,
+        landmarks=landmarks,
+        loops=log.corrections,
+        path_length=sum(one.length for one in segments),
+        path_scale=unit[0],
+        scale_source=unit[1],
+        scale_sigma=unit[2],
+        scale_sources=at_work.sources,
+        milliseconds=float(np.mean(log.milliseconds)),
+        seconds=round(time.perf_counter() - start, 3),
+        notes=tuple(_notes(log, at_work, segments)),
+        files=files,
+    )
+    make_folder(folder / REPORT)
+    from depthkit.pipelines.odometry.report import write_odometry_report
+
+    write_odometry_report(folder / REPORT, log, smoothed, tracks, summary)
+    return replace(summary, seconds=round(time.perf_counter() - start, 3)), log
+
+
+def follow_all(
+    stream: FrameStream, at_work: FollowedOdometry, skipped: list[str], watcher: Watcher
+) -> tuple[PathLog, TrackPictures]:
+    """Take every readable frame through the odometry.
+
+    Args:
+        stream: the frames.
+        at_work: the odometry.
+        skipped: gets a line for each unreadable frame.
+        watcher: receives progress, and notes.
+
+    Raises:
+        DataError: no frame has a pose.
+    """
+    log, tracks = PathLog(), TrackPictures(len(stream))
+    for frame, rgb in readable(stream, "odometry", skipped, watcher):
+        began = time.perf_counter()
+        result = at_work.process(rgb, stamp=frame.time)
+        log.add(frame, result, 1e3 * (time.perf_counter() - began))
+        tracks.add(rgb, result.points)
+    if not log.posed:
+        reasons = Counter(one.reason for one in log.frames if one.reason)
+        why = reasons.most_common(1)[0][0] if reasons else "none could be read"
+        raise DataError(f"{stream.path}: no frame has a pose; {why}")
+    return log, tracks
+
+
+def overall_unit(segments: tuple[Segment, ...]) -> tuple[str, str, float | None]:
+    """Return the unit of a whole path: metric, relative or mixed; its source and its sigma."""
+    units = {one.unit for one in segments}
+    unit = units.pop() if len(units) == 1 else "mixed"
+    sources = list(dict.fromkeys(one.scale_source for one in segments if one.scale_source))
+    known = [one.scale_sigma for one in segments if one.scale_sigma is not None]
+    return unit, "+".join(sources), max(known) if known else None
+
+
+def _notes(log: PathLog, at_work: FollowedOdometry, segments: tuple[Segment, ...]) -> list[str]:
+    """List what the figures alone would hide."""
+    notes = [*at_work.odometry.notes]
+    if len(segments) > 1:
+        notes.append(
+            f"{len(segments)} segments: their worlds are not connected; each is a file of its own"
+        )
+    unit, _, _ = overall_unit(segments)
+    if at_work.sources and unit != "metric":
+        reasons = Counter(one.scale.reason for one in log.frames if one.scale.reason)
+        why = f": {reasons.most_common(1)[0][0]}" if reasons else ""
+        names = " and ".join(at_work.sources)
+        notes.append(f"{names} did not give metres for all of the path{why}")
+    return notes
