@@ -107,12 +107,13 @@ def _one_of(path: Path, record: Mapping[str, Any], key: str, words: tuple[str, .
 
 
 def _read_segments(path: Path, value: Any) -> tuple[tuple[int, int], ...]:
-    pairs = value if isinstance(value, list) else [None]
-    for pair in pairs:
-        fits = isinstance(pair, list) and len(pair) == 2 and all(type(i) is int for i in pair)
-        if not fits:
-            raise DataError(f"{path}: segments: expected [[first, last], ...], got {value!r}")
-    segments = tuple((first, last) for first, last in pairs)
+    fits = isinstance(value, list) and all(
+        isinstance(pair, list) and len(pair) == 2 and all(type(i) is int for i in pair)
+        for pair in value
+    )
+    if not fits:
+        raise DataError(f"{path}: segments: expected [[first, last], ...], got {value!r}")
+    segments = tuple((first, last) for first, last in value)
     _check_segments(path, segments)
     return segments
 

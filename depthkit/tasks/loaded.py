@@ -14,6 +14,7 @@ from depthkit.config.strict_yaml import config_from_mapping
 from depthkit.errors import CheckpointError
 from depthkit.models.checkpoint import load_weights, read_checkpoint, take
 from depthkit.tasks import build_task
+from depthkit.tasks.known_motion import without_corrections
 
 LAST = "last.safetensors"
 SHIPPED = Path(depthkit.__file__).parent / "weights"
@@ -58,7 +59,7 @@ def load_task(path: Path | str) -> LoadedTask:
         raise CheckpointError(f"{file}: its state has no {error}") from error
     config = config.without_encoder_weights()
     task = build_task(config, shifts)
-    load_weights(task, take(tensors, "task."), str(file))
+    load_weights(task, without_corrections(take(tensors, "task.")), str(file))
     if config.kind.exported == "pair" and state.get("focal") is None:
         raise CheckpointError(f"{file}: its state has no 'focal'; train the network again")
     return LoadedTask(file, task.eval(), config, shifts, scale, state.get("focal"), state)

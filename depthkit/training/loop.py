@@ -24,11 +24,13 @@ from depthkit.data.snippet_loading import (
 from depthkit.errors import TrainingError
 from depthkit.source_commit import source_commit
 from depthkit.tasks import TaskOutput, build_task
+from depthkit.tasks.known_motion import KnownMotion
 from depthkit.training.data import RunData, check_truth, open_run_data
 from depthkit.training.device import build_fabric
 from depthkit.training.flexible_shifts import choose_shifts, parts_of
 from depthkit.training.health import HealthMonitor, find_constant
 from depthkit.training.log import RunLog
+from depthkit.training.motion_unit import begin_at
 from depthkit.training.run_folder import check_folder, restore_run, save_run, write_config
 from depthkit.training.starts import load_starts
 from depthkit.training.validation import validate
@@ -68,7 +70,12 @@ def train(config: TrainConfig, run: Path, *, resume: bool = False) -> TrainResul
     fabric = build_fabric(config.run, all_parameters_used=config.kind.uses_all_weights(config))
     last, best = (run / "checkpoints" / f"{name}.safetensors" for name in ("last", "best"))
     check_folder(run, last, resume)
-    data = open_run_data(config.data, seed=config.run.seed, single_view=config.single_view)
+    data = open_run_data(
+        config.data,
+        seed=config.run.seed,
+        single_view=config.single_view,
+        known_motion=config.loss.knows_motion,
+    )
     check_truth(data, config)
     fabric.launch()
     fabric.seed_everything(config.run.seed, verbose=False)
@@ -77,7 +84,12 @@ def train(config: TrainConfig, run: Path, *, resume: bool = False) -> TrainResul
     task = build_task(config, data.shifts).to(memory_format=torch.channels_last)
     resumes = resume and last.exists()  # a run killed before its first checkpoint begins again
     if not resumes:
+        if data.unit is not None:
+            begin_at(task.get_submodule("depth_net"), data.unit.depth)
         load_starts(task, config)
+    if data.unit is not None and config.loss.motion == "refined":
+        pairs = len(data.train) * len(data.shifts)
+        cast(KnownMotion, task.motion).add_table(pairs, depth=data.unit.depth)
     optimizer = torch.optim.AdamW(
         task.parameters(),
         lr=config.optimizer.learning_rate,
