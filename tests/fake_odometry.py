@@ -60,6 +60,8 @@ class FakeOdometry:
             self.first = self.last = i
             return self._result(stamp, np.eye(4), None, f"first frame of segment {self.segment}")
         start, before = (self._pose(j) for j in (self.first, self.last))
+        if self.last == self.first:
+            self.path.append((self.sequence.times[self.first], np.eye(4), self.segment))
         T, since = inverse(start) @ self._pose(i), self.sequence.times[self.last]
         self.last = i
         step = inverse(before) @ self._pose(i)

@@ -78,7 +78,7 @@ def test_one_segment_gives_every_frame_its_pose(room, fake, tmp_path, capsys):
     length = np.linalg.norm(np.diff(room.poses[:, :3, 3], axis=0), axis=1).sum()
     assert summary["path_length"] == pytest.approx(length, rel=1e-9)
     assert (summary["path_scale"], summary["scale_source"]) == ("metric", "speed")
-    assert len(load_tum(out / "trajectory_smoothed_tum.txt")) == FRAMES - 1
+    assert len(load_tum(out / "trajectory_smoothed_tum.txt")) == FRAMES
     with (out / "poses.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == FRAMES and rows[0]["sigma_position"] == ""
@@ -244,3 +244,31 @@ def test_pictures_of_16_bit_are_read(room, fake, tmp_path):
         grey = room.read_frame(i).mean(axis=2).astype(np.uint16) * 40 + 1000
         cv2.imwrite(str(folder / f"{i}.png"), grey)
     assert depthkit.odometry(folder, tmp_path / "out", fov=64.0).frames == 4
+
+
+def test_prepare_finds_the_poses_in_the_frames(room, fake, tmp_path, capsys):
+    """`prepare --poses odometry` writes poses.txt and poses.yaml of what it wrote."""
+    folder = pictures(tmp_path / "in", [room.read_frame(i) for i in range(FRAMES)])
+    settings = fake(FakeOdometry(room, lost=(4,), state=SPEED))
+    words = ("--out", tmp_path / "data", "--fov", 64, "--fps", 10, "--name", "mine")
+    words = ("prepare", folder, *words, "--poses", "odometry", "--speed", 3)
+    assert main([*map(str, words)]) == 0
+    shown = capsys.readouterr()
+    assert "9 poses" in shown.out
+    assert "poses of the odometry: metres; 9 of 10 frames, 2 segments" in shown.err
+    assert settings["sources"].speed == 3
+    note = load_poses_note(tmp_path / "data/mine", FRAMES)
+    assert (note.source, note.unit, note.segments) == ("odometry", "metric", ((0, 3), (5, 9)))
+    poses = open_sequence(tmp_path / "data/mine").poses
+    assert np.allclose(poses[5:], from_first(room.poses[5:]), atol=1e-9)
+
+
+def test_prepare_notes_given_poses(room, fake, tmp_path, capsys):
+    """Poses of a file are given ones; a source of scale without the odometry is refused."""
+    folder = pictures(tmp_path / "in", [room.read_frame(i) for i in range(FRAMES)])
+    words = ("prepare", folder, "--out", tmp_path / "data", "--fov", 64, "--fps", 10)
+    assert main([*map(str, words), "--poses", str(room.root / "poses.txt")]) == 0
+    note = load_poses_note(tmp_path / "data/in", FRAMES)
+    assert (note.source, note.unit, note.segments) == ("given", "metric", ((0, 9),))
+    assert main([*map(str, words), "--force", "--speed", "3"]) == 1
+    assert "speed: is for --poses odometry" in capsys.readouterr().err

@@ -42,6 +42,40 @@ def add_threads(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_scale_sources(
+    parser: argparse.ArgumentParser, *, speed: bool = True, imu: bool = True
+) -> None:
+    """Declare what turns the odometry's lengths into metres.
+
+    Args:
+        parser: of a verb that runs the odometry.
+        speed: whether to declare --speed, which some verbs have already.
+        imu: whether to declare --imu.
+    """
+    group = parser.add_argument_group("metres of the odometry (without any: relative)")
+    group.add_argument(
+        "--camera-height",
+        metavar="M",
+        type=positive_number,
+        help="height of the camera over flat ground that is in view, metres",
+    )
+    if speed:
+        group.add_argument(
+            "--speed",
+            metavar="M_PER_S",
+            type=positive_number,
+            help="constant speed of the camera, metres a second",
+        )
+    if imu:
+        group.add_argument(
+            "--imu",
+            metavar="auto|none|FILE",
+            default="auto",
+            help="inertial samples: auto, those of the sequence folder or bag; none; or imu.csv, "
+            "or a sequence folder that holds it, on the clock of the frames (default: auto)",
+        )
+
+
 def options_of(args: argparse.Namespace, *others: str) -> dict[str, Any]:
     """Return the arguments as keywords of a job.
 

@@ -7,7 +7,13 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from depthkit.cli.arguments import angle, options_of, positive, positive_number
+from depthkit.cli.arguments import (
+    add_scale_sources,
+    angle,
+    options_of,
+    positive,
+    positive_number,
+)
 from depthkit.cli.evaluate_output import print_json
 from depthkit.cli.progress import watching
 
@@ -53,36 +59,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--force", action="store_true", help="replace an earlier output")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-
-
-def add_scale_sources(parser: argparse.ArgumentParser, *, speed: bool = True) -> None:
-    """Declare what turns the odometry's lengths into metres.
-
-    Args:
-        parser: of a verb that runs the odometry.
-        speed: whether to declare --speed, which some verbs have already.
-    """
-    group = parser.add_argument_group("metres of the odometry (without any: relative)")
-    group.add_argument(
-        "--camera-height",
-        metavar="M",
-        type=positive_number,
-        help="height of the camera over flat ground that is in view, metres",
-    )
-    if speed:
-        group.add_argument(
-            "--speed",
-            metavar="M_PER_S",
-            type=positive_number,
-            help="constant speed of the camera, metres a second",
-        )
-    group.add_argument(
-        "--imu",
-        metavar="auto|none|FILE",
-        default="auto",
-        help="inertial samples: auto, those of the sequence folder or bag; none; or imu.csv, or a "
-        "sequence folder that holds it, on the clock of the frames (default: auto)",
-    )
 
 
 def _add_camera(parser: argparse.ArgumentParser) -> None:

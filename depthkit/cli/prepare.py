@@ -10,7 +10,15 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from depthkit.cli.arguments import add_crop, angle, options_of, positive, positive_number, size
+from depthkit.cli.arguments import (
+    add_crop,
+    add_scale_sources,
+    angle,
+    options_of,
+    positive,
+    positive_number,
+    size,
+)
 from depthkit.cli.progress import watching
 
 if TYPE_CHECKING:
@@ -67,6 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     _add_selection(parser)
     _add_camera(parser)
+    add_scale_sources(parser, imu=False)
     _add_output(parser)
 
 
@@ -115,7 +124,7 @@ def _add_camera(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         type=Path,
         help="camera poses T_world_cam: TUM, KITTI, EuRoC, 4x4 rows, Open3D .log, COLMAP "
-        "images.txt, transforms.json",
+        "images.txt, transforms.json; or the word odometry: found in the frames",
     )
     group.add_argument(
         "--max-gap",

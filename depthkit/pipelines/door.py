@@ -36,6 +36,8 @@ def prepare(
     camera: str | Path | SourceCamera | None = None,
     fov: float | None = None,
     poses: str | Path | None = None,
+    camera_height: float | None = None,
+    speed: float | None = None,
     max_gap: float = 0.15,
     odometry_topic: str = "",
     bits: Literal[10, 12, 16] = 16,
@@ -67,7 +69,9 @@ def prepare(
         fps: frames a second; overrules times found.
         camera: calibration, a file or a record.
         fov: no calibration at all: horizontal field of view of a pinhole, degrees.
-        poses: file of T_world_cam: TUM, KITTI or EuRoC.
+        poses: file of T_world_cam: TUM, KITTI or EuRoC; or the word odometry: found in the frames.
+        camera_height: of the camera over flat ground in view, metres; gives the odometry metres.
+        speed: of the camera all the way, metres a second; gives the odometry metres.
         max_gap: seconds between two poses that a frame may lie between.
         odometry_topic: bags: whose poses count, 'none' for no poses; empty for the only one.
         bits: bags: bits in use of a 16-bit pixel.
@@ -93,6 +97,7 @@ def prepare(
         DataError: nothing to read, no calibration, an output that exists; nothing half-written.
     """
     from depthkit.data.prepare import PrepareOptions
+    from depthkit.pipelines.odometry.options import ScaleSources
     from depthkit.pipelines.prepare import prepare as work
 
     options = PrepareOptions(
@@ -125,7 +130,7 @@ def prepare(
         force=force,
         workers=workers,
     )
-    return work(options, watcher)
+    return work(options, watcher, scale=ScaleSources(camera_height, speed))
 
 
 def inspect(

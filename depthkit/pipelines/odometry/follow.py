@@ -3,12 +3,17 @@
 
 from __future__ import annotations
 
+import time
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from depthkit.errors import DataError
+from depthkit.pipelines.odometry.path_log import PathLog
+from depthkit.pipelines.odometry.track_pictures import TrackPictures
+from depthkit.pipelines.reading import readable
 from depthkit.runtime.motion.told import NO_MOTION, Motion, usual_gap
 from depthkit.runtime.streams import NO_IMU
 
@@ -18,6 +23,7 @@ if TYPE_CHECKING:
     from depthkit.runtime.odometry.geometric import GeometricOdometry
     from depthkit.runtime.result import OdometryResult, Scale
     from depthkit.trajectory.imu import Imu
+    from depthkit.watcher import Watcher
 
 BEFORE = 5.0
 """Seconds of inertial samples before the first frame that are passed on with it."""
@@ -75,6 +81,33 @@ class FollowedOdometry:
         if self.speed is not None and last is not None:
             motion = Motion(displacement=self.speed * (stamp - last))
         return self.odometry.process(rgb, stamp=stamp, K=self.K, imu=rows, motion=motion)
+
+
+def follow_all(
+    stream: FrameStream, at_work: FollowedOdometry, skipped: list[str], watcher: Watcher
+) -> tuple[PathLog, TrackPictures]:
+    """Take every readable frame through the odometry.
+
+    Args:
+        stream: the frames.
+        at_work: the odometry.
+        skipped: gets a line for each unreadable frame.
+        watcher: receives progress, and notes.
+
+    Raises:
+        DataError: no frame has a pose.
+    """
+    log, tracks = PathLog(), TrackPictures(len(stream))
+    for frame, rgb in readable(stream, "odometry", skipped, watcher):
+        began = time.perf_counter()
+        result = at_work.process(rgb, stamp=frame.time)
+        log.add(frame, result, 1e3 * (time.perf_counter() - began))
+        tracks.add(rgb, result.points)
+    if not log.posed:
+        reasons = Counter(one.reason for one in log.frames if one.reason)
+        why = reasons.most_common(1)[0][0] if reasons else "none could be read"
+        raise DataError(f"{stream.path}: no frame has a pose; {why}")
+    return log, tracks
 
 
 def make_odometry(

@@ -19,15 +19,13 @@ from depthkit.data.calibrated_stream import open_calibrated
 from depthkit.data.cropping import crop_stream
 from depthkit.data.folder import make_folder
 from depthkit.errors import DataError
-from depthkit.pipelines.odometry.follow import FollowedOdometry
+from depthkit.pipelines.odometry.follow import FollowedOdometry, follow_all
 from depthkit.pipelines.odometry.options import REMEDY, OdometryOptions
 from depthkit.pipelines.odometry.outputs import POSES, write_paths, write_points, write_table
 from depthkit.pipelines.odometry.path_log import PathLog, Segment
 from depthkit.pipelines.odometry.sequence_poses import check_without_poses, write_sequence_poses
 from depthkit.pipelines.odometry.summary import OdometrySummary, unit_of
-from depthkit.pipelines.odometry.track_pictures import TrackPictures
 from depthkit.pipelines.output_folder import SUMMARY, check_replaceable, growing
-from depthkit.pipelines.reading import readable
 from depthkit.pipelines.records import save_record
 from depthkit.watcher import SILENT, Watcher
 
@@ -59,7 +57,7 @@ def odometry(options: OdometryOptions, watcher: Watcher = SILENT) -> OdometrySum
         summary, log = _write_all(options, stream, at_work, folder, watcher)
         save_record(summary, folder / SUMMARY)
     if options.write_poses:
-        write_sequence_poses(options.source, log)
+        write_sequence_poses(options.source, at_work.odometry.smoothed(), log)
     return summary
 
 
@@ -131,33 +129,6 @@ def _write_all(
 
     write_odometry_report(folder / REPORT, log, smoothed, tracks, summary)
     return replace(summary, seconds=round(time.perf_counter() - start, 3)), log
-
-
-def follow_all(
-    stream: FrameStream, at_work: FollowedOdometry, skipped: list[str], watcher: Watcher
-) -> tuple[PathLog, TrackPictures]:
-    """Take every readable frame through the odometry.
-
-    Args:
-        stream: the frames.
-        at_work: the odometry.
-        skipped: gets a line for each unreadable frame.
-        watcher: receives progress, and notes.
-
-    Raises:
-        DataError: no frame has a pose.
-    """
-    log, tracks = PathLog(), TrackPictures(len(stream))
-    for frame, rgb in readable(stream, "odometry", skipped, watcher):
-        began = time.perf_counter()
-        result = at_work.process(rgb, stamp=frame.time)
-        log.add(frame, result, 1e3 * (time.perf_counter() - began))
-        tracks.add(rgb, result.points)
-    if not log.posed:
-        reasons = Counter(one.reason for one in log.frames if one.reason)
-        why = reasons.most_common(1)[0][0] if reasons else "none could be read"
-        raise DataError(f"{stream.path}: no frame has a pose; {why}")
-    return log, tracks
 
 
 def overall_unit(segments: tuple[Segment, ...]) -> tuple[str, str, float | None]:

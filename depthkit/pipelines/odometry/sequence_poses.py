@@ -8,13 +8,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from depthkit.data.folder import STAMP_TOLERANCE
 from depthkit.data.poses_note import PosesNote, load_poses_note, save_poses_note
 from depthkit.data.sequence import open_sequence
+from depthkit.data.stream import stream_sequence
 from depthkit.errors import DataError
+from depthkit.pipelines.odometry.follow import FollowedOdometry, follow_all
+from depthkit.pipelines.odometry.options import REMEDY
 from depthkit.trajectory import Trajectory, save_tum
 
 if TYPE_CHECKING:
+    from depthkit.pipelines.odometry.options import ScaleSources
     from depthkit.pipelines.odometry.path_log import FrameMotion, PathLog
+    from depthkit.runtime.odometry.geometric import SmoothedPath
+    from depthkit.watcher import Watcher
 
 
 def check_without_poses(folder: Path) -> None:
@@ -32,47 +39,63 @@ def check_without_poses(folder: Path) -> None:
         )
 
 
-def write_sequence_poses(folder: Path, log: PathLog) -> PosesNote:
-    """Write poses.txt and poses.yaml.
+def find_sequence_poses(folder: Path, scale: ScaleSources, watcher: Watcher) -> None:
+    """Run the odometry on a sequence folder and write poses.txt and poses.yaml into it.
+
+    Args:
+        folder: frames and tables are complete; an IMU is taken where it has one.
+        scale: what may turn lengths into metres.
+        watcher: receives progress, and a note on what was found.
+
+    Raises:
+        DataError: no frame has a pose.
+    """
+    stream = stream_sequence(open_sequence(folder))
+    at_work = FollowedOdometry(stream, scale)
+    log, _ = follow_all(stream, at_work, [], watcher)
+    note = write_sequence_poses(folder, at_work.odometry.smoothed(), log)
+    unit = "metres" if note.unit == "metric" else f"relative, not metres ({REMEDY})"
+    watcher.note(
+        f"poses of the odometry: {unit}; {len(log.posed)} of {len(log.frames)} frames, "
+        f"{len(note.segments)} segment" + "s" * (len(note.segments) > 1)
+    )
+
+
+def write_sequence_poses(folder: Path, smoothed: SmoothedPath, log: PathLog) -> PosesNote:
+    """Write the smoothed poses as poses.txt, and poses.yaml.
 
     Args:
         folder: a sequence folder, the source of the frames.
-        log: what the odometry said of them; indices are those of the sequence's frames.
+        smoothed: every frame by the final keyframes.
+        log: what the odometry said of the frames; indices are those of the sequence.
 
     Returns:
         What poses.yaml says.
     """
-    frames = {one.index: one for one in log.posed}
     times = open_sequence(folder).times
-    save_tum(
-        folder / "poses.txt",
-        Trajectory(
-            times[list(frames)],
-            np.stack([one.T_world_cam for one in frames.values() if one.T_world_cam is not None]),
-        ),
-    )
+    index = np.searchsorted(times, smoothed.stamps - STAMP_TOLERANCE)
+    save_tum(folder / "poses.txt", Trajectory(times[index], smoothed.poses))
+    frames = {one.index: one for one in log.frames}
+    known = [frames.get(i) if i in set(index.tolist()) else None for i in range(len(times))]
     note = PosesNote(
         "odometry",
         "metric" if all(one.unit == "metric" for one in log.segments()) else "up_to_scale",
-        tuple(_stretches(list(frames.values()))),
-        *(_column(frames, len(times), name) for name in ("sigma_position", "sigma_rotation")),
+        _stretches(index, smoothed.segments),
+        *(_column(known, name) for name in ("sigma_position", "sigma_rotation")),
     )
     save_poses_note(folder, note)
     return note
 
 
-def _stretches(posed: list[FrameMotion]) -> list[tuple[int, int]]:
-    """Return first and last frame of each segment."""
-    found = dict[int, tuple[int, int]]()
-    for one in posed:
-        first, _ = found.get(one.segment, (one.index, one.index))
-        found[one.segment] = first, one.index
-    return list(found.values())
+def _stretches(index: np.ndarray, segments: np.ndarray) -> tuple[tuple[int, int], ...]:
+    """Return the first and last frame of each segment. (N,), (N,)"""
+    found = (index[segments == number] for number in dict.fromkeys(segments.tolist()))
+    return tuple((int(one.min()), int(one.max())) for one in found)
 
 
-def _column(frames: dict[int, FrameMotion], count: int, name: str) -> tuple[float, ...]:
-    """Return one number a frame, NaN without a pose; nothing where none is known."""
-    values = [getattr(frames[i], name) if i in frames else None for i in range(count)]
+def _column(frames: list[FrameMotion | None], name: str) -> tuple[float, ...]:
+    """Return one number a frame, NaN without one; nothing where none is known."""
+    values = [None if one is None else getattr(one, name) for one in frames]
     if all(value is None for value in values):
         return ()
     return tuple(float("nan") if value is None else float(value) for value in values)
