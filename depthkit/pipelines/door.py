@@ -242,6 +242,7 @@ def infer(
     shift: int | None = None,
     poses: str | Path | None = None,
     speed: float | None = None,
+    camera_height: float | None = None,
     topic: str = "",
     odometry_topic: str = "",
     bits: Literal[10, 12, 16] = 16,
@@ -270,8 +271,11 @@ def infer(
             keeps all; or the window to cut (top, left, height, width), pixels.
         rule: pair networks: how earlier frames are chosen; None for multi_range.
         shift: pair networks: frames back, of rule fixed and while no displacement is known.
-        poses: file of T_world_cam of the frames, metres, TUM rows on the source's clock.
-        speed: of the camera all the way, metres a second, where nothing else is known.
+        poses: file of T_world_cam of the frames, metres, TUM rows on the source's clock; or the
+            word odometry: found in the frames, in the same pass.
+        speed: of the camera all the way, metres a second: of the odometry, else where nothing else
+            is known.
+        camera_height: with poses odometry: of the camera over flat ground in view, metres.
         topic: bags: pictures to take; empty for the only ones.
         odometry_topic: bags: whose poses count, 'none' for no poses; empty for the only one.
         bits: bags: bits in use of a 16-bit pixel.
@@ -307,6 +311,7 @@ def infer(
         shift=shift,
         poses=_path(poses),
         speed=speed,
+        camera_height=camera_height,
         topic=topic,
         odometry_topic=odometry_topic,
         bits=bits,

@@ -121,7 +121,9 @@ def results(
     """Pass on each readable frame, its colours, its depth and what is known of its motion."""
     stream = DepthStream(job.engine, job.config)
     K = None if job.stream.camera is None else job.stream.camera.K
-    known, segment = KnownMotion(job.metric_poses, job.options.speed), 0
+    geometric = job.motion_scale if job.options.by_odometry else None
+    known = KnownMotion(job.metric_poses, job.options.speed, geometric=geometric)
+    segment = 0
     sizes = set[tuple[int, ...]]()
     for frame, rgb in readable(job.stream, "infer", job.skipped, job.watcher):
         if rgb.shape not in sizes:  # once for each size there is
@@ -135,7 +137,8 @@ def results(
         result = stream.process(rgb, stamp=frame.time, K=K, motion=motion)
         result = _inside(result, job.stream.covered)
         if result.depth is None:
-            job.without_depth.append(f"{frame.name}: {result.reason}")
+            why = f" ({moved.reason})" if geometric and moved is not None and moved.reason else ""
+            job.without_depth.append(f"{frame.name}: {result.reason}{why}")
         yield frame, rgb, result, moved
 
 
@@ -197,8 +200,8 @@ def _sum_up(
         scale_source=outputs.depth.scale_source,
         depth_scale=outputs.depth.depth_scale,
         path_length=path.length() if path else None,
-        path_scale=path.engine.manifest.scale if path else None,
-        segments=len(set(path.segments)) if path else None,
+        path_scale=path.scale() if path else None,
+        segments=path.segments() if path else None,
         static_rule=None if flows is None else flows.rule,
         without_static=() if flows is None else tuple(flows.without),
         backend=backend.name,

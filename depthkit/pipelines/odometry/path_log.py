@@ -85,6 +85,8 @@ class PathLog:
     """Times that a loop moved the path in the map."""
     milliseconds: list[float] = field(default_factory=list)
     """Time that each frame took."""
+    in_metres: bool = True
+    """Whether all motions were metres."""
     _correction: np.ndarray | None = None
 
     def add(self, frame: StreamFrame, result: OdometryResult, milliseconds: float) -> None:
@@ -93,6 +95,7 @@ class PathLog:
         if result.T_previous_current is not None:
             start = result.T_world_cam @ inverse(result.T_previous_current)
             self._give_first_pose(result, start)
+            self.in_metres &= result.scale == "metric"
         self.frames.append(_of_result(frame, result))
         if result.correction is not None:
             moved = self._correction is None or not np.allclose(result.correction, self._correction)
