@@ -210,7 +210,8 @@ def _add_odometry(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         action="extend",
         metavar="FILE",
-        help="what to score; several files, or the option repeated, give one table",
+        help="what to score: a file, or an output folder of odometry or infer (its live poses, "
+        "each segment aligned on its own); several, or the option repeated, give one table",
     )
     parser.add_argument(
         "--reference", required=True, metavar="FILE", help="true trajectory, metres"

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from dataclasses import fields
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -129,13 +131,16 @@ def make_odometry(
     """
     from depthkit.runtime.odometry.geometric import GeometricConfig, GeometricOdometry
 
-    config = GeometricConfig(
-        camera_height=sources.camera_height or 0.0,
-        step_source="speed",
-        max_gap=max_gap,
-        loops=loops,
-    )
-    return GeometricOdometry(config, imu=imu, valid=valid)
+    settings = {
+        "camera_height": sources.camera_height or 0.0,
+        "step_source": "speed",
+        "max_gap": max_gap,
+        "loops": loops,
+    }
+    known = {one.name for one in fields(GeometricConfig)}
+    config = GeometricConfig(**{k: v for k, v in settings.items() if k in known})
+    more = {"imu": imu} if "imu" in signature(GeometricOdometry).parameters else {}
+    return GeometricOdometry(config, valid=valid, **more)
 
 
 def open_imu(stream: FrameStream, wanted: str | Path) -> Imu | None:

@@ -3,9 +3,11 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from depthkit.errors import DataError
 from depthkit.evaluation.alignment import ALIGNMENTS
@@ -21,6 +23,20 @@ __all__ = ["ALIGNMENTS", "FIGURES", "OdometryEvaluation", "OdometryScore", "eval
 
 
 @dataclass(frozen=True)
+class Together:
+    """Several segments of one run, each aligned on its own, in one figure."""
+
+    segments: int
+    """Those that were scored."""
+    poses: int
+    """Poses scored."""
+    coverage: float
+    """Share of the reference that they cover together."""
+    ate_m: float
+    """Root mean square distance over all of their poses, metres."""
+
+
+@dataclass(frozen=True)
 class OdometryEvaluation:
     """Scores of one or several trajectories."""
 
@@ -31,6 +47,10 @@ class OdometryEvaluation:
     """Name of the estimate -> figures, and the arrays behind them."""
     page: Path | None = None
     """The HTML report, if one was written."""
+    together: dict[str, Together] = field(default_factory=dict)
+    """Name of a folder of segments -> all of them in one figure."""
+    unscored: tuple[str, ...] = ()
+    """Segments that could not be scored, one line each; they lower the coverage."""
 
     @property
     def score(self) -> OdometryScore:
@@ -45,7 +65,8 @@ class OdometryEvaluation:
     @property
     def remarks(self) -> list[str]:
         """Why the estimates may not be compared."""
-        return compare_notes(self.saved())
+        segments = bool(self.together) and len(self.together) == 1
+        return [*self.unscored, *([] if segments else compare_notes(self.saved()))]
 
     def saved(self) -> list[SavedScore]:
         """Return the figures of each estimate, as `--save` keeps them."""
@@ -53,10 +74,13 @@ class OdometryEvaluation:
 
     def as_json(self) -> dict[str, Any]:
         """Return the figures of the command line's contract; a list with several estimates."""
-        if len(self.scores) == 1:
+        if len(self.scores) == 1 and not self.together:
             return self.score.as_json()
         estimates = [{"name": one.name} | one.figures for one in self.saved()]
-        return about(self.reference, self.align) | {"estimates": estimates}
+        found = about(self.reference, self.align) | {"estimates": estimates}
+        if self.together:
+            found["together"] = {name: asdict(run) for name, run in self.together.items()}
+        return found
 
 
 def evaluate_odometry(options: OdometryOptions) -> OdometryEvaluation:
@@ -69,14 +93,23 @@ def evaluate_odometry(options: OdometryOptions) -> OdometryEvaluation:
         raise DataError(f"--max-gap must be above 0 s, got {options.max_gap:g}")
     folder = check_report(options.report, force=options.force)
     _check_save(options.save, force=options.force)
-    names = _names(options.estimates)
+    runs = _runs(options.estimates)
+    names = {name: path for run in runs.values() for name, path in run.items()}
     reference = _read(options.reference, options.reference_quaternion, options)
     reference = reference.with_option("--reference-quaternion")
-    scores = {name: _score(reference, path, options) for name, path in names.items()}
+    scores, unscored = _score_all(reference, names, options)
     page = None
     if folder is not None:
         page = write_odometry_report(folder, scores, options.reference.name)
-    found = OdometryEvaluation(str(options.reference), options.align, scores, page)
+    several = {name: [scores[one] for one in run if one in scores] for name, run in runs.items()}
+    found = OdometryEvaluation(
+        str(options.reference),
+        options.align,
+        scores,
+        page,
+        {name: put_together(run) for name, run in several.items() if len(runs[name]) > 1},
+        unscored,
+    )
     if options.save is not None:
         save_scores(options.save, found.saved(), about(found.reference, found.align))
     return found
@@ -95,6 +128,66 @@ def _check_save(path: Path | None, *, force: bool) -> None:
         raise DataError(f"{path}: --save needs a file in a folder that is there")
     if path.exists() and not force:
         raise DataError(f"{path}: is there already; name another file or pass --force")
+
+
+def put_together(scores: Sequence[OdometryScore]) -> Together:
+    """Sum up segments of one run that were aligned one by one.
+
+    Args:
+        scores: of one or more segments, against one reference.
+    """
+    poses = [len(score.stamps) for score in scores]
+    squares = sum(count * score.ate_m**2 for count, score in zip(poses, scores, strict=True))
+    return Together(
+        segments=len(scores),
+        poses=sum(poses),
+        coverage=sum(score.coverage for score in scores),
+        ate_m=float(np.sqrt(squares / sum(poses))),
+    )
+
+
+def _runs(paths: Sequence[Path]) -> dict[str, dict[str, Path]]:
+    """Return the files of each estimate by name: one, or the segments in an odometry's folder."""
+    runs = {}
+    for name, path in _names(paths).items():
+        files = live_trajectories(path) if path.is_dir() else [path]
+        several = {f"{name} segment {number}": file for number, file in enumerate(files)}
+        runs[name] = several if len(files) > 1 else {name: files[0]}
+    return runs
+
+
+def live_trajectories(folder: Path) -> list[Path]:
+    """Return the live trajectories in an output folder of `odometry` or `infer`, in order.
+
+    Raises:
+        DataError: there is none.
+    """
+    for kind in ("tum", "kitti"):
+        first = folder / f"trajectory_{kind}.txt"
+        if first.is_file():
+            others = folder.glob(f"trajectory_{kind}_*.txt")
+            numbered = {int(p.stem.rpartition("_")[2]): p for p in others}
+            return [first, *(numbered[number] for number in sorted(numbered))]
+    raise DataError(
+        f"{folder}: is a folder without trajectory_tum.txt or trajectory_kitti.txt; give the file"
+    )
+
+
+def _score_all(
+    reference: TrajectoryFile, names: dict[str, Path], options: OdometryOptions
+) -> tuple[dict[str, OdometryScore], tuple[str, ...]]:
+    """Score each file; of a folder of segments, those that are too short are named."""
+    scores, unscored = dict[str, OdometryScore](), list[str]()
+    for name, path in names.items():
+        try:
+            scores[name] = _score(reference, path, options)
+        except DataError as error:
+            if path in options.estimates:
+                raise
+            unscored.append(f"{name}: not scored, it lowers the coverage: {error}")
+    if not scores:
+        raise DataError(unscored[-1])
+    return scores, tuple(unscored)
 
 
 def _names(paths: Sequence[Path]) -> dict[str, Path]:

@@ -255,6 +255,16 @@ class GeometricOdometry:
             np.array([one.segment for one in self._path], dtype=int),
         )
 
+    @property
+    def keyframes(self) -> int:
+        """Number of keyframes of all segments."""
+        return len(self._keyframes)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Suspicions that a user should read, such as a wrong K; each once."""
+        return ()
+
     def landmarks(self) -> Landmarks:
         """Return the measured landmarks of the newest segment."""
         world = self._tracker.world
