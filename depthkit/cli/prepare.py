@@ -179,10 +179,41 @@ def _add_camera(parser: argparse.ArgumentParser) -> None:
         help="file with T_body_cam, where the poses are those of a body, not the camera (4x4 "
         "numbers, EuRoC T_BS, Kalibr T_cam_imu, ORB-SLAM Tbc, VINS body_T_cam0)",
     )
+    _add_imu(group)
     group.add_argument(
         "--bayer",
         choices=("rggb", "bggr", "grbg", "gbrg"),
         help="frames are raw Bayer mosaics of this pattern",
+    )
+
+
+def _add_imu(group: "argparse._ArgumentGroup") -> None:
+    group.add_argument(
+        "--imu",
+        metavar="FILE",
+        type=Path,
+        help="samples of an IMU on the clock of the frames: a table with columns t, wx, wy, wz, "
+        "ax, ay, az or the like (default: that of the source)",
+    )
+    group.add_argument(
+        "--imu-to-camera",
+        metavar="FILE",
+        type=Path,
+        help="file with T_cam_imu: 4x4 numbers, Kalibr T_cam_imu, ORB-SLAM Tbc, VINS body_T_cam0 "
+        "(default: by the source, where it says so)",
+    )
+    group.add_argument(
+        "--imu-units",
+        metavar="UNITS",
+        default="",
+        help="units of the samples: deg/s, g, mg, or two of them as deg/s,g (default: those in the "
+        "header, else rad/s and m/s2)",
+    )
+    group.add_argument(
+        "--imu-topic",
+        metavar="TOPIC",
+        default="",
+        help="bag: topic of sensor_msgs/Imu; 'none' for no IMU (default: the only one)",
     )
 
 
@@ -245,6 +276,7 @@ def _record(result: "Prepared") -> dict[str, Any]:
         "width": width,
         "poses": result.poses,
         "depth": result.depth,
+        "imu": result.imu,
         "unreadable": list(result.unreadable),
         "notes": list(result.notes),
         "assumed": list(result.assumed),
@@ -256,7 +288,8 @@ def _line(result: "Prepared") -> str:
     return (
         f"{result.path}: {result.frames} frames {width}x{height} ({result.format}), "
         f"{result.poses} poses, {result.depth} depth, {len(result.unreadable)} unreadable, "
-        f"split {result.split}"
+        + (f"{result.imu} IMU samples, " if result.imu else "")
+        + f"split {result.split}"
     )
 
 

@@ -86,6 +86,18 @@ class Imu:
         """Samples a second, by the median of their spacing; 0 with fewer than two samples."""
         return float(1.0 / np.median(np.diff(self.stamps))) if len(self) > 1 else 0.0
 
+    def apart_from(self, times: np.ndarray) -> str:
+        """Say that samples and frames have no time in common; empty where they have.
+
+        Args:
+            times: of the frames, seconds, rising. (N,)
+        """
+        a, b = times[[0, -1]], self.stamps[[0, -1]]
+        if a[0] <= b[1] and b[0] <= a[1]:
+            return ""
+        spans = f"frames are from {a[0]:.3f} to {a[1]:.3f} s, the IMU from {b[0]:.3f} to {b[1]:.3f}"
+        return f"{spans} s; both need one clock"
+
     def between(self, start: float, end: float) -> np.ndarray:
         """Return the samples after `start` up to and including `end`, seconds. (M, 7)"""
         first, last = np.searchsorted(self.stamps, (start, end), side="right")

@@ -146,28 +146,34 @@ def make_odometry(
 def open_imu(stream: FrameStream, wanted: str | Path) -> Imu | None:
     """Return the samples that go with a stream; None where there are none or none are wanted.
 
-    Raises:
-        DataError: a named file holds no samples, or none at the time of the frames.
-    """
-    from depthkit.trajectory.imu import CSV_NAME, load_imu
+    Args:
+        stream: the frames; sequence folders, bags and some data sets have an IMU.
+        wanted: auto for that of the stream, none, or a sequence folder or file of samples.
 
+    Raises:
+        DataError: a file that holds no samples, or none at the time of the frames.
+    """
     if str(wanted) == "none":
         return None
     if str(wanted) == "auto":
-        return load_imu(stream.path) if stream.path.is_dir() else None
-    path = Path(wanted)
+        return stream.imu
+    imu = _read_imu(Path(wanted))
+    if apart := imu.apart_from(stream.times):
+        raise DataError(f"--imu {wanted}: {apart}")
+    return imu
+
+
+def _read_imu(path: Path) -> Imu:
+    """Read imu.csv with its imu.yaml, or a table of samples whose header names the columns."""
+    from depthkit.data.imu_table import read_imu_table
+    from depthkit.trajectory.imu import CSV_NAME, Imu, check_imu, load_imu
+
     folder = path.parent if path.name == CSV_NAME else path
     imu = load_imu(folder) if folder.is_dir() else None
-    if imu is None:
-        raise DataError(
-            f"--imu {wanted}: expected a sequence folder with {CSV_NAME}, or that file; 'depthkit "
-            "prepare' writes it"
-        )
-    first, last = float(stream.times[0]), float(stream.times[-1])
-    if not len(imu.between(first - BEFORE, last)):
-        raise DataError(
-            f"--imu {wanted}: no sample lies in the time of the frames, {first:.3f} to {last:.3f} "
-            f"s: the samples are from {imu.stamps[0]:.3f} to {imu.stamps[-1]:.3f} s; both need one "
-            "clock"
-        )
+    if imu is not None:
+        return imu
+    if not path.is_file():
+        raise DataError(f"--imu {path}: expected a file of samples, or a folder with {CSV_NAME}")
+    imu = Imu(read_imu_table(path).rows)
+    check_imu(imu, str(path))
     return imu
