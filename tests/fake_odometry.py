@@ -29,6 +29,7 @@ class Landmarks:
     positions: np.ndarray
     colours: np.ndarray
     sigma: np.ndarray
+    segment: int
 
 
 @dataclass
@@ -83,6 +84,7 @@ class FakeOdometry:
             np.array([[1.0, 2, 3], [4, 5, 6]]),
             np.array([[10, 20, 30], [40, 50, 60]], np.uint8),
             np.array([0.01, 5.0]),
+            self.segment,
         )
 
     def _pose(self, i: int) -> np.ndarray:

@@ -23,16 +23,13 @@ from depthkit.data.importers.source import (
     Source,
 )
 from depthkit.data.sequence import Sequence, open_sequence
+from depthkit.data.stream_poses import has_metric_poses, longest_segment
 from depthkit.errors import DataError
-from depthkit.trajectory import Imu, Trajectory, interpolate_poses
-from depthkit.trajectory.record import STAMP_ROUNDING
+from depthkit.trajectory import Imu
 from depthkit.undistort import build_geometry
 
 # Importers ask for a camera; inference can do without one.
 _NO_CAMERA = SourceCamera(Camera(1, 1, 1.0, 1.0, 0.0, 0.0))
-
-COUNTED = 1.5
-"""How many times as long as the frames whole-numbered poses may last and still be seconds."""
 
 ODOMETRY_GAP = 0.5
 """Seconds between two messages of odometry between which poses are known, as nodes have it."""
@@ -130,51 +127,13 @@ def open_stream(
     return stream_source(path, _open_source(path, camera), every)
 
 
-def _check_counted(stream: FrameStream, trajectory: Trajectory) -> None:
-    """Refuse poses at 0, 1, 2 ... that run far beyond the frames: they are frame numbers."""
-    stamps, times = trajectory.stamps, stream.times
-    if len(stamps) < 3 or stamps[0] != round(stamps[0]) or (np.diff(stamps) != 1).any():
-        return
-    if np.ptp(stamps) > COUNTED * np.ptp(times) + 1:
-        raise DataError(
-            f"--poses: its times are {stamps[0]:.0f}, {stamps[1]:.0f}, {stamps[2]:.0f} ...: frame "
-            f"numbers, where the frames lie between {times[0]:.3f} and {times[-1]:.3f} s; write "
-            "the time of each frame, or give them to 'depthkit prepare' and its folder to infer"
-        )
-
-
-def with_poses(stream: FrameStream, trajectory: Trajectory, max_gap: float) -> FrameStream:
-    """Give a stream the poses of a trajectory in its clock, interpolated.
-
-    Args:
-        stream: its own poses are replaced.
-        trajectory: T_world_cam, metres.
-        max_gap: longest time between two poses that is bridged, seconds.
-
-    Raises:
-        DataError: no frame lies within the trajectory, or its times are frame numbers.
-    """
-    _check_counted(stream, trajectory)
-    poses, known = interpolate_poses(trajectory, stream.times, max_gap, slack=STAMP_ROUNDING)
-    if not known.any():
-        spans = [f"{t[0]:.3f} to {t[-1]:.3f} s" for t in (stream.times, trajectory.stamps)]
-        raise DataError(
-            f"{stream.path}: no frame has a pose: frames are from {spans[0]}, poses from "
-            f"{spans[1]}; both need one clock"
-        )
-
-    def frames() -> Iterator[StreamFrame]:
-        for frame, pose in zip(stream.frames(), poses, strict=True):
-            yield replace(frame, T_world_cam=pose)
-
-    notes = (*stream.notes, *trajectory.assumed)
-    return replace(stream, frames=frames, poses=poses, metric=True, notes=notes)
-
-
 def stream_sequence(sequence: Sequence, every: int = 1) -> FrameStream:
-    """Stream a sequence that is open already, its poses with it."""
+    """Stream a sequence that is open already, its poses with it.
+
+    Of poses that break off, those of the longest segment count: others have worlds of their own.
+    """
     chosen = range(0, len(sequence), every)
-    poses = sequence.poses
+    poses, notes = longest_segment(sequence)
 
     def frames() -> Iterator[StreamFrame]:
         for i in chosen:
@@ -186,10 +145,10 @@ def stream_sequence(sequence: Sequence, every: int = 1) -> FrameStream:
         sequence.root,
         sequence.camera,
         sequence.times[::every],
-        (),
+        notes,
         frames,
         poses=None if poses is None else poses[::every],
-        metric=sequence.depth_kind != "up_to_scale",
+        metric=has_metric_poses(sequence),
         covered=sequence.read_valid(),
         imu=sequence.imu,
     )

@@ -44,9 +44,8 @@ def plot_path(
     """
     figure, (above, side) = make_figure(10.4, 5.2, columns=2)
     for axes, (u, v), title in ((above, (0, 2), "from above"), (side, (2, 1), "from the side")):
-        for number, points in smoothed.items():
+        for points in smoothed.values():
             axes.plot(points[:, u], points[:, v], color=REFERENCE_COLOUR, lw=2.4, alpha=0.35)
-            del number
         for colour, (number, points) in zip(COLOURS, live.items(), strict=False):
             axes.plot(points[:, u], points[:, v], color=colour, lw=1.5, label=f"segment {number}")
         first = next(iter(live.values()))[0]
@@ -86,8 +85,10 @@ def plot_states(
             _band(top, time, chosen, colour, f"{state} ({chosen.mean():.0%})")
     if np.isfinite(sigma).any():
         top.plot(time, 100 * sigma, color=REFERENCE_COLOUR, lw=1.4)
-    top.set_ylim(bottom=0)
-    top.set_ylabel("sigma of lengths [%]")
+        top.set_ylim(bottom=0)
+        top.set_ylabel("sigma of lengths [%]")
+    else:
+        top.set_yticks([])
     top.legend(frameon=False, loc="upper right", fontsize=8, title="scale")
     bottom.plot(time, tracks, color=ESTIMATE_COLOUR, lw=1.3)
     if not posed.all():

@@ -30,7 +30,7 @@ def give_poses(stream: FrameStream, path: Path | None) -> FrameStream:
         stream: the frames.
         path: the file; None for the stream's own poses, the word odometry for none.
     """
-    from depthkit.data.stream import with_poses
+    from depthkit.data.stream_poses import with_poses
 
     if path is None:
         return stream

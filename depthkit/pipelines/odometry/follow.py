@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import fields
 from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from depthkit.trajectory.imu import Imu
     from depthkit.watcher import Watcher
 
+SMALL = 100
+"""Pixels of the shorter side below which frames themselves are a likely reason of failure: rendered
+rooms work at 160x120 and fail at 60x45."""
 BEFORE = 5.0
 """Seconds of inertial samples before the first frame that are passed on with it."""
 
@@ -99,16 +102,18 @@ def follow_all(
     Raises:
         DataError: no frame has a pose.
     """
-    log, tracks = PathLog(), TrackPictures(len(stream))
+    log, tracks, size = PathLog(), TrackPictures(len(stream)), (0, 0)
     for frame, rgb in readable(stream, "odometry", skipped, watcher):
         began = time.perf_counter()
         result = at_work.process(rgb, stamp=frame.time)
         log.add(frame, result, 1e3 * (time.perf_counter() - began))
         tracks.add(rgb, result.points)
+        size = rgb.shape[0], rgb.shape[1]
     if not log.posed:
         reasons = Counter(one.reason for one in log.frames if one.reason)
         why = reasons.most_common(1)[0][0] if reasons else "none could be read"
-        raise DataError(f"{stream.path}: no frame has a pose; {why}")
+        small = f" (frames are only {size[1]}x{size[0]} pixels)" if min(size) < SMALL else ""
+        raise DataError(f"{stream.path}: no frame has a pose; {why}{small}")
     return log, tracks
 
 
@@ -131,7 +136,7 @@ def make_odometry(
     """
     from depthkit.runtime.odometry.geometric import GeometricConfig, GeometricOdometry
 
-    settings = {
+    settings: dict[str, Any] = {
         "camera_height": sources.camera_height or 0.0,
         "step_source": "speed",
         "max_gap": max_gap,
@@ -139,7 +144,7 @@ def make_odometry(
     }
     known = {one.name for one in fields(GeometricConfig)}
     config = GeometricConfig(**{k: v for k, v in settings.items() if k in known})
-    more = {"imu": imu} if "imu" in signature(GeometricOdometry).parameters else {}
+    more: dict[str, Any] = {"imu": imu} if "imu" in signature(GeometricOdometry).parameters else {}
     return GeometricOdometry(config, valid=valid, **more)
 
 

@@ -145,7 +145,8 @@ def _notes(log: PathLog, at_work: FollowedOdometry, segments: tuple[Segment, ...
     notes = [*at_work.odometry.notes]
     if len(segments) > 1:
         notes.append(
-            f"{len(segments)} segments: their worlds are not connected; each is a file of its own"
+            f"{len(segments)} segments: their worlds are not connected; each is a file of its own, "
+            f"points are those of segment {at_work.odometry.landmarks().segment}"
         )
     unit, _, _ = overall_unit(segments)
     if at_work.sources and unit != "metric":

@@ -77,7 +77,7 @@ class OdometryEvaluation:
         if len(self.scores) == 1 and not self.together:
             return self.score.as_json()
         estimates = [{"name": one.name} | one.figures for one in self.saved()]
-        found = about(self.reference, self.align) | {"estimates": estimates}
+        found: dict[str, Any] = {**about(self.reference, self.align), "estimates": estimates}
         if self.together:
             found["together"] = {name: asdict(run) for name, run in self.together.items()}
         return found
