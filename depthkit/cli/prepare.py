@@ -213,7 +213,7 @@ def _add_imu(group: "argparse._ArgumentGroup") -> None:
         "--imu-topic",
         metavar="TOPIC",
         default="",
-        help="bag: topic of sensor_msgs/Imu; 'none' for no IMU (default: the only one)",
+        help="bag: topic of sensor_msgs/Imu (default: the only one); 'none': no IMU of any source",
     )
 
 

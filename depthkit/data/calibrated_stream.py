@@ -5,9 +5,10 @@ K is looked for where `prepare` looks: a calibration file given or lying beside 
 values a data set publishes, a field of view, EXIF. A source without K is refused.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
-from depthkit.data.bag import is_bag
+from depthkit.data.bag import NO_TOPIC, is_bag
 from depthkit.data.importers import find_sequences, load_source
 from depthkit.data.importers.source import ImportOptions
 from depthkit.data.sequence import open_sequence
@@ -23,6 +24,7 @@ def open_calibrated(
     every: int = 1,
     topic: str = "",
     bits: int = 16,
+    with_imu: bool = True,
 ) -> FrameStream:
     """Open a source of frames with a known camera.
 
@@ -33,12 +35,15 @@ def open_calibrated(
         every: take every n-th frame.
         topic: bags: pictures to take; empty for the only ones.
         bits: bags: bits in use of a 16-bit pixel.
+        with_imu: whether the source's own IMU is wanted.
 
     Raises:
         DataError: nothing to read there, or no camera is known.
     """
-    options = ImportOptions(path, camera, fov=fov, odometry_topic="none", bits=bits)
+    imu_topic = "" if with_imu else NO_TOPIC
+    options = ImportOptions(path, camera, fov=fov, imu_topic=imu_topic)
     if is_bag(path):
+        options = replace(options, odometry_topic=NO_TOPIC, bits=bits)
         return stream_source(path, open_bag(path, topic, options), every)
     if topic or bits != ImportOptions.bits:
         raise DataError(f"{path}: is no ROS 2 bag; topics and --bits are for bags")
@@ -47,10 +52,9 @@ def open_calibrated(
             raise DataError(
                 f"{path}: a sequence has its own camera.yaml; leave out --camera, --fov"
             )
-        return stream_sequence(open_sequence(path), every)
+        return stream_sequence(open_sequence(path), every, with_imu=with_imu)
     if (path / "split.yaml").exists():
         return stream_sequence(open_sequence(path), every)  # names the sequences of the data set
-    options = ImportOptions(path, camera, fov=fov)
     format_name, places = find_sequences(path)
     if len(places) > 1:
         names = ", ".join(list(places)[:5])

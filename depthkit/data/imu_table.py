@@ -72,7 +72,7 @@ def read_imu_table(
     header = _header(lines[:start], mark)
     table = _numbers(path, body, mark, start)
     assumed: tuple[str, ...] = ()
-    if header:
+    if len(header) == table.shape[1]:
         columns = _named_columns(path, header, table.shape[1])
     else:
         columns, assumed = _unnamed_columns(path, table)

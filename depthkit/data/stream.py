@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from depthkit.camera import Camera, SourceCamera
-from depthkit.data.bag import is_bag
+from depthkit.data.bag import NO_TOPIC, is_bag
 from depthkit.data.frame_conversion import say_size
 from depthkit.data.image_io import UnreadableImageError, read_rgb
 from depthkit.data.importers import euroc, find_sequences, load_source
@@ -98,7 +98,8 @@ def open_stream(
         every: take every n-th frame.
         topic: of a bag: the pictures to take; empty for the only ones.
         odometry_topic: of a bag: whose poses count; empty for the only one, 'none' for no poses.
-        imu_topic: of a bag: topic of the IMU; empty for the only one, 'none' for no IMU.
+        imu_topic: of a bag: topic of the IMU; empty for the only one. Of any source: 'none' leaves
+            its IMU unread.
         bits: of a bag: bits in use of a 16-bit pixel.
 
     Raises:
@@ -114,21 +115,23 @@ def open_stream(
             fallback=_NO_CAMERA,
         )
         return stream_source(path, open_bag(path, topic, options), every)
-    if topic or odometry_topic or imu_topic or bits != ImportOptions.bits:
+    without_imu = imu_topic == NO_TOPIC
+    if topic or odometry_topic or (imu_topic and not without_imu) or bits != ImportOptions.bits:
         raise DataError(f"{path}: is no ROS 2 bag; topics and --bits are for bags")
     is_sequence = (path / "camera.yaml").exists() and (path / "frames").is_dir()
     if is_sequence or (path / "split.yaml").exists():
         if is_sequence and camera is not None:
             raise DataError(f"{path}: a sequence has its own camera.yaml; leave out --camera")
-        return stream_sequence(open_sequence(path), every)
+        return stream_sequence(open_sequence(path), every, with_imu=not without_imu)
     recordings = euroc.find(path) if path.is_dir() else {}
+    options = ImportOptions(path, camera, imu_topic=imu_topic, fallback=_NO_CAMERA)
     if recordings:
-        return stream_source(path, _open_euroc(path, recordings, camera), every)
+        return stream_source(path, _open_euroc(path, recordings, options), every)
     return stream_source(path, _open_source(path, camera), every)
 
 
-def stream_sequence(sequence: Sequence, every: int = 1) -> FrameStream:
-    """Stream a sequence that is open already, its poses with it.
+def stream_sequence(sequence: Sequence, every: int = 1, *, with_imu: bool = False) -> FrameStream:
+    """Stream a sequence that is open already, its poses and where wanted its IMU with it.
 
     Of poses that break off, those of the longest segment count: others have worlds of their own.
     """
@@ -150,7 +153,7 @@ def stream_sequence(sequence: Sequence, every: int = 1) -> FrameStream:
         poses=None if poses is None else poses[::every],
         metric=has_metric_poses(sequence),
         covered=sequence.read_valid(),
-        imu=sequence.imu,
+        imu=sequence.imu if with_imu else None,
     )
 
 
@@ -183,12 +186,12 @@ def open_bag(path: Path, topic: str, options: ImportOptions) -> Source:
     return load_source("bag", places[name], name, replace(options, max_gap=ODOMETRY_GAP))
 
 
-def _open_euroc(path: Path, recordings: dict[str, Path], camera: Path | None) -> Source:
+def _open_euroc(path: Path, recordings: dict[str, Path], options: ImportOptions) -> Source:
     """Let the importer of EuRoC folders find the frames of one recording's first camera."""
     if len(recordings) > 1:
         raise DataError(f"{path}: holds {len(recordings)} recordings; give one of them")
     ((name, place),) = recordings.items()
-    return load_source("euroc", place, name, ImportOptions(path, camera, fallback=_NO_CAMERA))
+    return load_source("euroc", place, name, options)
 
 
 def stream_source(path: Path, source: Source, every: int) -> FrameStream:

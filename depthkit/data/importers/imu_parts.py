@@ -8,6 +8,7 @@ everything that is doubtful about it is said.
 from dataclasses import replace
 from pathlib import Path
 
+from depthkit.data.bag import NO_TOPIC
 from depthkit.data.importers.mounting import find_mounting, load_imu_mounting, of_imu
 from depthkit.data.importers.source import ImportOptions, Source
 from depthkit.data.imu_table import read_imu_table
@@ -23,6 +24,8 @@ def with_imu(source: Source, options: ImportOptions) -> Source:
         DataError: a file that cannot be read, or whose samples and frames have no time in common.
     """
     units = parse_units(options.imu_units)
+    if options.imu_topic and source.format != "bag":
+        source = _without_topic(source, options.imu_topic)
     if options.imu is not None:
         source = _with_file(source, options.imu, options)
     elif source.imu is not None:
@@ -68,6 +71,14 @@ def _usable(source: Source, options: ImportOptions) -> Source:
     if not why:
         return source
     return replace(source, imu=None, notes=(*source.notes, f"the IMU is not used: {why}"))
+
+
+def _without_topic(source: Source, topic: str) -> Source:
+    """Leave out the IMU where 'none' is wanted; a name means nothing outside of bags."""
+    if topic == NO_TOPIC:
+        return replace(source, imu=None)
+    note = f"--imu-topic {topic}: unused, {source.format} is no bag"
+    return replace(source, notes=(*source.notes, note))
 
 
 def _without(source: Source, options: ImportOptions) -> Source:

@@ -56,8 +56,8 @@ def load(place: Path, name: str, options: ImportOptions) -> Source:
     frames = tuple(FrameRef(path) for path in paths)
     numbers = frame_numbers(frames)
     index = np.array(numbers if numbers is not None else range(len(paths)))
-    times, notes = _times(place, index, options.fps)
-    imu = ImuPart() if options.imu or camera_name not in WITH_IMU else _imu(place)
+    imu, clock = _imu(place, camera_name)
+    times, notes = _times(clock, index, options.fps)
     camera, calibration = _camera(first_size(paths, place), options)
     files = place / f"depth_{camera_name}"
     depth = find_depth(
@@ -84,34 +84,39 @@ def load(place: Path, name: str, options: ImportOptions) -> Source:
     )
 
 
-def _times(place: Path, index: np.ndarray, fps: float | None) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Return times of frames by their numbers: --fps, imu/cam_time.npy, or 30 a second. (N,)"""
-    path = place / "imu" / "cam_time.npy"
-    if fps is None and path.is_file():
-        known = _read_array(path, 1)
-        if index.max() < len(known) and (np.diff(known[index]) > 0).all():
-            return known[index], ()
+def _times(
+    clock: np.ndarray | None, index: np.ndarray, fps: float | None
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return times of frames by their numbers: --fps, the IMU's clock, or 30 a second. (N,)"""
+    if fps is None and clock is not None and index.max() < len(clock):
+        return clock[index], ()
     one, notes = frame_times(2, fps)
     return index * one[1], notes
 
 
-def _imu(place: Path) -> ImuPart:
-    """Read imu/{imu_time, gyro, acc}.npy: axes of the left camera with x forward, z down."""
+def _imu(place: Path, camera: str) -> tuple[ImuPart, np.ndarray | None]:
+    """Read imu/{imu_time, gyro, acc}.npy, in the axes of the left camera with x forward, z down.
+
+    Returns:
+        The IMU, and the time of each pose by imu/cam_time.npy, None without a usable IMU.
+    """
     folder = place / "imu"
-    if not (folder / "imu_time.npy").is_file():
-        return ImuPart()
+    if camera not in WITH_IMU or not (folder / "imu_time.npy").is_file():
+        return ImuPart(), None
     try:
+        clock = _read_array(folder / "cam_time.npy", 1)
         parts = [_read_array(folder / f"{name}.npy", n) for name, n in IMU_FILES]
+        poses = len(read_list(place / f"pose_{camera}.txt"))
+        if len({len(part) for part in parts}) != 1:
+            raise DataError(f"{folder}: its arrays differ in length")
+        if len(clock) != poses or not (np.diff(clock) > 0).all():
+            raise DataError(f"{folder}: is of {len(clock)} frames, pose_{camera}.txt of {poses}")
     except DataError as error:
-        return ImuPart(notes=(f"the IMU is not used: {error}",))
-    if len({len(part) for part in parts}) != 1:
-        return ImuPart(notes=(f"the IMU is not used: {folder}: its arrays differ in length",))
-    rows, notes = rising_samples(
-        np.concatenate([np.atleast_2d(p.T).T for p in parts], axis=1), "imu"
-    )
+        return ImuPart(notes=(f"the IMU is not used: {error}",)), None
+    rows, notes = rising_samples(np.column_stack(parts), "imu")
     if not len(rows):
-        return ImuPart(notes=notes)
-    return ImuPart(Imu(rows, make_pose(R_NED_CAM.T, np.zeros(3))), notes)
+        return ImuPart(notes=notes), None
+    return ImuPart(Imu(rows, make_pose(R_NED_CAM.T, np.zeros(3))), notes), clock
 
 
 def _read_array(path: Path, width: int) -> np.ndarray:

@@ -81,7 +81,7 @@ def check_imu(seq: Sequence, scan: Scan) -> ImuFigures | None:
         time_offset=math.nan if found is None else found.offset,
         time_offset_sigma=math.nan if found is None else found.offset_sigma,
         densities=densities,
-        findings=(*_findings(seq, imu, found, axes, axes_sigma), *_noise_findings(densities)),
+        findings=_findings(seq, imu, found, (axes, axes_sigma), densities),
     )
 
 
@@ -172,22 +172,32 @@ def _densities(imu: Imu, windows: Windows) -> tuple[DensityFigures, ...]:
 
 
 def _findings(
-    seq: Sequence, imu: Imu, fit: GyroFit | None, axes: float, sigma: float
+    seq: Sequence,
+    imu: Imu,
+    fit: GyroFit | None,
+    axes: tuple[float, float],
+    densities: tuple[DensityFigures, ...],
 ) -> tuple[str, ...]:
-    found = [*_sample_findings(seq, imu)]
-    if fit is None:
-        return (*found, *suspect_units(imu.rows))
-    units = _unit_findings(imu, fit)
-    found += [*units, *_axes_findings(imu, fit, axes, sigma)]
-    if abs(fit.offset) > max(CLOCK_TOLERANCE, SURE * fit.offset_sigma):
-        found.append(
-            f"the stamps of the IMU are {1e3 * abs(fit.offset):.1f} ms "
-            f"{'later' if fit.offset > 0 else 'earlier'} than those of the frames; shift imu.csv "
-            f"by {-1e3 * fit.offset:+.1f} ms"
-        )
-    if not units and np.abs(fit.bias).max() > BIAS_LIMIT:
-        found.append(f"the gyroscope's bias is {np.abs(fit.bias).max():.2f} rad/s, which is large")
+    """Say what is wrong; `axes` is the angle to T_cam_imu and its sigma, degrees."""
+    units = list(suspect_units(imu.rows)) if fit is None else _unit_findings(imu, fit)
+    found = [*_sample_findings(seq, imu), *units]
+    if fit is not None:
+        found += [*_axes_findings(imu, fit, *axes), *_clock_findings(fit)]
+    if not units:  # a wrong unit makes these figures wrong as well
+        found += _noise_findings(densities)
+        if fit is not None and np.abs(fit.bias).max() > BIAS_LIMIT:
+            found.append(f"the gyroscope's bias is large: {np.abs(fit.bias).max():.2f} rad/s")
     return tuple(found)
+
+
+def _clock_findings(fit: GyroFit) -> list[str]:
+    if abs(fit.offset) <= max(CLOCK_TOLERANCE, SURE * fit.offset_sigma):
+        return []
+    return [
+        f"the stamps of the IMU are {1e3 * abs(fit.offset):.1f} ms "
+        f"{'later' if fit.offset > 0 else 'earlier'} than those of the frames; shift imu.csv by "
+        f"{-1e3 * fit.offset:+.1f} ms"
+    ]
 
 
 def _sample_findings(seq: Sequence, imu: Imu) -> list[str]:

@@ -15,6 +15,9 @@ from depthkit.errors import DataError
 FILE_NAME = "inspect.json"
 VERSION = 2
 
+SMALL = 0.01
+"""Numbers below it are kept to four digits, larger ones to five decimals."""
+
 EXCLUDING = (
     "unreadable",
     "dark",
@@ -253,4 +256,6 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
-    return round(value, 5) if isinstance(value, float) else value
+    if isinstance(value, float):
+        return round(value, 5) if abs(value) >= SMALL else float(f"{value:.4g}")
+    return value

@@ -70,6 +70,7 @@ def _open(options: OdometryOptions) -> FrameStream:
         every=options.every,
         topic=options.topic,
         bits=options.bits,
+        with_imu=str(options.scale.imu) == "auto",
     )
     if len(stream) < LEAST:
         raise DataError(f"{options.source}: holds {len(stream)} frame; odometry needs two or more")

@@ -50,7 +50,7 @@ def find_sequence_poses(folder: Path, scale: ScaleSources, watcher: Watcher) -> 
     Raises:
         DataError: no frame has a pose.
     """
-    stream = stream_sequence(open_sequence(folder))
+    stream = stream_sequence(open_sequence(folder), with_imu=True)
     at_work = FollowedOdometry(stream, scale)
     log, _ = follow_all(stream, at_work, [], watcher)
     note = write_sequence_poses(folder, at_work.odometry.smoothed(), log)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from depthkit.data.sequence import Sequence
-from depthkit.data.stream import stream_sequence
+from depthkit.data.stream import FrameStream, stream_sequence
 from depthkit.errors import DataError
 from depthkit.evaluation.depth import (
     METRICS,
@@ -158,11 +158,16 @@ def check_poses(sequences: list[Sequence], scale: ScaleSources | None = None) ->
 
 
 def _check_scale(sequence: Sequence, scale: ScaleSources) -> None:
-    if FollowedOdometry(stream_sequence(sequence), scale).scale == "relative":
+    if FollowedOdometry(_stream(sequence, scale), scale).scale == "relative":
         raise DataError(
             f"{sequence.root}: the odometry is relative, not metres; {REMEDY}, or pass --align "
             "median"
         )
+
+
+def _stream(sequence: Sequence, scale: ScaleSources | None) -> FrameStream:
+    """Stream a sequence, with its IMU where an odometry wants it."""
+    return stream_sequence(sequence, with_imu=scale is not None and str(scale.imu) == "auto")
 
 
 def run_stream(
@@ -187,7 +192,7 @@ def run_stream(
         if stream is None or known is None or sequence is not current:
             gap = max(config.max_gap, usual_gap(sequence.times))
             stream, current = DepthStream(engine, replace(config, max_gap=gap)), sequence
-            source = stream_sequence(sequence)
+            source = _stream(sequence, scale)
             known = KnownMotion(source.poses is not None and source.metric, None)
             if scale is not None and engine.kind == "pair":
                 at_work, segment = FollowedOdometry(source, scale), 0
