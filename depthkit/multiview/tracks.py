@@ -73,7 +73,12 @@ def _rank_within(labels: np.ndarray) -> np.ndarray:
 
 
 def track(
-    a: np.ndarray, b: np.ndarray, points_a: np.ndarray, *, guess: np.ndarray | None = None
+    a: np.ndarray,
+    b: np.ndarray,
+    points_a: np.ndarray,
+    *,
+    guess: np.ndarray | None = None,
+    levels: int = LEVELS,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Follow points from image a to image b and back.
 
@@ -81,6 +86,7 @@ def track(
         a, b: contrast-normalised images. (H, W) uint8
         points_a: pixels in a. (N, 2) float32
         guess: where the points are expected in b; at points_a if None. (N, 2)
+        levels: pyramid levels above the finest; fewer where the guess is good.
 
     Returns:
         points_b: pixels in b. (N, 2) float32
@@ -89,8 +95,8 @@ def track(
     if len(points_a) == 0:
         return points_a.copy(), np.zeros(0, bool)
     start = (points_a if guess is None else guess).astype(np.float32)
-    points_b, forward = _klt(a, b, points_a, start)
-    back, backward = _klt(b, a, points_b, points_a)
+    points_b, forward = _klt(a, b, points_a, start, levels)
+    back, backward = _klt(b, a, points_b, points_a, levels)
     height, width = b.shape
     inside = ((points_b >= 0) & (points_b <= (width - 1, height - 1))).all(axis=1)
     returns = np.linalg.norm(back - points_a, axis=1) < ROUND_TRIP
@@ -98,7 +104,7 @@ def track(
 
 
 def _klt(
-    a: np.ndarray, b: np.ndarray, points: np.ndarray, start: np.ndarray
+    a: np.ndarray, b: np.ndarray, points: np.ndarray, start: np.ndarray, levels: int
 ) -> tuple[np.ndarray, np.ndarray]:
     found, status, _ = cv2.calcOpticalFlowPyrLK(
         a,
@@ -106,7 +112,7 @@ def _klt(
         np.ascontiguousarray(points, np.float32).reshape(-1, 1, 2),
         np.array(start, np.float32).reshape(-1, 1, 2),
         winSize=WINDOW,
-        maxLevel=LEVELS,
+        maxLevel=levels,
         criteria=_CRITERIA,
         flags=cv2.OPTFLOW_USE_INITIAL_FLOW,
     )

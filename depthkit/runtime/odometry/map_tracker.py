@@ -1,0 +1,356 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A camera followed in a map that it builds itself, in units of the first view's median depth.
+
+Each frame: (1) tracks are followed from where the map and a constant velocity put them; (2) the
+pose is fitted to them, mapped and fresh landmarks together; (3) a frame with new parallax becomes a
+keyframe: landmarks of the map are searched in it, the window is adjusted, and corners are added.
+"""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from depthkit.multiview.resection import PoseFit, Sightings, fit_pose
+from depthkit.rigid import inverse
+from depthkit.runtime.odometry.front_end import (
+    TRACKS,
+    Tracks,
+    WorkingFrame,
+    follow,
+    follow_far,
+    new_corners,
+)
+from depthkit.runtime.odometry.landmark_map import MAPPED, Keyframe, LandmarkMap
+from depthkit.runtime.odometry.local_map import search_map
+from depthkit.runtime.odometry.start import rotation_of, try_start
+from depthkit.runtime.odometry.window import FREE, adjust_window, measure_depths
+
+NOISE = 0.7
+"""Standard deviation of a track, pixels of the working image."""
+OFF = 4.0
+"""Error of a track that is dropped, standard deviations."""
+LEAST_SEEN = 20
+"""Tracks that must agree on a pose; with fewer the camera is lost."""
+FAR = 0.35
+"""Share of the tracks that must be followed and agree; below it SIFT is asked as well."""
+START_PARALLAX = 0.45
+"""Median parallax at which a start is tried, degrees."""
+START_SHARE = 0.4
+"""Share of the first frame's tracks below which the start begins anew."""
+KEYFRAME_BASE = 0.02
+"""Motion since the last keyframe over the median depth that a keyframe needs."""
+KEYFRAME_SHARE = 0.7
+"""Share of the last keyframe's landmarks still tracked below which a keyframe is made."""
+KEYFRAME_FAR = 0.08
+"""Motion over the median depth at which a keyframe is made in any case."""
+MOST_WAITING = 300
+"""Number of frames before a start whose poses are found afterwards."""
+LEAST_SHARE = 0.4
+"""Share of landmarks still tracked below which a keyframe is made without motion too."""
+GYRO_SIGMA = 0.005
+"""Standard deviation of a gyro's rotation between two frames, radians."""
+
+
+@dataclass(eq=False)
+class Waiting:
+    """A frame seen before the start, kept until the map can say where it was."""
+
+    frame: WorkingFrame
+    tracks: Tracks
+    identity: np.ndarray
+    """Landmarks of the tracks, as their slots may be given to others. (N,)"""
+
+
+@dataclass(frozen=True, eq=False)
+class Tracked:
+    """What one frame gave."""
+
+    T_cam_world: np.ndarray
+    """Pose; while waiting for parallax only its rotation moves. (4, 4)"""
+    state: str
+    """waiting, started, tracking or lost."""
+    reason: str = ""
+    fit: PoseFit | None = None
+    new_keyframe: bool = False
+
+
+@dataclass(eq=False)
+class MapTracker:
+    """Map, tracks and pose of one segment at a time. One thread."""
+
+    tracks_wanted: int = TRACKS
+    search_keyframes: int = 3
+    free: int = FREE
+    world: LandmarkMap = field(default_factory=LandmarkMap)
+    tracks: Tracks = field(default_factory=Tracks)
+    T: np.ndarray = field(default_factory=lambda: np.eye(4))
+    """T_cam_world of the newest frame. (4, 4)"""
+    velocity: np.ndarray = field(default_factory=lambda: np.eye(4))
+    """T_current_previous of the newest two frames. (4, 4)"""
+    before: WorkingFrame | None = None
+    first: tuple[WorkingFrame, Tracks, np.ndarray] | None = None
+    """While waiting for parallax: the first frame, where it saw the tracks, its pose."""
+    waiting: list[Waiting] = field(default_factory=list)
+    depth: float = 1.0
+    """Median depth of the mapped landmarks in view."""
+
+    def process(self, frame: WorkingFrame) -> Tracked:
+        """Take the next frame."""
+        if self.before is None:
+            result = self._begin(frame, "first frame: no motion yet")
+        elif self.first is not None:
+            result = self._wait(frame)
+        else:
+            result = self._follow(frame)
+        self.before = frame
+        return result
+
+    def restart(self) -> None:
+        """Forget map and tracks; the next frame is the first, at the identity."""
+        self.before, self.first, self.waiting = None, None, []
+        self.world, self.tracks = LandmarkMap(), Tracks()
+        self.T, self.velocity = np.eye(4), np.eye(4)
+
+    # --- start ------------------------------------------------------------------------------------
+
+    def _begin(self, frame: WorkingFrame, reason: str, state: str = "waiting") -> Tracked:
+        """Make a frame the first of a map; the rotation so far is kept."""
+        self.world, self.tracks, self.depth = LandmarkMap(), Tracks(), 1.0
+        self._add_corners(frame)
+        self.first = frame, self.tracks.kept(np.ones(len(self.tracks), bool)), self.T.copy()
+        self.waiting, self.velocity = [], np.eye(4)
+        return Tracked(self.T.copy(), state, reason)
+
+    def _wait(self, frame: WorkingFrame) -> Tracked:
+        """Follow the first frame's tracks until there is parallax for a start."""
+        first_frame, first, T_first = self._first()
+        before, wanted = len(first), len(self.world.identity[self.world.identity >= 0])
+        pixels, kept = follow(self._before(), frame, self.tracks.pixels, self._turned(frame))
+        if kept.sum() < max(FAR * before, LEAST_SEEN):
+            pixels, kept = follow_far(self._before(), frame, self.tracks.pixels)
+        self.tracks = Tracks(self.tracks.slots, pixels).kept(kept)
+        first = first.kept(kept)
+        self.first = first_frame, first, T_first
+        if kept.sum() < max(START_SHARE * wanted, 2 * LEAST_SEEN):
+            return self._begin(frame, "waiting for parallax: the view changed before there was any")
+        # 1. The rotation alone.
+        R, parallax = rotation_of(first.pixels, self.tracks.pixels, frame.K)
+        turn = np.eye(4)
+        turn[:3, :3] = R
+        self.T = turn @ T_first
+        if parallax < START_PARALLAX:
+            return self._still_waiting(frame, f"{parallax:.2f} degrees")
+        # 2. Rotation and translation.
+        start = try_start(first.pixels, self.tracks.pixels, frame.K)
+        if isinstance(start, str):
+            return self._still_waiting(frame, start)
+        self._start(frame, start.T_second_first @ T_first, start.points, start.good)
+        return Tracked(self.T.copy(), "started", new_keyframe=True)
+
+    def _still_waiting(self, frame: WorkingFrame, reason: str) -> Tracked:
+        identity = self.world.identity[self.tracks.slots]
+        light = replace(frame, image=frame.image[:0], rgb=frame.rgb[:0])  # K and stamp are enough
+        self.waiting = [*self.waiting[-MOST_WAITING:], Waiting(light, self.tracks, identity)]
+        return Tracked(self.T.copy(), "waiting", f"waiting for parallax: {reason}")
+
+    def _start(
+        self, frame: WorkingFrame, T: np.ndarray, points: np.ndarray, good: np.ndarray
+    ) -> None:
+        """Make the map of two keyframes."""
+        first_frame, first, T_first = self._first()
+        world, slots = self.world, self.tracks.slots
+        ones = np.ones((len(slots), 1))
+        guessed = np.concatenate([first_frame.rays(first.pixels), ones], axis=1)
+        T_world_first = inverse(T_first)
+        in_first = np.where(good[:, None], points, guessed)
+        world.position[slots] = in_first @ T_world_first[:3, :3].T + T_world_first[:3, 3]
+        self.T, self.first = T, None
+        self._add_keyframe(first_frame, T_first, first)
+        self._add_keyframe(frame, T, self.tracks)
+        sigma = NOISE / frame.focal
+        measure_depths(world, slots, sigma=sigma)
+        adjust_window(world, sigma=sigma, iterations=10)
+        self._refresh(frame)
+
+    def _first(self) -> tuple[WorkingFrame, Tracks, np.ndarray]:
+        if self.first is None:
+            raise RuntimeError("the map has started already")
+        return self.first
+
+    def _before(self) -> WorkingFrame:
+        if self.before is None:
+            raise RuntimeError("there is no earlier frame")
+        return self.before
+
+    def _turned(self, frame: WorkingFrame) -> np.ndarray:
+        """Where the tracks would be after the gyro's rotation alone. (N, 2) float32"""
+        R, pixels = frame.R_current_previous, self.tracks.pixels
+        if R is None or len(pixels) == 0:
+            return pixels
+        rays = np.column_stack([frame.rays(pixels), np.ones(len(pixels))]) @ R.T
+        ahead = np.where(rays[:, 2:] > 0.1, rays[:, :2] / np.maximum(rays[:, 2:], 0.1), 0.0)
+        return np.where(rays[:, 2:] > 0.1, frame.pixels(ahead), pixels).astype(np.float32)
+
+    # --- following --------------------------------------------------------------------------------
+
+    def _follow(self, frame: WorkingFrame) -> Tracked:
+        """Follow tracks, fit the pose, and make a keyframe where one is due."""
+        had = len(self.tracks)
+        T_expected = self._expected(frame)
+        guess = self._guess(frame, T_expected)
+        pixels, kept = follow(self._before(), frame, self.tracks.pixels, guess)
+        tracks = Tracks(self.tracks.slots, pixels).kept(kept)
+        fit = self._fit(frame, tracks, T_expected)
+        agreeing = int((fit.errors < OFF).sum())
+        if agreeing < max(LEAST_SEEN, FAR * had):
+            tracks, fit = self._follow_far(frame, tracks, fit, T_expected)
+            agreeing = int((fit.errors < OFF).sum())
+        if agreeing < LEAST_SEEN:
+            lost = f"lost: {agreeing} of {had} tracks agree on a motion, needs {LEAST_SEEN}"
+            self.T = np.eye(4)
+            return self._begin(frame, lost, "lost")
+        self.tracks = tracks.kept(fit.errors < OFF)
+        self.velocity = fit.T_cam_world @ inverse(self.T)
+        self.T = fit.T_cam_world
+        due = self._keyframe_due()
+        if due:
+            self._make_keyframe(frame)
+        return Tracked(self.T.copy(), "tracking", fit=fit, new_keyframe=due)
+
+    def _expected(self, frame: WorkingFrame) -> np.ndarray:
+        """Pose by constant velocity, with a gyro's rotation where there is one. (4, 4)"""
+        velocity = self.velocity.copy()
+        if frame.R_current_previous is not None:
+            velocity[:3, :3] = frame.R_current_previous
+        return velocity @ self.T
+
+    def _guess(self, frame: WorkingFrame, T: np.ndarray) -> np.ndarray:
+        """Where the landmarks would be seen from a pose; where they were if that is far off."""
+        rays, depth = self.world.project(T, self.tracks.slots)
+        guess = frame.pixels(rays).astype(np.float32)
+        moved = np.abs(guess - self.tracks.pixels).max(axis=1, initial=0.0)
+        wild = (depth < 1e-3) | (moved > 0.25 * frame.image.shape[1])
+        return np.where(wild[:, None], self.tracks.pixels, guess)
+
+    def _fit(self, frame: WorkingFrame, tracks: Tracks, T: np.ndarray) -> PoseFit:
+        seen = Sightings(
+            points=self.world.position[tracks.slots],
+            lever=self.world.lever(tracks.slots),
+            rays=frame.rays(tracks.pixels),
+            sigma=NOISE / frame.focal,
+        )
+        R = frame.R_current_previous
+        R_prior = None if R is None else R @ self.T[:3, :3]
+        return fit_pose(T, seen, R_prior=R_prior, prior_sigma=GYRO_SIGMA)
+
+    def _follow_far(
+        self, frame: WorkingFrame, tracks: Tracks, fit: PoseFit, T: np.ndarray
+    ) -> tuple[Tracks, PoseFit]:
+        """Try SIFT from the previous frame; keep what more tracks agree on."""
+        pixels, kept = follow_far(self._before(), frame, self.tracks.pixels)
+        if kept.sum() < LEAST_SEEN:
+            return tracks, fit
+        others = Tracks(self.tracks.slots, pixels).kept(kept)
+        fits = [self._fit(frame, others, start) for start in (T, self.T)]
+        best = max(fits, key=lambda one: int((one.errors < OFF).sum()))
+        better = (best.errors < OFF).sum() > (fit.errors < OFF).sum()
+        return (others, best) if better else (tracks, fit)
+
+    # --- keyframes --------------------------------------------------------------------------------
+
+    def _keyframe_due(self) -> bool:
+        """Whether there is new parallax and too few of the last keyframe's landmarks are left."""
+        last, slots = self.world.keyframes[-1], self.tracks.slots
+        moved = float(np.linalg.norm(last.centre - inverse(self.T)[:3, 3])) / self._depth()
+        share = np.isin(slots, last.slots).sum() / max(len(last.slots), 1)
+        if share < LEAST_SHARE or moved > KEYFRAME_FAR:
+            return True
+        return moved > KEYFRAME_BASE and bool(share < KEYFRAME_SHARE)
+
+    def _depth(self) -> float:
+        """Median depth of the mapped landmarks in view; the last one where there are too few."""
+        _, depth = self.world.project(self.T, self.tracks.slots)
+        good = (depth > 1e-3) & (self.world.sigma[self.tracks.slots] < MAPPED)
+        if good.sum() > 10:
+            self.depth = float(np.median(depth[good]))
+        return self.depth
+
+    def _make_keyframe(self, frame: WorkingFrame) -> None:
+        world, sigma = self.world, NOISE / frame.focal
+        # 1. Landmarks of the map that are seen again.
+        found = search_map(
+            world,
+            frame.image,
+            self.T,
+            K=frame.K,
+            tracked=self.tracks.slots,
+            keyframes=self.search_keyframes,
+        )
+        if len(found.slots):
+            self.tracks = self.tracks.with_more(found.slots, found.pixels)
+            self.T = self._fit(frame, self.tracks, self.T).T_cam_world
+        # 2. Adjust the window.
+        self._add_keyframe(frame, self.T, self.tracks)
+        measure_depths(world, self.tracks.slots, sigma=sigma)
+        adjust_window(world, sigma=sigma, free=self.free)
+        self._refresh(frame)
+
+    def _refresh(self, frame: WorkingFrame) -> None:
+        """Take over the adjusted pose, drop what the adjustment dropped, and add corners."""
+        world = self.world
+        newest = world.keyframes[-1]
+        recent = np.unique(np.concatenate([one.slots for one in world.keyframes[-self.free :]]))
+        measure_depths(world, recent, sigma=NOISE / frame.focal)
+        self.T = newest.T_cam_world.copy()
+        self.tracks = self.tracks.kept(np.isin(self.tracks.slots, newest.slots))
+        world.free_unseen(self.tracks.slots)
+        before = len(self.tracks)
+        self._add_corners(frame)
+        world.extend(newest, *self._observations(frame, self.tracks, start=before))
+
+    def _add_corners(self, frame: WorkingFrame) -> None:
+        """Begin tracks where the picture has none; their depth is that of their neighbours."""
+        pixels = new_corners(frame, self.tracks.pixels, self.tracks_wanted)
+        slots = self.world.new_slots(len(pixels))
+        T_world_cam = inverse(self.T)
+        rays = np.column_stack([frame.rays(pixels), np.ones(len(pixels))])
+        points = rays * self._neighbours_depth(pixels)[:, None]
+        self.world.position[slots] = points @ T_world_cam[:3, :3].T + T_world_cam[:3, 3]
+        self.world.origin[slots] = T_world_cam[:3, 3]
+        self.tracks = self.tracks.with_more(slots, pixels)
+
+    def _neighbours_depth(self, pixels: np.ndarray) -> np.ndarray:
+        """Median depth of the nearest mapped landmarks in the image. (N,)"""
+        _, depth = self.world.project(self.T, self.tracks.slots)
+        good = (self.world.sigma[self.tracks.slots] < MAPPED) & (depth > 1e-3)
+        if good.sum() < 5 or len(pixels) == 0:
+            return np.full(len(pixels), self.depth)
+        squared = ((pixels[:, None] - self.tracks.pixels[good][None]) ** 2).sum(axis=2)
+        nearest = np.argsort(squared, axis=1, kind="stable")[:, :5]
+        return np.exp(np.median(np.log(depth[good][nearest]), axis=1))
+
+    def _add_keyframe(self, frame: WorkingFrame, T: np.ndarray, tracks: Tracks) -> None:
+        slots, rays, colours = self._observations(frame, tracks)
+        number = self.world.numbered
+        self.world.add(Keyframe(number, frame.stamp, frame.image, T.copy(), slots, rays, colours))
+
+    def _observations(
+        self, frame: WorkingFrame, tracks: Tracks, start: int = 0
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return slots, rays and colours of the tracks from `start` on."""
+        pixels = tracks.pixels[start:]
+        height, width = frame.image.shape
+        at = np.clip(np.rint(pixels).astype(int), 0, (width - 1, height - 1))
+        return tracks.slots[start:].copy(), frame.rays(pixels), frame.rgb[at[:, 1], at[:, 0]]
+
+    def waited(self) -> list[tuple[float, np.ndarray]]:
+        """Return stamp and T_cam_world of the frames before the start, by the map now."""
+        poses = []
+        for one in self.waiting:
+            tracks = one.tracks.kept(self.world.identity[one.tracks.slots] == one.identity)
+            frame = replace(one.frame, R_current_previous=None)
+            if len(tracks) >= LEAST_SEEN:
+                fit = self._fit(frame, tracks, self.world.keyframes[0].T_cam_world)
+                poses.append((frame.stamp, fit.T_cam_world))
+        self.waiting = []
+        return poses
