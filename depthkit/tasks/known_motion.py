@@ -7,7 +7,6 @@ belongs to the training set, drawn to zero by a prior. Ours; pose refinement bes
 known from radiance fields [Lin 2021, BARF].
 """
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
@@ -86,8 +85,3 @@ def require_pose_net(net: PoseNetwork | None) -> PoseNetwork:
             "poses, or take motion from 'depthkit odometry'"
         )
     return net
-
-
-def without_corrections(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Leave the corrections of a training set out of a task's weights."""
-    return {name: value for name, value in tensors.items() if name != TABLE}

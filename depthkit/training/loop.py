@@ -24,7 +24,6 @@ from depthkit.data.snippet_loading import (
 from depthkit.errors import TrainingError
 from depthkit.source_commit import source_commit
 from depthkit.tasks import TaskOutput, build_task
-from depthkit.tasks.known_motion import KnownMotion
 from depthkit.training.data import RunData, check_truth, open_run_data
 from depthkit.training.device import build_fabric
 from depthkit.training.flexible_shifts import choose_shifts, parts_of
@@ -88,8 +87,8 @@ def train(config: TrainConfig, run: Path, *, resume: bool = False) -> TrainResul
             begin_at(task.get_submodule("depth_net"), data.unit.depth)
         load_starts(task, config)
     if data.unit is not None and config.loss.motion == "refined":
-        pairs = len(data.train) * len(data.shifts)
-        cast(KnownMotion, task.motion).add_table(pairs, depth=data.unit.depth)
+        add_table = cast(Callable[..., None], task.get_submodule("motion").add_table)
+        add_table(len(data.train) * len(data.shifts), depth=data.unit.depth)
     optimizer = torch.optim.AdamW(
         task.parameters(),
         lr=config.optimizer.learning_rate,

@@ -12,8 +12,7 @@ from depthkit.config import TrainConfig
 from depthkit.config.task_kinds import KINDS, Task
 from depthkit.errors import CheckpointError
 from depthkit.models.checkpoint import load_weights, read_checkpoint, take
-from depthkit.tasks.known_motion import without_corrections
-from depthkit.tasks.loaded import find_checkpoint
+from depthkit.tasks.loaded import find_checkpoint, without_corrections
 
 
 def load_starts(task: nn.Module, config: TrainConfig) -> None:
