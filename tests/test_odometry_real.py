@@ -2,6 +2,7 @@
 """`depthkit odometry` with the real odometry: a rendered room with exact truth, and short clips."""
 
 import json
+import re
 from pathlib import Path
 
 import cv2
@@ -117,6 +118,19 @@ def test_a_covered_lens_breaks_the_path_aloud(room, tmp_path, capsys):
     done = depthkit.odometry(video, tmp_path / "out", fov=64.0)
     assert done.coverage < 1 and "black" in " ".join(one.reason for one in done.losses)
     assert "black" in done.segments[0].ended
+
+
+def test_the_snippets_of_the_page_run(room, tmp_path, monkeypatch, capsys):
+    """What docs/odometry.md shows of Python works as it stands."""
+    page = Path(__file__).resolve().parent.parent / "docs" / "odometry.md"
+    snippets = re.findall(r"^```python\n(.*?)^```$", page.read_text(), re.M | re.S)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/mine").symlink_to(room)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    for snippet in snippets:
+        exec(compile(snippet, str(page), "exec"), names)
+    assert len(snippets) == 2 and capsys.readouterr().out.count("\n") >= FRAMES + 1
 
 
 CLIPS = {

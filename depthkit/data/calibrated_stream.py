@@ -5,6 +5,7 @@ K is looked for where `prepare` looks: a calibration file given or lying beside 
 values a data set publishes, a field of view, EXIF. A source without K is refused.
 """
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -63,4 +64,7 @@ def open_calibrated(
             "prepare' and give a sequence folder"
         )
     name, place = next(iter(places.items()))
-    return stream_source(path, load_source(format_name, place, name, options), every)
+    source = load_source(format_name, place, name, options)
+    # What a data set says of its poses and depth is advice for `prepare`: neither is read here.
+    notes = tuple(note for note in source.notes if not re.search(r"\b(poses?|depth)\b", note))
+    return stream_source(path, replace(source, notes=notes), every)

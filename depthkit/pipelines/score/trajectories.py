@@ -94,10 +94,9 @@ def evaluate_odometry(options: OdometryOptions) -> OdometryEvaluation:
     folder = check_report(options.report, force=options.force)
     _check_save(options.save, force=options.force)
     runs = _runs(options.estimates)
-    names = {name: path for run in runs.values() for name, path in run.items()}
     reference = _read(options.reference, options.reference_quaternion, options)
     reference = reference.with_option("--reference-quaternion")
-    scores, unscored = _score_all(reference, names, options)
+    scores, unscored = _score_all(reference, runs, options)
     page = None
     if folder is not None:
         page = write_odometry_report(folder, scores, options.reference.name)
@@ -174,19 +173,20 @@ def live_trajectories(folder: Path) -> list[Path]:
 
 
 def _score_all(
-    reference: TrajectoryFile, names: dict[str, Path], options: OdometryOptions
+    reference: TrajectoryFile, runs: dict[str, dict[str, Path]], options: OdometryOptions
 ) -> tuple[dict[str, OdometryScore], tuple[str, ...]]:
     """Score each file; of a folder of segments, those that are too short are named."""
     scores, unscored = dict[str, OdometryScore](), list[str]()
-    for name, path in names.items():
-        try:
-            scores[name] = _score(reference, path, options)
-        except DataError as error:
-            if path in options.estimates:
-                raise
-            unscored.append(f"{name}: not scored, it lowers the coverage: {error}")
-    if not scores:
-        raise DataError(unscored[-1])
+    for run in runs.values():
+        problems = []
+        for name, path in run.items():
+            try:
+                scores[name] = _score(reference, path, options)
+            except DataError as error:
+                problems.append(str(error))
+                unscored.append(f"{name}: not scored, it lowers the coverage: {error}")
+        if len(problems) == len(run):
+            raise DataError(problems[0])
     return scores, tuple(unscored)
 
 
