@@ -4,6 +4,7 @@
 import csv
 import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -16,6 +17,7 @@ from depthkit.cli import main
 from depthkit.data.image_io import encode
 from depthkit.data.poses_note import load_poses_note
 from depthkit.data.sequence import Sequence, open_sequence
+from depthkit.data.stream import open_stream
 from depthkit.pipelines.odometry import follow
 from depthkit.rigid import inverse
 from depthkit.runtime.result import ScaleState
@@ -272,3 +274,48 @@ def test_prepare_notes_given_poses(room, fake, tmp_path, capsys):
     assert (note.source, note.unit, note.segments) == ("given", "metric", ((0, 9),))
     assert main([*map(str, words), "--force", "--speed", "3"]) == 1
     assert "speed: is for --poses odometry" in capsys.readouterr().err
+
+
+@dataclass
+class LateScale(FakeOdometry):
+    """A scale that is known from the fifth frame on."""
+
+    def process(self, rgb, **words):
+        """Answer with the state of the frame."""
+        i = int(np.argmin(np.abs(self.sequence.times - words["stamp"])))
+        self.state = SPEED if i >= self.late else ScaleState()
+        return super().process(rgb, **words)
+
+    late: int = 4
+
+
+@pytest.mark.parametrize(("late", "unit", "rows"), [(4, "metric", 6), (8, "up_to_scale", 10)])
+def test_a_scale_that_comes_late_is_no_metric_path(room, fake, tmp_path, capsys, late, unit, rows):
+    """Lengths count where they are metres; poses of one folder have one unit."""
+    root = tmp_path / "room"
+    write_box_sequence(root, FRAMES, SIZE, 0)
+    (root / "poses.txt").unlink()
+    fake(LateScale(room, late=late))
+    words = ("--out", tmp_path / "out", "--speed", 3, "--write-poses")
+    assert odometry(root, *words) == 0
+    shown = capsys.readouterr().out
+    assert "metres, by speed (sigma 2 %); frames without a scale are not counted" in shown
+    assert "speed did not give metres for all of the path" in shown
+    summary = json.loads((tmp_path / "out/summary.json").read_text())
+    steps = np.linalg.norm(np.diff(room.poses[:, :3, 3], axis=0), axis=1)
+    assert summary["path_scale"] == "mixed"
+    assert summary["path_length"] == pytest.approx(steps[late - 1 :].sum(), rel=1e-9)
+    assert load_poses_note(root, FRAMES).unit == unit
+    assert np.isfinite(open_sequence(root).poses).all(axis=(1, 2)).sum() == rows
+
+
+def test_poses_of_a_sequence_that_break_off_are_its_longest_segment(room, fake, tmp_path):
+    """A stream of such a folder never holds two worlds, nor metres that are none."""
+    root = tmp_path / "room"
+    write_box_sequence(root, FRAMES, SIZE, 0)
+    (root / "poses.txt").unlink()
+    fake(FakeOdometry(room, lost=(3,)))
+    depthkit.odometry(root, tmp_path / "out", write_poses=True)
+    stream = open_stream(root)
+    assert np.isfinite(stream.poses).all(axis=(1, 2)).tolist() == [False] * 4 + [True] * 6
+    assert not stream.metric and "those of the longest are used, 6 of 9" in stream.notes[0]

@@ -52,7 +52,7 @@ class Segment:
     """Time of its last pose, seconds."""
     poses: int
     length: float
-    """Length of its path."""
+    """Length of its path; of a mixed one the steps in metres."""
     unit: str
     """metric: metres; relative: a unit of its own; mixed: metres for some of the frames."""
     scale_source: str
@@ -109,7 +109,12 @@ class PathLog:
             if one.T_world_cam is not None and one.segment == result.segment:
                 return
             if result.since is None or abs(one.time - result.since) < SAME_TIME:
-                self.frames[i] = replace(one, segment=result.segment, T_world_cam=start)
+                self.frames[i] = replace(
+                    one,
+                    segment=result.segment,
+                    T_world_cam=start,
+                    scale=result.scale_state,
+                )
                 return
 
     @property
@@ -144,7 +149,7 @@ class PathLog:
         last = self.frames.index(chosen[-1])
         after = [one.reason for one in self.frames[last + 1 :] if one.reason]
         broke = last + 1 < len(self.frames)
-        metric = [one.scale.metric for one in chosen[1:] or chosen]
+        metric = [one.scale.metric for one in chosen]
         state = next((one.scale for one in reversed(chosen) if one.scale.metric), ScaleState())
         return Segment(
             number=number,
@@ -160,9 +165,11 @@ class PathLog:
 
 
 def path_length(frames: list[FrameMotion]) -> float:
-    """Return the length of the path through frames with a pose."""
+    """Return the length of the path through frames with a pose: of its metres where it has any."""
     centres = np.array([one.T_world_cam[:3, 3] for one in frames if one.T_world_cam is not None])
-    return float(np.linalg.norm(np.diff(centres, axis=0), axis=1).sum())
+    steps = np.linalg.norm(np.diff(centres, axis=0), axis=1)
+    metric = np.array([one.scale.metric for one in frames])[1:]
+    return float(steps[metric].sum() if metric.any() else steps.sum())
 
 
 def _of_result(frame: StreamFrame, result: OdometryResult) -> FrameMotion:

@@ -115,7 +115,7 @@ def _write_all(
         keyframes=at_work.odometry.keyframes,
         landmarks=landmarks,
         loops=log.corrections,
-        path_length=sum(one.length for one in segments),
+        path_length=overall_length(segments),
         path_scale=unit[0],
         scale_source=unit[1],
         scale_sigma=unit[2],
@@ -139,6 +139,12 @@ def overall_unit(segments: tuple[Segment, ...]) -> tuple[str, str, float | None]
     sources = list(dict.fromkeys(one.scale_source for one in segments if one.scale_source))
     known = [one.scale_sigma for one in segments if one.scale_sigma is not None]
     return unit, "+".join(sources), max(known) if known else None
+
+
+def overall_length(segments: tuple[Segment, ...]) -> float:
+    """Return the length of a whole path: of its metres where it has any."""
+    unit = overall_unit(segments)[0]
+    return sum(one.length for one in segments if unit != "mixed" or one.unit != "relative")
 
 
 def _notes(log: PathLog, at_work: FollowedOdometry, segments: tuple[Segment, ...]) -> list[str]:

@@ -64,6 +64,8 @@ def find_sequence_poses(folder: Path, scale: ScaleSources, watcher: Watcher) -> 
 def write_sequence_poses(folder: Path, smoothed: SmoothedPath, log: PathLog) -> PosesNote:
     """Write the smoothed poses as poses.txt, and poses.yaml.
 
+    Where at least half of the poses are metres, the others are left out: one folder has one unit.
+
     Args:
         folder: a sequence folder, the source of the frames.
         smoothed: every frame by the final keyframes.
@@ -74,17 +76,35 @@ def write_sequence_poses(folder: Path, smoothed: SmoothedPath, log: PathLog) -> 
     """
     times = open_sequence(folder).times
     index = np.searchsorted(times, smoothed.stamps - STAMP_TOLERANCE)
-    save_tum(folder / "poses.txt", Trajectory(times[index], smoothed.poses))
     frames = {one.index: one for one in log.frames}
+    metric = _metric(log.frames, index)
+    is_metric = bool(metric.mean() >= 0.5)
+    kept = metric if is_metric else np.ones(len(index), bool)
+    index, poses, segments = index[kept], smoothed.poses[kept], smoothed.segments[kept]
+    save_tum(folder / "poses.txt", Trajectory(times[index], poses))
     known = [frames.get(i) if i in set(index.tolist()) else None for i in range(len(times))]
     note = PosesNote(
         "odometry",
-        "metric" if all(one.unit == "metric" for one in log.segments()) else "up_to_scale",
-        _stretches(index, smoothed.segments),
+        "metric" if is_metric else "up_to_scale",
+        _stretches(index, segments),
         *(_column(known, name) for name in ("sigma_position", "sigma_rotation")),
     )
     save_poses_note(folder, note)
     return note
+
+
+def _metric(frames: list[FrameMotion], index: np.ndarray) -> np.ndarray:
+    """Tell which frames have metres; one without a live pose is as the first pose behind it. (N,)
+
+    Args:
+        frames: all of the run.
+        index: of the frames that are asked for. (N,)
+    """
+    states, behind = dict[int, bool](), False
+    for one in reversed(frames):
+        behind = one.scale.metric if one.T_world_cam is not None else behind
+        states[one.index] = behind
+    return np.array([states[i] for i in index.tolist()])
 
 
 def _stretches(index: np.ndarray, segments: np.ndarray) -> tuple[tuple[int, int], ...]:

@@ -33,7 +33,8 @@ class OdometrySummary:
     loops: int
     """Times that a place seen again moved the path in the map."""
     path_length: float
-    """Length of the live path, over all segments; metres if path_scale is metric."""
+    """Length of the live path, over all segments: metres if path_scale is metric, of a mixed path
+    that of its part in metres."""
     path_scale: str
     """metric: metres; relative: a unit of its own for each segment; mixed: metres for some of the
     frames only."""
@@ -65,4 +66,4 @@ def unit_of(scale: str, source: str, sigma: float | None) -> str:
         return "relative"
     sure = "" if sigma is None else f" (sigma {100 * sigma:.2g} %)"
     words = f"metres, by {source}{sure}" if source else f"metres{sure}"
-    return words if scale == "metric" else f"{words}; some frames without a scale"
+    return words if scale == "metric" else f"{words}; frames without a scale are not counted"
