@@ -4,6 +4,7 @@
 import csv
 import json
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -319,3 +320,13 @@ def test_poses_of_a_sequence_that_break_off_are_its_longest_segment(room, fake, 
     stream = open_stream(root)
     assert np.isfinite(stream.poses).all(axis=(1, 2)).tolist() == [False] * 4 + [True] * 6
     assert not stream.metric and "those of the longest are used, 6 of 9" in stream.notes[0]
+
+
+def test_without_matplotlib_the_report_has_no_plots(room, fake, tmp_path, monkeypatch):
+    """The core alone follows a camera; the page says what is missing for its plots."""
+    for name in [one for one in sys.modules if one.split(".")[0] == "matplotlib"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    fake(FakeOdometry(room))
+    assert depthkit.odometry(room.root, tmp_path / "out").poses == FRAMES
+    assert "matplotlib is not installed" in (tmp_path / "out/report/index.html").read_text()

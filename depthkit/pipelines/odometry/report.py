@@ -12,6 +12,7 @@ from depthkit.data.folder import make_folder
 from depthkit.data.image_io import encode, write_atomic
 from depthkit.evaluation.path_plots import NAMED, plot_path, plot_states
 from depthkit.evaluation.report import Cell, Picture, Section, write_report
+from depthkit.installation import install_line
 from depthkit.pipelines.odometry.summary import OdometrySummary, unit_of
 
 if TYPE_CHECKING:
@@ -50,8 +51,7 @@ def write_odometry_report(
     make_folder(folder)
     sections = [
         Section("Result", rows=result_rows(summary), notes=summary.notes),
-        Section("Path", pictures=[_path_picture(folder, log, smoothed, summary)]),
-        Section("Over time", pictures=[_state_picture(folder, log)]),
+        *_plots(folder, log, smoothed, summary),
         Section("Landmarks seen", pictures=_track_pictures(folder, log, tracks)),
         Section("Segments", rows=_segment_rows(summary)),
     ]
@@ -75,6 +75,23 @@ def result_rows(summary: OdometrySummary) -> list[list[Cell]]:
         ["landmarks", summary.landmarks, ""],
         ["loops", summary.loops, ""],
         ["time a frame", summary.milliseconds, "ms"],
+    ]
+
+
+def _plots(
+    folder: Path, log: PathLog, smoothed: SmoothedPath | None, summary: OdometrySummary
+) -> list[Section]:
+    """Draw path and states; a sentence in their place where matplotlib is missing."""
+    try:
+        path = _path_picture(folder, log, smoothed, summary)
+    except ModuleNotFoundError as error:
+        if not str(error.name).startswith("matplotlib"):
+            raise
+        text = f"No plots: matplotlib is not installed; run: {install_line('evaluate')}"
+        return [Section("Path", text=text)]
+    return [
+        Section("Path", pictures=[path]),
+        Section("Over time", pictures=[_state_picture(folder, log)]),
     ]
 
 
