@@ -103,7 +103,7 @@ def test_a_relative_odometry_gives_relative_depth(room, model, fake, tmp_path, c
     assert "scale: relative" in shown.out
     words = ("evaluate", "model", model, room.root, "--poses", "odometry", *FIXED[:2])
     assert run(*words) == 1
-    assert "give --speed, --camera-height or an IMU, or pass --align" in capsys.readouterr().err
+    assert "give --speed, --camera-height or an IMU" in capsys.readouterr().err
     assert run(*words, "--align", "median") == 0
 
 
@@ -152,3 +152,14 @@ def test_pictures_without_k_are_one_line(room, model, fake, tmp_path, capsys):
     assert "sees single frames; --poses is for pair networks" in capsys.readouterr().err
     assert run(*words, "--speed", 3, "--trajectory", "tum") == 0
     assert len(load_tum(tmp_path / "a/trajectory_tum.txt")) == FRAMES
+
+
+def test_a_network_that_takes_the_direction_needs_metres(room, fake, tmp_path, capsys):
+    """A shipped network of that kind is refused at once, with the remedy, in both doors."""
+    fake(room)
+    words = ("sweepnet-stillbox", room.root, "--poses", "odometry", "--threads", 1)
+    assert run("infer", *words, "--out", tmp_path / "out") == 1
+    error = capsys.readouterr().err
+    assert "needs the camera's motion in metres" in error and error.count("\n") == 1
+    assert run("evaluate", "model", *words, "--rule", "fixed", "--align", "median") == 1
+    assert "the odometry is relative, not metres; give --speed" in capsys.readouterr().err

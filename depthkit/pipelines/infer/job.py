@@ -113,6 +113,11 @@ def open_job(
         odometry: OdometryEngine | FollowedOdometry | None = None
         if options.by_odometry:
             odometry = FollowedOdometry(stream, options.scale)
+            if engine.kind == "pair" and engine.needs_direction and odometry.scale == "relative":
+                raise DataError(
+                    f"{options.model}: needs the camera's motion in metres, and the odometry lacks "
+                    f"a scale; {REMEDY}"
+                )
         elif options.trajectory and not options.pose and not needs_export(options.model):
             raise EngineError(
                 f"{options.model}: has no pose network beside; give --pose MODEL, or "

@@ -129,7 +129,8 @@ def score_stream(
     Raises:
         DataError: no poses for metres, or nothing to score.
     """
-    if engine.kind == "pair" and protocol.align == "none":
+    found = scale is not None and engine.kind == "pair" and engine.needs_direction
+    if found or (engine.kind == "pair" and protocol.align == "none"):
         check_poses(sequences, scale)
     tally = Tally()
     pairs = (
@@ -159,10 +160,7 @@ def check_poses(sequences: list[Sequence], scale: ScaleSources | None = None) ->
 
 def _check_scale(sequence: Sequence, scale: ScaleSources) -> None:
     if FollowedOdometry(_stream(sequence, scale), scale).scale == "relative":
-        raise DataError(
-            f"{sequence.root}: the odometry is relative, not metres; {REMEDY}, or pass --align "
-            "median"
-        )
+        raise DataError(f"{sequence.root}: the odometry is relative, not metres; {REMEDY}")
 
 
 def _stream(sequence: Sequence, scale: ScaleSources | None) -> FrameStream:
