@@ -3,6 +3,7 @@
 
 import argparse
 import re
+from pathlib import Path
 from typing import Any
 
 # Written out so that --help needs no import of the engines; a test compares the lists.
@@ -43,13 +44,12 @@ def add_threads(parser: argparse.ArgumentParser) -> None:
 
 
 def add_scale_sources(
-    parser: argparse.ArgumentParser, *, speed: bool = True, imu: bool = True
-) -> None:
-    """Declare what turns the odometry's lengths into metres.
+    parser: argparse.ArgumentParser, *, imu: bool = True
+) -> argparse._ArgumentGroup:
+    """Declare what turns the odometry's lengths into metres; return the group of it.
 
     Args:
         parser: of a verb that runs the odometry.
-        speed: whether to declare --speed, which some verbs have already.
         imu: whether to declare --imu.
     """
     group = parser.add_argument_group("metres of the odometry (without any: relative)")
@@ -59,21 +59,57 @@ def add_scale_sources(
         type=positive_number,
         help="height of the camera over flat ground that is in view, metres",
     )
-    if speed:
-        group.add_argument(
-            "--speed",
-            metavar="M_PER_S",
-            type=positive_number,
-            help="constant speed of the camera, metres a second",
-        )
+    group.add_argument(
+        "--speed",
+        metavar="M_PER_S",
+        type=positive_number,
+        help="constant speed of the camera, metres a second",
+    )
     if imu:
         group.add_argument(
             "--imu",
             metavar="auto|none|FILE",
             default="auto",
-            help="inertial samples: auto, those of the sequence folder or bag; none; or imu.csv, "
-            "or a sequence folder that holds it, on the clock of the frames (default: auto)",
+            help="inertial samples: auto, those of the source; none; or a table of samples, or a "
+            "sequence folder with imu.csv, on the clock of the frames (default: auto)",
         )
+    return group
+
+
+def add_imu(parser: argparse._ActionsContainer) -> None:
+    """Declare where samples of an IMU come from, and how they are read."""
+    parser.add_argument(
+        "--imu",
+        metavar="FILE",
+        type=Path,
+        help="samples of an IMU on the clock of the frames: a table with columns t, wx, wy, wz, "
+        "ax, ay, az or the like (default: that of the source)",
+    )
+    add_imu_reading(parser)
+
+
+def add_imu_reading(parser: argparse._ActionsContainer) -> None:
+    """Declare how samples of an IMU are read, and which topic of a bag holds them."""
+    parser.add_argument(
+        "--imu-to-camera",
+        metavar="FILE",
+        type=Path,
+        help="file with T_cam_imu: 4x4 numbers, Kalibr T_cam_imu, ORB-SLAM Tbc, VINS body_T_cam0 "
+        "(default: by the source, where it says so)",
+    )
+    parser.add_argument(
+        "--imu-units",
+        metavar="UNITS",
+        default="",
+        help="units of the samples: deg/s, g, mg, or two of them as deg/s,g (default: those in the "
+        "header, else rad/s and m/s2)",
+    )
+    parser.add_argument(
+        "--imu-topic",
+        metavar="TOPIC",
+        default="",
+        help="bag: topic of sensor_msgs/Imu (default: the only one); 'none': no IMU of any source",
+    )
 
 
 def options_of(args: argparse.Namespace, *others: str) -> dict[str, Any]:

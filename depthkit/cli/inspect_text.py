@@ -11,8 +11,13 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from depthkit.data.inspect import DensityFigures, ImuFigures
-    from depthkit.pipelines.inspect import GapFigures, Inspection, PoseFigures
+    from depthkit.pipelines.inspect import (
+        DensityFigures,
+        GapFigures,
+        ImuFigures,
+        Inspection,
+        PoseFigures,
+    )
 
 PLAIN_WIDTH = 140
 """Columns where stdout is no terminal."""

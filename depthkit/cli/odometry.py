@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from depthkit.cli.arguments import (
+    add_imu_reading,
     add_scale_sources,
     angle,
     options_of,
@@ -43,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder to write")
     _add_camera(parser)
-    add_scale_sources(parser)
+    add_imu_reading(add_scale_sources(parser))
     _add_frames(parser)
     parser.add_argument(
         "--format",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from depthkit.cli.arguments import (
     add_crop,
+    add_imu,
     add_scale_sources,
     angle,
     options_of,
@@ -179,41 +180,11 @@ def _add_camera(parser: argparse.ArgumentParser) -> None:
         help="file with T_body_cam, where the poses are those of a body, not the camera (4x4 "
         "numbers, EuRoC T_BS, Kalibr T_cam_imu, ORB-SLAM Tbc, VINS body_T_cam0)",
     )
-    _add_imu(group)
+    add_imu(group)
     group.add_argument(
         "--bayer",
         choices=("rggb", "bggr", "grbg", "gbrg"),
         help="frames are raw Bayer mosaics of this pattern",
-    )
-
-
-def _add_imu(group: "argparse._ArgumentGroup") -> None:
-    group.add_argument(
-        "--imu",
-        metavar="FILE",
-        type=Path,
-        help="samples of an IMU on the clock of the frames: a table with columns t, wx, wy, wz, "
-        "ax, ay, az or the like (default: that of the source)",
-    )
-    group.add_argument(
-        "--imu-to-camera",
-        metavar="FILE",
-        type=Path,
-        help="file with T_cam_imu: 4x4 numbers, Kalibr T_cam_imu, ORB-SLAM Tbc, VINS body_T_cam0 "
-        "(default: by the source, where it says so)",
-    )
-    group.add_argument(
-        "--imu-units",
-        metavar="UNITS",
-        default="",
-        help="units of the samples: deg/s, g, mg, or two of them as deg/s,g (default: those in the "
-        "header, else rad/s and m/s2)",
-    )
-    group.add_argument(
-        "--imu-topic",
-        metavar="TOPIC",
-        default="",
-        help="bag: topic of sensor_msgs/Imu (default: the only one); 'none': no IMU of any source",
     )
 
 

@@ -25,7 +25,7 @@ def open_calibrated(
     every: int = 1,
     topic: str = "",
     bits: int = 16,
-    with_imu: bool = True,
+    imu_topic: str = "",
 ) -> FrameStream:
     """Open a source of frames with a known camera.
 
@@ -36,17 +36,18 @@ def open_calibrated(
         every: take every n-th frame.
         topic: bags: pictures to take; empty for the only ones.
         bits: bags: bits in use of a 16-bit pixel.
-        with_imu: whether the source's own IMU is wanted.
+        imu_topic: bags: topic of the IMU, empty for the only one; none leaves the IMU of any source
+            unread.
 
     Raises:
         DataError: nothing to read there, or no camera is known.
     """
-    imu_topic = "" if with_imu else NO_TOPIC
+    with_imu = imu_topic != NO_TOPIC
     options = ImportOptions(path, camera, fov=fov, imu_topic=imu_topic)
     if is_bag(path):
         options = replace(options, odometry_topic=NO_TOPIC, bits=bits)
         return stream_source(path, open_bag(path, topic, options), every)
-    if topic or bits != ImportOptions.bits:
+    if topic or (imu_topic and with_imu) or bits != ImportOptions.bits:
         raise DataError(f"{path}: is no ROS 2 bag; topics and --bits are for bags")
     if (path / "camera.yaml").exists() and (path / "frames").is_dir():
         if camera is not None or fov is not None:

@@ -98,8 +98,7 @@ def open_stream(
         every: take every n-th frame.
         topic: of a bag: the pictures to take; empty for the only ones.
         odometry_topic: of a bag: whose poses count; empty for the only one, 'none' for no poses.
-        imu_topic: of a bag: topic of the IMU; empty for the only one. Of any source: 'none' leaves
-            its IMU unread.
+        imu_topic: of a bag, empty for the only one; 'none' leaves the IMU of any source unread.
         bits: of a bag: bits in use of a 16-bit pixel.
 
     Raises:

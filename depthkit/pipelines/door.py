@@ -182,6 +182,9 @@ def odometry(
     camera_height: float | None = None,
     speed: float | None = None,
     imu: str | Path = "auto",
+    imu_to_camera: str | Path | None = None,
+    imu_units: str = "",
+    imu_topic: str = "",
     loops: bool = False,
     every: int = 1,
     max_gap: float | None = None,
@@ -202,7 +205,10 @@ def odometry(
         fov: without a calibration: horizontal field of view of a pinhole, degrees.
         camera_height: of the camera over flat ground in view, metres; gives metres.
         speed: of the camera all the way, metres a second; gives metres.
-        imu: auto takes the samples of a sequence folder or bag, none takes none; or their file.
+        imu: auto takes the samples of the source, none takes none; or their file.
+        imu_to_camera: file of T_cam_imu (4, 4); None for what the source says.
+        imu_units: units of the samples where they are not rad/s and m/s2: deg/s, g, mg, or two.
+        imu_topic: bags: topic of the IMU; empty for the only one.
         loops: look for places that are seen again after a long time.
         every: take every n-th frame.
         max_gap: longest pause inside a segment, seconds; None for 1, more for slow frames.
@@ -225,6 +231,9 @@ def odometry(
         camera=_path(camera),
         fov=fov,
         scale=ScaleSources(camera_height, speed, imu),
+        imu_to_camera=_path(imu_to_camera),
+        imu_units=imu_units,
+        imu_topic=imu_topic,
         loops=loops,
         every=every,
         max_gap=max_gap,

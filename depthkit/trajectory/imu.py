@@ -164,7 +164,7 @@ def load_imu(folder: str | Path) -> Imu | None:
         return None
     rows = _read_rows(path)
     about = Path(folder) / YAML_NAME
-    T_cam_imu, noise = _read_yaml(about) if about.exists() else (None, None)
+    T_cam_imu, noise = read_imu_yaml(about) if about.exists() else (None, None)
     imu = Imu(rows, T_cam_imu, noise)
     check_imu(Imu(rows), str(path))
     check_imu(imu, str(about))
@@ -240,8 +240,12 @@ def _first_fault(body: list[str]) -> str:
     return "holds rows that cannot be read"
 
 
-def _read_yaml(path: Path) -> tuple[np.ndarray | None, ImuNoise | None]:
-    """Read T_cam_imu and the noise of imu.yaml; its rate is for people, samples tell it."""
+def read_imu_yaml(path: Path) -> tuple[np.ndarray | None, ImuNoise | None]:
+    """Read T_cam_imu and the noise of imu.yaml; its rate is for people, samples tell it.
+
+    Raises:
+        DataError: it cannot be read, has unknown keys, or values of another kind.
+    """
     try:
         record = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:

@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 
 from depthkit.data.importers.mounting import load_imu_mounting
+from depthkit.data.imu_stream import ImuOptions, give_imu
 from depthkit.data.sequence import SequenceWriter, open_sequence
+from depthkit.data.stream import open_stream
 from depthkit.errors import DataError
 from depthkit.rigid import exp_se3, inverse
-from depthkit.trajectory import Imu
+from depthkit.trajectory import Imu, ImuNoise, save_imu
 from tests.data.source_makers import PINHOLE, H, W, listener, make_images, make_video, run, run_one
 
 T_CAM_IMU = exp_se3([0.1, -0.2, 0.3, 0.4, -0.5, 0.6])
@@ -46,6 +48,27 @@ def test_samples_beside_pictures_and_videos(tmp_path):
     np.testing.assert_allclose(sequence.imu.rows[0], [-0.1, 0, 0, 0.5, 0.1, 0.2, 9.8])
     video = make_video(tmp_path / "clip.mp4")
     assert len(run_one(video, tmp_path / "of_video", camera=None, fov=60, **options).imu) == 120
+
+
+@pytest.mark.parametrize("program", ["depthkit", "kalibr"])
+def test_noise_lies_beside_the_table(tmp_path, program):
+    """imu.yaml of a sequence folder, or of Kalibr; --imu-to-camera overrules its T_cam_imu."""
+    path = table(tmp_path / "imu.csv")
+    noise = ImuNoise(1e-3, 1e-2, 1e-5, 1e-4)
+    if program == "depthkit":
+        save_imu(tmp_path, Imu(np.loadtxt(path, delimiter=",", skiprows=1), np.eye(4), noise))
+    else:
+        (tmp_path / "imu.yaml").write_text(
+            "rostopic: /imu\nupdate_rate: 200.0\naccelerometer_noise_density: 1.0e-2\n"
+            "accelerometer_random_walk: 1.0e-4\ngyroscope_noise_density: 1e-3\n"
+            "gyroscope_random_walk: 1.0e-5\n"
+        )
+    source = clip(tmp_path)
+    imu = run_one(source, tmp_path / "a", imu=path).imu
+    assert imu.noise == noise and (imu.T_cam_imu is None) == (program == "kalibr")
+    mounting = matrix(tmp_path / "T.txt", T_CAM_IMU)
+    imu = run_one(source, tmp_path / "b", imu=path, imu_to_camera=mounting).imu
+    np.testing.assert_allclose(imu.T_cam_imu, T_CAM_IMU, atol=1e-9)
 
 
 def test_unknown_mounting_is_said_and_stays_unknown(tmp_path):
@@ -124,6 +147,25 @@ def test_mounting_files_mean_one_transform(tmp_path, text, T):
     found, words = load_imu_mounting(path)
     np.testing.assert_allclose(found, T_CAM_IMU, atol=1e-9)
     assert words.startswith("T_cam_imu is ") and "T_body_cam" not in words
+
+
+def test_stream_takes_a_file_a_mounting_and_units(tmp_path):
+    """What prepare writes is what a stream is given; the word on a missing T_cam_imu goes away."""
+    sequence = run_one(clip(tmp_path), tmp_path / "out", ext="png")
+    stream, path = open_stream(sequence.root), table(tmp_path / "imu.csv")
+    assert stream.imu is None and give_imu(stream, ImuOptions()) is stream
+    given = give_imu(stream, ImuOptions(path))
+    assert len(given.imu) == 120 and any("T_cam_imu is unknown" in note for note in given.notes)
+    mounting = matrix(tmp_path / "T.txt", T_CAM_IMU)
+    placed = give_imu(given, ImuOptions(imu_to_camera=mounting, imu_units="deg/s"))
+    np.testing.assert_allclose(placed.imu.T_cam_imu, T_CAM_IMU, atol=1e-9)
+    np.testing.assert_allclose(placed.imu.gyro, np.radians(given.imu.gyro))
+    assert not any("T_cam_imu is unknown" in note for note in placed.notes)
+    with pytest.raises(DataError, match="--imu-units is given, but there is no IMU"):
+        give_imu(stream, ImuOptions(imu_units="g"))
+    late = table(tmp_path / "late.csv", start=9.0)
+    with pytest.raises(DataError, match=r"late.csv: frames are from 0.000 to 0.300 s, the IMU"):
+        give_imu(stream, ImuOptions(late))
 
 
 def test_writer_of_sequences_takes_an_imu(tmp_path):

@@ -18,6 +18,7 @@ from depthkit.data.imu_table import read_imu_table
 from depthkit.errors import DataError
 from depthkit.rigid import inverse
 from depthkit.trajectory import Imu, ImuNoise
+from depthkit.trajectory.imu import read_imu_yaml
 
 NOISE_KEYS = {
     "gyro": "gyroscope_noise_density",
@@ -58,6 +59,27 @@ def load_asl_imu(camera: Path, options: ImportOptions) -> ImuPart:
     noise = read_noise(folder / "sensor.yaml")
     T_cam_imu, said = _mounting(camera, folder, options)
     return ImuPart(Imu(table.rows, T_cam_imu, noise), table.notes, (*stated, *said))
+
+
+def read_beside(path: Path) -> tuple[np.ndarray | None, ImuNoise | None, str]:
+    """Read what imu.yaml beside a table of samples holds: our own file, or Kalibr's.
+
+    Args:
+        path: of the table.
+
+    Returns:
+        T_cam_imu, noise densities, and a word about them; empty without any.
+    """
+    file = path.with_suffix(".yaml")
+    if not file.is_file():
+        return None, None, ""
+    try:
+        T_cam_imu, noise = read_imu_yaml(file)
+    except DataError:  # another program's
+        T_cam_imu, noise = None, read_noise(file)
+    parts = {"T_cam_imu": T_cam_imu, "noise densities": noise}
+    held = " and ".join(name for name, value in parts.items() if value is not None)
+    return T_cam_imu, noise, f"{held} by {file.name}" if held else f"{file.name} is not used"
 
 
 def read_noise(path: Path) -> ImuNoise | None:

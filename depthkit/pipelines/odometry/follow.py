@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from dataclasses import fields
+from dataclasses import fields, replace
 from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from depthkit.pipelines.odometry.track_pictures import TrackPictures
 from depthkit.pipelines.reading import readable
 from depthkit.runtime.motion.told import NO_MOTION, Motion, usual_gap
 from depthkit.runtime.streams import NO_IMU
+from depthkit.trajectory.imu import CSV_NAME
 
 if TYPE_CHECKING:
     from depthkit.data.stream import FrameStream
@@ -48,13 +49,13 @@ class FollowedOdometry:
         """Set up the odometry for the frames of a stream.
 
         Args:
-            stream: its camera must be known.
+            stream: its camera must be known; its IMU is used.
             sources: what may turn lengths into metres.
             loops: look for places that are seen again.
             max_gap: longest pause inside a segment, seconds; None for the usual one.
 
         Raises:
-            DataError: no K, or no samples where an IMU was named.
+            DataError: no K.
         """
         if stream.camera is None:
             raise DataError(
@@ -62,7 +63,7 @@ class FollowedOdometry:
                 "with --fov DEGREES and give the sequence folder"
             )
         self.K, self.speed = stream.camera.K, sources.speed
-        self.imu = open_imu(stream, sources.imu)
+        self.imu = stream.imu
         self.sources = sources.names + (
             ("IMU",) if self.imu is not None and self.imu.has_accel else ()
         )
@@ -148,37 +149,29 @@ def make_odometry(
     return GeometricOdometry(config, valid=valid, **more)
 
 
-def open_imu(stream: FrameStream, wanted: str | Path) -> Imu | None:
-    """Return the samples that go with a stream; None where there are none or none are wanted.
+def give_wanted_imu(
+    stream: FrameStream,
+    wanted: str | Path,
+    *,
+    to_camera: Path | None = None,
+    units: str = "",
+) -> FrameStream:
+    """Give a stream the inertial samples that are wanted.
 
     Args:
-        stream: the frames; sequence folders, bags and some data sets have an IMU.
-        wanted: auto for that of the stream, none, or a sequence folder or file of samples.
+        stream: sequence folders, bags and some data sets have an IMU of their own.
+        wanted: auto for that of the stream, none, or a table of samples or folder with imu.csv.
+        to_camera: file with T_cam_imu (4x4); None for what the source says.
+        units: of the samples, such as 'deg/s,g'; empty for those that are stated.
 
     Raises:
         DataError: a file that holds no samples, or none at the time of the frames.
     """
+    from depthkit.data.imu_stream import ImuOptions, give_imu
+
     if str(wanted) == "none":
-        return None
-    if str(wanted) == "auto":
-        return stream.imu
-    imu = _read_imu(Path(wanted))
-    if apart := imu.apart_from(stream.times):
-        raise DataError(f"--imu {wanted}: {apart}")
-    return imu
-
-
-def _read_imu(path: Path) -> Imu:
-    """Read imu.csv with its imu.yaml, or a table of samples whose header names the columns."""
-    from depthkit.data.imu_table import read_imu_table
-    from depthkit.trajectory.imu import CSV_NAME, Imu, check_imu, load_imu
-
-    folder = path.parent if path.name == CSV_NAME else path
-    imu = load_imu(folder) if folder.is_dir() else None
-    if imu is not None:
-        return imu
-    if not path.is_file():
-        raise DataError(f"--imu {path}: expected a file of samples, or a folder with {CSV_NAME}")
-    imu = Imu(read_imu_table(path).rows)
-    check_imu(imu, str(path))
-    return imu
+        return replace(stream, imu=None)
+    file = None if str(wanted) == "auto" else Path(wanted)
+    if file is not None and file.is_dir():
+        file /= CSV_NAME
+    return give_imu(stream, ImuOptions(file, to_camera, units))

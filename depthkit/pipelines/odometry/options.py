@@ -26,8 +26,8 @@ class ScaleSources:
     speed: float | None = None
     """Speed of the camera all the way, metres a second."""
     imu: str | Path = "auto"
-    """auto: the samples of a sequence folder or a bag; none: no IMU; or a sequence folder, or an
-    imu.csv, whose samples are on the clock of the frames."""
+    """auto: the samples of the source; none: no IMU; or a table of samples, or a sequence folder
+    with imu.csv, on the clock of the frames."""
 
     def __post_init__(self) -> None:
         check_positive(camera_height=self.camera_height, speed=self.speed)
@@ -53,6 +53,12 @@ class OdometryOptions:
     """Without a calibration: horizontal field of view of a pinhole, degrees."""
     scale: ScaleSources = ScaleSources()
     """What may turn lengths into metres."""
+    imu_to_camera: Path | None = None
+    """File with T_cam_imu; None for what the source says."""
+    imu_units: str = ""
+    """Units of the samples where they are not rad/s and m/s2: deg/s, g, mg, or two of them."""
+    imu_topic: str = ""
+    """Bags: topic of the IMU; empty for the only one."""
     loops: bool = False
     """Look for places that are seen again after a long time."""
     every: int = 1

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from depthkit.data.bag import NO_TOPIC
 from depthkit.data.calibrated_stream import open_calibrated
 from depthkit.data.cropping import crop_stream
 from depthkit.data.folder import make_folder
 from depthkit.errors import DataError
-from depthkit.pipelines.odometry.follow import FollowedOdometry, follow_all
+from depthkit.pipelines.odometry.follow import FollowedOdometry, follow_all, give_wanted_imu
 from depthkit.pipelines.odometry.options import REMEDY, OdometryOptions
 from depthkit.pipelines.odometry.outputs import POSES, write_paths, write_points, write_table
 from depthkit.pipelines.odometry.path_log import PathLog, Segment
@@ -70,10 +71,13 @@ def _open(options: OdometryOptions) -> FrameStream:
         every=options.every,
         topic=options.topic,
         bits=options.bits,
-        with_imu=str(options.scale.imu) == "auto",
+        imu_topic=options.imu_topic if str(options.scale.imu) == "auto" else NO_TOPIC,
     )
     if len(stream) < LEAST:
         raise DataError(f"{options.source}: holds {len(stream)} frame; odometry needs two or more")
+    stream = give_wanted_imu(
+        stream, options.scale.imu, to_camera=options.imu_to_camera, units=options.imu_units
+    )
     return crop_stream(stream, "mask")
 
 

@@ -27,7 +27,7 @@ from depthkit.evaluation.plots import plot_depth, plot_sparsification
 from depthkit.evaluation.report import Cell, Picture, Section, write_report
 from depthkit.evaluation.sparsification import PixelSample, Sparsification
 from depthkit.pipelines.infer.writers import known_depth
-from depthkit.pipelines.odometry.follow import FollowedOdometry
+from depthkit.pipelines.odometry.follow import FollowedOdometry, give_wanted_imu
 from depthkit.pipelines.odometry.options import REMEDY, ScaleSources
 from depthkit.pipelines.score.options import ModelOptions
 from depthkit.pipelines.score.pairs import read_truth
@@ -165,7 +165,10 @@ def _check_scale(sequence: Sequence, scale: ScaleSources) -> None:
 
 def _stream(sequence: Sequence, scale: ScaleSources | None) -> FrameStream:
     """Stream a sequence, with its IMU where an odometry wants it."""
-    return stream_sequence(sequence, with_imu=scale is not None and str(scale.imu) == "auto")
+    if scale is None:
+        return stream_sequence(sequence)
+    stream = stream_sequence(sequence, with_imu=str(scale.imu) == "auto")
+    return give_wanted_imu(stream, scale.imu)
 
 
 def run_stream(
