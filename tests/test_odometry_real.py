@@ -3,6 +3,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import cv2
@@ -155,3 +156,26 @@ def test_short_real_clips_are_followed(data_root, tmp_path, name):
         tmp_path / "in", tmp_path / "out", fov=63.0 if "kitti" not in name else 81.4
     )
     assert done.coverage > 0.6 and len(done.segments) == 1
+
+
+def test_a_bag_gives_the_path_of_its_frames(room, tmp_path):
+    """Frames, K and clock of a bag; its own odometry is not read; the IMU of it is there."""
+    from depthkit.data.bag_writer import write_bag
+    from depthkit.data.calibrated_stream import open_calibrated
+    from depthkit.pipelines.odometry.follow import FollowedOdometry
+    from depthkit.pipelines.odometry.options import ScaleSources
+    from depthkit.trajectory import Imu, save_imu
+
+    folder = tmp_path / "room"
+    shutil.copytree(room, folder)
+    rows = np.zeros((150, 7))
+    rows[:, 0], rows[:, 6] = np.arange(150) * 0.01, 9.81
+    rows[:, 1] = 0.01
+    save_imu(folder, Imu(rows, np.eye(4)))
+    write_bag(open_sequence(folder), tmp_path / "bag")
+    stream = open_calibrated(tmp_path / "bag")
+    assert stream.camera == open_sequence(room).camera and stream.poses is None
+    assert len(stream.imu) == 150
+    assert FollowedOdometry(stream, ScaleSources()).sources == ("IMU",)
+    done = depthkit.odometry(tmp_path / "bag", tmp_path / "out", imu="none")
+    assert done.scale_sources == () and done.poses >= FRAMES - 5
