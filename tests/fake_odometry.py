@@ -20,6 +20,7 @@ class SmoothedPath:
     stamps: np.ndarray
     poses: np.ndarray
     segments: np.ndarray
+    metric: np.ndarray
 
 
 @dataclass
@@ -30,6 +31,7 @@ class Landmarks:
     colours: np.ndarray
     sigma: np.ndarray
     segment: int
+    metric: bool
 
 
 @dataclass
@@ -62,11 +64,13 @@ class FakeOdometry:
             return self._result(stamp, np.eye(4), None, f"first frame of segment {self.segment}")
         start, before = (self._pose(j) for j in (self.first, self.last))
         if self.last == self.first:
-            self.path.append((self.sequence.times[self.first], np.eye(4), self.segment))
+            self.path.append(
+                (self.sequence.times[self.first], np.eye(4), self.segment, self.state.metric)
+            )
         T, since = inverse(start) @ self._pose(i), self.sequence.times[self.last]
         self.last = i
         step = inverse(before) @ self._pose(i)
-        self.path.append((stamp, T, self.segment))
+        self.path.append((stamp, T, self.segment, self.state.metric))
         return self._result(stamp, T, step, "", since)
 
     def reset(self) -> None:
@@ -75,8 +79,9 @@ class FakeOdometry:
 
     def smoothed(self) -> SmoothedPath:
         """Every frame once more."""
-        stamps, poses, segments = zip(*self.path, strict=True)
-        return SmoothedPath(np.array(stamps), np.stack(poses), np.array(segments))
+        stamps, poses, segments, _ = zip(*self.path, strict=True)
+        metric = np.array([state for *_, state in self.path])
+        return SmoothedPath(np.array(stamps), np.stack(poses), np.array(segments), metric)
 
     def landmarks(self) -> Landmarks:
         """Two points, one of which nobody should trust."""
@@ -85,6 +90,7 @@ class FakeOdometry:
             np.array([[10, 20, 30], [40, 50, 60]], np.uint8),
             np.array([0.01, 5.0]),
             self.segment,
+            self.state.metric,
         )
 
     def _pose(self, i: int) -> np.ndarray:

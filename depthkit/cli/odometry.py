@@ -88,7 +88,7 @@ def _add_frames(parser: argparse.ArgumentParser) -> None:
         "--max-gap",
         metavar="S",
         type=positive_number,
-        help="a longer pause between two frames begins a new segment, seconds (default: 1, or "
+        help="a longer pause between two frames begins a new segment, seconds (default: 3, or "
         "three times the usual step of slower frames)",
     )
     group.add_argument(

@@ -211,7 +211,7 @@ def odometry(
         imu_topic: bags: topic of the IMU; empty for the only one.
         loops: look for places that are seen again after a long time.
         every: take every n-th frame.
-        max_gap: longest pause inside a segment, seconds; None for 1, more for slow frames.
+        max_gap: longest pause inside a segment, seconds; None for 3, more for slow frames.
         format: of the trajectories.
         topic: bags: pictures to take; empty for the only ones.
         bits: bags: bits in use of a 16-bit pixel.

@@ -80,6 +80,8 @@ class Job:
         yield from scale_notes(
             self.engine.manifest, self.scale, self.stream.camera, odometry=remedy
         )
+        if isinstance(self.odometry, FollowedOdometry):
+            yield from self.odometry.notes
         if self.metric_poses and self.options.speed:
             yield "--speed is not used: the poses say how far the camera moved"
         network = self.odometry if isinstance(self.odometry, OdometryEngine) else None

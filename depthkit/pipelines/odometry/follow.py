@@ -5,10 +5,9 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from dataclasses import fields, replace
-from inspect import signature
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -31,6 +30,8 @@ if TYPE_CHECKING:
 SMALL = 100
 """Pixels of the shorter side below which frames themselves are a likely reason of failure: rendered
 rooms work at 160x120 and fail at 60x45."""
+GAP = 3.0
+"""Longest pause inside a segment where none is given, seconds; longer where frames are slow."""
 BEFORE = 5.0
 """Seconds of inertial samples before the first frame that are passed on with it."""
 
@@ -56,6 +57,7 @@ class FollowedOdometry:
 
         Raises:
             DataError: no K.
+            EngineError: an IMU was named, and its place on the camera is unknown.
         """
         if stream.camera is None:
             raise DataError(
@@ -63,11 +65,11 @@ class FollowedOdometry:
                 "with --fov DEGREES and give the sequence folder"
             )
         self.K, self.speed = stream.camera.K, sources.speed
-        self.imu = stream.imu
+        self.imu, self.notes = _usable_imu(stream, sources)
         self.sources = sources.names + (
             ("IMU",) if self.imu is not None and self.imu.has_accel else ()
         )
-        gap = usual_gap(stream.times) if max_gap is None else max_gap
+        gap = max(GAP, usual_gap(stream.times)) if max_gap is None else max_gap
         self.odometry = make_odometry(
             sources, max_gap=gap, loops=loops, imu=self.imu, valid=stream.covered
         )
@@ -118,6 +120,15 @@ def follow_all(
     return log, tracks
 
 
+def _usable_imu(stream: FrameStream, sources: ScaleSources) -> tuple[Imu | None, tuple[str, ...]]:
+    """Return the IMU of a stream; one that nobody named is left out where its place is unknown."""
+    imu = stream.imu
+    if imu is None or imu.T_cam_imu is not None or str(sources.imu) != "auto":
+        return imu, ()
+    note = "the IMU is not used: its place on the camera is unknown; give --imu-to-camera FILE"
+    return None, (note,)
+
+
 def make_odometry(
     sources: ScaleSources,
     *,
@@ -137,16 +148,13 @@ def make_odometry(
     """
     from depthkit.runtime.odometry.geometric import GeometricConfig, GeometricOdometry
 
-    settings: dict[str, Any] = {
-        "camera_height": sources.camera_height or 0.0,
-        "step_source": "speed",
-        "max_gap": max_gap,
-        "loops": loops,
-    }
-    known = {one.name for one in fields(GeometricConfig)}
-    config = GeometricConfig(**{k: v for k, v in settings.items() if k in known})
-    more: dict[str, Any] = {"imu": imu} if "imu" in signature(GeometricOdometry).parameters else {}
-    return GeometricOdometry(config, valid=valid, **more)
+    config = GeometricConfig(
+        camera_height=sources.camera_height or 0.0,
+        step_source="speed",
+        max_gap=max_gap,
+        loops=loops,
+    )
+    return GeometricOdometry(config, imu=imu, valid=valid)
 
 
 def give_wanted_imu(

@@ -64,7 +64,7 @@ class OdometryOptions:
     every: int = 1
     """Take every n-th frame."""
     max_gap: float | None = None
-    """Longest pause between two frames that are one segment, seconds; None: 1 s, more where the
+    """Longest pause between two frames that are one segment, seconds; None: 3 s, more where the
     frames themselves are slower."""
     format: Literal["tum", "kitti"] = "tum"
     """Format of the trajectories."""

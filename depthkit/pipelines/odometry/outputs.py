@@ -15,7 +15,7 @@ from depthkit.pipelines.trajectory_files import save_segments
 
 if TYPE_CHECKING:
     from depthkit.pipelines.odometry.path_log import FrameMotion, PathLog
-    from depthkit.runtime.odometry.geometric import Landmarks, SmoothedPath
+    from depthkit.runtime.odometry.live_path import Landmarks, SmoothedPath
 
 POSES, POINTS = "poses.csv", "points.ply"
 COLUMNS = (

@@ -18,7 +18,7 @@ from depthkit.pipelines.odometry.summary import OdometrySummary, unit_of
 if TYPE_CHECKING:
     from depthkit.pipelines.odometry.path_log import PathLog
     from depthkit.pipelines.odometry.track_pictures import TrackPictures
-    from depthkit.runtime.odometry.geometric import SmoothedPath
+    from depthkit.runtime.odometry.live_path import SmoothedPath
 
 LISTED = 20  # losses and segments of the tables
 READING = (

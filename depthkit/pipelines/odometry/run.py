@@ -84,8 +84,8 @@ def _open(options: OdometryOptions) -> FrameStream:
 def _before(at_work: FollowedOdometry) -> tuple[str, ...]:
     """Say what the path will lack."""
     if at_work.sources:
-        return ()
-    return (f"no source of scale: the path is relative, not metres; {REMEDY}",)
+        return at_work.notes
+    return (*at_work.notes, f"no source of scale: the path is relative, not metres; {REMEDY}")
 
 
 def _write_all(
@@ -104,7 +104,9 @@ def _write_all(
     # 2. The map.
     segments = log.segments()
     unit = overall_unit(segments)
-    points, landmarks = write_points(folder, at_work.odometry.landmarks(), unit_of(*unit))
+    known = at_work.odometry.landmarks()
+    scale = "metric" if known.metric else "relative"
+    points, landmarks = write_points(folder, known, unit_of(scale, *unit[1:]))
     files |= points | {"report": f"{REPORT}/index.html", "summary": SUMMARY}
     # 3. The figures, and the report on all of it.
     summary = OdometrySummary(

@@ -20,7 +20,7 @@ from depthkit.trajectory import Trajectory, save_tum
 if TYPE_CHECKING:
     from depthkit.pipelines.odometry.options import ScaleSources
     from depthkit.pipelines.odometry.path_log import FrameMotion, PathLog
-    from depthkit.runtime.odometry.geometric import SmoothedPath
+    from depthkit.runtime.odometry.live_path import SmoothedPath
     from depthkit.watcher import Watcher
 
 
@@ -77,9 +77,8 @@ def write_sequence_poses(folder: Path, smoothed: SmoothedPath, log: PathLog) -> 
     times = open_sequence(folder).times
     index = np.searchsorted(times, smoothed.stamps - STAMP_TOLERANCE)
     frames = {one.index: one for one in log.frames}
-    metric = _metric(log.frames, index)
-    is_metric = bool(metric.mean() >= 0.5)
-    kept = metric if is_metric else np.ones(len(index), bool)
+    is_metric = bool(smoothed.metric.mean() >= 0.5)
+    kept = smoothed.metric if is_metric else np.ones(len(index), bool)
     index, poses, segments = index[kept], smoothed.poses[kept], smoothed.segments[kept]
     save_tum(folder / "poses.txt", Trajectory(times[index], poses))
     known = [frames.get(i) if i in set(index.tolist()) else None for i in range(len(times))]
@@ -93,24 +92,17 @@ def write_sequence_poses(folder: Path, smoothed: SmoothedPath, log: PathLog) -> 
     return note
 
 
-def _metric(frames: list[FrameMotion], index: np.ndarray) -> np.ndarray:
-    """Tell which frames have metres; one without a live pose is as the first pose behind it. (N,)
+def _stretches(index: np.ndarray, segments: np.ndarray) -> tuple[tuple[int, int], ...]:
+    """Return the first and last frame of each stretch of one segment, in the order of frames.
+
+    A segment that is found again later is two stretches: another one lies between them.
 
     Args:
-        frames: all of the run.
-        index: of the frames that are asked for. (N,)
+        index: of the frames, rising. (N,)
+        segments: number of the segment of each. (N,)
     """
-    states, behind = dict[int, bool](), False
-    for one in reversed(frames):
-        behind = one.scale.metric if one.T_world_cam is not None else behind
-        states[one.index] = behind
-    return np.array([states[i] for i in index.tolist()])
-
-
-def _stretches(index: np.ndarray, segments: np.ndarray) -> tuple[tuple[int, int], ...]:
-    """Return the first and last frame of each segment. (N,), (N,)"""
-    found = (index[segments == number] for number in dict.fromkeys(segments.tolist()))
-    return tuple((int(one.min()), int(one.max())) for one in found)
+    cuts = np.flatnonzero(np.diff(segments)) + 1
+    return tuple((int(one[0]), int(one[-1])) for one in np.split(index, cuts))
 
 
 def _column(frames: list[FrameMotion | None], name: str) -> tuple[float, ...]:

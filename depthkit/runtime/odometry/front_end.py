@@ -32,6 +32,8 @@ class WorkingFrame:
 
     image: np.ndarray
     """Contrast-normalised. (H, W) uint8"""
+    gray: np.ndarray
+    """As it came. (H, W) uint8"""
     rgb: np.ndarray
     """(H, W, 3) uint8"""
     K: np.ndarray
@@ -40,6 +42,8 @@ class WorkingFrame:
     """Seconds."""
     R_current_previous: np.ndarray | None = None
     """Rotation since the previous frame by a gyro. (3, 3)"""
+    turn_sigma: float = 0.01
+    """Standard deviation of that rotation, radians."""
     valid: np.ndarray | None = None
     """Where corners may lie. (H, W) bool"""
 
@@ -64,13 +68,7 @@ def working_size(size: tuple[int, int], most: int) -> tuple[int, int]:
 
 
 def working_frame(
-    rgb: np.ndarray,
-    *,
-    K: np.ndarray,
-    stamp: float,
-    most: int,
-    valid: np.ndarray | None = None,
-    R_current_previous: np.ndarray | None = None,
+    rgb: np.ndarray, *, K: np.ndarray, stamp: float, most: int, valid: np.ndarray | None = None
 ) -> WorkingFrame:
     """Bring a frame to the working size and remove its brightness and contrast.
 
@@ -80,21 +78,21 @@ def working_frame(
         stamp: seconds.
         most: largest number of pixels.
         valid: pixels that are picture at all. (H, W) bool
-        R_current_previous: rotation since the previous frame, where a gyro says it. (3, 3)
     """
     size = working_size(rgb.shape[:2], most)
-    small = (
-        rgb if size == rgb.shape[:2] else cv2.resize(rgb, size[::-1], interpolation=cv2.INTER_AREA)
-    )
+    small = rgb
+    if size != rgb.shape[:2]:
+        small = cv2.resize(rgb, size[::-1], interpolation=cv2.INTER_AREA)
     if valid is not None:
         mask = cv2.resize(valid.astype(np.uint8), size[::-1], interpolation=cv2.INTER_NEAREST)
         valid = cv2.erode(mask, np.ones((2 * BORDER + 1,) * 2, np.uint8)) > 0
+    gray = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
     return WorkingFrame(
-        image=normalise_contrast(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)),
+        image=normalise_contrast(gray),
+        gray=gray,
         rgb=small,
         K=resize_matrix(rgb.shape[:2], size) @ K,
         stamp=stamp,
-        R_current_previous=R_current_previous,
         valid=valid,
     )
 

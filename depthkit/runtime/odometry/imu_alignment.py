@@ -37,7 +37,8 @@ MAX_SIGMA = 0.08
 FEW_POSES = 12.0
 """Few poses show their noise levels badly: sigmas grow by sqrt(1 + FEW_POSES / poses)."""
 MIN_SIGMA = 0.005
-"""Smallest one: scale factors and axes of accelerometers are not better than half a per cent."""
+"""Smallest one, and smallest sigma of roll and pitch in rad: scale factors and axes of
+accelerometers are not better than half a per cent."""
 START_NOISE, START_TURN = 0.005, 1e-3
 """Noise of visual places and rotations before it is estimated, metres and rad."""
 START_FACTOR = 3.0
@@ -101,14 +102,8 @@ def align(
     force = _world_force(window, bg)
     excitation = float(np.sqrt(_variance(force, window.dt)))
     rough = _rough(window, replace(prior, gyro=bg, gyro_sigma=bg_sigma), force, excitation)
-    if len(T_world_cam) < MIN_NODES:
-        return replace(rough, reason=f"{len(T_world_cam)} poses so far; needs {MIN_NODES}")
-    if excitation < MIN_EXCITATION:
-        text = (
-            f"acceleration varies by {excitation:.2f} m/s2, needs {MIN_EXCITATION:g}: fly or walk "
-            "with changes of speed"
-        )
-        return replace(rough, reason=text)
+    if unfit := _unfit(len(T_world_cam), excitation):
+        return replace(rough, reason=unfit)
     # 2. Linear start, 3. maximum likelihood.
     try:
         state = _linear_start(window, bg) if start is None else _warm_start(window, start)
@@ -117,6 +112,18 @@ def align(
         return _refine(window, state, rough)
     except np.linalg.LinAlgError:
         return replace(rough, reason="scale, velocity and gravity cannot be told apart here")
+
+
+def _unfit(poses: int, excitation: float) -> str:
+    """Say why a window cannot show the scale; empty if it may."""
+    if poses < MIN_NODES:
+        return f"{poses} poses so far; needs {MIN_NODES}"
+    if excitation < MIN_EXCITATION:
+        return (
+            f"acceleration varies by {excitation:.2f} m/s2, needs {MIN_EXCITATION:g}: fly or walk "
+            "with changes of speed"
+        )
+    return ""
 
 
 def rotation_bias(
@@ -269,7 +276,7 @@ def _judged(state: Guess, last: ArrowStep, window: Window, rough: Alignment) -> 
         scale=state.scale,
         sigma=float(np.hypot(sigma[0], MIN_SIGMA)),
         gravity=state.g / GRAVITY,
-        gravity_sigma=float(sigma[1:3].max()),
+        gravity_sigma=float(np.hypot(sigma[1:3].max(), MIN_SIGMA)),
         bias=bias,
         excitation=rough.excitation,
         levels=(state.noise, state.turn, state.accel_factor),

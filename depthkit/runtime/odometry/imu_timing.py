@@ -23,7 +23,7 @@ LEAST_SIGMA = 0.0003
 """Smallest standard deviation of an offset: exposure and readout are not known better, seconds."""
 SMALL_DIFFERENCE = np.radians(0.5)
 """Difference of a pair's rotations, rms, that confirms a gyro while little turns."""
-PAIR_GAP = 0.2
+PAIR_GAP = 0.55
 """Largest distance of two frames that are compared, seconds."""
 PAIRS, PAIRS_AGAIN = 200, 20
 """Pairs that are kept, and how many new ones call for a new fit."""

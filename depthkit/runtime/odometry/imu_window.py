@@ -181,9 +181,8 @@ def _gravity_columns(guess: Guess) -> np.ndarray:
 
 def _links(w: Window, s: Guess) -> Factors:
     """Inertial residuals, growth of the drift and walk of the accelerometer's bias. 15 rows"""
-    n, columns = len(w.dt), _gravity_columns(s)
+    n, columns, dt = len(w.dt), _gravity_columns(s), w.dt[:, None]
     m = 1 + columns.shape[1] + 3
-    dt = w.dt[:, None]
     Rt, R1 = s.R[:-1].swapaxes(1, 2), s.R[1:]
     change = np.concatenate([s.gyro - w.at[:, :3], s.accel[:-1] - w.at[:, 3:]], axis=1)
     corrected = np.einsum("nij,nj->ni", w.J, change)

@@ -48,8 +48,6 @@ MOST_WAITING = 300
 """Number of frames before a start whose poses are found afterwards."""
 LEAST_SHARE = 0.4
 """Share of landmarks still tracked below which a keyframe is made without motion too."""
-GYRO_SIGMA = 0.005
-"""Standard deviation of a gyro's rotation between two frames, radians."""
 
 
 @dataclass(eq=False)
@@ -69,7 +67,7 @@ class Tracked:
     T_cam_world: np.ndarray
     """Pose; while waiting for parallax only its rotation moves. (4, 4)"""
     state: str
-    """waiting, started, tracking or lost."""
+    """waiting, started, tracking, lost or resumed."""
     reason: str = ""
     fit: PoseFit | None = None
     new_keyframe: bool = False
@@ -88,6 +86,8 @@ class MapTracker:
     """T_cam_world of the newest frame. (4, 4)"""
     velocity: np.ndarray = field(default_factory=lambda: np.eye(4))
     """T_current_previous of the newest two frames. (4, 4)"""
+    lost_world: LandmarkMap = field(default_factory=LandmarkMap)
+    """The map in which the camera was lost last."""
     before: WorkingFrame | None = None
     first: tuple[WorkingFrame, Tracks, np.ndarray] | None = None
     """While waiting for parallax: the first frame, where it saw the tracks, its pose."""
@@ -111,6 +111,34 @@ class MapTracker:
         self.before, self.first, self.waiting = None, None, []
         self.world, self.tracks = LandmarkMap(), Tracks()
         self.T, self.velocity = np.eye(4), np.eye(4)
+
+    def resume(self, frame: WorkingFrame, world: LandmarkMap, T: np.ndarray) -> Tracked | None:
+        """Go on in an earlier map, where the frame sees enough of it.
+
+        Args:
+            frame: the newest frame; the next one follows it.
+            world: the earlier map.
+            T: where the camera may be, T_cam_world in that map. (4, 4)
+
+        Returns:
+            The pose in that map; None, and nothing has changed, where too few landmarks agree.
+        """
+        none = np.zeros(0, int)
+        found = search_map(world, frame.image, T, K=frame.K, tracked=none, keyframes=4)
+        if len(found.slots) < 2 * LEAST_SEEN:
+            return None
+        mine = self.world, self.tracks, self.T
+        self.world, tracks = world, Tracks(found.slots, found.pixels)
+        fit = self._fit(replace(frame, R_current_previous=None), tracks, T)
+        agreeing = fit.errors < OFF
+        if agreeing.sum() < max(1.5 * LEAST_SEEN, 0.5 * len(agreeing)):
+            self.world, self.tracks, self.T = mine
+            return None
+        self.tracks, self.T = tracks.kept(agreeing), fit.T_cam_world
+        self.velocity, self.first, self.waiting = np.eye(4), None, []
+        self._make_keyframe(frame)
+        self.before = frame
+        return Tracked(self.T.copy(), "resumed", fit=fit, new_keyframe=True)
 
     # --- start ------------------------------------------------------------------------------------
 
@@ -150,7 +178,9 @@ class MapTracker:
 
     def _still_waiting(self, frame: WorkingFrame, reason: str) -> Tracked:
         identity = self.world.identity[self.tracks.slots]
-        light = replace(frame, image=frame.image[:0], rgb=frame.rgb[:0])  # K and stamp are enough
+        light = replace(
+            frame, image=frame.image[:0], gray=frame.gray[:0], rgb=frame.rgb[:0]
+        )  # K and stamp are enough
         self.waiting = [*self.waiting[-MOST_WAITING:], Waiting(light, self.tracks, identity)]
         return Tracked(self.T.copy(), "waiting", f"waiting for parallax: {reason}")
 
@@ -208,7 +238,7 @@ class MapTracker:
             agreeing = int((fit.errors < OFF).sum())
         if agreeing < LEAST_SEEN:
             lost = f"lost: {agreeing} of {had} tracks agree on a motion, needs {LEAST_SEEN}"
-            self.T = np.eye(4)
+            self.T, self.lost_world = np.eye(4), self.world
             return self._begin(frame, lost, "lost")
         self.tracks = tracks.kept(fit.errors < OFF)
         self.velocity = fit.T_cam_world @ inverse(self.T)
@@ -242,7 +272,7 @@ class MapTracker:
         )
         R = frame.R_current_previous
         R_prior = None if R is None else R @ self.T[:3, :3]
-        return fit_pose(T, seen, R_prior=R_prior, prior_sigma=GYRO_SIGMA)
+        return fit_pose(T, seen, R_prior=R_prior, prior_sigma=frame.turn_sigma)
 
     def _follow_far(
         self, frame: WorkingFrame, tracks: Tracks, fit: PoseFit, T: np.ndarray
