@@ -21,7 +21,7 @@ from depthkit.cli.progress import watching
 if TYPE_CHECKING:
     from depthkit.pipelines.odometry.summary import OdometrySummary
 
-NAMED = 3  # losses that the text names
+NAMED = 5  # segments that the text names
 
 EPILOG = """\
 Without a source of scale the path is relative: its shape is known, its size is not. Speed, the
@@ -143,12 +143,15 @@ def as_text(summary: OdometrySummary) -> str:
 
 
 def _lines_of_segments(summary: OdometrySummary) -> list[str]:
-    """Count segments, and name why the first of them broke."""
+    """Say of the first segments how long they are, in which unit, and why they broke."""
     count = len(summary.segments)
-    lines = [f"{count} segment" + "s" * (count > 1)]
-    broken = [one for one in summary.segments if one.ended]
-    lines += [f"  segment {one.number} ended at {one.end:.3f} s: {one.ended}" for one in broken][
-        :NAMED
-    ]
-    left = len(broken) - NAMED
+    if count == 1:
+        return ["1 segment"]
+    lines = [f"{count} segments"]
+    for one in summary.segments[:NAMED]:
+        unit = {"metric": "metres", "mixed": "partly metres"}.get(one.unit, one.unit)
+        ended = f"; ended: {one.ended}" if one.ended else ""
+        times = f"{one.start:.3f} to {one.end:.3f} s"
+        lines.append(f"  segment {one.number}: {one.poses} poses, {times}, {unit}{ended}")
+    left = count - NAMED
     return lines + ([f"  and {left} more, see summary.json"] if left > 0 else [])

@@ -158,13 +158,31 @@ def _notes(log: PathLog, at_work: FollowedOdometry, segments: tuple[Segment, ...
     notes = [*at_work.odometry.notes]
     if len(segments) > 1:
         notes.append(
-            f"{len(segments)} segments: their worlds are not connected; each is a file of its own, "
-            f"points are those of segment {at_work.odometry.landmarks().segment}"
+            f"{len(segments)} segments, each a file of its own; points are those of segment "
+            f"{at_work.odometry.landmarks().segment}"
         )
-    unit, _, _ = overall_unit(segments)
-    if at_work.sources and unit != "metric":
-        reasons = Counter(one.scale.reason for one in log.frames if one.scale.reason)
-        why = f": {reasons.most_common(1)[0][0]}" if reasons else ""
-        names = " and ".join(at_work.sources)
-        notes.append(f"{names} did not give metres for all of the path{why}")
+    if at_work.sources:
+        notes += _about_metres(log, " and ".join(at_work.sources))
     return notes
+
+
+def _about_metres(log: PathLog, names: str) -> list[str]:
+    """Say which part of the path is not metres although there are sources, and why.
+
+    Args:
+        log: what the odometry said.
+        names: of the sources.
+    """
+    posed = log.posed
+    without = [one for one in posed if not one.scale.metric]
+    first = next((i for i, one in enumerate(posed) if one.scale.metric), len(posed))
+    if not without:
+        return []
+    if len(without) == first < len(posed):
+        return [
+            f"metres from {posed[first].time:.3f} s on, when {names} had shown the scale; the live "
+            "path before is relative"
+        ]
+    reasons = Counter(one.scale.reason for one in without if one.scale.reason)
+    why = f": {reasons.most_common(1)[0][0]}" if reasons else ""
+    return [f"{names} gave no metres for {len(without)} of {len(posed)} poses{why}"]
