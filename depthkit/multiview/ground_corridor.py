@@ -6,6 +6,7 @@ lengths of the step, and takes the one with the least clipped absolute differenc
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -15,6 +16,7 @@ from depthkit.rigid import skew
 PIXELS = 16000  # the frame is reduced until the corridor has no more pixels; half of them are used
 SMOOTH = 0.7  # standard deviation of the smoothing of the reduced frame, pixels
 WINDOW = 13  # window of the local mean and deviation, pixels at half the reduced size
+BORDER = 4  # pixels along the edge of the reduced frame that smoothing falsifies
 MARGIN = 20  # pixels around the corridor that are kept
 CONTRAST_FLOOR = 3.0  # grey levels added to the local deviation: noise is no texture
 CELL = 8  # side of a cell, pixels of the reduced frame
@@ -46,6 +48,14 @@ class Corridor:
         return np.bincount(self.cells, values)
 
 
+def tangent(direction: np.ndarray) -> np.ndarray:
+    """Return two unit vectors across a unit vector; of the ground's normal: pitch, roll. (3, 2)"""
+    axis = np.array([1.0, 0.0, 0.0]) if abs(direction[0]) < 0.8 else np.array([0.0, 0.0, 1.0])
+    first = skew(axis) @ direction
+    first /= np.linalg.norm(first)
+    return np.stack([first, skew(direction) @ first], axis=1)
+
+
 @dataclass(frozen=True, eq=False)
 class Prior:
     """What is known before the frames are compared."""
@@ -62,13 +72,15 @@ class Prior:
     pull: np.ndarray
     """Gradient of the same at zero, 1 / rad. (7,)"""
 
+    @cached_property
+    def tilt(self) -> np.ndarray:
+        """Directions of the two angles of the normal. (3, 2)"""
+        return tangent(self.normal)
 
-def tangent(direction: np.ndarray) -> np.ndarray:
-    """Return two unit vectors across a unit vector; of the ground's normal: pitch, roll. (3, 2)"""
-    axis = np.array([1.0, 0.0, 0.0]) if abs(direction[0]) < 0.8 else np.array([0.0, 0.0, 1.0])
-    first = skew(axis) @ direction
-    first /= np.linalg.norm(first)
-    return np.stack([first, skew(direction) @ first], axis=1)
+    @cached_property
+    def turn(self) -> np.ndarray:
+        """Directions of the two angles of the motion's direction. (3, 2)"""
+        return tangent(self.t)
 
 
 def find_corridor(size: tuple[int, int], K: np.ndarray, normal: np.ndarray) -> Corridor | None:
@@ -80,7 +92,7 @@ def find_corridor(size: tuple[int, int], K: np.ndarray, normal: np.ndarray) -> C
         normal: normal of the ground, away from the camera. (3,)
 
     Returns:
-        The pixels; None if there are none.
+        The pixels; None if there are hardly any.
     """
     # 1. The corridor, in frames reduced so far that it is small enough.
     factor = 1
@@ -89,11 +101,12 @@ def find_corridor(size: tuple[int, int], K: np.ndarray, normal: np.ndarray) -> C
             (size[0] // factor, size[1] // factor), reduce_intrinsics(K, factor), normal
         )
         chosen = (below > 1 / FAR) & (aside < WIDE * below)
+        chosen[:BORDER] = chosen[-BORDER:] = chosen[:, :BORDER] = chosen[:, -BORDER:] = False
         count = int(chosen.sum())
         if count <= PIXELS:
             break
         factor = max(factor + 1, int(factor * np.sqrt(count / PIXELS)))
-    if count == 0:
+    if count < CELL * CELL:
         return None
     # 2. A crop that also holds what the step moves into it; every second pixel, as on a chessboard.
     nearer = (below > 0) & (aside < WIDE * np.maximum(below, 1 / FAR))
@@ -132,7 +145,7 @@ def reduce_intrinsics(K: np.ndarray, factor: int) -> np.ndarray:
 
 
 def _surrounding(chosen: np.ndarray) -> tuple[int, int, int, int]:
-    """Return the box around pixels, wider by one window: top, bottom, left, right."""
+    """Return the box around pixels, wider by MARGIN: top, bottom, left, right."""
     rows, columns = np.nonzero(chosen.any(axis=1))[0], np.nonzero(chosen.any(axis=0))[0]
     height, width = chosen.shape
     return (
@@ -176,6 +189,8 @@ def scan_steps(
         Best step in camera heights, and its difference over the median of all.
     """
     even = (corridor.pixels % 2 == 0).all(axis=1) & (corridor.pixels[:, 1] % 4 == 0)
+    if not even.any():
+        return float(STEPS[0]), 1.0
     rays, at = corridor.rays[even], corridor.pixels[even] // 2
     K = corridor.K / np.array([[2], [2], [1]], np.float32)
     # 1. Where each step puts each pixel in frame a.

@@ -14,7 +14,14 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from depthkit.multiview.ground_corridor import CELL, Corridor, Prior, Structure, scan_steps, tangent
+from depthkit.multiview.ground_corridor import (
+    BORDER,
+    CELL,
+    Corridor,
+    Prior,
+    Structure,
+    scan_steps,
+)
 from depthkit.rigid import skew
 
 TUKEY = 4.685  # standard deviations of an outlier
@@ -43,10 +50,8 @@ class Alignment:
     """Difference of the frames at the best scanned step over the median of all steps."""
     cells: int
     """Number of cells with texture that are seen in both frames."""
-    agreeing: float
-    """Share of them on the common plane."""
     scatter: float
-    """Standard deviation of the cells about it over that of their own noise."""
+    """Standard deviation of the cells about the plane over that of their own noise."""
     flow: float
     """Median length of the flow that the step itself causes, pixels of the frame."""
 
@@ -72,17 +77,18 @@ def align(a: Structure, b: Structure, *, corridor: Corridor, prior: Prior) -> Al
     # 2. Gauss-Newton: compare, and move to the parameters that most cells share.
     for _ in range(ROUNDS):
         view = _View.at(x, corridor, prior)
-        cells = _cells(view, layers, values, corridor)
-        if cells is None:
+        compared = _cells(view, layers, values, corridor)
+        if compared is None:
             return None
-        change, information, agreeing, scatter = _most_shared(cells, x, prior)
+        cells = compared
+        change, information, scatter = _most_shared(cells, x, prior)
         x = x + change
         if not (np.isfinite(x).all() and np.abs(x[1:]).max() < 0.5 and abs(x[0]) < 5):
             return None
         if np.abs(change[:3]).max() < CONVERGED:
             break
     # 3. The step and the ground; rotation and direction are only helpers.
-    normal = prior.normal + tangent(prior.normal) @ x[1:3]
+    normal = prior.normal + prior.tilt @ x[1:3]
     return Alignment(
         log_step=float(x[0]),
         normal=normal / np.linalg.norm(normal),
@@ -90,7 +96,6 @@ def align(a: Structure, b: Structure, *, corridor: Corridor, prior: Prior) -> Al
         similarity=cells.similarity,
         contrast=contrast,
         cells=len(cells.shift),
-        agreeing=agreeing,
         scatter=scatter,
         flow=view.flow * corridor.factor,
     )
@@ -116,7 +121,7 @@ class _View:
     def at(cls, x: np.ndarray, corridor: Corridor, prior: Prior) -> "_View":
         """Map the corridor with parameters: log step, normal (2), rotation (3), direction (2)."""
         # 1. Points in frame a, R^T (ray - t q), turned by what the rotation is off.
-        tilt, turn = tangent(prior.normal), tangent(prior.t)
+        tilt, turn = prior.tilt, prior.turn
         p = np.exp(x[0]) * (prior.normal + tilt @ x[1:3])
         back = ((np.eye(3) + skew(x[3:6])) @ prior.R.T).astype(np.float32)
         q = corridor.rays @ p.astype(np.float32)
@@ -172,7 +177,7 @@ def _cells(
     count = corridor.total(inside)
     seen, texture = (_without_mean(one, inside, corridor) for one in (sampled[:, 0], values))
     power = corridor.total(texture * texture)
-    gain = _gain(power, corridor.total(seen * seen))
+    gain = np.float32(np.sqrt(power.sum() / max(float((seen * seen).sum()), 1e-6)))
     # 2. Residual of each pixel, and its change with q: the gradient along the epipolar line.
     residual = texture - gain * seen
     gradient = gain * (sampled[:, 1:] * inside[:, None]).T
@@ -201,13 +206,13 @@ def _cells(
 
 def _most_shared(
     cells: _Cells, x: np.ndarray, prior: Prior
-) -> tuple[np.ndarray, np.ndarray, float, float]:
+) -> tuple[np.ndarray, np.ndarray, float]:
     """Solve for the change of the parameters that most cells share [Tukey's weights].
 
     Returns:
         change: of the parameters. (8,)
         information: of the parameters, with the prior. (8, 8)
-        agreeing: share of the cells that are no outliers.
+        scatter: standard deviation of the cells about them over that of their own noise.
     """
     J, d, root = cells.slopes, cells.shift, np.sqrt(cells.weight)
     held = np.zeros((8, 8))
@@ -222,7 +227,7 @@ def _most_shared(
         information = J.T @ (weight[:, None] * J) + held
         information[0, 0] += 1e-9
         change = np.linalg.solve(information, J.T @ (weight * d) + pull)
-    return change, information, float((trust > 0.25).mean()), scatter
+    return change, information, scatter
 
 
 def _without_mean(one: np.ndarray, inside: np.ndarray, corridor: Corridor) -> np.ndarray:
@@ -232,17 +237,10 @@ def _without_mean(one: np.ndarray, inside: np.ndarray, corridor: Corridor) -> np
     return (one - mean[corridor.cells]) * inside
 
 
-def _gain(power: np.ndarray, seen: np.ndarray) -> np.float32:
-    """Return the contrast of one frame over that of the other: the median over the cells."""
-    both = (power > LEAST_GRADIENT) & (seen > LEAST_GRADIENT)
-    ratio = float(np.median(power[both] / seen[both])) if both.any() else 1.0
-    return np.float32(np.sqrt(ratio))
-
-
 def _sample(layers: np.ndarray, u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sample layers (h, w, C) bilinearly at (N,); also return which places lie inside."""
+    """Sample layers (h, w, C) bilinearly at (N,); also return which places lie well inside."""
     height, width = layers.shape[:2]
-    inside = (u >= 0) & (u < width - 1) & (v >= 0) & (v < height - 1)
+    inside = (u >= BORDER) & (u < width - 1 - BORDER) & (v >= BORDER) & (v < height - 1 - BORDER)
     u, v = np.where(inside, u, 0), np.where(inside, v, 0)
     left, top = u.astype(np.intp), v.astype(np.intp)
     across, down = (u - left).astype(np.float32)[:, None], (v - top).astype(np.float32)[:, None]

@@ -120,9 +120,9 @@ def optimise_graph(
     return GraphSolution(nodes, weights, np.sqrt(square), steps)
 
 
-def edge_errors(poses: np.ndarray, edges: Edges) -> np.ndarray:
-    """Return the error of each edge at given poses, in standard deviations. (E,)"""
-    return np.sqrt(_errors(np.asarray(poses, np.float64), edges))
+def edge_residuals(poses: np.ndarray, edges: Edges) -> np.ndarray:
+    """Return the errors of edges at given poses: translation, rotation, log of the scale. (E, 7)"""
+    return _residuals(np.asarray(poses, np.float64), edges)[0]
 
 
 def _check(poses: np.ndarray, edges: Edges, fixed: tuple[int, ...]) -> None:

@@ -167,7 +167,9 @@ def test_motion_that_is_no_drive_is_refused():
 
 def test_a_camera_that_leans_is_refused():
     """A ground tilted by 12 degrees is not level."""
-    assert all(s.length is None for s in measured(GroundPlane(HEIGHT), *clip(roll=12.0)))
+    poses = drive([0.6], roll=12.0)
+    R, t = motion(*poses)
+    assert refused(*(render(pose) for pose in poses), R_b_a=R, t_b_a=t) != ""
 
 
 def test_a_bad_frame_is_bridged_and_many_are_forgotten():

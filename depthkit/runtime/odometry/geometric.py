@@ -308,13 +308,13 @@ class GeometricOdometry:
     ) -> None:
         """Let the sources of scale see the step."""
         if self.aid is not None:
-            self.aid.update(frame.stamp, T_map_cam, keyframe=tracked.new_keyframe)
             if tracked.new_keyframe:
-                newest = self._tracker.world.keyframes[-self._tracker.free :]
+                moved = self._tracker.world.keyframes[-self._tracker.free :]
                 self.aid.adjust(
-                    np.array([one.stamp for one in newest]),
-                    np.stack([one.T_world_cam for one in newest]),
+                    np.array([one.stamp for one in moved]),
+                    np.stack([one.T_world_cam for one in moved]),
                 )
+            self.aid.update(frame.stamp, T_map_cam, keyframe=tracked.new_keyframe)
         self._segment.metres.step(frame, T_map_cam, told, self._tracker.depth)
 
     def _points(self, frame: WorkingFrame, size: tuple[int, int]) -> SparsePoints:
@@ -331,13 +331,14 @@ class GeometricOdometry:
     # --- the path as known now --------------------------------------------------------------------
 
     def _place_waited(self) -> None:
-        """Remember the frames before the start, which the map can place now."""
+        """Take in the frames before the start, which the map can place now."""
         world, path = self._tracker.world, self._segment.path
-        waited = self._tracker.waited()
         first = world.keyframes[0]
-        if self.config.keep_path:
-            for stamp, T in [(first.stamp, first.T_cam_world), *waited]:
+        for stamp, T in [(first.stamp, first.T_cam_world), *self._tracker.waited()]:
+            if self.config.keep_path:
                 path.place(stamp, T, world, None)
+            if self.aid is not None:
+                self.aid.update(stamp, inverse(T), keyframe=False)
 
     def smoothed(self) -> SmoothedPath:
         """Return every frame's pose by the keyframes as they are now, also those before a start."""

@@ -288,6 +288,8 @@ class LoopCloser:
         self._pending = replace(hit, linked=True)
         if before.linked and error <= SOLVE_ABOVE:
             return None
+        if not joins:
+            self._graph.explain(hit.place.view, hit.keyframe)
         weights = self._graph.solve(self._relative)
         if joins:
             return self._event("joined", hit)

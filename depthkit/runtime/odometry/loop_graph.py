@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from depthkit.multiview.pose_graph import Edges, edge_errors, optimise_graph
+from depthkit.multiview.pose_graph import Edges, edge_residuals, optimise_graph
 from depthkit.multiview.similarity import inverse_similarity, rigid_of
 from depthkit.rigid import log_so3
 
+EXPLAINED = 1.5
+"""Standard deviations of a chain up to which it explains a loop."""
 LOOPS_EACH = 2
 """Number of loops kept at a keyframe that inherits those of dropped neighbours."""
 
@@ -39,6 +41,7 @@ class LoopGraph:
         self._segments: dict[int, int] = {}
         self._last: dict[int, int] = {}
         self._edges: list[_Edge] = []
+        self._widened = 1.0
 
     def add(self, node: int, segment: int, T_odom_cam: np.ndarray, sigmas: np.ndarray) -> None:
         """Hang a keyframe on the last one of its segment.
@@ -87,10 +90,34 @@ class LoopGraph:
         self._edges = [e for e in self._edges if not (e.loop and (e.first, e.second) == (old, new))]
 
     def error(self, old: int, new: int) -> float:
-        """Return the error of a loop at the present poses, in standard deviations."""
-        edge = next(e for e in self._edges if e.loop and (e.first, e.second) == (old, new))
-        ends = np.stack([self.poses[old], self.poses[new]])
-        return float(edge_errors(ends, _edges([edge], {old: 0, new: 1}))[0])
+        """Return the error of a loop at the present poses, in its own standard deviations."""
+        edge = self._loop(old, new)
+        return float(np.linalg.norm(self._residual(edge) / edge.sigmas))
+
+    def explain(self, old: int, new: int) -> None:
+        """Widen the standard deviations of all chains until they explain a loop that is believed.
+
+        Drift has a part that does not average out, as a bias of scale; a chain that counts on
+        noise alone would outweigh the right loop.
+        """
+        loop = self._loop(old, new)
+        residual, variance = self._residual(loop), loop.sigmas**2
+        chain = [e for e in self._edges if not e.loop and old <= e.first and e.second <= new]
+        variance = variance + sum((e.sigmas**2 for e in chain), np.zeros(7))
+        # An error of rotation or scale moves what lies behind it by its arm.
+        path = self.between(old, new)[:, :3, 3]
+        arm = 0.5 * float(np.linalg.norm(path - path[0], axis=1).max())
+        variance[:3] += arm**2 * (variance[3] + min(variance[6], 1.0))
+        parts = (slice(0, 3), slice(3, 6), slice(6, 7))
+        errors = [float(np.linalg.norm(residual[p] / np.sqrt(variance[p]))) for p in parts]
+        self._widened = max(self._widened, max(errors) / EXPLAINED)
+
+    def _loop(self, old: int, new: int) -> _Edge:
+        return next(e for e in self._edges if e.loop and (e.first, e.second) == (old, new))
+
+    def _residual(self, edge: _Edge) -> np.ndarray:
+        ends = np.stack([self.poses[edge.first], self.poses[edge.second]])
+        return edge_residuals(ends, _edges([edge], {edge.first: 0, edge.second: 1}))[0]
 
     def join(self, old: int, new: int, motion: np.ndarray) -> None:
         """Lay the map of `new` into that of `old`, so that `motion` holds between the two."""
@@ -110,7 +137,7 @@ class LoopGraph:
         fixed = {self.map_of(node): index[node] for node in reversed(nodes)}
         solution = optimise_graph(
             np.stack([self.poses[node] for node in nodes]),
-            _edges(self._edges, index),
+            _edges(self._edges, index, widened=self._widened),
             fixed=tuple(fixed.values()),
             scales=scales,
         )
@@ -176,13 +203,13 @@ def _few_loops(edges: list[_Edge]) -> list[_Edge]:
     return kept[::-1]
 
 
-def _edges(edges: list[_Edge], index: dict[int, int]) -> Edges:
-    """Stack edges for the optimiser."""
+def _edges(edges: list[_Edge], index: dict[int, int], *, widened: float = 1.0) -> Edges:
+    """Stack edges for the optimiser, the standard deviations of chains times a factor."""
     return Edges(
         np.array([index[e.first] for e in edges], int),
         np.array([index[e.second] for e in edges], int),
         np.stack([e.motion for e in edges]),
-        np.stack([e.sigmas for e in edges]),
+        np.stack([e.sigmas * (1.0 if e.loop else widened) for e in edges]),
         np.array([e.loop for e in edges], bool),
     )
 

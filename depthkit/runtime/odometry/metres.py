@@ -3,7 +3,7 @@
 
 import numpy as np
 
-from depthkit.multiview.ground_plane import GroundPlane
+from depthkit.multiview.ground_plane import CORRELATION, GroundPlane
 from depthkit.rigid import inverse
 from depthkit.runtime.odometry.front_end import WorkingFrame
 from depthkit.runtime.odometry.imu import InertialAid
@@ -12,8 +12,6 @@ from depthkit.runtime.result import ScaleState
 
 LEAST_STEP = 0.01
 """Motion over the median depth at which a step is long enough to compare lengths."""
-GROUND_CORRELATION = 0.6
-"""Correlation of the errors of camera height from step to step, on KITTI 02."""
 CAMERA_HEIGHT, IMU = "camera height", "imu"
 
 
@@ -101,7 +99,7 @@ class Metres:
         self.reason = found.reason
         if found.length is None or found.sigma is None:
             return None
-        step = StepLength(found.length, found.sigma, CAMERA_HEIGHT, GROUND_CORRELATION)
+        step = StepLength(found.length, found.sigma, CAMERA_HEIGHT, CORRELATION)
         return relative, step
 
     def _by_told(
