@@ -179,3 +179,28 @@ def test_a_bag_gives_the_path_of_its_frames(room, tmp_path):
     assert FollowedOdometry(stream, ScaleSources()).sources == ("IMU",)
     done = depthkit.odometry(tmp_path / "bag", tmp_path / "out", imu="none")
     assert done.scale_sources == () and done.poses >= FRAMES - 5
+
+
+def test_speed_gives_metres_of_the_room(room, tmp_path):
+    """Once the scale is shown, lengths are those of the room, and poses of a folder are metres."""
+    folder = tmp_path / "room"
+    shutil.copytree(room, folder)
+    (folder / "poses.txt").unlink()
+    speed = 10 * STEP  # metres a second: even steps, ten frames a second
+    done = depthkit.odometry(folder, tmp_path / "out", speed=speed, write_poses=True)
+    metric = done.segments[-1]
+    assert (metric.unit, metric.scale_source) == ("metric", "speed")
+    # Steps are chords of even arcs: their sum is the path to the odometry's own error.
+    assert metric.length == pytest.approx(STEP * (metric.poses - 1), rel=0.1)
+    assert load_poses_note(folder, FRAMES).unit == "metric"
+    score = depthkit.evaluate.odometry(folder / "poses.txt", room / "poses.txt", align="7dof").score
+    assert score.aligned.similarity.scale == pytest.approx(1, abs=0.1) and score.coverage == 1
+
+
+def test_a_network_of_pairs_sees_metres_by_the_odometry(room, tmp_path):
+    """From a video to metric depth: motion and speed are all that is known."""
+    words = {"poses": "odometry", "speed": 10 * STEP, "threads": 1}
+    done = depthkit.infer("sweepnet-stillbox", room, tmp_path / "out", **words)
+    assert done.scale == "metric" and 0.3 < done.coverage < 1
+    score = depthkit.evaluate.depth(tmp_path / "out", room).report
+    assert score.abs_rel < 0.4 and score.coverage == pytest.approx(done.coverage)
