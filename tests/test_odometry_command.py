@@ -176,6 +176,15 @@ def test_kitti_keeps_the_index_of_frames(room, fake, tmp_path):
     )
 
 
+def test_kitti_of_a_part_says_which_frames_it_holds(room, fake, tmp_path):
+    """The first segment begins with frame 0, and is still not the whole run."""
+    fake(FakeOdometry(room, lost=(4,)))
+    depthkit.odometry(room.root, tmp_path / "out", format="kitti")
+    for more, first in (("", 0), ("_1", 5)):
+        rows = np.loadtxt(tmp_path / f"out/trajectory_kitti{more}.txt")
+        assert rows.shape[1] == 13 and rows[0, 0] == first
+
+
 def test_poses_go_into_the_sequence_where_asked(room, fake, tmp_path, capsys):
     """--write-poses fills a sequence without poses, again at will, but no given ones."""
     root = tmp_path / "room"

@@ -41,6 +41,7 @@ def _say(found: OdometryEvaluation) -> None:
     scores = found.scores
     several = len(scores) > 1
     note(dict.fromkeys(text for score in scores.values() for text in score.assumed))
+    warn(found.unscored)
     warn(
         dict.fromkeys(
             f"{name}: {text}" if several and name not in text else text

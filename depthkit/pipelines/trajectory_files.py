@@ -18,9 +18,10 @@ def save_segments(
     poses: Sequence[np.ndarray],
     segments: Sequence[int],
     *,
+    total: int,
     stem: str = "trajectory",
 ) -> dict[str, str]:
-    """Write a file for each segment; frames left out need KITTI's index column.
+    """Write a file for each segment; where frames are left out, KITTI's rows begin with the index.
 
     Args:
         folder: where to.
@@ -28,6 +29,7 @@ def save_segments(
         frames: index in the source and time, seconds, of each pose.
         poses: T_world_cam. (4, 4) each
         segments: number of the segment of each pose.
+        total: frames of the run, those without a pose included.
         stem: beginning of the names.
 
     Returns:
@@ -38,21 +40,15 @@ def save_segments(
         chosen = [i for i, one in enumerate(segments) if one == segment]
         more = f"_{number}" if number else ""
         files[f"{stem}{more}"] = f"{stem}_{kind}{more}.txt"
-        _write(folder / files[f"{stem}{more}"], kind, [frames[i] for i in chosen], poses, chosen)
+        indices, times = zip(*(frames[i] for i in chosen), strict=True)
+        trajectory = Trajectory(np.array(times), np.stack([poses[i] for i in chosen]))
+        whole = list(indices) == list(range(total))
+        _write(folder / files[f"{stem}{more}"], kind, trajectory, None if whole else indices)
     return files
 
 
-def _write(
-    path: Path,
-    kind: str,
-    frames: Sequence[tuple[int, float]],
-    poses: Sequence[np.ndarray],
-    chosen: Sequence[int],
-) -> None:
-    indices, times = zip(*frames, strict=True)
-    trajectory = Trajectory(np.array(times), np.stack([poses[i] for i in chosen]))
+def _write(path: Path, kind: str, trajectory: Trajectory, indices: Sequence[int] | None) -> None:
     if kind == "tum":
         save_tum(path, trajectory)
     else:
-        whole = list(indices) == list(range(len(indices)))
-        save_kitti(path, trajectory, indices=None if whole else indices)
+        save_kitti(path, trajectory, indices=indices)

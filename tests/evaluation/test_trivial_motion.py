@@ -134,3 +134,23 @@ def test_one_segment_is_scored_as_its_file(
     (tmp_path / "empty").mkdir()
     assert evaluate(tmp_path / "empty", tmp_path / "truth.txt") == 1
     assert "is a folder without trajectory_tum.txt" in capsys.readouterr().err
+
+
+def test_a_relative_segment_is_no_error_in_metres(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where the scale came late, a rigid fit scores the metres alone and says what it left out."""
+    truth = quarter_circle()
+    save_tum(tmp_path / "truth.txt", truth)
+    poses = truth.T_world_cam.copy()
+    poses[:, :3, 3] *= 0.1
+    early = Trajectory(truth.stamps, poses).take(slice(0, 10))
+    out = segments(tmp_path / "out", early, truth.take(slice(10, N)))
+    units = {"segments": [{"unit": "relative"}, {"unit": "metric"}]}
+    (out / "summary.json").write_text(json.dumps(units))
+    assert evaluate(out, tmp_path / "truth.txt", "--align", "6dof") == 0
+    shown = capsys.readouterr()
+    assert "out segment 0: relative, left out by align '6dof'" in shown.err
+    assert f"{100 * 31 / N:.1f} %" in shown.out
+    assert evaluate(out, tmp_path / "truth.txt", "--align", "7dof", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["together"]["out"]["coverage"] == 1

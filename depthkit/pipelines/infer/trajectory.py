@@ -91,4 +91,5 @@ class MotionChain:
             [(one.index, one.time) for one in posed],
             [one.T_world_cam for one in posed if one.T_world_cam is not None],
             [one.segment for one in posed],
+            total=len(self.log.frames),
         )

@@ -47,6 +47,7 @@ def write_paths(
         [(one.index, one.time) for one in posed],
         [one.T_world_cam for one in posed if one.T_world_cam is not None],
         [one.segment for one in posed],
+        total=len(log.frames),
     )
     if smoothed is None or not len(smoothed.stamps):
         return files
@@ -54,7 +55,13 @@ def write_paths(
     frames = [(indices[float(stamp)], float(stamp)) for stamp in smoothed.stamps]
     segments = [int(one) for one in smoothed.segments]
     more = save_segments(
-        folder, kind, frames, list(smoothed.poses), segments, stem="trajectory_smoothed"
+        folder,
+        kind,
+        frames,
+        list(smoothed.poses),
+        segments,
+        total=len(log.frames),
+        stem="trajectory_smoothed",
     )
     return files | more
 

@@ -7,8 +7,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from depthkit.errors import DataError
 from depthkit.evaluation.alignment import ALIGNMENTS
 from depthkit.evaluation.odometry import OdometryScore, score_odometry
@@ -17,23 +15,10 @@ from depthkit.evaluation.saved import SavedScore, compare_notes, compare_table, 
 from depthkit.evaluation.trajectory_pair import check_axes, settle_orders
 from depthkit.pipelines.score.options import OdometryOptions
 from depthkit.pipelines.score.report import check_report
+from depthkit.pipelines.score.segments import Together, put_together, runs_of
 from depthkit.trajectory import Order, TrajectoryFile, read_trajectory
 
 __all__ = ["ALIGNMENTS", "FIGURES", "OdometryEvaluation", "OdometryScore", "evaluate_odometry"]
-
-
-@dataclass(frozen=True)
-class Together:
-    """Several segments of one run, each aligned on its own, in one figure."""
-
-    segments: int
-    """Those that were scored."""
-    poses: int
-    """Poses scored."""
-    coverage: float
-    """Share of the reference that they cover together."""
-    ate_m: float
-    """Root mean square distance over all of their poses, metres."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +51,7 @@ class OdometryEvaluation:
     def remarks(self) -> list[str]:
         """Why the estimates may not be compared."""
         segments = bool(self.together) and len(self.together) == 1
-        return [*self.unscored, *([] if segments else compare_notes(self.saved()))]
+        return [] if segments else compare_notes(self.saved())
 
     def saved(self) -> list[SavedScore]:
         """Return the figures of each estimate, as `--save` keeps them."""
@@ -74,10 +59,12 @@ class OdometryEvaluation:
 
     def as_json(self) -> dict[str, Any]:
         """Return the figures of the command line's contract; a list with several estimates."""
+        more = {"unscored": list(self.unscored)} if self.unscored else {}
         if len(self.scores) == 1 and not self.together:
-            return self.score.as_json()
+            return self.score.as_json() | more
         estimates = [{"name": one.name} | one.figures for one in self.saved()]
         found: dict[str, Any] = {**about(self.reference, self.align), "estimates": estimates}
+        found |= more
         if self.together:
             found["together"] = {name: asdict(run) for name, run in self.together.items()}
         return found
@@ -93,7 +80,7 @@ def evaluate_odometry(options: OdometryOptions) -> OdometryEvaluation:
         raise DataError(f"--max-gap must be above 0 s, got {options.max_gap:g}")
     folder = check_report(options.report, force=options.force)
     _check_save(options.save, force=options.force)
-    runs = _runs(options.estimates)
+    runs, left_out = runs_of(_names(options.estimates), options.align)
     reference = _read(options.reference, options.reference_quaternion, options)
     reference = reference.with_option("--reference-quaternion")
     scores, unscored = _score_all(reference, runs, options)
@@ -107,7 +94,7 @@ def evaluate_odometry(options: OdometryOptions) -> OdometryEvaluation:
         scores,
         page,
         {name: put_together(run) for name, run in several.items() if len(runs[name]) > 1},
-        unscored,
+        (*left_out, *unscored),
     )
     if options.save is not None:
         save_scores(options.save, found.saved(), about(found.reference, found.align))
@@ -127,49 +114,6 @@ def _check_save(path: Path | None, *, force: bool) -> None:
         raise DataError(f"{path}: --save needs a file in a folder that is there")
     if path.exists() and not force:
         raise DataError(f"{path}: is there already; name another file or pass --force")
-
-
-def put_together(scores: Sequence[OdometryScore]) -> Together:
-    """Sum up segments of one run that were aligned one by one.
-
-    Args:
-        scores: of one or more segments, against one reference.
-    """
-    poses = [len(score.stamps) for score in scores]
-    squares = sum(count * score.ate_m**2 for count, score in zip(poses, scores, strict=True))
-    return Together(
-        segments=len(scores),
-        poses=sum(poses),
-        coverage=sum(score.coverage for score in scores),
-        ate_m=float(np.sqrt(squares / sum(poses))),
-    )
-
-
-def _runs(paths: Sequence[Path]) -> dict[str, dict[str, Path]]:
-    """Return the files of each estimate by name: one, or the segments in an odometry's folder."""
-    runs = {}
-    for name, path in _names(paths).items():
-        files = live_trajectories(path) if path.is_dir() else [path]
-        several = {f"{name} segment {number}": file for number, file in enumerate(files)}
-        runs[name] = several if len(files) > 1 else {name: files[0]}
-    return runs
-
-
-def live_trajectories(folder: Path) -> list[Path]:
-    """Return the live trajectories in an output folder of `odometry` or `infer`, in order.
-
-    Raises:
-        DataError: there is none.
-    """
-    for kind in ("tum", "kitti"):
-        first = folder / f"trajectory_{kind}.txt"
-        if first.is_file():
-            others = folder.glob(f"trajectory_{kind}_*.txt")
-            numbered = {int(p.stem.rpartition("_")[2]): p for p in others}
-            return [first, *(numbered[number] for number in sorted(numbered))]
-    raise DataError(
-        f"{folder}: is a folder without trajectory_tum.txt or trajectory_kitti.txt; give the file"
-    )
 
 
 def _score_all(
