@@ -44,6 +44,7 @@ class FakeOdometry:
     state: ScaleState = ScaleState()
     notes: tuple[str, ...] = ()
     keyframes: int = 3
+    loops: object = None
     told: list = field(default_factory=list)
     """What `process` was given beside each frame."""
     first: int | None = None

@@ -7,6 +7,7 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -339,3 +340,34 @@ def test_without_matplotlib_the_report_has_no_plots(room, fake, tmp_path, monkey
     fake(FakeOdometry(room))
     assert depthkit.odometry(room.root, tmp_path / "out").poses == FRAMES
     assert "matplotlib is not installed" in (tmp_path / "out/report/index.html").read_text()
+
+
+@dataclass
+class OneLoop:
+    """What a loop closer says after one loop: two keyframes, in a map twice as large."""
+
+    room: Sequence
+
+    @property
+    def events(self) -> list:
+        """One loop that counts, one that does not."""
+        return [SimpleNamespace(kind="closed"), SimpleNamespace(kind="refused")]
+
+    def corrected(self) -> tuple[np.ndarray, np.ndarray]:
+        """Similarities of scale 2."""
+        poses = self.room.poses[[2, 6]].copy()
+        poses[:, :3, :3] *= 2
+        return self.room.times[[2, 6]], poses
+
+    def corrected_maps(self) -> np.ndarray:
+        """Both lie in one map."""
+        return np.zeros(2, int)
+
+
+def test_keyframes_that_loops_correct_are_a_file_of_their_own(room, fake, tmp_path):
+    """Rotations are rotations again, positions stand, and loops that were refused do not count."""
+    fake(FakeOdometry(room, loops=OneLoop(room)))
+    done = depthkit.odometry(room.root, tmp_path / "out", loops=True)
+    assert done.loops == 1
+    found = load_tum(tmp_path / "out" / done.files["trajectory_loops"])
+    assert np.allclose(found.T_world_cam, room.poses[[2, 6]], atol=1e-9)

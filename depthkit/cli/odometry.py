@@ -94,7 +94,8 @@ def _add_frames(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--loops",
         action="store_true",
-        help="look for places that are seen again after a long time, and correct the smoothed path",
+        help="look for places that are seen again after a long time; the keyframes as they correct "
+        "them are a trajectory of their own, live poses never jump",
     )
     group.add_argument("--topic", default="", help="bag: topic of the pictures (default: only one)")
     group.add_argument(

@@ -9,6 +9,8 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from depthkit.data.image_io import write_atomic
 from depthkit.outputs.clouds import save_points
 from depthkit.pipelines.trajectory_files import save_segments
@@ -16,6 +18,7 @@ from depthkit.pipelines.trajectory_files import save_segments
 if TYPE_CHECKING:
     from depthkit.pipelines.odometry.path_log import FrameMotion, PathLog
     from depthkit.runtime.odometry.live_path import Landmarks, SmoothedPath
+    from depthkit.runtime.odometry.loop import LoopCloser
 
 POSES, POINTS = "poses.csv", "points.ply"
 COLUMNS = (
@@ -64,6 +67,37 @@ def write_paths(
         stem="trajectory_smoothed",
     )
     return files | more
+
+
+def write_loops(
+    folder: Path, kind: str, log: PathLog, closer: LoopCloser | None
+) -> tuple[dict[str, str], int]:
+    """Write the keyframes as the loops have them; return what lies where, and how many loops.
+
+    Args:
+        folder: where to.
+        kind: tum or kitti.
+        log: what the odometry said.
+        closer: what found the loops; None where none were looked for.
+    """
+    events = [] if closer is None else [one for one in closer.events if one.kind != "refused"]
+    if closer is None or not events:
+        return {}, 0
+    stamps, poses = closer.corrected()
+    scale = np.cbrt(np.linalg.det(poses[:, :3, :3]))
+    poses = poses.copy()
+    poses[:, :3, :3] /= scale[:, None, None]  # a similarity's rotation; its position stands
+    indices = {one.time: one.index for one in log.frames}
+    files = save_segments(
+        folder,
+        kind,
+        [(indices[float(stamp)], float(stamp)) for stamp in stamps],
+        list(poses),
+        closer.corrected_maps().tolist(),
+        total=len(log.frames),
+        stem="trajectory_loops",
+    )
+    return files, len(events)
 
 
 def write_table(folder: Path, frames: list[FrameMotion]) -> dict[str, str]:

@@ -81,13 +81,10 @@ class PathLog:
     """Keeps what an odometry says, frame after frame."""
 
     frames: list[FrameMotion] = field(default_factory=list)
-    corrections: int = 0
-    """Times that a loop moved the path in the map."""
     milliseconds: list[float] = field(default_factory=list)
     """Time that each frame took."""
     in_metres: bool = True
     """Whether all motions were metres."""
-    _correction: np.ndarray | None = None
 
     def add(self, frame: StreamFrame, result: OdometryResult, milliseconds: float) -> None:
         """Keep what is known of the next frame."""
@@ -97,10 +94,6 @@ class PathLog:
             self._give_first_pose(result, start)
             self.in_metres &= result.scale == "metric"
         self.frames.append(_of_result(frame, result))
-        if result.correction is not None:
-            moved = self._correction is None or not np.allclose(result.correction, self._correction)
-            self.corrections += moved
-            self._correction = result.correction
 
     def _give_first_pose(self, result: OdometryResult, start: np.ndarray) -> None:
         """Give the frame that a motion starts from its pose, where it is the first of a segment."""

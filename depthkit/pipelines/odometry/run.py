@@ -22,7 +22,13 @@ from depthkit.data.folder import make_folder
 from depthkit.errors import DataError
 from depthkit.pipelines.odometry.follow import FollowedOdometry, follow_all, give_wanted_imu
 from depthkit.pipelines.odometry.options import REMEDY, OdometryOptions
-from depthkit.pipelines.odometry.outputs import POSES, write_paths, write_points, write_table
+from depthkit.pipelines.odometry.outputs import (
+    POSES,
+    write_loops,
+    write_paths,
+    write_points,
+    write_table,
+)
 from depthkit.pipelines.odometry.path_log import PathLog, Segment
 from depthkit.pipelines.odometry.sequence_poses import check_without_poses, write_sequence_poses
 from depthkit.pipelines.odometry.summary import OdometrySummary, unit_of
@@ -101,6 +107,8 @@ def _write_all(
     # 1. The live poses, and every frame once more by the final keyframes.
     smoothed = at_work.odometry.smoothed()
     files = write_paths(folder, options.format, log, smoothed) | write_table(folder, log.frames)
+    by_loops, loops = write_loops(folder, options.format, log, at_work.odometry.loops)
+    files |= by_loops
     # 2. The map.
     segments = log.segments()
     unit = overall_unit(segments)
@@ -120,7 +128,7 @@ def _write_all(
         losses=log.losses(),
         keyframes=at_work.odometry.keyframes,
         landmarks=landmarks,
-        loops=log.corrections,
+        loops=loops,
         path_length=overall_length(segments),
         path_scale=unit[0],
         scale_source=unit[1],

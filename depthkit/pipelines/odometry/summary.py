@@ -31,7 +31,7 @@ class OdometrySummary:
     landmarks: int
     """Points of points.ply."""
     loops: int
-    """Times that a place seen again moved the path in the map."""
+    """Places seen again that corrected the map, or joined two segments in it."""
     path_length: float
     """Length of the live path, over all segments: metres if path_scale is metric, of a mixed path
     that of its part in metres."""
