@@ -27,7 +27,7 @@ from depthkit.runtime.odometry.loop_checks import (
     drift_alarm,
     has_returned,
 )
-from depthkit.runtime.odometry.loop_graph import LoopGraph, chain_sigmas, loop_sigmas
+from depthkit.runtime.odometry.loop_graph import LoopGraph, loop_sigmas
 from depthkit.runtime.odometry.loop_path import LoopPath
 from depthkit.runtime.odometry.place_map import PlaceMap
 from depthkit.runtime.odometry.place_match import MIN_INLIERS, PlaceHit
@@ -189,12 +189,8 @@ class LoopCloser:
     def _hang(self, view: PlaceView) -> None:
         """Put a keyframe into the graph and the path."""
         self._number += 1
-        last = self._newest
-        same = last is not None and last.segment == view.segment
-        motion = inverse(last.T_world_cam) @ view.T_world_cam if last and same else np.eye(4)
-        metric = view.metric and (last is None or last.metric)
-        sigmas = chain_sigmas(motion, view.depth, metric)
-        self._graph.add(view.id, view.segment, view.T_world_cam, sigmas)
+        metric = view.metric and (self._newest is None or self._newest.metric)
+        self._graph.add(view.id, view.segment, view.T_world_cam, depth=view.depth, metric=metric)
         self._path.add(view)
         self._newest = view
         self._relative |= not view.metric
