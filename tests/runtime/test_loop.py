@@ -9,9 +9,10 @@ from plane_flight import drifted, keyframes, laps
 
 from depthkit.multiview.similarity import make_similarity, rigid_of, scale_of
 from depthkit.rigid import exp_se3, inverse, make_pose
-from depthkit.runtime.odometry.loop import LoopCloser, LoopConfig, LoopEvent
+from depthkit.runtime.odometry.loop import LoopCloser
 from depthkit.runtime.odometry.loop_checks import Since, disagreement, drift_alarm, has_returned
 from depthkit.runtime.odometry.loop_graph import LoopGraph
+from depthkit.runtime.odometry.loop_records import LoopConfig, LoopEvent
 from depthkit.runtime.odometry.place_view import Keyframe
 
 EACH, COUNT = 22, 29
