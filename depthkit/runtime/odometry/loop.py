@@ -68,7 +68,10 @@ class LoopCloser:
     """
 
     def __init__(
-        self, config: LoopConfig = LoopConfig(), *, valid: np.ndarray | None = None
+        self,
+        config: LoopConfig = LoopConfig(),  # noqa: B008 (frozen)
+        *,
+        valid: np.ndarray | None = None,
     ) -> None:
         """Start empty.
 
