@@ -43,14 +43,17 @@ class LoopGraph:
         self._edges: list[_Edge] = []
         self._widened = 1.0
 
-    def add(self, node: int, segment: int, T_odom_cam: np.ndarray, sigmas: np.ndarray) -> None:
+    def add(
+        self, node: int, segment: int, T_odom_cam: np.ndarray, *, depth: float, metric: bool
+    ) -> None:
         """Hang a keyframe on the last one of its segment.
 
         Args:
             node: its number.
             segment: its segment.
             T_odom_cam: pose in the world of the segment. (4, 4)
-            sigmas: standard deviations of the motion since the last keyframe, as in `Edges`. (7,)
+            depth: median depth of the scene, for the uncertainty; may be NaN.
+            metric: whether the motion since the last keyframe is in metres.
         """
         last = self._last.get(segment)
         if last is None:
@@ -59,6 +62,7 @@ class LoopGraph:
         else:
             motion = inverse_similarity(self._odom[last]) @ T_odom_cam
             self.poses[node] = self.poses[last] @ motion
+            sigmas = chain_sigmas(motion, depth, metric)
             self._edges.append(_Edge(last, node, motion, sigmas, False))
         self._odom[node], self._segments[node] = np.array(T_odom_cam, np.float64), segment
         self._last[segment] = node
