@@ -232,7 +232,8 @@ def chain_sigmas(motion: np.ndarray, depth: float, metric: bool) -> np.ndarray:
     """Standard deviations of one step of the odometry, as `Edges` takes them. (7,)
 
     2 % of the step and 0.1 % of the depth, 0.1 degrees, and 1 % of scale where lengths are not
-    metres: over 100 keyframes 1 degree and 10 % of scale, of the size seen on KITTI 02, RedKitchen and TUM desk.
+    metres: over 100 keyframes 1 degree and 10 % of scale, the size seen on KITTI 02,
+    RedKitchen and TUM desk.
     """
     step = float(np.linalg.norm(motion[:3, 3]))
     translation = 0.02 * step + 0.001 * (depth if np.isfinite(depth) else step) + 1e-6
@@ -243,7 +244,8 @@ def loop_sigmas(depth: float, log_scale: float) -> np.ndarray:
     """Standard deviations of a pose found by PnP, as `Edges` takes them. (7,)
 
     2 % of the depth, 1 degree and 8 % of scale: more inliers do not help much, the old points have
-    errors in common, and rolling shutter bends both views (chosen on RedKitchen, MH_01 and TUM desk).
+    errors in common, and rolling shutter bends both views (chosen on RedKitchen, MH_01 and TUM
+    desk).
     """
     translation, rotation = 0.02 * depth, np.radians(1.0)
     return np.r_[np.full(3, translation), np.full(3, rotation), max(0.08, log_scale)]
