@@ -198,7 +198,7 @@ def _bag_topics(config: PlayerConfig, contents: Contents) -> dict[str, str]:
 
 
 def _open_frames(config: PlayerConfig) -> Play:
-    stream = open_stream(config.source)
+    stream = open_stream(config.source, imu_topic="none")
     times = stream.times if not config.fps else np.arange(len(stream)) / config.fps
     stamps = stamps_that_fit(config, [stamp_of(time) for time in times])
     topics: dict[str, Any] = {"image": Image}

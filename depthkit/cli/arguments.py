@@ -3,6 +3,7 @@
 
 import argparse
 import re
+from pathlib import Path
 from typing import Any
 
 # Written out so that --help needs no import of the engines; a test compares the lists.
@@ -39,6 +40,37 @@ def add_threads(parser: argparse.ArgumentParser) -> None:
         default=default_threads(),
         metavar="N",
         help="processor cores (default: OMP_NUM_THREADS, else all usable: here %(default)s)",
+    )
+
+
+def add_imu(parser: argparse._ActionsContainer) -> None:
+    """Declare where samples of an IMU come from, and how they are read."""
+    parser.add_argument(
+        "--imu",
+        metavar="FILE",
+        type=Path,
+        help="samples of an IMU on the clock of the frames: a table with columns t, wx, wy, wz, "
+        "ax, ay, az or the like (default: that of the source)",
+    )
+    parser.add_argument(
+        "--imu-to-camera",
+        metavar="FILE",
+        type=Path,
+        help="file with T_cam_imu: 4x4 numbers, Kalibr T_cam_imu, ORB-SLAM Tbc, VINS body_T_cam0 "
+        "(default: by the source, where it says so)",
+    )
+    parser.add_argument(
+        "--imu-units",
+        metavar="UNITS",
+        default="",
+        help="units of the samples: deg/s, g, mg, or two of them as deg/s,g (default: those in the "
+        "header, else rad/s and m/s2)",
+    )
+    parser.add_argument(
+        "--imu-topic",
+        metavar="TOPIC",
+        default="",
+        help="bag: topic of sensor_msgs/Imu (default: the only one); 'none': no IMU of any source",
     )
 
 

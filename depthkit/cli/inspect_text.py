@@ -11,7 +11,13 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from depthkit.pipelines.inspect import GapFigures, Inspection, PoseFigures
+    from depthkit.pipelines.inspect import (
+        DensityFigures,
+        GapFigures,
+        ImuFigures,
+        Inspection,
+        PoseFigures,
+    )
 
 PLAIN_WIDTH = 140
 """Columns where stdout is no terminal."""
@@ -61,7 +67,7 @@ def _print_sequence(console: Console, one: "Inspection") -> None:
     for line in one.advice:
         console.print(f"  advice: {escape(line)}")
     console.print(_gap_table(one))
-    for line in (*_fault_lines(one), *_camera_lines(one)):
+    for line in (*_fault_lines(one), *_camera_lines(one), *_imu_lines(one.imu)):
         console.print(f"  {escape(line)}", soft_wrap=True)
     console.print()
 
@@ -124,6 +130,42 @@ def _camera_lines(one: "Inspection") -> list[str]:
     if one.poses is None:
         return [*lines, "poses: none"]
     return lines + _pose_lines(one.poses)
+
+
+def _imu_lines(imu: "ImuFigures | None") -> list[str]:
+    if imu is None:
+        return []
+    lines = [f"IMU: {imu.samples} samples at {imu.rate_hz:.4g} Hz{_rest(imu)}"]
+    if imu.uncovered:
+        lines.append(f"IMU: {imu.uncovered} frames lie before or behind its samples")
+    lines.append(f"IMU against the frames: {imu.untold or _against(imu)}")
+    lines += [f"IMU noise, {_density(one)}" for one in imu.densities]
+    return lines + [f"IMU: WARNING: {finding}" for finding in imu.findings]
+
+
+def _rest(imu: "ImuFigures") -> str:
+    if not imu.rest_seconds:
+        return ", never at rest for a second"
+    return f", {imu.rest_seconds:.0f} s at rest (|a| {imu.gravity:.3f} m/s2)"
+
+
+def _against(imu: "ImuFigures") -> str:
+    axes = f"axes {imu.axes_deg:.2f} deg off T_cam_imu (sigma {imu.axes_sigma_deg:.2f})"
+    if not math.isfinite(imu.axes_deg):
+        axes = f"axes with a sigma of {imu.axes_sigma_deg:.2f} deg"
+    bias = ", ".join(f"{value:.4f}" for value in imu.gyro_bias)
+    return (
+        f"{imu.pairs} pairs: {axes}, stamps {1e3 * imu.time_offset:+.2f} ms (sigma "
+        f"{1e3 * imu.time_offset_sigma:.2f}), rates x{imu.rate_ratio:.3f}, bias {bias} rad/s"
+    )
+
+
+def _density(one: "DensityFigures") -> str:
+    unit = {"gyro": "rad/s", "accel": "m/s2", "gyro_walk": "rad/s2", "accel_walk": "m/s3"}[one.name]
+    parts = {"given": one.given, "at rest": one.rest, "95 % of seconds": one.motion}
+    known = [f"{name} {value:.2g}" for name, value in parts.items() if math.isfinite(value)]
+    advice = f"recommended {one.recommended:.2g}" if math.isfinite(one.recommended) else "unknown"
+    return f"{one.name} in {unit}/sqrt(Hz): {', '.join([*known, advice])}"
 
 
 def _pose_lines(poses: "PoseFigures") -> list[str]:

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from depthkit.cli.arguments import add_crop, options_of, positive, positive_number, size
+from depthkit.cli.arguments import add_crop, add_imu, options_of, positive, positive_number, size
 from depthkit.cli.progress import watching
 
 if TYPE_CHECKING:
@@ -170,6 +170,7 @@ def _add_camera(parser: argparse.ArgumentParser) -> None:
         help="file with T_body_cam, where the poses are those of a body, not the camera (4x4 "
         "numbers, EuRoC T_BS, Kalibr T_cam_imu, ORB-SLAM Tbc, VINS body_T_cam0)",
     )
+    add_imu(group)
     group.add_argument(
         "--bayer",
         choices=("rggb", "bggr", "grbg", "gbrg"),
@@ -236,6 +237,7 @@ def _record(result: "Prepared") -> dict[str, Any]:
         "width": width,
         "poses": result.poses,
         "depth": result.depth,
+        "imu": result.imu,
         "unreadable": list(result.unreadable),
         "notes": list(result.notes),
         "assumed": list(result.assumed),
@@ -247,7 +249,8 @@ def _line(result: "Prepared") -> str:
     return (
         f"{result.path}: {result.frames} frames {width}x{height} ({result.format}), "
         f"{result.poses} poses, {result.depth} depth, {len(result.unreadable)} unreadable, "
-        f"split {result.split}"
+        + (f"{result.imu} IMU samples, " if result.imu else "")
+        + f"split {result.split}"
     )
 
 

@@ -53,6 +53,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="write no flow, occlusion, object ids or moving masks",
     )
+    parser.add_argument(
+        "--imu",
+        choices=("phone", "adis", "perfect"),
+        default="",
+        help="write imu.csv: what such an IMU on the camera measures (default: none)",
+    )
     faults = parser.add_argument_group("camera imperfections (all off by default)")
     faults.add_argument(
         "--noise",

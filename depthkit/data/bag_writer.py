@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A sequence folder as a ROS 2 bag: what `ros2 bag play` and the player node publish.
 
-/image (bgr8) or /image/compressed (jpeg), /camera_info, and where the sequence has poses in metres
-/odometry and, with an extrinsic, a latched /tf_static. Recorded at their stamps.
+/image (bgr8) or /image/compressed (jpeg), /camera_info, where the sequence has poses in metres
+/odometry, where it has an IMU /imu, and a latched /tf_static of what is known of the places of
+camera and IMU. Recorded at their stamps.
 """
 
 import heapq
@@ -26,11 +27,13 @@ from depthkit.data.bag import (
     rosbags_module,
     standard_types,
 )
+from depthkit.data.bag_imu import IMU
+from depthkit.data.bag_messages import header, imu_sample, latched, new, rotation, transform
 from depthkit.data.folder import check_free, make_folder, partial_path, publish
 from depthkit.data.image_io import encode, read_bytes
 from depthkit.data.sequence import Sequence
 from depthkit.errors import DataError
-from depthkit.rigid import inverse, log_se3, matrix_to_quaternion
+from depthkit.rigid import inverse, log_se3
 from depthkit.trajectory import Trajectory, interpolate_poses
 
 MAX_GAP = 0.5
@@ -39,6 +42,7 @@ MAX_GAP = 0.5
 # Of one stamp, in this order: whoever waits for the image has what belongs to it already.
 _TYPES = {
     "/tf_static": TRANSFORMS,
+    "/imu": IMU,
     "/odometry": ODOMETRY,
     "/camera_info": CAMERA_INFO,
     "/image": IMAGE,
@@ -61,6 +65,7 @@ class BagOptions:
     camera_frame: str = "camera_optical"
     base_frame: str = "base_link"
     odom_frame: str = "odom"
+    imu_frame: str = "imu"
 
 
 def write_bag(
@@ -160,14 +165,13 @@ def _steps(first: float, last: float, rate: float) -> np.ndarray:
 def _write_messages(writer: Any, sequence: Sequence, options: BagOptions) -> dict[str, int]:
     """Merge all streams by their stamps and write them; count the messages of each topic."""
     types = standard_types()
-    streams = [_odometry(sequence, options), _pictures(sequence, options)]
-    if options.T_base_cam is not None:
-        streams.insert(0, _static(options.T_base_cam, stamp_of(sequence.times[0]), options))
+    parts = (_static, _imu, _odometry, _pictures)
+    streams = [part(sequence, options) for part in parts]
     connections: dict[str, Any] = {}
     counts: dict[str, int] = {}
     for stamp, topic, message in heapq.merge(*streams, key=lambda item: item[0]):
         if topic not in connections:
-            qos = [_latched()] if topic == "/tf_static" else []
+            qos = [latched()] if topic == "/tf_static" else []
             connections[topic] = writer.add_connection(
                 topic, _TYPES[topic], typestore=types, offered_qos_profiles=qos
             )
@@ -179,15 +183,15 @@ def _write_messages(writer: Any, sequence: Sequence, options: BagOptions) -> dic
 def _pictures(sequence: Sequence, options: BagOptions) -> Iterator[tuple[int, str, Any]]:
     for i, time in enumerate(sequence.times):
         stamp = stamp_of(time)
-        header = _header(stamp, options.camera_frame)
-        yield stamp, "/camera_info", _camera_info(sequence, header)
+        place = header(stamp, options.camera_frame)
+        yield stamp, "/camera_info", _camera_info(sequence, place)
         if options.compressed:
             data = np.frombuffer(_jpeg(sequence, i), np.uint8)
-            yield stamp, "/image/compressed", _new(COMPRESSED_IMAGE, header, "jpeg", data)
+            yield stamp, "/image/compressed", new(COMPRESSED_IMAGE, place, "jpeg", data)
             continue
         bgr = np.ascontiguousarray(sequence.read_frame(i)[..., ::-1])
         height, width = bgr.shape[:2]
-        message = _new(IMAGE, header, height, width, "bgr8", 0, 3 * width, bgr.reshape(-1))
+        message = new(IMAGE, place, height, width, "bgr8", 0, 3 * width, bgr.reshape(-1))
         yield stamp, "/image", message
 
 
@@ -198,14 +202,14 @@ def _jpeg(sequence: Sequence, i: int) -> bytes:
     return encode(sequence.read_frame(i), "jpg")
 
 
-def _camera_info(sequence: Sequence, header: Any) -> Any:
+def _camera_info(sequence: Sequence, place: Any) -> Any:
     camera = sequence.camera
     K = camera.K.reshape(9)
     P = np.concatenate([camera.K, np.zeros((3, 1))], axis=1).reshape(12)
-    roi = _new("sensor_msgs/msg/RegionOfInterest", 0, 0, 0, 0, False)
+    roi = new("sensor_msgs/msg/RegionOfInterest", 0, 0, 0, 0, False)
     size = (camera.height, camera.width)
     R = np.eye(3).reshape(9)
-    return _new(CAMERA_INFO, header, *size, "plumb_bob", np.zeros(5), K, R, P, 0, 0, roi)
+    return new(CAMERA_INFO, place, *size, "plumb_bob", np.zeros(5), K, R, P, 0, 0, roi)
 
 
 def _odometry(sequence: Sequence, options: BagOptions) -> Iterator[tuple[int, str, Any]]:
@@ -216,62 +220,39 @@ def _odometry(sequence: Sequence, options: BagOptions) -> Iterator[tuple[int, st
     speeds = twists(found.stamps, found.T_world_cam)
     for time, T, speed in zip(found.stamps, found.T_world_cam, speeds, strict=True):
         stamp = stamp_of(time)
-        position = _new("geometry_msgs/msg/Point", *T[:3, 3].tolist())
-        pose = _new("geometry_msgs/msg/Pose", position, _rotation(T))
-        parts = (_new("geometry_msgs/msg/Vector3", *part.tolist()) for part in np.split(speed, 2))
-        twist = _new("geometry_msgs/msg/Twist", *parts)
+        position = new("geometry_msgs/msg/Point", *T[:3, 3].tolist())
+        pose = new("geometry_msgs/msg/Pose", position, rotation(T))
+        parts = (new("geometry_msgs/msg/Vector3", *part.tolist()) for part in np.split(speed, 2))
+        twist = new("geometry_msgs/msg/Twist", *parts)
         unknown = np.zeros(36)
-        message = _new(
+        message = new(
             ODOMETRY,
-            _header(stamp, options.odom_frame),
+            header(stamp, options.odom_frame),
             child,
-            _new("geometry_msgs/msg/PoseWithCovariance", pose, unknown),
-            _new("geometry_msgs/msg/TwistWithCovariance", twist, unknown),
+            new("geometry_msgs/msg/PoseWithCovariance", pose, unknown),
+            new("geometry_msgs/msg/TwistWithCovariance", twist, unknown),
         )
         yield stamp, "/odometry", message
 
 
-def _static(T: np.ndarray, stamp: int, options: BagOptions) -> Iterator[tuple[int, str, Any]]:
-    """Say once, before all else, where the camera sits on its vehicle."""
-    transform = _new(
-        "geometry_msgs/msg/Transform",
-        _new("geometry_msgs/msg/Vector3", *T[:3, 3].tolist()),
-        _rotation(T),
-    )
-    stamped = _new(
-        "geometry_msgs/msg/TransformStamped",
-        _header(stamp, options.base_frame),
-        options.camera_frame,
-        transform,
-    )
-    yield stamp, "/tf_static", _new(TRANSFORMS, [stamped])
+def _static(sequence: Sequence, options: BagOptions) -> Iterator[tuple[int, str, Any]]:
+    """Say once, before all else, how the camera sits on its vehicle, and the IMU on the camera."""
+    imu, stamp = sequence.imu, stamp_of(sequence.times[0])
+    if imu is not None:
+        stamp = min(stamp, stamp_of(float(imu.stamps[0])))
+    transforms = []
+    if options.T_base_cam is not None:
+        place = header(stamp, options.base_frame)
+        transforms.append(transform(place, options.camera_frame, options.T_base_cam))
+    if imu is not None and imu.T_cam_imu is not None:
+        place = header(stamp, options.camera_frame)
+        transforms.append(transform(place, options.imu_frame, imu.T_cam_imu))
+    if transforms:
+        yield stamp, "/tf_static", new(TRANSFORMS, transforms)
 
 
-def _header(stamp: int, frame_id: str) -> Any:
-    time = _new("builtin_interfaces/msg/Time", *divmod(stamp, 10**9))
-    return _new("std_msgs/msg/Header", time, frame_id)
-
-
-def _rotation(T: np.ndarray) -> Any:
-    return _new("geometry_msgs/msg/Quaternion", *matrix_to_quaternion(T[:3, :3]).tolist())
-
-
-def _new(type_name: str, *fields: Any) -> Any:
-    return standard_types().types[type_name](*fields)
-
-
-def _latched() -> Any:
-    """Return the quality of service of /tf_static: reliable, kept for late joiners."""
-    rosbags = rosbags_module("interfaces")
-    forever = rosbags.QosTime(9223372036, 854775807)
-    return rosbags.Qos(
-        rosbags.QosHistory.KEEP_LAST,
-        1,
-        rosbags.QosReliability.RELIABLE,
-        rosbags.QosDurability.TRANSIENT_LOCAL,
-        forever,
-        forever,
-        rosbags.QosLiveliness.AUTOMATIC,
-        forever,
-        False,
-    )
+def _imu(sequence: Sequence, options: BagOptions) -> Iterator[tuple[int, str, Any]]:
+    imu = sequence.imu
+    for row in () if imu is None else imu.rows:
+        stamp = stamp_of(float(row[0]))
+        yield stamp, "/imu", imu_sample(header(stamp, options.imu_frame), row)

@@ -28,6 +28,7 @@ from depthkit.data.folder import (
 from depthkit.data.frame_conversion import Conversion, convert_frame
 from depthkit.data.image_io import encode, write_atomic
 from depthkit.errors import DataError, DepthkitError
+from depthkit.trajectory import Imu, save_imu
 
 QUEUE_PER_WORKER = 4
 
@@ -72,6 +73,7 @@ def fingerprint(plan: Conversion) -> str:
         "indices": [frame.index for frame in source.frames],
         "times": source.times.tolist(),
         "poses": None if source.poses is None else source.poses.tolist(),
+        "imu": _imu_mark(source.imu),
         "header": _header(plan),
         "camera": [str(camera), plan.geometry.window],
         "bayer": plan.bayer,
@@ -160,6 +162,8 @@ def _finish(plan: Conversion, skipped: dict[int, str]) -> None:
     header = _header(plan)
     header["source"] |= {"unreadable": list(skipped.values()), "fingerprint": fingerprint(plan)}
     write_tables(plan.partial, header, plan.source.times[kept], poses)
+    if plan.source.imu is not None:
+        save_imu(plan.partial, plan.source.imu)
     if plan.geometry.valid is not None:
         mask = plan.geometry.valid.astype(np.uint8) * 255
         write_atomic(plan.partial / "valid.png", encode(mask, "png"))
@@ -195,6 +199,15 @@ def _header(plan: Conversion) -> dict[str, Any]:
     scale, kind = (source.depth.scale, source.depth.kind) if source.depth else (1000.0, "none")
     kind = kind if source.metric else "up_to_scale"
     return sequence_header(plan.geometry.camera, kind, scale, origin)
+
+
+def _imu_mark(imu: Imu | None) -> list[str]:
+    """Return what changes when samples, mounting or noise do."""
+    if imu is None:
+        return []
+    samples = hashlib.sha256(np.ascontiguousarray(imu.rows).tobytes()).hexdigest()
+    mounting = None if imu.T_cam_imu is None else imu.T_cam_imu.tolist()
+    return [samples, str(mounting), str(imu.noise)]
 
 
 def _stat(path: Path) -> tuple[str, int, int]:

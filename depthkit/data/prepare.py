@@ -47,6 +47,10 @@ class PrepareOptions:
     quaternion: Order | None = None
     depth_scale: float | None = None
     body_to_camera: Path | None = None
+    imu: Path | None = None
+    imu_to_camera: Path | None = None
+    imu_units: str = ""
+    imu_topic: str = ""
     size: tuple[int, int] | None = None
     fit: str = "stretch"
     crop: Crop = "mask"
@@ -77,6 +81,8 @@ class Prepared:
     """Frames with a pose."""
     depth: int
     """Frames with depth."""
+    imu: int
+    """Inertial samples."""
     unreadable: tuple[str, ...]
     notes: tuple[str, ...]
     assumed: tuple[str, ...]
@@ -169,6 +175,10 @@ def _plan(options: PrepareOptions, format_name: str, place: Path, name: str) -> 
         quaternion=options.quaternion,
         depth_scale=options.depth_scale,
         body_to_camera=options.body_to_camera,
+        imu=options.imu,
+        imu_to_camera=options.imu_to_camera,
+        imu_units=options.imu_units,
+        imu_topic=options.imu_topic,
         start=options.start,
         stop=options.stop,
         every=options.every,
@@ -270,6 +280,7 @@ def _report(plan: Conversion, split: str, skipped: dict[int, str]) -> Prepared:
         size=plan.geometry.camera.size,
         poses=int(np.isfinite(poses[kept]).all(axis=(1, 2)).sum()),
         depth=sum(1 for i in kept if depths and depths[i] is not None),
+        imu=0 if source.imu is None else len(source.imu),
         unreadable=tuple(skipped.values()),
         notes=source.notes,
         assumed=source.all_assumed,

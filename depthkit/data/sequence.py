@@ -2,9 +2,9 @@
 """The sequence folder: the one format between every source of frames and training.
 
 `camera.yaml`, `frames/%06d.jpg|png`, `times.txt`, and where known `poses.txt` (TUM rows),
-`depth/%06d.png` (uint16 / depth_scale metres, 0 = unknown), `valid.png` and `poses.yaml`
-(`poses_note.py`); of synthetic worlds the maps of `truth.py` too. A data set is a folder of these
-and `split.yaml`.
+`depth/%06d.png` (uint16 / depth_scale metres, 0 = unknown), `imu.csv` with `imu.yaml`,
+`poses.yaml` (`poses_note.py`) and `valid.png`; of synthetic worlds the maps of `truth.py` too. A
+data set is a folder of these and `split.yaml`.
 """
 
 import math
@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Mapping
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ from depthkit.data.image_io import (
 from depthkit.data.poses_note import PosesNote, load_poses_note
 from depthkit.data.truth import FrameTruth, read_truth, write_truth
 from depthkit.errors import DataError
+from depthkit.trajectory import Imu, load_imu, save_imu
 
 SPLITS = ("train", "val", "test")
 
@@ -86,6 +88,19 @@ class Sequence:
         known = np.isfinite(self.poses).all((1, 2))
         labels = np.zeros(len(self), int) if self.note is None else self.note.labels(len(self))
         return np.where(known, labels, -1)
+
+    @cached_property
+    def imu(self) -> Imu | None:
+        """Inertial samples on the clock of `times`, read when first wanted; None without an IMU.
+
+        Raises:
+            DataError: its files are damaged, or its samples and the frames have no common time.
+        """
+        imu = load_imu(self.root)
+        apart = "" if imu is None else imu.apart_from(self.times)
+        if apart:
+            raise DataError(f"{self.root / 'imu.csv'}: {apart}")
+        return imu
 
     def read_frame(self, i: int) -> np.ndarray:
         """Read frame i. (H, W, 3) uint8 RGB"""
@@ -320,6 +335,10 @@ class SequenceWriter:
             write_truth(self.partial, name, truth)
         self.times.append(float(time))
         self.poses.append(T_world_cam)
+
+    def write_imu(self, imu: Imu) -> None:
+        """Write the samples of an IMU, on the clock of the frames."""
+        save_imu(self.partial, imu)
 
     def write_valid(self, valid: np.ndarray) -> None:
         """Write which pixels are image at all. (H, W) bool"""

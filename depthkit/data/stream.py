@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Frames one after the other: a sequence folder, images, a video or a ROS 2 bag, without labels.
+"""Frames one after the other: a sequence folder, images, a video, a EuRoC folder or a ROS bag.
 
 A frame that cannot be read is passed on with the reason, so that the caller can count it.
 """
@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from depthkit.camera import Camera, SourceCamera
-from depthkit.data.bag import is_bag
+from depthkit.data.bag import NO_TOPIC, is_bag
 from depthkit.data.frame_conversion import say_size
 from depthkit.data.image_io import UnreadableImageError, read_rgb
-from depthkit.data.importers import find_sequences, load_source
+from depthkit.data.importers import euroc, find_sequences, load_source
 from depthkit.data.importers.bag import sequence_name
 from depthkit.data.importers.source import (
     FrameReader,
@@ -24,7 +24,7 @@ from depthkit.data.importers.source import (
 )
 from depthkit.data.sequence import Sequence, open_sequence
 from depthkit.errors import DataError
-from depthkit.trajectory import Trajectory, interpolate_poses
+from depthkit.trajectory import Imu, Trajectory, interpolate_poses
 from depthkit.trajectory.record import STAMP_ROUNDING
 from depthkit.undistort import build_geometry
 
@@ -75,6 +75,8 @@ class FrameStream:
     """Whether the poses are metres; else their unit is unknown."""
     covered: np.ndarray | None = None
     """Pixels of the frames that are picture at all, None where all are. (H, W) bool"""
+    imu: Imu | None = None
+    """Inertial samples on the clock of `times`, where the source has an IMU."""
 
     def __len__(self) -> int:
         return len(self.times)
@@ -87,31 +89,41 @@ def open_stream(
     every: int = 1,
     topic: str = "",
     odometry_topic: str = "",
+    imu_topic: str = "",
     bits: int = 16,
 ) -> FrameStream:
     """Open a source of frames.
 
     Args:
-        path: sequence folder, folder of images (natural order), video file or ROS 2 bag.
-        camera: calibration of images or video, undistorted; of a bag, any.
+        path: sequence folder, folder of images (natural order), video file, EuRoC recording or ROS
+            bag.
+        camera: calibration of images or video, undistorted; of a bag or EuRoC recording, any.
         every: take every n-th frame.
         topic: of a bag: the pictures to take; empty for the only ones.
         odometry_topic: of a bag: whose poses count; empty for the only one, 'none' for no poses.
+        imu_topic: of a bag, empty for the only one; 'none' leaves the IMU of any source unread.
         bits: of a bag: bits in use of a 16-bit pixel.
 
     Raises:
         DataError: nothing to read there, or a camera that does not fit.
     """
     if is_bag(path):
-        options = ImportOptions(path, camera, odometry_topic=odometry_topic, bits=bits)
-        return _stream_bag(path, _open_bag(path, topic, options), every)
-    if topic or odometry_topic or bits != ImportOptions.bits:
+        options = ImportOptions(
+            path, camera, odometry_topic=odometry_topic, bits=bits, imu_topic=imu_topic
+        )
+        return _stream_rectified(path, _open_bag(path, topic, options), every)
+    without_imu = imu_topic == NO_TOPIC
+    if topic or odometry_topic or (imu_topic and not without_imu) or bits != ImportOptions.bits:
         raise DataError(f"{path}: is no ROS 2 bag; topics and --bits are for bags")
     is_sequence = (path / "camera.yaml").exists() and (path / "frames").is_dir()
     if is_sequence or (path / "split.yaml").exists():
         if is_sequence and camera is not None:
             raise DataError(f"{path}: a sequence has its own camera.yaml; leave out --camera")
-        return stream_sequence(open_sequence(path), every)
+        return stream_sequence(open_sequence(path), every, with_imu=not without_imu)
+    recordings = euroc.find(path) if path.is_dir() else {}
+    options = ImportOptions(path, camera, imu_topic=imu_topic, fallback=_NO_CAMERA)
+    if recordings:
+        return _stream_rectified(path, _open_euroc(path, recordings, options), every)
     source = _open_source(path, camera)
     return _stream_source(path, source, every)
 
@@ -157,8 +169,8 @@ def with_poses(stream: FrameStream, trajectory: Trajectory, max_gap: float) -> F
     return replace(stream, frames=frames, poses=poses, metric=True, notes=notes)
 
 
-def stream_sequence(sequence: Sequence, every: int = 1) -> FrameStream:
-    """Stream a sequence that is open already, its poses with it."""
+def stream_sequence(sequence: Sequence, every: int = 1, *, with_imu: bool = False) -> FrameStream:
+    """Stream a sequence that is open already, its poses and where wanted its IMU with it."""
     chosen = range(0, len(sequence), every)
     poses = sequence.poses
 
@@ -177,6 +189,7 @@ def stream_sequence(sequence: Sequence, every: int = 1) -> FrameStream:
         poses=None if poses is None else poses[::every],
         metric=sequence.depth_kind != "up_to_scale",
         covered=sequence.read_valid(),
+        imu=sequence.imu if with_imu else None,
     )
 
 
@@ -210,8 +223,16 @@ def _open_bag(path: Path, topic: str, options: ImportOptions) -> Source:
     return load_source("bag", places[name], name, about)
 
 
-def _stream_bag(path: Path, source: Source, every: int) -> FrameStream:
-    """Stream a bag as a node sees it: rectified where the camera is distorted, with its poses."""
+def _open_euroc(path: Path, recordings: dict[str, Path], options: ImportOptions) -> Source:
+    """Let the importer of EuRoC folders find the frames of one recording's first camera."""
+    if len(recordings) > 1:
+        raise DataError(f"{path}: holds {len(recordings)} recordings; give one of them")
+    ((name, place),) = recordings.items()
+    return load_source("euroc", place, name, options)
+
+
+def _stream_rectified(path: Path, source: Source, every: int) -> FrameStream:
+    """Stream a source as a node sees it: rectified where the camera is distorted, with poses."""
     stream = _stream_source(path, source, every)
     if source.camera is _NO_CAMERA or not source.camera.is_distorted:
         return stream
@@ -243,6 +264,7 @@ def _stream_source(path: Path, source: Source, every: int) -> FrameStream:
         frames,
         poses=None if poses is None else poses[::every],
         metric=source.metric,
+        imu=source.imu,
     )
 
 

@@ -42,6 +42,10 @@ def prepare(
     quaternion: Order | None = None,
     depth_scale: float | None = None,
     body_to_camera: str | Path | None = None,
+    imu: str | Path | None = None,
+    imu_to_camera: str | Path | None = None,
+    imu_units: str = "",
+    imu_topic: str = "",
     bayer: Literal["rggb", "bggr", "grbg", "gbrg"] | None = None,
     levels: tuple[float, float] | None = None,
     size: tuple[int, int] | None = None,
@@ -74,6 +78,10 @@ def prepare(
         quaternion: order in `poses`; None for header, first pose and layout to decide.
         depth_scale: stored depth value per metre; None for the format's own.
         body_to_camera: file of T_body_cam (4, 4), where the poses are those of a body.
+        imu: file of inertial samples on the clock of the frames; columns by their names.
+        imu_to_camera: file of T_cam_imu (4, 4); None for what the source says.
+        imu_units: units of the samples where they are not rad/s and m/s2: deg/s, g, mg, or two.
+        imu_topic: bags: topic of the IMU, 'none' for no IMU; empty for the only one.
         bayer: frames are raw mosaics of this pattern.
         levels: pictures of more than 8 bits: values that become black and white; None for those
             in use over the sequence.
@@ -108,6 +116,10 @@ def prepare(
         quaternion=quaternion,
         depth_scale=depth_scale,
         body_to_camera=_path(body_to_camera),
+        imu=_path(imu),
+        imu_to_camera=_path(imu_to_camera),
+        imu_units=imu_units,
+        imu_topic=imu_topic,
         levels=levels,
         size=size,
         fit=fit,

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from depthkit.data.inspect import (
+    DensityFigures,
     GapFigures,
+    ImuFigures,
     Inspection,
     PoseFigures,
     inspect_sequence,
@@ -22,7 +24,16 @@ from depthkit.errors import DataError
 from depthkit.pipelines.checks import check_at_least
 from depthkit.watcher import SILENT, Watcher
 
-__all__ = ["GapFigures", "InspectOptions", "InspectSummary", "Inspection", "PoseFigures", "inspect"]
+__all__ = [
+    "DensityFigures",
+    "GapFigures",
+    "ImuFigures",
+    "InspectOptions",
+    "InspectSummary",
+    "Inspection",
+    "PoseFigures",
+    "inspect",
+]
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,8 @@ class SynthOptions:
     """Exposure time over frame time."""
     exposure: float = 0.0
     """Change of brightness, stops."""
+    imu: str = ""
+    """Simulated IMU written beside the frames: phone, adis or perfect; none when empty."""
     backend: Literal["auto", "gl", "ray"] = "auto"
     """Renderer; auto is OpenGL, or rays without OpenGL."""
     workers: int = 1
@@ -85,6 +87,7 @@ def synth(options: SynthOptions, watcher: Watcher = SILENT) -> SynthSummary:
         split=options.split,
         name=options.name,
         truth=not options.depth_only,
+        imu=options.imu,
         backend=options.backend,
         workers=options.workers,
     )

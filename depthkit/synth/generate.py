@@ -11,6 +11,7 @@ from typing import Any, Literal
 from depthkit.data.folder import read_settings
 from depthkit.data.sequence import read_split, write_split
 from depthkit.errors import ConfigError, DataError
+from depthkit.synth.imu import find_grade
 from depthkit.synth.render import Backend, Renderer, open_renderer
 from depthkit.synth.scene import Scene
 from depthkit.synth.write import CameraFaults, write_scene
@@ -70,6 +71,8 @@ class SynthPlan:
     """Name of the sequences, NAME_00000 and so on; the world's name if empty."""
     truth: bool = True
     """Whether to write flow, occlusion, ids and moving besides depth and poses."""
+    imu: str = ""
+    """Sensor whose samples are written beside the frames [imu.find_grade]; none if empty."""
     backend: Backend = "auto"
     workers: int = 1
 
@@ -83,6 +86,10 @@ class SynthPlan:
             )
         if self.workers < 1:
             raise ConfigError(f"workers: 1 or more, got {self.workers}")
+        if self.imu:
+            find_grade(self.imu)
+            if self.frames < 2:
+                raise ConfigError("frames: 2 or more for an IMU, which measures between them")
         if min(self.size) < 16:
             raise ConfigError(f"size: 16 pixels a side or more, got {self.size}")
 
@@ -104,6 +111,7 @@ class SynthPlan:
             "truth": self.truth,
             "options": _plain(asdict(self.scene_options())),
             "faults": asdict(self.faults),
+            **({"imu": self.imu} if self.imu else {}),
         }
 
 
@@ -163,6 +171,7 @@ def _make(plan: SynthPlan, i: int, renderer: Renderer) -> None:
         faults=plan.faults,
         source=source,
         truth=plan.truth,
+        imu=plan.imu,
     )
 
 

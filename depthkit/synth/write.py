@@ -14,8 +14,10 @@ import numpy as np
 from depthkit.data.sequence import SequenceWriter
 from depthkit.data.truth import FrameTruth
 from depthkit.errors import ConfigError
+from depthkit.synth.imu import T_CAM_IMU, SmoothPath, find_grade, simulate_imu
 from depthkit.synth.render import Renderer
 from depthkit.synth.scene import Scene
+from depthkit.trajectory import save_imu
 
 BLUR_SAMPLES = 5
 
@@ -49,6 +51,7 @@ def write_scene(
     faults: CameraFaults | None = None,
     source: Mapping[str, Any] | None = None,
     truth: bool = True,
+    imu: str = "",
 ) -> None:
     """Render a scene into a sequence folder that appears at once.
 
@@ -61,6 +64,7 @@ def write_scene(
         faults: degradations of the image; None for none.
         source: record of the origin for camera.yaml.
         truth: write flow, occlusion, ids and moving beside depth and poses.
+        imu: sensor on the camera whose samples are written [imu.find_grade]; none if empty.
     """
     faults = faults or CameraFaults()
     rng = np.random.default_rng((seed, 5))
@@ -74,6 +78,9 @@ def write_scene(
         ext="png",
     )
     with writer:
+        if imu:
+            way = SmoothPath(scene.times, scene.T_world_cam, T_CAM_IMU)
+            save_imu(writer.partial, simulate_imu(way, find_grade(imu), seed=seed)[0])
         for i in range(len(scene)):
             to = i + 1 if truth and i + 1 < len(scene) else None
             render = renderer.render(i, to)

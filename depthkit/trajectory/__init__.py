@@ -21,20 +21,25 @@ from depthkit.trajectory.files import (
     save_kitti,
     save_tum,
 )
+from depthkit.trajectory.imu import Imu, ImuNoise, check_imu, load_imu, save_imu
 from depthkit.trajectory.record import Trajectory, check_trajectory, interpolate_poses
 from depthkit.trajectory.table import ROTATION_TOLERANCE, Order
 
 __all__ = [
+    "Imu",
+    "ImuNoise",
     "Order",
     "ROTATION_TOLERANCE",
     "Trajectory",
     "TrajectoryFile",
+    "check_imu",
     "check_trajectory",
     "detect_format",
     "exp_se3",
     "interpolate_poses",
     "inverse",
     "load_euroc",
+    "load_imu",
     "load_kitti",
     "load_trajectory",
     "load_tum",
@@ -44,6 +49,7 @@ __all__ = [
     "matrix_to_quaternion",
     "quaternion_to_matrix",
     "read_trajectory",
+    "save_imu",
     "save_kitti",
     "save_tum",
 ]

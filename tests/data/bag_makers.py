@@ -17,6 +17,7 @@ from depthkit.data.bag import (
     rosbags_module,
     standard_types,
 )
+from depthkit.data.bag_imu import IMU
 from depthkit.rigid import matrix_to_quaternion
 
 CAMERA = Camera(32, 24, 30.0, 31.0, 15.0, 12.0)
@@ -156,6 +157,26 @@ def static(T: np.ndarray, *, parent: str = "base_link", child: str = "optical") 
     transform = new("geometry_msgs/msg/Transform", _point("Vector3", T), _rotation(T))
     one = new("geometry_msgs/msg/TransformStamped", header(1, parent), child, transform)
     return "/tf_static", TRANSFORMS, 1, new(TRANSFORMS, [one])
+
+
+def imu(
+    stamp: int,
+    gyro: tuple[float, float, float] | None = (0.0, 0.0, 0.0),
+    accel: tuple[float, float, float] | None = (0.0, 0.0, 9.81),
+    *,
+    topic: str = "/imu",
+    frame: str = "imu_link",
+    received: int | None = None,
+) -> Entry:
+    """A sample of an IMU; None for what it does not measure."""
+    turn = new("geometry_msgs/msg/Quaternion", 0.0, 0.0, 0.0, 1.0)
+    parts = []
+    for values in (gyro, accel):
+        covariance = np.zeros(9)
+        covariance[0] = -1.0 if values is None else 0.0
+        parts += [new("geometry_msgs/msg/Vector3", *(values or (0.0, 0.0, 0.0))), covariance]
+    message = new(IMU, header(stamp, frame), turn, np.zeros(9), *parts)
+    return topic, IMU, stamp if received is None else received, message
 
 
 def _point(kind: str, T: np.ndarray) -> Any:

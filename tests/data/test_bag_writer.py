@@ -17,8 +17,10 @@ from depthkit.data.bag import Recorded, header_stamp, parse, read_contents, read
 from depthkit.data.bag_writer import BagOptions, stamp_of, twists, write_bag
 from depthkit.data.image_io import encode
 from depthkit.data.sequence import Sequence, SequenceWriter, open_sequence, write_split
+from depthkit.data.stream import open_stream
 from depthkit.errors import DataError
 from depthkit.rigid import exp_se3, make_pose
+from depthkit.trajectory import Imu
 
 CAMERA = Camera(32, 24, 30.0, 31.0, 15.0, 12.0)
 AHEAD = np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]])
@@ -220,3 +222,20 @@ def test_a_data_set_names_its_sequences(tmp_path: Path) -> None:
     write_split(tmp_path, train=["walk"])
     with pytest.raises(DataError, match=r"is a data set; give one of its sequences \(walk\)"):
         open_sequence(tmp_path)
+
+
+def test_imu_goes_through_a_bag(tmp_path: Path) -> None:
+    """Samples and T_cam_imu of a sequence folder come back from the bag that is made of it."""
+    rows = np.zeros((60, 7))
+    rows[:, 0], rows[:, 2], rows[:, 6] = 0.9 + np.arange(60) / 200, 0.25, 9.81
+    T_cam_imu = exp_se3([0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
+    for name, samples in (("both", rows), ("gyro", np.where(np.arange(7) > 3, np.nan, rows))):
+        with SequenceWriter(tmp_path / name, CAMERA) as writer:
+            for i in range(3):
+                writer.add_frame(np.full((*CAMERA.size, 3), 40 * i, np.uint8), 1 + i / 20)
+            writer.write_imu(Imu(samples, T_cam_imu))
+        counts = write_bag(open_sequence(tmp_path / name), tmp_path / f"{name}_bag")
+        assert (counts["/imu"], counts["/tf_static"]) == (60, 1)
+        imu = open_stream(tmp_path / f"{name}_bag").imu
+        np.testing.assert_allclose(imu.rows, samples, atol=1e-9)
+        np.testing.assert_allclose(imu.T_cam_imu, T_cam_imu, atol=1e-9)

@@ -1,18 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """EuRoC and TUM-VI folders: cameras, times in nanoseconds, body poses moved to the camera."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from depthkit.data.sequence import open_sequence
+from depthkit.data.stream import open_stream
 from depthkit.errors import DataError
 from depthkit.rigid import exp_se3, inverse, matrix_to_quaternion
+from depthkit.trajectory import ImuNoise
 from tests.data.source_makers import H, W, listener, picture, run, run_one, save
 
 NS = 1403636579763555584
 T_BS = exp_se3([0.1, -0.2, 0.3, 0.4, -0.5, 0.6])
+T_BI = exp_se3([0.0, 0.02, -0.01, 0.0, 0.1, 0.0])
 BODY = np.stack([exp_se3([i, 2 * i, 0, 0, 0, 0.1 * i]) for i in range(4)])
 
 
@@ -106,15 +110,88 @@ def test_given_mounting_overrules_T_BS(tmp_path):
     np.testing.assert_allclose(sequence.poses, BODY, atol=1e-6)
 
 
-def test_imu_and_leica_are_named(tmp_path):
+def add_imu(root: Path, *, start: int = NS, sensor_yaml: bool = True) -> Path:
+    """Write 41 samples at 200 Hz whose first rate is the number of the sample."""
+    folder = root / "mav0" / "imu0"
+    folder.mkdir()
+    lines = ["#timestamp [ns],w_RS_S_x [rad s^-1],w_RS_S_y [rad s^-1],w_RS_S_z [rad s^-1],"]
+    lines[0] += "a_RS_S_x [m s^-2],a_RS_S_y [m s^-2],a_RS_S_z [m s^-2]"
+    lines += [f"{start + 5_000_000 * i},{i / 100},0,0.5,9.8,0.1,0.2" for i in range(41)]
+    (folder / "data.csv").write_text("\n".join(lines) + "\n")
+    if sensor_yaml:
+        noise = "gyroscope_noise_density: 1.6968e-04\ngyroscope_random_walk: 1.9393e-05\n"
+        noise += "accelerometer_noise_density: 2.0000e-3\naccelerometer_random_walk: 3.0000e-3\n"
+        (folder / "sensor.yaml").write_text(sensor(T_BI, camera=False) + noise)
+    return root
+
+
+def test_imu_comes_with_both_mountings(tmp_path):
+    """T_cam_imu = T_BS(camera)^-1 T_BS(IMU); densities are those of sensor.yaml."""
+    sequence = run_one(add_imu(make_euroc(tmp_path / "MH_01")), tmp_path / "out", camera=None)
+    imu = sequence.imu
+    np.testing.assert_allclose(imu.T_cam_imu, inverse(T_BS) @ T_BI, atol=1e-9)
+    assert imu.noise == ImuNoise(1.6968e-4, 2e-3, 1.9393e-5, 3e-3)
+    np.testing.assert_allclose(imu.rows[:, 1], np.arange(41) / 100)
+    between = imu.between(*sequence.times[:2])
+    np.testing.assert_allclose(
+        between[:, 0], sequence.times[0] + 0.005 * np.arange(1, 11), atol=1e-6
+    )
+
+
+def test_imu_without_sensor_yaml_is_the_body(tmp_path):
+    """The body of the format is the IMU; that this was taken is said and stored."""
+    root = add_imu(make_euroc(tmp_path / "MH_01"), sensor_yaml=False)
+    notes, watcher = listener()
+    (result,) = run(root, tmp_path / "out", watcher, camera=None)
+    imu = open_sequence(result.path).imu
+    np.testing.assert_allclose(imu.T_cam_imu, inverse(T_BS), atol=1e-9)
+    assert imu.noise is None
+    assert any("imu0 has no sensor.yaml with T_BS: it is taken as the body" in n for n in notes)
+    assert any("imu0 has no sensor.yaml" in text for text in result.assumed)
+
+
+def test_imu_of_another_clock_or_an_empty_one_is_said(tmp_path):
+    """Frames are stored all the same, without samples, and both spans are named."""
+    root = add_imu(make_euroc(tmp_path / "MH_01"), start=NS + 10**12)
+    notes, watcher = listener()
+    (result,) = run(root, tmp_path / "out", watcher, camera=None)
+    assert result.imu == 0 and open_sequence(result.path).imu is None
+    assert any("the IMU is not used: frames are from 1403636579.764" in note for note in notes)
+    (root / "mav0" / "imu0" / "data.csv").write_text("#\n")
+    notes, watcher = listener()
+    run(root, tmp_path / "again", watcher, camera=None)
+    assert any("the IMU is not used: " in n and "no rows of numbers" in n for n in notes)
+
+
+def test_stream_of_a_recording_has_frames_and_imu(tmp_path):
+    """open_stream gives times, K, poses and samples of a EuRoC folder, as prepare does."""
+    root = add_imu(make_euroc(tmp_path / "MH_01"))
+    stream = open_stream(root)
+    assert len(stream) == 4 and len(stream.imu) == 41
+    np.testing.assert_allclose(stream.poses, BODY @ T_BS, atol=1e-6)
+    frames = list(stream.frames())
+    assert [frame.rgb.shape for frame in frames] == [(H, W, 3)] * 4
+    parts = [stream.imu.between(a.time, b.time) for a, b in pairwise(frames)]
+    assert [len(part) for part in parts] == [10, 10, 10]
+
+
+def test_recordings_and_cameras_of_a_stream(tmp_path):
+    """Several recordings are refused by name; a sequence folder hands its own samples on."""
+    sequence = run_one(add_imu(make_euroc(tmp_path / "MH_01")), tmp_path / "out", camera=None)
+    assert len(open_stream(sequence.root).imu) == 41
+    make_euroc(tmp_path / "hall" / "MH_01")
+    make_euroc(tmp_path / "hall" / "MH_02")
+    with pytest.raises(DataError, match="holds 2 recordings; give one of them"):
+        open_stream(tmp_path / "hall")
+
+
+def test_leica_is_named(tmp_path):
     """What lies there and is not used is said."""
     root = make_euroc(tmp_path / "MH_01")
-    for name in ("imu0", "leica0"):
-        (root / "mav0" / name).mkdir()
-        (root / "mav0" / name / "data.csv").write_text("#\n")
+    (root / "mav0" / "leica0").mkdir()
+    (root / "mav0" / "leica0" / "data.csv").write_text("#\n")
     notes, watcher = listener()
     run(root, tmp_path / "out", watcher, camera=None)
-    assert any("imu0/data.csv lies there and is not used yet" in note for note in notes)
     assert any("leica0 holds positions without orientation" in note for note in notes)
 
 
@@ -158,5 +235,7 @@ def test_real_euroc(tmp_path, data_root):
     sequence = run_one(
         root, tmp_path / "out", camera=None, stop=3, poses=root / "groundtruth_tum.txt"
     )
+    assert sequence.imu.rate == pytest.approx(200.0, rel=1e-3)
+    assert len(sequence.imu.between(*sequence.times[:2])) == 10
     truth = np.loadtxt(root / "gt_cam0_poses.txt")[:3].reshape(-1, 3, 4)
     np.testing.assert_allclose(sequence.poses[:, :3], truth, atol=1e-4)

@@ -335,6 +335,7 @@ def write_oxts(folder: Path) -> None:
     metres_per_degree = 6378137.0 * math.cos(math.radians(49.0)) * math.pi / 180
     for i in range(5):
         fields = [49.0, 8.4 + i / metres_per_degree, 112.0, 0.0, 0.0, 0.0, *[0.0] * 24]
+        fields[11:14], fields[17:20] = [0.1, 0.2, 9.8], [0.0, 0.0, 0.01 * i]  # a, w of the IMU
         text = " ".join(f"{v:.12f}" for v in fields)
         (folder / "data" / f"{i:010d}.txt").write_text(text + "\n")
 
@@ -356,7 +357,21 @@ def test_kitti_raw_oxts_become_camera_poses(tmp_path):
     expected[:, 2, 3] = [0.5, 1.5, 2.5, 3.5]
     np.testing.assert_allclose(poses, expected, atol=1e-5)
     assert result.poses == 4
-    assert notes == [f"{DRIVE}: 1 of 4 frames have no velodyne scan"]
+    assert notes == [
+        f"{DRIVE}: 1 of 4 frames have no velodyne scan",
+        f"{DRIVE}: IMU: 5 samples at 10 Hz",
+    ]
+
+
+def test_kitti_raw_oxts_become_imu_samples(tmp_path):
+    """Fields 12 to 14 and 18 to 20 of a packet, and IMU -> velodyne -> camera."""
+    sequence = run_one(make_drive(tmp_path / "in"), tmp_path / "out", camera=None)
+    expected = [[0, 0, 0.01 * i, 0.1, 0.2, 9.8] for i in range(5)]
+    np.testing.assert_allclose(sequence.imu.rows[:, 1:], expected, atol=1e-12)
+    # x forward, y left, z up become the camera's z, -x and -y.
+    turned = sequence.imu.T_cam_imu[:3, :3] @ [1.0, 2.0, 3.0]
+    np.testing.assert_allclose(turned, [-2, -3, 1], atol=1e-9)
+    assert open_sequence(sequence.root).imu.rate == pytest.approx(10.0)
 
 
 def test_oxts_rotation_is_yaw_pitch_roll():

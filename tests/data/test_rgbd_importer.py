@@ -457,6 +457,32 @@ def test_real_tartanair(tmp_path, data_root):
     assert 0.5 < np.median(sequence.read_depth(0)) < 5
 
 
+def test_imu_of_another_tartanair_recording_is_said(tmp_path, data_root):
+    """This copy's IMU is of 860 frames, its poses of 1360: they part by 0.4 m in one frame."""
+    notes, watcher = listener()
+    (result,) = run(data_root / "tartanair2", tmp_path / "out", watcher, camera=None, stop=2)
+    assert open_sequence(result.path).imu is None
+    assert any("imu: is of 860 frames, pose_lcam_front.txt of 1360" in note for note in notes)
+
+
+def test_tartanair_imu_by_hand(tmp_path):
+    """x forward, y right, z down become the camera's z, x, y; frames have the times of the IMU."""
+    place = tmp_path / "P000"
+    for i in range(3):
+        save(place / "image_lcam_front" / f"{i:06d}_lcam_front.png", picture(i))
+    np.savetxt(place / "pose_lcam_front.txt", np.tile([0, 0, 0, 0, 0, 0, 1.0], (3, 1)))
+    (place / "imu").mkdir()
+    arrays = {"imu_time": np.arange(30) / 100, "cam_time": np.float32([0.0, 0.1, 0.2])}
+    arrays |= {"gyro": np.tile([1.0, 2, 3], (30, 1)), "acc": np.tile([0, 0, -9.8], (30, 1))}
+    for name, values in arrays.items():
+        np.save(place / "imu" / f"{name}.npy", values)
+    sequence = run_one(place, tmp_path / "out", camera=None)
+    np.testing.assert_allclose(sequence.times, [0, 0.1, 0.2], atol=1e-6)
+    R = sequence.imu.T_cam_imu[:3, :3]
+    np.testing.assert_allclose(R @ sequence.imu.gyro[0], [2, 3, 1], atol=1e-12)
+    np.testing.assert_allclose(R @ sequence.imu.accel[0], [0, -9.8, 0], atol=1e-12)  # y is down
+
+
 # --- the unit of depth in TUM's layout -----------------------------------------------------------
 
 

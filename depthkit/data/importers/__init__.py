@@ -24,6 +24,7 @@ from depthkit.data.importers import (
     video,
 )
 from depthkit.data.importers.given_poses import with_poses
+from depthkit.data.importers.imu_parts import with_imu
 from depthkit.data.importers.lying_there import say_what_lies_there
 from depthkit.data.importers.source import ImportOptions, Source
 from depthkit.data.levels import find_levels
@@ -91,9 +92,9 @@ def other_sequences(root: Path, name: str) -> dict[str, Path]:
 
 
 def load_source(format_name: str, place: Path, name: str, options: ImportOptions) -> Source:
-    """Load one sequence, with the user's poses where a file was given."""
+    """Load one sequence, with the user's poses and IMU where files were given."""
     source = _with_levels(FORMATS[format_name].load(place, name, options), options)
-    source = with_poses(source, options)
+    source = with_imu(with_poses(source, options), options)
     if options.depth_scale is None or (source.depth is not None and format_name not in IN_METRES):
         return source
     why = f"{format_name} holds metres" if source.depth is not None else "the source has no depth"

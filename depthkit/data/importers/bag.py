@@ -24,6 +24,7 @@ from depthkit.data.bag import (
     read_contents,
     read_recorded,
 )
+from depthkit.data.bag_imu import choose_imu_topics, read_bag_imu
 from depthkit.data.bag_poses import choose_pose_source, poses_at_frames, static_topics
 from depthkit.data.bag_scan import Scan, dim_pictures, read_picture, scan_bag
 from depthkit.data.bag_video import VIDEO_TYPES, is_video, open_video, read_video_frames
@@ -69,6 +70,7 @@ def load(place: Path, name: str, options: ImportOptions) -> Source:
     topics = contents.topics
     topic = next(t.name for t in topics if bag / t.name.lstrip("/") == place)
     source = choose_pose_source(bag, topics, options.odometry_topic)
+    imu_topics, about_imus = choose_imu_topics(bag, topics, options.imu_topic)
     wanted = source.topic, source.type
     info = _info_of(bag, topics, topic)
     scan = scan_bag(bag, topic, info, wanted, static_topics(topics))
@@ -80,6 +82,7 @@ def load(place: Path, name: str, options: ImportOptions) -> Source:
         f"{d} holds depth, which is not read from bags" for d in depth_topics(bag, topics)
     )
     sparse = _sparse(found.poses, scan, options.max_gap)
+    imu, about_imu = read_bag_imu(bag, imu_topics, scan.frames, scan.frame_id)
     if options.fps is not None:
         times = np.arange(len(times)) / options.fps
     return Source(
@@ -97,10 +100,13 @@ def load(place: Path, name: str, options: ImportOptions) -> Source:
             *sparse,
             *depth,
             *scan.notes(),
+            *about_imus,
+            *about_imu,
         ),
         assumed=(*found.assumed, *_about_info(topic, calibration)),
         origin={"calibration": calibration, "topic": topic, "bits": options.bits},
         read=read,
+        imu=imu,
     )
 
 

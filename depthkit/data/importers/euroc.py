@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""EuRoC and TUM-VI (ASL format): mav0/camN/{data, data.csv, sensor.yaml}, body poses beside.
+"""EuRoC and TUM-VI (ASL format): mav0/camN/{data, data.csv, sensor.yaml}, poses and IMU beside.
 
 Pictures are named by their time in nanoseconds. The camera's pose is that of the body times T_BS of
 the camera's sensor.yaml; poses of a marker (vicon0, mocap0) are moved to the body first.
@@ -12,6 +12,7 @@ import numpy as np
 from depthkit.camera import SourceCamera
 from depthkit.data.calibrations import load_calibration
 from depthkit.data.image_io import list_images
+from depthkit.data.importers.asl_imu import ImuPart, load_asl_imu
 from depthkit.data.importers.mounting import find_mounting, load_mounting
 from depthkit.data.importers.places import find_folders, subfolders
 from depthkit.data.importers.pose_pairing import Poses, spans
@@ -59,6 +60,7 @@ def load(place: Path, name: str, options: ImportOptions) -> Source:
     paths = [listed[i] for i in found.keep]
     camera, calibration = _camera(place, first_size(paths, folder), options)
     poses = Poses(None) if options.poses else _poses(place, found.times, options)
+    imu = ImuPart() if options.imu else load_asl_imu(place, options)
     origin = {"calibration": calibration, **found.origin}
     return Source(
         name=name,
@@ -67,9 +69,10 @@ def load(place: Path, name: str, options: ImportOptions) -> Source:
         times=found.times,
         camera=camera,
         poses=poses.T_world_cam,
-        notes=found.notes + poses.notes + _beside(place),
-        assumed=_unstated(found.assumed) + poses.assumed,
+        notes=found.notes + poses.notes + _beside(place) + imu.notes,
+        assumed=_unstated(found.assumed) + poses.assumed + imu.assumed,
         origin=origin if poses.T_world_cam is None else {**origin, "T_body_cam": "T_BS"},
+        imu=imu.imu,
     )
 
 
@@ -100,7 +103,8 @@ def _camera(place: Path, size: tuple[int, int], options: ImportOptions) -> tuple
     path = place / "sensor.yaml"
     if options.camera is None and path.is_file():
         return load_calibration(path, size), path.name
-    return find_camera((place, options.root), size, options)
+    fallback = None if options.fallback is None else (options.fallback, "none")
+    return find_camera((place, options.root), size, options, fallback=fallback)
 
 
 def _unstated(assumed: tuple[str, ...]) -> tuple[str, ...]:
@@ -151,8 +155,6 @@ def _beside(place: Path) -> tuple[str, ...]:
     mav = place.resolve().parent
     others = [camera.name for camera in _cameras(mav) if camera.name != place.resolve().name]
     notes = [f"{', '.join(others)} not used; --sequence {others[0]} takes it"] if others else []
-    if (mav / "imu0" / "data.csv").is_file():
-        notes.append("imu0/data.csv lies there and is not used yet")
     if (mav / "leica0" / "data.csv").is_file():
         notes.append("leica0 holds positions without orientation: not used as poses")
     return tuple(notes)

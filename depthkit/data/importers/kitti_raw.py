@@ -14,6 +14,7 @@ import numpy as np
 from depthkit.camera import SourceCamera
 from depthkit.data.calibrations.kitti import CAMERAS
 from depthkit.data.image_io import UnreadableImageError, list_images, read_bytes
+from depthkit.data.importers.asl_imu import ImuPart
 from depthkit.data.importers.kitti_odometry import (
     camera_offset,
     frame_numbers,
@@ -28,11 +29,14 @@ from depthkit.data.importers.source import (
     Source,
     given_camera,
 )
+from depthkit.data.imu_table import rising_samples
 from depthkit.errors import DataError
-from depthkit.trajectory import Trajectory, interpolate_poses, inverse, make_pose
+from depthkit.trajectory import Imu, Trajectory, interpolate_poses, inverse, make_pose
 
 EARTH_RADIUS = 6378137.0
 """Metres, as the devkit has it."""
+OXTS_FIELDS = 20
+"""Fields of a packet up to and including the rates about the axes of the IMU."""
 LIDAR_SCALE = 256.0
 """KITTI's own: uint16 / 256 reaches 255 m."""
 
@@ -58,6 +62,7 @@ def load(place: Path, name: str, options: ImportOptions) -> Source:
     camera = _camera(calibration, number)
     poses, pose_notes = _poses(place, calibration, number, times, options.max_gap)
     depth, depth_notes = _depth(place, calibration, number, index)
+    imu = ImuPart() if options.imu else _imu(place, calibration, number)
     return Source(
         name=name,
         format="kitti-raw",
@@ -66,11 +71,12 @@ def load(place: Path, name: str, options: ImportOptions) -> Source:
         camera=given_camera(options, camera.camera.size) or camera,
         poses=poses,
         depth=depth,
-        notes=pose_notes + depth_notes,
+        notes=pose_notes + depth_notes + imu.notes,
         origin={
             "camera_index": number,
             "calibration": "--camera" if options.camera else "calib_cam_to_cam.txt",
         },
+        imu=imu.imu,
     )
 
 
@@ -164,20 +170,51 @@ def _poses(
     drive: Path, calibration: Path, number: int, times: np.ndarray, max_gap: float
 ) -> tuple[np.ndarray | None, tuple[str, ...]]:
     """Interpolate the camera's poses at the frame times. (N, 4, 4)"""
-    folder = drive / "oxts"
-    files = sorted((folder / "data").glob("*.txt")) if folder.is_dir() else []
-    if not files:
-        return None, ("no oxts: frames are stored without poses",)
-    T_world_imu = oxts_poses(np.stack([_read_oxts(path) for path in files]))
-    stamps = _pick(
-        read_timestamps(folder / "timestamps.txt"), frame_numbers(files), folder / "timestamps.txt"
-    )
-    T_velo_imu = _rigid(calibration / "calib_imu_to_velo.txt")
-    T_world_cam = T_world_imu @ inverse(_T_cam_velo(calibration, number) @ T_velo_imu)
+    if not _oxts_files(drive):
+        return None, ("no oxts: frames are stored without poses and IMU",)
+    stamps, rows = _read_oxts_rows(drive)
+    T_world_imu = oxts_poses(np.stack([row[:6] for row in rows]))
+    T_world_cam = T_world_imu @ inverse(_T_cam_imu(calibration, number))
     rising = np.concatenate([[True], np.diff(stamps) > 0])  # a few drives repeat an oxts packet
     local = inverse(T_world_cam[0]) @ T_world_cam[rising]
     poses, _ = interpolate_poses(Trajectory(stamps[rising], local), times, max_gap)
     return poses, ()
+
+
+def _imu(drive: Path, calibration: Path, number: int) -> ImuPart:
+    """Read rates (wx wy wz, fields 18 to 20) and accelerations (ax ay az, 12 to 14) of oxts.
+
+    Both are in the axes of the IMU, x forward, y left, z up, gravity included. A synchronised drive
+    holds one packet a frame.
+    """
+    if not _oxts_files(drive):
+        return ImuPart()
+    stamps, packets = _read_oxts_rows(drive)
+    if min(map(len, packets)) < OXTS_FIELDS:
+        return ImuPart(notes=("oxts holds no rates and accelerations: no IMU",))
+    oxts = np.stack([row[:OXTS_FIELDS] for row in packets])
+    rows = np.concatenate([stamps[:, None], oxts[:, 17:20], oxts[:, 11:14]], axis=1)
+    rows, notes = rising_samples(rows, "oxts")
+    if not len(rows):
+        return ImuPart(notes=notes)
+    return ImuPart(Imu(rows, _T_cam_imu(calibration, number)), notes)
+
+
+def _oxts_files(drive: Path) -> list[Path]:
+    folder = drive / "oxts" / "data"
+    return sorted(folder.glob("*.txt")) if folder.is_dir() else []
+
+
+def _read_oxts_rows(drive: Path) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Read the packets of a drive: stamps in seconds (N,), and the fields of each."""
+    files, table = _oxts_files(drive), drive / "oxts" / "timestamps.txt"
+    stamps = _pick(read_timestamps(table), frame_numbers(files), table)
+    return stamps, [_read_oxts(path) for path in files]
+
+
+def _T_cam_imu(calibration: Path, number: int) -> np.ndarray:
+    """Chain IMU -> velodyne -> rectified camera N. (4, 4)"""
+    return _T_cam_velo(calibration, number) @ _rigid(calibration / "calib_imu_to_velo.txt")
 
 
 def _read_oxts(path: Path) -> np.ndarray:
@@ -187,7 +224,7 @@ def _read_oxts(path: Path) -> np.ndarray:
         raise DataError(f"{path}: cannot read oxts: {error}") from None
     if len(row) < 6 or not np.isfinite(row[:6]).all():
         raise DataError(f"{path}: expected 30 finite numbers, got {len(row)}")
-    return row[:6]
+    return row
 
 
 def _depth(

@@ -136,3 +136,31 @@ def _checked(values: list[float], path: Path, key: str) -> np.ndarray:
     if not np.isfinite(T).all() or error > ROTATION_TOLERANCE or np.linalg.det(T[:3, :3]) < 0:
         raise DataError(f"{path}: {key} is no rigid motion (its rotation is off by {error:.3g})")
     return T
+
+
+def load_imu_mounting(path: Path) -> tuple[np.ndarray, str]:
+    """Read T_cam_imu: plain numbers as they stand, keys of other programs by their direction.
+
+    Args:
+        path: 4x4 or 3x4 numbers, `x y z qx qy qz qw`, or YAML with one of the known keys, the body
+            of which is the IMU.
+
+    Returns:
+        T_cam_imu: IMU points to the camera, metres. (4, 4)
+        words: which part of the file was taken, and in which direction.
+
+    Raises:
+        DataError: as in `load_mounting`.
+    """
+    T, words = load_mounting(path)
+    if _plain_numbers(path.read_text(encoding="utf-8-sig")) is not None:
+        return T, words.replace("T_body_cam", "T_cam_imu")
+    return of_imu(T, words)
+
+
+def of_imu(T_body_cam: np.ndarray, words: str) -> tuple[np.ndarray, str]:
+    """Turn the mounting of a camera on its IMU, and the words about it, into T_cam_imu. (4, 4)"""
+    source = words.removeprefix("T_body_cam is ")
+    inverted = source.removeprefix("the inverse of ")
+    about = inverted if inverted != source else f"the inverse of {source}"
+    return inverse(T_body_cam), f"T_cam_imu is {about}"

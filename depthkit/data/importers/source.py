@@ -21,9 +21,11 @@ from depthkit.data.calibrations.exif_focal import camera_of_exif
 from depthkit.data.image_io import UnreadableImageError, read_size
 from depthkit.errors import DataError
 from depthkit.picture import Levels
-from depthkit.trajectory import Order
+from depthkit.trajectory import Imu, Order
 
 DEFAULT_FPS = 30.0
+IMU_MARGIN = 10.0
+"""Seconds of inertial samples that are kept before the first and behind the last frame."""
 CALIBRATION_NAMES = (
     *("camera.yaml", "camera_info.yaml", "calibration.yaml", "ost.yaml", "K.txt"),
     *("camera.yml", "calibration.yml", "sensor.yaml", "camchain.yaml", "intrinsics.yaml"),
@@ -92,6 +94,8 @@ class Source:
     """Whether poses and depth are metres; else their common scale is unknown."""
     read: FrameReader | None = None
     """Reader of a source with all frames in one file; None where each frame is a file."""
+    imu: Imu | None = None
+    """Inertial samples on the clock of the frames, where the source has an IMU."""
 
     @property
     def all_assumed(self) -> tuple[str, ...]:
@@ -131,6 +135,14 @@ class ImportOptions:
     """File with T_body_cam (4x4), where the poses are those of a body the camera is mounted on."""
     fallback: SourceCamera | None = None
     """Where no calibration is found; None: that is an error."""
+    imu: Path | None = None
+    """File of inertial samples on the clock of the frames."""
+    imu_to_camera: Path | None = None
+    """File with T_cam_imu (4x4); None: by the source, where it says so."""
+    imu_units: str = ""
+    """Units of the samples, such as 'deg/s,g'; empty: those the source states, else rad/s, m/s2."""
+    imu_topic: str = ""
+    """Bag topic of the IMU; empty: the only one, 'none': none."""
 
     @property
     def camera_file(self) -> Path | None:
@@ -156,7 +168,16 @@ def select(source: Source, options: ImportOptions) -> Source:
         times=source.times[keep],
         poses=None if source.poses is None else source.poses[keep],
         depth=depth,
+        imu=_imu_around(source.imu, source.times[keep]),
     )
+
+
+def _imu_around(imu: Imu | None, times: np.ndarray) -> Imu | None:
+    """Keep the samples of the frames' time and IMU_MARGIN around it."""
+    if imu is None:
+        return None
+    rows = imu.between(times[0] - IMU_MARGIN, times[-1] + IMU_MARGIN)
+    return replace(imu, rows=rows) if len(rows) else None
 
 
 # --- helpers of importers ------------------------------------------------------------------------

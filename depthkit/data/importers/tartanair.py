@@ -3,7 +3,8 @@
 
 Pose rows are `x y z qx qy qz qw` of frame 0, 1, 2 ... in NED axes: camera x forward, y right, z
 down. Depth is metres: .npy, or the four bytes of a float32 as a colour PNG. The views of version 2
-are 90 degrees wide, those of version 1 have f 320 at 640x480. Frames carry no times.
+are 90 degrees wide, those of version 1 have f 320 at 640x480. Frames of version 2 have times in
+imu/cam_time.npy, beside the samples of an IMU in the axes of the camera; others carry none.
 """
 
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 
 from depthkit.camera import Camera, SourceCamera
 from depthkit.data.image_io import list_images
+from depthkit.data.importers.asl_imu import ImuPart
 from depthkit.data.importers.folder_parts import depth_files
 from depthkit.data.importers.places import find_folders
 from depthkit.data.importers.pose_files import PoseList, checked_poses
@@ -27,11 +29,16 @@ from depthkit.data.importers.source import (
     given_camera,
 )
 from depthkit.data.importers.times import read_list
+from depthkit.data.imu_table import rising_samples
 from depthkit.errors import DataError
 from depthkit.rigid import make_pose, quaternion_to_matrix
+from depthkit.trajectory import Imu
 
 R_NED_CAM = np.array([[0.0, 0.0, 1.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
 """Turns x right, y down, z forward into x forward, y right, z down. (3, 3)"""
+WITH_IMU = ("left", "lcam_front")
+"""Cameras in whose axes and place the IMU of version 2 is simulated."""
+IMU_FILES = (("imu_time", 1), ("gyro", 3), ("acc", 3))
 FOCAL = 320.0
 """Pixels, of 640 pixels of width: both versions."""
 
@@ -48,8 +55,9 @@ def load(place: Path, name: str, options: ImportOptions) -> Source:
     paths = list_images(place / f"image_{camera_name}")
     frames = tuple(FrameRef(path) for path in paths)
     numbers = frame_numbers(frames)
-    one, notes = frame_times(2, options.fps)
-    times = np.array(numbers if numbers is not None else range(len(paths))) * one[1]
+    index = np.array(numbers if numbers is not None else range(len(paths)))
+    imu, clock = _imu(place, camera_name)
+    times, notes = _times(clock, index, options.fps)
     camera, calibration = _camera(first_size(paths, place), options)
     files = place / f"depth_{camera_name}"
     depth = find_depth(
@@ -69,10 +77,58 @@ def load(place: Path, name: str, options: ImportOptions) -> Source:
         camera=camera,
         poses=poses.T_world_cam,
         depth=depth.source,
-        notes=notes + depth.notes + poses.notes,
+        notes=notes + depth.notes + poses.notes + imu.notes,
         assumed=poses.assumed + tuple(t for t in depth.assumed if "floating" not in t),
         origin={"calibration": calibration, "camera_name": camera_name},
+        imu=imu.imu,
     )
+
+
+def _times(
+    clock: np.ndarray | None, index: np.ndarray, fps: float | None
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return times of frames by their numbers: --fps, the IMU's clock, or 30 a second. (N,)"""
+    if fps is None and clock is not None and index.max() < len(clock):
+        return clock[index], ()
+    one, notes = frame_times(2, fps)
+    return index * one[1], notes
+
+
+def _imu(place: Path, camera: str) -> tuple[ImuPart, np.ndarray | None]:
+    """Read imu/{imu_time, gyro, acc}.npy, in the axes of the left camera with x forward, z down.
+
+    Returns:
+        The IMU, and the time of each pose by imu/cam_time.npy, None without a usable IMU.
+    """
+    folder = place / "imu"
+    if camera not in WITH_IMU or not (folder / "imu_time.npy").is_file():
+        return ImuPart(), None
+    try:
+        clock = _read_array(folder / "cam_time.npy", 1)
+        parts = [_read_array(folder / f"{name}.npy", n) for name, n in IMU_FILES]
+        poses = len(read_list(place / f"pose_{camera}.txt"))
+        if len({len(part) for part in parts}) != 1:
+            raise DataError(f"{folder}: its arrays differ in length")
+        if len(clock) != poses or not (np.diff(clock) > 0).all():
+            raise DataError(f"{folder}: is of {len(clock)} frames, pose_{camera}.txt of {poses}")
+    except DataError as error:
+        return ImuPart(notes=(f"the IMU is not used: {error}",)), None
+    rows, notes = rising_samples(np.column_stack(parts), "imu")
+    if not len(rows):
+        return ImuPart(notes=notes), None
+    return ImuPart(Imu(rows, make_pose(R_NED_CAM.T, np.zeros(3))), notes), clock
+
+
+def _read_array(path: Path, width: int) -> np.ndarray:
+    """Read an array of numbers, (N,) where the width is 1, else (N, width)."""
+    try:
+        values = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path}: cannot read: {error}") from None
+    shape = (len(values),) if width == 1 and values.ndim else (*values.shape[:1], width)
+    if values.shape != shape or values.dtype.kind not in "fiu" or not len(values):
+        raise DataError(f"{path}: expected an array of numbers (N, {width}), got {values.shape}")
+    return values.astype(np.float64)
 
 
 def _cameras(folder: Path) -> list[str]:

@@ -9,7 +9,9 @@ from depthkit.data.inspect.doctor import inspect_sequence, suggest_shifts
 from depthkit.data.inspect.ladder import GapFigures
 from depthkit.data.inspect.record import (
     CameraFigures,
+    DensityFigures,
     FrameFigures,
+    ImuFigures,
     Inspection,
     PoseFigures,
     load_inspection,
@@ -19,8 +21,10 @@ from depthkit.data.inspect.record import (
 
 __all__ = [
     "CameraFigures",
+    "DensityFigures",
     "FrameFigures",
     "GapFigures",
+    "ImuFigures",
     "Inspection",
     "PoseFigures",
     "inspect_sequence",

@@ -11,6 +11,7 @@ from functools import lru_cache
 import numpy as np
 
 from depthkit.data.inspect import faults as find
+from depthkit.data.inspect.imu import check_imu
 from depthkit.data.inspect.ladder import (
     LADDER,
     GapFigures,
@@ -161,6 +162,7 @@ def _conclude(
         gaps=tuple(figures),
         camera=check_camera(seq.camera, wrong_size),
         poses=check_poses(seq, _telling_pairs(figures, pairs, case.gap), view),
+        imu=check_imu(seq, scan),
         per_frame=_per_frame(scan, faults, view),
     )
 

@@ -13,7 +13,10 @@ from depthkit.data.inspect.ladder import GapFigures
 from depthkit.errors import DataError
 
 FILE_NAME = "inspect.json"
-VERSION = 1
+VERSION = 2
+
+SMALL = 0.01
+"""Numbers below it are kept to four digits, larger ones to five decimals."""
 
 EXCLUDING = (
     "unreadable",
@@ -90,6 +93,60 @@ class PoseFigures:
 
 
 @dataclass(frozen=True)
+class DensityFigures:
+    """One noise density of an IMU; NaN where unknown."""
+
+    name: str
+    """gyro, rad/s/sqrt(Hz); accel, m/s2/sqrt(Hz); gyro_walk, rad/s2/sqrt(Hz); accel_walk,
+    m/s3/sqrt(Hz)."""
+    given: float
+    """By imu.yaml."""
+    rest: float
+    """Median of the seconds at rest."""
+    motion: float
+    """95th percentile of all seconds."""
+    recommended: float
+    """Density for an estimator: that of motion; of walks the given or a usual one."""
+
+
+@dataclass(frozen=True)
+class ImuFigures:
+    """The samples of an IMU, and how they fit the frames; NaN where nothing tells."""
+
+    samples: int
+    rate_hz: float
+    gaps: tuple[tuple[float, float], ...]
+    """(seconds since the first frame, seconds long) where samples are missing."""
+    uncovered: int
+    """Frames before the first or behind the last sample."""
+    saturated: tuple[tuple[str, int], ...]
+    """(axis, samples) held at the end of a range."""
+    rest_seconds: float
+    """Seconds at rest."""
+    gravity: float
+    """|a| at rest, m/s2."""
+    pairs: int
+    """Pairs of frames whose rotation was compared with the gyroscope; 0 where none could be."""
+    untold: str
+    """Why none could be; empty where they were."""
+    axes_deg: float
+    """Angle between the rotation of T_cam_imu and the one that the frames show."""
+    axes_sigma_deg: float
+    """Standard deviation of the latter about the axis that is known worst."""
+    R_cam_imu: tuple[float, ...]
+    """Rotation that the frames show, nine numbers by rows; empty if unknown."""
+    gyro_bias: tuple[float, ...]
+    """rad/s in the axes of the IMU; empty if unknown."""
+    rate_ratio: float
+    """Rates of the gyroscope over those of the camera; 57.3 for deg/s."""
+    time_offset: float
+    """Stamp of the IMU minus stamp of the frames of one moment, seconds."""
+    time_offset_sigma: float
+    densities: tuple[DensityFigures, ...]
+    findings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Inspection:
     """All findings on one sequence. Spans and frame lists are inclusive frame indices."""
 
@@ -120,6 +177,7 @@ class Inspection:
     gaps: tuple[GapFigures, ...]
     camera: CameraFigures
     poses: PoseFigures | None
+    imu: ImuFigures | None
     per_frame: tuple[FrameFigures, ...]
 
 
@@ -166,10 +224,16 @@ def _inspection_of(record: dict[str, Any]) -> Inspection:
     parts["per_frame"] = tuple(_build(FrameFigures, row) for row in record["per_frame"])
     parts["camera"] = _build(CameraFigures, record["camera"])
     parts["poses"] = None if record["poses"] is None else _build(PoseFigures, record["poses"])
+    parts["imu"] = None if record["imu"] is None else _imu_of(record["imu"])
     parts["faults"] = {key: tuple(frames) for key, frames in record["faults"].items()}
     if len(record["usable"]) != record["frames"]:
         raise ValueError(f"{len(record['usable'])} usable flags for {record['frames']} frames")
     return _build(Inspection, parts)
+
+
+def _imu_of(record: dict[str, Any]) -> ImuFigures:
+    densities = tuple(_build(DensityFigures, row) for row in record["densities"])
+    return _build(ImuFigures, {**record, "densities": densities})
 
 
 def _build(kind: type[Any], record: dict[str, Any]) -> Any:
@@ -192,4 +256,6 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
-    return round(value, 5) if isinstance(value, float) else value
+    if isinstance(value, float):
+        return round(value, 5) if abs(value) >= SMALL else float(f"{value:.4g}")
+    return value

@@ -66,6 +66,7 @@ def _open_stream(options: InferOptions) -> FrameStream:
         every=options.every,
         topic=options.topic,
         odometry_topic=options.odometry_topic,
+        imu_topic="none",
         bits=options.bits,
     )
     stream = crop_stream(give_poses(stream, options.poses), options.crop)

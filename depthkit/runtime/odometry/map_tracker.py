@@ -12,6 +12,7 @@ import numpy as np
 
 from depthkit.multiview.resection import PoseFit, Sightings, fit_pose
 from depthkit.rigid import inverse
+from depthkit.runtime.odometry.anchors import anchored
 from depthkit.runtime.odometry.front_end import (
     TRACKS,
     Tracks,
@@ -39,7 +40,7 @@ START_SHARE = 0.4
 """Share of the first frame's tracks below which the start begins anew."""
 KEYFRAME_BASE = 0.02
 """Motion since the last keyframe over the median depth that a keyframe needs."""
-KEYFRAME_SHARE = 0.7
+KEYFRAME_SHARE = 0.5
 """Share of the last keyframe's landmarks still tracked below which a keyframe is made."""
 KEYFRAME_FAR = 0.08
 """Motion over the median depth at which a keyframe is made in any case."""
@@ -289,7 +290,10 @@ class MapTracker:
         if len(found.slots):
             self.tracks = self.tracks.with_more(found.slots, found.pixels)
             self.T = self._fit(frame, self.tracks, self.T).T_cam_world
-        # 2. Adjust the window.
+        # 2. Tracks are measured against the first sight of their landmarks.
+        self.tracks = anchored(world, frame, self.tracks, self.T)
+        self.T = self._fit(frame, self.tracks, self.T).T_cam_world
+        # 3. Adjust the window.
         self._add_keyframe(frame, self.T, self.tracks)
         measure_depths(world, self.tracks.slots, sigma=sigma)
         adjust_window(world, sigma=sigma, free=self.free)
