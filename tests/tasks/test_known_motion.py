@@ -11,6 +11,7 @@ import pytest
 import torch
 from small_run import batch_of, small_config, write_world
 from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d
 
 from depthkit.data.augment import mirror
 from depthkit.data.sequence import open_sequence
@@ -129,6 +130,7 @@ def test_the_stabilised_pair_turns_by_the_poses(snippet):
     task = build(*PAIR)
     baseline = snippet.T_source_target_gt[:, 0, :3, 3].norm(dim=-1)[:, None, None, None]
     at_nominal = snippet.depth_gt * task.nominal_baseline / baseline
+    at_nominal = 1 / avg_pool2d(1 / at_nominal, 4)  # the network answers at a quarter of the size
     task.depth_net = SaysDepth(at_nominal)
     truth = photometric(task.eval(), snippet)
     assert truth < 0.03
