@@ -187,7 +187,7 @@ def _common_drift(drifts: np.ndarray, seen: np.ndarray) -> np.ndarray:
 
     The weighted mean of the covariances is the largest that this can be, reached where the held
     keyframes share their error, as in a chain they mostly do. On RedKitchen, MH_01 and KITTI 02 the
-    full joint covariance of all keyframes, scale apart, is within a factor of 1.5.
+    standard deviations of the full joint covariance of all keyframes are within a factor of 2.
 
     Args:
         drifts: of the held keyframes in the order they were made. (F, 6, 6)
