@@ -63,6 +63,7 @@ def _print_text(found: OdometryEvaluation) -> None:
     )
     print_table([(name, figures[key], unit) for key, name, unit in FIGURES])
     print(_trivial(score))
+    _print_sigmas(found)
     _print_reasons(found)
 
 
@@ -87,8 +88,20 @@ def _print_several(found: OdometryEvaluation) -> None:
             f"{name} together: coverage {100 * run.coverage:.1f} % of the reference, {run.poses} "
             f"poses in {run.segments} segments, each aligned on its own: ATE {run.ate_m:.4g} m"
         )
+    _print_sigmas(found)
     _print_reasons(found)
     warn(found.remarks)
+
+
+def _print_sigmas(found: OdometryEvaluation) -> None:
+    """Say how the errors of live poses compare with the sigmas that were written for them."""
+    for name, one in found.sigmas.items():
+        print(
+            f"{name}: NEES against the segment's first pose (1 = the sigmas are right): "
+            f"position {one.position:.3g}, rotation {one.rotation:.3g}; within twice the sigma: "
+            f"{100 * one.position_within:.0f} % and {100 * one.rotation_within:.0f} % of "
+            f"{one.poses} poses"
+        )
 
 
 def _print_reasons(found: OdometryEvaluation) -> None:

@@ -12,10 +12,12 @@ from depthkit.evaluation.alignment import ALIGNMENTS
 from depthkit.evaluation.odometry import OdometryScore, score_odometry
 from depthkit.evaluation.odometry_report import FIGURES, write_odometry_report
 from depthkit.evaluation.saved import SavedScore, compare_notes, compare_table, save_scores
+from depthkit.evaluation.sigmas import SigmaCheck
 from depthkit.evaluation.trajectory_pair import check_axes, settle_orders
 from depthkit.pipelines.score.options import OdometryOptions
 from depthkit.pipelines.score.report import check_report
 from depthkit.pipelines.score.segments import Together, put_together, runs_of
+from depthkit.pipelines.score.sigmas import sigmas_of
 from depthkit.trajectory import Order, TrajectoryFile, read_trajectory
 
 __all__ = ["ALIGNMENTS", "FIGURES", "OdometryEvaluation", "OdometryScore", "evaluate_odometry"]
@@ -36,6 +38,8 @@ class OdometryEvaluation:
     """Name of a folder of segments -> all of them in one figure."""
     unscored: tuple[str, ...] = ()
     """Segments that could not be scored, one line each; they lower the coverage."""
+    sigmas: dict[str, SigmaCheck] = field(default_factory=dict)
+    """Name of the estimate -> its errors over the sigmas beside it, where there are any."""
 
     @property
     def score(self) -> OdometryScore:
@@ -59,7 +63,9 @@ class OdometryEvaluation:
 
     def as_json(self) -> dict[str, Any]:
         """Return the figures of the command line's contract; a list with several estimates."""
-        more = {"unscored": list(self.unscored)} if self.unscored else {}
+        more: dict[str, Any] = {"unscored": list(self.unscored)} if self.unscored else {}
+        if self.sigmas:
+            more["sigmas"] = {name: asdict(one) for name, one in self.sigmas.items()}
         if len(self.scores) == 1 and not self.together:
             return self.score.as_json() | more
         estimates = [{"name": one.name} | one.figures for one in self.saved()]
@@ -95,10 +101,20 @@ def evaluate_odometry(options: OdometryOptions) -> OdometryEvaluation:
         page,
         {name: put_together(run) for name, run in several.items() if len(runs[name]) > 1},
         (*left_out, *unscored),
+        _sigmas(runs, scores, options.max_gap),
     )
     if options.save is not None:
         save_scores(options.save, found.saved(), about(found.reference, found.align))
     return found
+
+
+def _sigmas(
+    runs: dict[str, dict[str, Path]], scores: dict[str, OdometryScore], max_gap: float
+) -> dict[str, SigmaCheck]:
+    """Check the sigmas of each scored file that has any."""
+    files = {name: path for run in runs.values() for name, path in run.items() if name in scores}
+    checks = {name: sigmas_of(path, scores[name], max_gap=max_gap) for name, path in files.items()}
+    return {name: check for name, check in checks.items() if check is not None}
 
 
 def about(reference: str, align: str) -> dict[str, str]:
