@@ -183,7 +183,8 @@ class NormalEquations:
         self._add_priors(problem, T)
 
     def _sum_by_point(self, row: np.ndarray) -> np.ndarray:
-        return np.bincount(self.layout.run, weights=row, minlength=len(self.layout.seen))
+        total = np.bincount(self.layout.run, weights=row, minlength=len(self.layout.seen))
+        return total.astype(np.float64, copy=False)  # of nothing it would be integers
 
     def _add_poses(self, Xc: np.ndarray, r: np.ndarray, slopes: np.ndarray) -> None:
         """Set slopes of both residuals with the twists (m, 6), and the blocks of the poses."""
