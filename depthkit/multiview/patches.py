@@ -2,9 +2,9 @@
 """Small patches of one image found in another to a fraction of a pixel, many at once.
 
 Each patch is warped as a plane facing the first camera would be seen by the second one, then
-shifted until it fits [inverse compositional alignment, Baker and Matthews, IJCV 2004, with unknown
-brightness and contrast]. Measured against the keyframe that saw a landmark first, a track does not drift
-as one that is followed from frame to frame.
+shifted until it fits [inverse compositional alignment, Baker and Matthews, IJCV 2004, with an
+unknown brightness]; the images are normalised in contrast. Measured against the keyframe that saw a
+landmark first, a track does not drift as one that is followed from frame to frame.
 """
 
 from dataclasses import dataclass
@@ -82,21 +82,20 @@ def align_patches(patches: np.ndarray, b: np.ndarray, guess_b: np.ndarray) -> Al
     count, image = len(patches), b.astype(np.float32)
     if count == 0:
         return Aligned(np.zeros((0, 2), np.float32), np.zeros(0))
-    # 1. Slopes less what brightness and contrast explain: neither counts in the products below.
+    # 1. Slopes without their means: so the brightness of b drops out of the products below.
     inner = _centred(patches[:, 1:-1, 1:-1])
     slope_u = _centred(0.5 * (patches[:, 1:-1, 2:] - patches[:, 1:-1, :-2]))
     slope_v = _centred(0.5 * (patches[:, 2:, 1:-1] - patches[:, :-2, 1:-1]))
-    squared = _dot(inner, inner) + 1e-6
-    slope_u -= (_dot(slope_u, inner) / squared)[:, None] * inner
-    slope_v -= (_dot(slope_v, inner) / squared)[:, None] * inner
     # 2. Normal equations of a shift.
     uu, vv, uv = _dot(slope_u, slope_u), _dot(slope_v, slope_v), _dot(slope_u, slope_v)
     determinant = np.maximum(uu * vv - uv * uv, 1e-6)
+    own_u, own_v = _dot(slope_u, inner), _dot(slope_v, inner)
     at, moving = guess_b.astype(np.float64), np.arange(count)
     for _ in range(ITERATIONS):
         # 3. Gauss-Newton on the shift of those that still move.
         sampled = _around(image, at[moving])
-        g_u, g_v = _dot(slope_u[moving], sampled), _dot(slope_v[moving], sampled)
+        g_u = _dot(slope_u[moving], sampled) - own_u[moving]
+        g_v = _dot(slope_v[moving], sampled) - own_v[moving]
         step_u = (vv[moving] * g_u - uv[moving] * g_v) / determinant[moving]
         step_v = (uu[moving] * g_v - uv[moving] * g_u) / determinant[moving]
         step = np.stack([step_u, step_v], axis=1)
@@ -105,7 +104,7 @@ def align_patches(patches: np.ndarray, b: np.ndarray, guess_b: np.ndarray) -> Al
         if len(moving) == 0:
             break
     found = _centred(_around(image, at))
-    norm = np.sqrt(_dot(found, found) * squared) + 1e-6
+    norm = np.sqrt(_dot(found, found) * _dot(inner, inner)) + 1e-6
     return Aligned(at.astype(np.float32), _dot(found, inner) / norm)
 
 

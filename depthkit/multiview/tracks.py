@@ -46,11 +46,12 @@ def normalise_contrast(gray: np.ndarray) -> np.ndarray:
     cv2.subtract(smooth, mean, dst=smooth)
     cv2.multiply(mean, mean, dst=mean)
     cv2.subtract(deviation, mean, dst=deviation)
-    cv2.max(deviation, 0.0, dst=deviation)
-    cv2.sqrt(deviation, dst=deviation)
-    cv2.add(deviation, CONTRAST_FLOOR, dst=deviation)
-    cv2.divide(smooth, deviation, dst=smooth, scale=48.0)
-    return cv2.add(smooth, 127.5, dtype=cv2.CV_8U)  # rounding to the nearest cuts the half off
+    np.maximum(deviation, 0.0, out=deviation)
+    np.sqrt(deviation, out=deviation)
+    np.add(deviation, CONTRAST_FLOOR, out=deviation)
+    cv2.divide(smooth, deviation, dst=smooth)
+    # Rounding to the nearest cuts the half off; what is outside 0..255 saturates.
+    return cv2.addWeighted(smooth, 48.0, smooth, 0.0, 127.5, dtype=cv2.CV_8U)
 
 
 def detect_corners(structure: np.ndarray, valid: np.ndarray | None = None) -> np.ndarray:

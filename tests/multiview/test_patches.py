@@ -18,21 +18,21 @@ def picture(u: np.ndarray, v: np.ndarray) -> np.ndarray:
     return 128 + 100 / 3 * waves
 
 
-def drawn(A: np.ndarray, shift: np.ndarray, gain: float = 1.0, offset: float = 0.0) -> np.ndarray:
+def drawn(A: np.ndarray, shift: np.ndarray, offset: float = 0.0) -> np.ndarray:
     """Draw the picture at A x + shift for every pixel x. (120, 160) uint8"""
     v, u = np.mgrid[:120, :160].astype(float)
     x, y = A[0, 0] * u + A[0, 1] * v + shift[0], A[1, 0] * u + A[1, 1] * v + shift[1]
-    return np.clip(np.rint(gain * picture(x, y) + offset), 0, 255).astype(np.uint8)
+    return np.clip(np.rint(picture(x, y) + offset), 0, 255).astype(np.uint8)
 
 
-@pytest.mark.parametrize(("gain", "offset"), [(1.0, 0.0), (0.5, 60.0)])
-def test_a_shift_is_found(gain: float, offset: float) -> None:
-    """A shift of (1.3, -0.7) from a guess 1.5 pixels off, also in a dimmer picture.
+@pytest.mark.parametrize("offset", [0.0, -20.0])
+def test_a_shift_is_found(offset: float) -> None:
+    """A shift of (1.3, -0.7) from a guess 1.5 pixels off, also in a darker picture.
 
     Rounded grey levels and bilinear sampling leave 0.05 pixels.
     """
     a, shift = drawn(np.eye(2), np.zeros(2)), np.array([1.3, -0.7])
-    b = drawn(np.eye(2), -shift, gain, offset)
+    b = drawn(np.eye(2), -shift, offset)
     found = align_patches(cut_patches(a, AT, UPRIGHT), b, AT)
     assert np.abs(found.pixels - AT - shift).max() < 0.06
     assert found.alike.min() > 0.98

@@ -41,7 +41,7 @@ def test_contrast_is_the_formula() -> None:
 
 @pytest.mark.parametrize("level", [0, 128, 255])
 def test_flat_picture_becomes_middle_grey(level: int) -> None:
-    """Nothing over the floor: 128, a level of rounding apart; an exposure change leaves no trace."""
+    """Nothing over the floor: 128, a level of rounding apart, whatever the exposure."""
     flat = normalise_contrast(np.full((60, 80), level, np.uint8))
     assert np.abs(flat.astype(int) - 128).max() <= 1
 
