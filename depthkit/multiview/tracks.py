@@ -12,9 +12,6 @@ import numpy as np
 WINDOW = (17, 17)
 LEVELS = 4
 """Pyramid levels above the finest: reach about 2^4 x half a window, 130 px."""
-BACK_LEVELS = 1
-"""Pyramid levels of the way back, which starts where it should end: chosen on KITTI 02,
-RedKitchen 0-199 and MH_01, where more levels cost time and gave the same tracks."""
 CONTRAST_FLOOR = 6.0
 """Grey levels added to the local deviation, so that noise on a flat wall does not become texture.
 """
@@ -110,7 +107,7 @@ def track(
     height, width = b.shape
     kept = forward & ((points_b >= 0) & (points_b <= (width - 1, height - 1))).all(axis=1)
     if kept.any():
-        back, backward = _klt(b, a, points_b[kept], points_a[kept], min(levels, BACK_LEVELS))
+        back, backward = _klt(b, a, points_b[kept], points_a[kept], levels)
         returns = np.linalg.norm(back - points_a[kept], axis=1) < ROUND_TRIP
         kept[kept] = backward & returns
     return points_b, kept

@@ -48,7 +48,7 @@ def test_the_first_keyframe_of_a_map_never_moves() -> None:
 
 
 def test_wrong_observations_are_dropped() -> None:
-    """Ten deviations off and seen by others: gone, and nothing else; counts agree with the lists."""
+    """Ten deviations off and seen by others: gone, and nothing else; counts agree with lists."""
     world = small_map(6, noise=0.3)
     newest = world.keyframes[-1]
     wrong = newest.slots[[3, 17]]
@@ -125,8 +125,7 @@ def test_depth_sigma_by_hand() -> None:
     slots = world.new_slots(1)
     world.position[slots] = [[0, 0, 4.0]]
     for number, x in enumerate((0.0, 1.0)):
-        one = full.keyframes[0]
-        one = copy.deepcopy(one)
+        one = copy.deepcopy(full.keyframes[0])
         one.number, one.slots, one.T_cam_world = number, slots, np.eye(4)
         one.T_cam_world[0, 3] = -x
         one.rays = np.array([[-x / 4, 0.0]])
