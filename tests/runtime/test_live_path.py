@@ -145,7 +145,7 @@ def test_scaled_leaves_the_rotation() -> None:
 
 
 def test_told_lengths_give_the_factor() -> None:
-    """Unknown before; then metres told over units moved; its sigma is that of the source or less."""
+    """Unknown before; then metres told over units moved, as certain as the source."""
     metres = relative_metres()
     assert metres.factor is None and metres.state(0.0).state == "unknown"
     told(metres, 0.25)

@@ -37,20 +37,21 @@ def unit_of(tracker: MapTracker) -> float:
 
 
 def test_path_is_followed() -> None:
-    """From the start on every frame is known: rotation to half a degree, place to 4 % of the path.
+    """From the start on every frame is known: rotation to half a degree, place to 0.06 units.
 
-    Corners at the edge of a nearer plane belong to neither: they are what is left.
+    A short baseline hardly tells a turn from a sideways step, and half a degree at a depth of six
+    units is 0.05; corners at the edge of a nearer plane belong to neither plane.
     """
     tracker, results = flown()
     states = [one.state for one in results]
     start = states.index("started")
     assert 1 <= start <= 8 and set(states[start + 1 :]) == {"tracking"}
     assert set(states[:start]) == {"waiting"} and all(one.reason for one in results[:start])
-    unit, length = unit_of(tracker), np.linalg.norm(POSES[-1, :3, 3])
+    unit = unit_of(tracker)
     for T, one in zip(POSES[start:], results[start:], strict=True):
         found = inverse(one.T_cam_world)
         assert np.degrees(np.abs(log_so3(found[:3, :3] @ T[:3, :3].T)).max()) < 0.5
-        assert np.linalg.norm(unit * found[:3, 3] - T[:3, 3]) < 0.04 * length
+        assert np.linalg.norm(unit * found[:3, 3] - T[:3, 3]) < 0.06
 
 
 def test_landmarks_lie_on_the_planes() -> None:
