@@ -13,7 +13,7 @@ from time import perf_counter
 
 import numpy as np
 
-from depthkit.config.ranges import check_ranges, option
+from depthkit.config.ranges import check_ranges, option, require
 from depthkit.errors import EngineError
 from depthkit.rigid import inverse
 from depthkit.runtime.frame_gate import BLACK_FRAME, FrameGate
@@ -39,6 +39,7 @@ from depthkit.runtime.odometry.map_tracker import MapTracker, Tracked
 from depthkit.runtime.odometry.metres import Metres
 from depthkit.runtime.odometry.returning import Places
 from depthkit.runtime.odometry.segment import Segment
+from depthkit.runtime.odometry.window import SOLVERS, Solver
 from depthkit.runtime.preprocess import check_camera, is_black
 from depthkit.runtime.result import OdometryResult, ScaleState, SparsePoints, Timing
 from depthkit.runtime.streams import NO_IMU
@@ -61,6 +62,8 @@ class GeometricConfig:
     """Relative standard deviation of that length."""
     loops: bool = False
     """Whether loops are looked for; they correct the map, never the odometry."""
+    solver: Solver = "numpy"
+    """Solver of the window: our own, or `gtsam` (an extra)."""
     tracks: int = option(TRACKS, least=50, most=5000)
     """Number of tracks kept alive."""
     max_pixels: int = option(600_000, least=10_000)
@@ -74,6 +77,7 @@ class GeometricConfig:
 
     def __post_init__(self) -> None:
         check_ranges(self)
+        require(self.solver in SOLVERS, f"solver: expected numpy or gtsam, got {self.solver!r}")
 
 
 class GeometricOdometry:
@@ -102,7 +106,7 @@ class GeometricOdometry:
                 "the IMU's place on the camera is unknown: give T_cam_imu (--imu-to-camera FILE)"
             )
         self.config, self._valid, self._imu = config, valid, imu
-        self._tracker = MapTracker(tracks_wanted=config.tracks)
+        self._tracker = MapTracker(tracks_wanted=config.tracks, solver=config.solver)
         self.reset()
 
     def reset(self) -> None:

@@ -25,7 +25,7 @@ from depthkit.runtime.odometry.front_end import (
 from depthkit.runtime.odometry.landmark_map import MAPPED, Keyframe, LandmarkMap
 from depthkit.runtime.odometry.local_map import search_map
 from depthkit.runtime.odometry.start import rotation_of, try_start
-from depthkit.runtime.odometry.window import FREE, adjust_window, measure_depths
+from depthkit.runtime.odometry.window import FREE, Solver, adjust_window, measure_depths
 
 NOISE = 0.7
 """Standard deviation of a track, pixels of the working image."""
@@ -81,6 +81,7 @@ class MapTracker:
     tracks_wanted: int = TRACKS
     search_keyframes: int = 3
     free: int = FREE
+    solver: Solver = "numpy"
     world: LandmarkMap = field(default_factory=LandmarkMap)
     tracks: Tracks = field(default_factory=Tracks)
     T: np.ndarray = field(default_factory=lambda: np.eye(4))
@@ -203,7 +204,7 @@ class MapTracker:
         self._add_keyframe(frame, T, self.tracks)
         sigma = NOISE / frame.focal
         measure_depths(world, slots, sigma=sigma)
-        adjust_window(world, sigma=sigma, iterations=10)
+        adjust_window(world, sigma=sigma, iterations=10, solver=self.solver)
         self._refresh(frame)
 
     def _first(self) -> tuple[WorkingFrame, Tracks, np.ndarray]:
@@ -329,7 +330,7 @@ class MapTracker:
         # 3. Adjust the window.
         self._add_keyframe(frame, self.T, self.tracks)
         measure_depths(world, self.tracks.slots, sigma=sigma)
-        adjust_window(world, sigma=sigma, free=self.free)
+        adjust_window(world, sigma=sigma, free=self.free, solver=self.solver)
         self._refresh(frame)
 
     def _refresh(self, frame: WorkingFrame) -> None:
