@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from depthkit.errors import ConfigError
-from depthkit.multiview.bundle import BundleProblem, BundleSolution, StepPrior, solve_bundle
+from depthkit.multiview.bundle import BundleProblem, BundleSolution, solve_bundle
 from depthkit.multiview.bundle_gtsam import solve_bundle_gtsam
 from depthkit.runtime.odometry.covariance import spread_drift
 from depthkit.runtime.odometry.landmark_map import FRESH, LandmarkMap
@@ -35,7 +35,6 @@ def adjust_window(
     sigma: float,
     free: int = FREE,
     iterations: int = 5,
-    steps: StepPrior | None = None,
     solver: Solver = "numpy",
 ) -> BundleSolution | None:
     """Optimise the newest keyframes and their landmarks in place; drop wrong observations.
@@ -45,7 +44,6 @@ def adjust_window(
         sigma: standard deviation of an observation, on the plane z = 1.
         free: newest keyframes that are optimised; the first keyframe of a map never is.
         iterations: largest number of steps.
-        steps: known lengths between keyframes, by their place in `world.keyframes`.
         solver: which of SOLVERS.
 
     Returns:
@@ -83,7 +81,6 @@ def adjust_window(
             point=point,
             rays=rays,
             sigma=np.full(len(rays), sigma),
-            steps=steps,
         ),
         iterations=iterations,
     )
