@@ -13,6 +13,7 @@ import numpy as np
 from depthkit.multiview.resection import PoseFit, Sightings, fit_pose
 from depthkit.rigid import inverse
 from depthkit.runtime.odometry.anchors import anchored
+from depthkit.runtime.odometry.covariance import blind_start
 from depthkit.runtime.odometry.front_end import (
     TRACKS,
     Tracks,
@@ -198,6 +199,8 @@ class MapTracker:
         world.position[slots] = in_first @ T_world_first[:3, :3].T + T_world_first[:3, 3]
         self.T, self.first = T, None
         self._add_keyframe(first_frame, T_first, first)
+        if not np.array_equal(T_first, np.eye(4)):
+            world.keyframes[0].drift = blind_start(START_PARALLAX)
         self._add_keyframe(frame, T, self.tracks)
         sigma = NOISE / frame.focal
         measure_depths(world, slots, sigma=sigma)

@@ -13,6 +13,7 @@ import numpy as np
 from depthkit.errors import ConfigError
 from depthkit.multiview.bundle import BundleProblem, BundleSolution, StepPrior, solve_bundle
 from depthkit.multiview.bundle_gtsam import solve_bundle_gtsam
+from depthkit.runtime.odometry.covariance import spread_drift
 from depthkit.runtime.odometry.landmark_map import FRESH, LandmarkMap
 
 Solver = Literal["numpy", "gtsam"]
@@ -89,6 +90,8 @@ def adjust_window(
     for one, T in zip(frames, solution.T_cam_world, strict=True):
         one.T_cam_world = T
     world.position[seen] = solution.points
+    counts = np.bincount(frame[on], minlength=len(frames))
+    spread_drift(frames, solution.information, counts, world.unrest)
     _drop_wrong(world, frames, frame, on, solution.errors)
     return solution
 
