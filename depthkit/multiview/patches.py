@@ -8,6 +8,7 @@ landmark first, a track does not drift as one that is followed from frame to fra
 """
 
 from dataclasses import dataclass
+from functools import cache
 
 import cv2
 import numpy as np
@@ -108,6 +109,7 @@ def align_patches(patches: np.ndarray, b: np.ndarray, guess_b: np.ndarray) -> Al
     return Aligned(at.astype(np.float32), _dot(found, inner) / norm)
 
 
+@cache
 def _offsets(side: int) -> np.ndarray:
     """Pixels of a patch around its centre, row by row. (2, side^2) float32"""
     line = np.arange(side, dtype=np.float32) - side // 2

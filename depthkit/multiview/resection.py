@@ -15,7 +15,7 @@ from depthkit.rigid import exp_se3, log_so3, straightened
 
 HUBER = 1.5
 """Error above which an observation's weight falls, standard deviations."""
-ARRIVED = 1e-3
+ARRIVED = 1e-2
 """Step below which the fit has arrived, standard deviations of the pose."""
 NEAREST = 1e-3
 """Smallest depth in front of the camera at which a projection is defined, units of the world."""
