@@ -141,10 +141,10 @@ class GeometricOdometry:
         started = perf_counter()
         if self.aid is not None:
             self.aid.add(imu)
-        # 1. An unusable frame, or one that does not continue the last, ends the tracks.
+        # 1. An unusable frame is left out; one that does not continue the last ends the tracks.
         fault, K = self._fault(rgb, stamp, K)
         if K is None:
-            self._break(stamp, fault)
+            self._segment.metres.pause()
             return self._unknown(stamp, fault)
         if fault:
             self._break(stamp, fault)
@@ -170,6 +170,8 @@ class GeometricOdometry:
     ) -> tuple[str, np.ndarray | None]:
         """Return why the tracks end here, empty if they go on; no K where it is unusable."""
         fault = self._gate.fault_of(rgb, stamp) or (NO_CAMERA if K is None else "")
+        if not fault and self._gate.repeats(stamp):
+            fault = f"stamp {stamp:.3f} s came before; the frame is left out"
         if not fault and is_black(rgb):
             fault = BLACK_FRAME
         if fault or K is None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from depthkit.multiview.resection import PoseFit, Sightings, fit_pose
-from depthkit.rigid import inverse
+from depthkit.rigid import exp_se3, inverse, log_se3
 from depthkit.runtime.odometry.anchors import anchored
 from depthkit.runtime.odometry.front_end import (
     TRACKS,
@@ -46,6 +46,8 @@ KEYFRAME_FAR = 0.08
 """Motion over the median depth at which a keyframe is made in any case."""
 MOST_WAITING = 300
 """Number of frames before a start whose poses are found afterwards."""
+LATE, MOST_STEPS = 1.5, 4.0
+"""Periods after which frames are missing, and up to which the speed is thought to stay."""
 LEAST_SHARE = 0.4
 """Share of landmarks still tracked below which a keyframe is made without motion too."""
 
@@ -86,6 +88,8 @@ class MapTracker:
     """T_cam_world of the newest frame. (4, 4)"""
     velocity: np.ndarray = field(default_factory=lambda: np.eye(4))
     """T_current_previous of the newest two frames. (4, 4)"""
+    period: float = np.inf
+    """Time between those two, seconds."""
     lost_world: LandmarkMap = field(default_factory=LandmarkMap)
     """The map in which the camera was lost last."""
     before: WorkingFrame | None = None
@@ -110,7 +114,7 @@ class MapTracker:
         """Forget map and tracks; the next frame is the first, at the identity."""
         self.before, self.first, self.waiting = None, None, []
         self.world, self.tracks = LandmarkMap(), Tracks()
-        self.T, self.velocity = np.eye(4), np.eye(4)
+        self.T, self.velocity, self.period = np.eye(4), np.eye(4), np.inf
 
     def resume(self, frame: WorkingFrame, world: LandmarkMap, T: np.ndarray) -> Tracked | None:
         """Go on in an earlier map, where the frame sees enough of it.
@@ -135,7 +139,8 @@ class MapTracker:
             self.world, self.tracks, self.T = mine
             return None
         self.tracks, self.T = tracks.kept(agreeing), fit.T_cam_world
-        self.velocity, self.first, self.waiting = np.eye(4), None, []
+        self.velocity, self.period = np.eye(4), np.inf
+        self.first, self.waiting = None, []
         self._make_keyframe(frame)
         self.before = frame
         return Tracked(self.T.copy(), "resumed", fit=fit, new_keyframe=True)
@@ -147,7 +152,7 @@ class MapTracker:
         self.world, self.tracks, self.depth = LandmarkMap(), Tracks(), 1.0
         self._add_corners(frame)
         self.first = frame, self.tracks.kept(np.ones(len(self.tracks), bool)), self.T.copy()
-        self.waiting, self.velocity = [], np.eye(4)
+        self.waiting, self.velocity, self.period = [], np.eye(4), np.inf
         return Tracked(self.T.copy(), state, reason)
 
     def _wait(self, frame: WorkingFrame) -> Tracked:
@@ -242,6 +247,7 @@ class MapTracker:
             return self._begin(frame, lost, "lost")
         self.tracks = tracks.kept(fit.errors < OFF)
         self.velocity = fit.T_cam_world @ inverse(self.T)
+        self.period = frame.stamp - self._before().stamp
         self.T = fit.T_cam_world
         due = self._keyframe_due()
         if due:
@@ -250,7 +256,9 @@ class MapTracker:
 
     def _expected(self, frame: WorkingFrame) -> np.ndarray:
         """Pose by constant velocity, with a gyro's rotation where there is one. (4, 4)"""
-        velocity = self.velocity.copy()
+        velocity, pause = self.velocity.copy(), frame.stamp - self._before().stamp
+        if pause > LATE * self.period:  # frames are missing: the same speed for longer
+            velocity = exp_se3(min(pause / self.period, MOST_STEPS) * log_se3(velocity))
         if frame.R_current_previous is not None:
             velocity[:3, :3] = frame.R_current_previous
         return velocity @ self.T
