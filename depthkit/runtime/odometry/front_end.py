@@ -84,8 +84,7 @@ def working_frame(
     if size != rgb.shape[:2]:
         small = cv2.resize(rgb, size[::-1], interpolation=cv2.INTER_AREA)
     if valid is not None:
-        mask = cv2.resize(valid.astype(np.uint8), size[::-1], interpolation=cv2.INTER_NEAREST)
-        valid = cv2.erode(mask, np.ones((2 * BORDER + 1,) * 2, np.uint8)) > 0
+        valid = working_valid(valid, size)
     gray = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
     return WorkingFrame(
         image=normalise_contrast(gray),
@@ -95,6 +94,17 @@ def working_frame(
         stamp=stamp,
         valid=valid,
     )
+
+
+def working_valid(valid: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Bring a mask to the working size, less a border in which patches would leave the picture.
+
+    Args:
+        valid: pixels that are picture at all. (H, W) bool
+        size: working size (h, w).
+    """
+    mask = cv2.resize(valid.astype(np.uint8), size[::-1], interpolation=cv2.INTER_NEAREST)
+    return cv2.erode(mask, np.ones((2 * BORDER + 1,) * 2, np.uint8)) > 0
 
 
 @dataclass(eq=False)

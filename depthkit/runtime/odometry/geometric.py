@@ -18,7 +18,13 @@ from depthkit.errors import EngineError
 from depthkit.rigid import inverse
 from depthkit.runtime.frame_gate import BLACK_FRAME, FrameGate
 from depthkit.runtime.motion.told import NO_MOTION, Motion
-from depthkit.runtime.odometry.front_end import TRACKS, WorkingFrame, working_frame
+from depthkit.runtime.odometry.front_end import (
+    TRACKS,
+    WorkingFrame,
+    working_frame,
+    working_size,
+    working_valid,
+)
 from depthkit.runtime.odometry.imu import InertialAid
 from depthkit.runtime.odometry.live_path import (
     Landmarks,
@@ -107,7 +113,10 @@ class GeometricOdometry:
         self._gate = FrameGate(self.config.max_gap)
         self._tracker.restart()
         self._paths: list[WorldPath] = []
-        self._places = Places(loops=self.config.loops)
+        valid = self._valid
+        if valid is not None:
+            valid = working_valid(valid, working_size(valid.shape[:2], self.config.max_pixels))
+        self._places = Places(loops=self.config.loops, valid=valid)
         self._stamp = -np.inf
         self._last_number = -1
         self._segment = self._new_segment()
@@ -347,6 +356,16 @@ class GeometricOdometry:
         if self._segment.moved:
             self._segment.path.refresh(self._tracker.world)
         return smoothed_path(self._paths)
+
+    @property
+    def keyframes(self) -> int:
+        """Number of keyframes of all segments."""
+        return sum(len(one.keyframes) for one in self._paths if one.frames)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Suspicions that a user should read, such as an IMU in other units; each once."""
+        return () if self.aid is None else tuple(self.aid.notes)
 
     def landmarks(self) -> Landmarks:
         """Return the measured landmarks of the newest segment."""

@@ -29,14 +29,15 @@ EVERY_FRAME = 3
 class Places:
     """Places seen, for a return and for loops (kept state)."""
 
-    def __init__(self, *, loops: bool) -> None:
+    def __init__(self, *, loops: bool, valid: np.ndarray | None = None) -> None:
         """Start without places.
 
         Args:
             loops: whether loops are looked for.
+            valid: where features may lie, at the working size; everywhere if None. (H, W) bool
         """
-        self.closer = LoopCloser() if loops else None
-        self._map = PlaceMap() if self.closer is None else self.closer.places
+        self.closer = LoopCloser(valid=valid) if loops else None
+        self._map = PlaceMap(valid=valid) if self.closer is None else self.closer.places
         self._ended: tuple[Segment, LandmarkMap, np.ndarray] | None = None
         self._where: dict[int, tuple[Segment, np.ndarray]] = {}
         """Segment, and pose in units of its map, of each place."""
