@@ -15,8 +15,16 @@ import numpy as np
 from depthkit.multiview.bundle import BundleProblem, solve_bundle
 from depthkit.runtime.odometry.landmark_map import LandmarkMap
 
-EVERY = 10
-"""Number of new keyframes after which the focal length is looked at again."""
+SUSPECT = 0.05
+"""Change of the focal length's logarithm that is worth a word. With their own K the medians of
+KITTI 02 and 00, RedKitchen, MH_01, V1_01 and desk lie within 0.03."""
+SHARP = 0.015
+"""Largest standard deviation of a fit that counts."""
+LOOKS, LEAST_LOOKS = 7, 3
+"""Number of newest fits that are compared, and how many a suspicion needs."""
+EARLY, EVERY = 6, 20
+"""Number of new keyframes after which the focal length is looked at again, at first and later: a
+look takes 50 to 100 ms."""
 SPAN = 30
 """Newest keyframes from which the few are taken."""
 FRAMES = 10
@@ -39,6 +47,44 @@ class FocalFit:
     """Logarithm of the best focal length over the one in use."""
     sigma: float
     """Its standard deviation by the tracks' own errors."""
+
+
+class FocalWatch:
+    """Looks at the focal length now and then (kept state)."""
+
+    def __init__(self) -> None:
+        """Start without a look."""
+        self.note = ""
+        """What is suspected, in one line; empty while nothing is."""
+        self._last = 0
+        self._changes: list[float] = []
+
+    def look(self, world: LandmarkMap, *, focal: float, width: int, noise: float) -> None:
+        """Take a new keyframe.
+
+        Args:
+            world: the map.
+            focal: focal length in use, pixels of the working image.
+            width: width of the working image, pixels.
+            noise: standard deviation of a track, pixels.
+        """
+        if world.numbered < self._last:
+            self._last = 0  # a new map
+        wait = EARLY if len(self._changes) < LEAST_LOOKS else EVERY
+        if self.note or world.numbered < self._last + wait:
+            return
+        self._last = world.numbered
+        fit = fit_focal(world, sigma=noise / focal)
+        if fit is None or fit.sigma > SHARP:
+            return
+        self._changes = [*self._changes[1 - LOOKS :], fit.change]
+        median = float(np.median(self._changes))
+        if len(self._changes) >= LEAST_LOOKS and abs(median) > SUSPECT:
+            self.note = (
+                f"the focal length looks wrong: the tracks fit {np.exp(median) * focal / width:.3f}"
+                f" of the image's width better than {focal / width:.3f} "
+                f"({100 * np.expm1(median):+.0f} %); check the calibration"
+            )
 
 
 def fit_focal(world: LandmarkMap, *, sigma: float) -> FocalFit | None:

@@ -183,9 +183,8 @@ class MapTracker:
 
     def _still_waiting(self, frame: WorkingFrame, reason: str) -> Tracked:
         identity = self.world.identity[self.tracks.slots]
-        light = replace(
-            frame, image=frame.image[:0], gray=frame.gray[:0], rgb=frame.rgb[:0]
-        )  # K and stamp are enough
+        none = np.zeros((0, 0), np.uint8)  # K and stamp are enough
+        light = replace(frame, image=none, gray=none, rgb=none, valid=None)
         self.waiting = [*self.waiting[-MOST_WAITING:], Waiting(light, self.tracks, identity)]
         return Tracked(self.T.copy(), "waiting", f"waiting for parallax: {reason}")
 
