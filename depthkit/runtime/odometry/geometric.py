@@ -161,6 +161,8 @@ class GeometricOdometry:
             return self._unknown(stamp, fault)
         if fault:
             self._break(stamp, fault)
+        if "another size" in fault or "intrinsics" in fault:
+            self._places.forget()  # an earlier map belongs to another camera
         # 2. Follow the camera in the map, or go on in an earlier one.
         frame = self._frame(rgb, K, stamp)
         prepared = perf_counter()
@@ -193,8 +195,6 @@ class GeometricOdometry:
         check_camera(K)
         camera = self._gate.steady(rgb.shape[:2], K)
         broken = self._gate.break_before(stamp, camera) if np.isfinite(self._stamp) else ""
-        if "another size" in broken or "intrinsics" in broken:
-            self._places.forget()  # an earlier map belongs to another camera
         self._gate.enter(stamp, camera)
         return broken, camera[1]
 

@@ -30,6 +30,9 @@ NOISE = 0.7
 """Standard deviation of a track, pixels of the working image."""
 OFF = 4.0
 """Error of a track that is dropped, standard deviations."""
+UNITED = 0.7
+"""Share of the mapped landmarks, and of the fresh ones, that agree with a pose of both; below it
+something may move, and the mapped ones are asked alone."""
 LEAST_SEEN = 20
 """Tracks that must agree on a pose; with fewer the camera is lost."""
 FAR = 0.35
@@ -153,6 +156,11 @@ class MapTracker:
         self._add_corners(frame)
         self.first = frame, self.tracks.kept(np.ones(len(self.tracks), bool)), self.T.copy()
         self.waiting, self.velocity, self.period = [], np.eye(4), np.inf
+        if state == "waiting" and len(self.tracks) < 2 * LEAST_SEEN:
+            reason = (
+                f"{len(self.tracks)} corners are too few to start from, needs {2 * LEAST_SEEN}: "
+                "a bare wall, blur or darkness"
+            )
         return Tracked(self.T.copy(), state, reason)
 
     def _wait(self, frame: WorkingFrame) -> Tracked:
@@ -279,7 +287,28 @@ class MapTracker:
         )
         R = frame.R_current_previous
         R_prior = None if R is None else R @ self.T[:3, :3]
-        return fit_pose(T, seen, R_prior=R_prior, prior_sigma=frame.turn_sigma)
+        fit = fit_pose(T, seen, R_prior=R_prior, prior_sigma=frame.turn_sigma)
+        # Fresh tracks have no say against the map: they may lie on something that moves.
+        mapped = self.world.sigma[tracks.slots] < MAPPED
+        share = [
+            float((fit.errors[one] < OFF).mean()) if one.any() else 1.0 for one in (mapped, ~mapped)
+        ]
+        if min(share) >= UNITED or mapped.sum() < LEAST_SEEN:
+            return fit
+        starts = (fit.T_cam_world, T, self.T)
+        fits = [
+            fit_pose(start, seen.part(mapped), R_prior=R_prior, prior_sigma=frame.turn_sigma)
+            for start in starts
+        ]
+        best = max(fits, key=lambda one: int((one.errors < OFF).sum()))
+        return fit_pose(best.T_cam_world, seen, iterations=0)
+
+    def _score(self, tracks: Tracks, fit: PoseFit) -> int:
+        """Count the mapped landmarks that agree with a pose; all tracks where few are mapped."""
+        good, mapped = fit.errors < OFF, self.world.sigma[self.tracks.slots] < MAPPED
+        if mapped.sum() >= 2 * LEAST_SEEN:
+            good &= self.world.sigma[tracks.slots] < MAPPED
+        return int(good.sum())
 
     def _follow_far(
         self, frame: WorkingFrame, tracks: Tracks, fit: PoseFit, T: np.ndarray
@@ -290,8 +319,8 @@ class MapTracker:
             return tracks, fit
         others = Tracks(self.tracks.slots, pixels).kept(kept)
         fits = [self._fit(frame, others, start) for start in (T, self.T)]
-        best = max(fits, key=lambda one: int((one.errors < OFF).sum()))
-        better = (best.errors < OFF).sum() > (fit.errors < OFF).sum()
+        best = max(fits, key=lambda one: self._score(others, one))
+        better = self._score(others, best) > self._score(tracks, fit)
         return (others, best) if better else (tracks, fit)
 
     # --- keyframes --------------------------------------------------------------------------------
