@@ -17,6 +17,8 @@ HUBER = 1.5
 """Error above which an observation's weight falls, standard deviations."""
 ARRIVED = 1e-2
 """Step below which the fit has arrived, standard deviations of the pose."""
+BEYOND = 4.0
+"""Distance beyond the image of infinity that noise explains, standard deviations."""
 NEAREST = 1e-3
 """Smallest depth in front of the camera at which a projection is defined, units of the world."""
 
@@ -35,6 +37,11 @@ class Sightings:
     sigma: float
     """Standard deviation of `rays`: a pixel's over the focal length."""
 
+    def part(self, chosen: np.ndarray) -> "Sightings":
+        """Return some of the sightings. chosen: (N,) bool"""
+        points, lever, rays = self.points[chosen], self.lever[chosen], self.rays[chosen]
+        return Sightings(points, lever, rays, self.sigma)
+
 
 @dataclass(frozen=True, eq=False)
 class PoseFit:
@@ -43,7 +50,8 @@ class PoseFit:
     T_cam_world: np.ndarray
     """(4, 4)"""
     errors: np.ndarray
-    """Error of each sighting, standard deviations; infinite behind the camera. (N,)"""
+    """Error of each sighting, standard deviations; infinite behind the camera and where no depth
+    explains it. (N,)"""
     information: np.ndarray
     """Inverse covariance of the twist on the left of the pose, translation first. (6, 6)"""
 
@@ -63,7 +71,7 @@ def fit_pose(
         seen: landmarks and their sightings.
         R_prior: R_cam_world that the rotation is drawn to, as from a gyro. (3, 3)
         prior_sigma: standard deviation of `R_prior`, radians.
-        iterations: largest number of steps.
+        iterations: largest number of steps; with 0 the start value is only compared.
     """
     T = np.array(T_cam_world, dtype=np.float64)
     H = np.eye(6)
@@ -84,7 +92,19 @@ def fit_pose(
     residual, _ = _whitened(T, seen)
     errors = np.sqrt(residual[0] ** 2 + residual[1] ** 2)
     errors[_camera_points(T, seen.points)[:, 2] <= NEAREST] = np.inf
+    errors[_beyond_infinity(T, seen)] = np.inf
     return PoseFit(T, errors, H)
+
+
+def _beyond_infinity(T: np.ndarray, seen: Sightings) -> np.ndarray:
+    """Mark sightings that no depth explains: something moves there against the parallax. (N,)"""
+    Xc, away = _camera_points(T, seen.points), seen.lever @ T[:3, :3].T
+    front = (Xc[:, 2] > NEAREST) & (away[:, 2] > 0)
+    here = Xc[:, :2] / np.where(front, Xc[:, 2], 1.0)[:, None]
+    span = away[:, :2] / np.where(front, away[:, 2], 1.0)[:, None] - here
+    length = np.linalg.norm(span, axis=1)
+    along = ((seen.rays - here) * span).sum(axis=1) / np.maximum(length, 1e-12)
+    return front & (along > length + BEYOND * seen.sigma)
 
 
 def _camera_points(T: np.ndarray, points: np.ndarray) -> np.ndarray:

@@ -68,10 +68,10 @@ def detect_corners(structure: np.ndarray, valid: np.ndarray | None = None) -> np
     corners = found.reshape(-1, 2)
     cell = (corners * CELLS / structure.shape[::-1]).astype(int) @ (1, CELLS[0])
     share = CORNERS / len(np.unique(cell))
-    return corners[_rank_within(cell) < share]
+    return corners[rank_within(cell) < share]
 
 
-def _rank_within(labels: np.ndarray) -> np.ndarray:
+def rank_within(labels: np.ndarray) -> np.ndarray:
     """Count the earlier entries with the same label. (N,) int"""
     order = np.argsort(labels, kind="stable")
     first = np.searchsorted(labels[order], labels[order])

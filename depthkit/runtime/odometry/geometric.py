@@ -8,6 +8,7 @@ Translations are relative, at one scale a segment, until something says what a s
 `process` is causal: it never changes what it returned; `smoothed` gives the path as known now.
 """
 
+import re
 from dataclasses import dataclass, replace
 from time import perf_counter
 
@@ -19,6 +20,7 @@ from depthkit.rigid import inverse
 from depthkit.runtime.frame_gate import BLACK_FRAME, FrameGate
 from depthkit.runtime.motion.told import NO_MOTION, Motion
 from depthkit.runtime.odometry.covariance import pose_covariance
+from depthkit.runtime.odometry.focal_check import FocalWatch
 from depthkit.runtime.odometry.front_end import (
     TRACKS,
     WorkingFrame,
@@ -35,7 +37,7 @@ from depthkit.runtime.odometry.live_path import (
     smoothed_path,
 )
 from depthkit.runtime.odometry.loop import LoopCloser
-from depthkit.runtime.odometry.map_tracker import MapTracker, Tracked
+from depthkit.runtime.odometry.map_tracker import NOISE, MapTracker, Tracked
 from depthkit.runtime.odometry.metres import Metres
 from depthkit.runtime.odometry.returning import Places
 from depthkit.runtime.odometry.segment import Segment
@@ -122,6 +124,8 @@ class GeometricOdometry:
         if valid is not None:
             valid = working_valid(valid, working_size(valid.shape[:2], self.config.max_pixels))
         self._places = Places(loops=self.config.loops, valid=valid)
+        self._focal = FocalWatch()
+        self._notes: dict[str, str] = {}
         self._stamp = -np.inf
         self._last_number = -1
         self._segment = self._new_segment()
@@ -155,13 +159,15 @@ class GeometricOdometry:
         started = perf_counter()
         if self.aid is not None:
             self.aid.add(imu)
-        # 1. An unusable frame, or one that does not continue the last, ends the tracks.
+        # 1. An unusable frame is left out; one that does not continue the last ends the tracks.
         fault, K = self._fault(rgb, stamp, K)
         if K is None:
-            self._break(stamp, fault)
+            self._segment.metres.pause()
             return self._unknown(stamp, fault)
         if fault:
             self._break(stamp, fault)
+        if "another size" in fault or "intrinsics" in fault:
+            self._places.forget()  # an earlier map belongs to another camera
         # 2. Follow the camera in the map, or go on in an earlier one.
         frame = self._frame(rgb, K, stamp)
         prepared = perf_counter()
@@ -170,6 +176,7 @@ class GeometricOdometry:
             self._break(stamp, tracked.reason, keep_tracker=True)
         if tracked.state in ("lost", "waiting"):
             tracked = self._returned(frame) or tracked
+        self._note()
         answered = perf_counter()
         timing = Timing.until_now(started, prepared, answered)
         # 3. Metres, and what is published.
@@ -184,6 +191,8 @@ class GeometricOdometry:
     ) -> tuple[str, np.ndarray | None]:
         """Return why the tracks end here, empty if they go on; no K where it is unusable."""
         fault = self._gate.fault_of(rgb, stamp) or (NO_CAMERA if K is None else "")
+        if not fault and self._gate.repeats(stamp):
+            fault = f"stamp {stamp:.3f} s came before; the frame is left out"
         if not fault and is_black(rgb):
             fault = BLACK_FRAME
         if fault or K is None:
@@ -191,8 +200,6 @@ class GeometricOdometry:
         check_camera(K)
         camera = self._gate.steady(rgb.shape[:2], K)
         broken = self._gate.break_before(stamp, camera) if np.isfinite(self._stamp) else ""
-        if "another size" in broken or "intrinsics" in broken:
-            self._places.forget()  # an earlier map belongs to another camera
         self._gate.enter(stamp, camera)
         return broken, camera[1]
 
@@ -300,6 +307,7 @@ class GeometricOdometry:
         points = self._points(frame, size)
         if tracked.new_keyframe:
             self._places.add(segment, frame, world, points, size)
+            self._focal.look(world, focal=frame.focal, width=frame.image.shape[1], noise=NOISE)
         state = segment.metres.state(frame.stamp)
         return OdometryResult(
             T_previous_current=None if now_metric else inverse(before) @ segment.T_world_cam,
@@ -373,8 +381,17 @@ class GeometricOdometry:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Suspicions that a user should read, such as an IMU in other units; each once."""
-        return () if self.aid is None else tuple(self.aid.notes)
+        """Suspicions that a user should read, such as a wrong K or an IMU in other units; each
+        once."""
+        return tuple(self._notes.values())
+
+    def _note(self) -> None:
+        """Collect what is suspected by now; a sentence that differs in a figure alone is known."""
+        said = [self._focal.note]
+        if self.aid is not None:
+            said += [self.aid.fault, *self.aid.notes]
+        for sentence in filter(None, said):
+            self._notes.setdefault(re.sub(r"[-+\d.]+", "#", sentence), sentence)
 
     def landmarks(self) -> Landmarks:
         """Return the measured landmarks of the newest segment."""
