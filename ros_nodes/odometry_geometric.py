@@ -2,6 +2,7 @@
 """The geometric odometry of the odometry node, with its sources of metres and its IMU."""
 
 import time
+from dataclasses import replace
 
 import numpy as np
 from rclpy.node import Node
@@ -9,6 +10,7 @@ from rclpy.node import Node
 from depthkit.errors import DataError
 from depthkit.runtime.motion.told import NO_MOTION, Motion
 from depthkit.runtime.odometry.geometric import GeometricConfig, GeometricOdometry
+from depthkit.runtime.result import ScaleState
 from depthkit.runtime.streams import NO_IMU
 from depthkit.trajectory.imu import Imu
 from ros_nodes.inputs.camera_input import CameraFrame
@@ -130,7 +132,7 @@ class GeometricMethod:
         return Step(
             result=result,
             factor=1.0 if metric else None,
-            reason="" if metric else f"scale {state.state}: {state.reason}",
+            reason="" if metric else f"scale {state.state}: {self._why(state)}",
             spread=state.sigma or 0.0,
             world=(self._restarts, result.segment),
             map_world=None if closer is None else (self._restarts, closer.map),
@@ -159,6 +161,17 @@ class GeometricMethod:
         self._engine = GeometricOdometry(config, imu=imu, valid=frame.covered)
         self._restarts, self._last_stamp = self._restarts + 1, -np.inf
         return self._engine
+
+    def _why(self, state: ScaleState) -> str:
+        """Return why lengths are not metres, with the fault of the topic that should say so."""
+        quiet = not state.source and state.reason.startswith("no source") and self._measures
+        return (self._motion.reason or "no measurement yet") if quiet else state.reason
+
+    @property
+    def _measures(self) -> bool:
+        """Whether any source of metres is configured."""
+        scale = self._config.scale
+        return self._config.uses_imu or scale.camera_height > 0 or scale.source in MOVING
 
     def _told(self, frame: CameraFrame) -> Motion:
         """Return the length of the step since the previous frame, where a source knows it."""
@@ -230,11 +243,11 @@ class GeometricMethod:
 
     def _scale_status(self, now: float) -> Status:
         motion = None if self._motion.config.source == "none" else self._motion.status(now)
-        scale = self._config.scale
+        scale, source = self._figures.scale, self._config.scale.source
         return scale_status(
-            self._figures.scale,
-            source=scale.source,
-            given=bool(self._config.uses_imu or scale.camera_height or scale.source in MOVING),
+            replace(scale, reason=self._why(scale)),
+            source=source,
+            given=self._measures,
             motion=motion,
         )
 

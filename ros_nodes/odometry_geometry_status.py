@@ -9,6 +9,8 @@ from ros_nodes.life.monitor import Level, Status
 
 LAST = 3
 """Number of losses whose reasons are shown."""
+HELD = 5.0
+"""Time without measurement after which a held scale is a warning, seconds."""
 NO_SOURCE = (
     "translations have no unit: relative motion goes to odometry_relative; for metres set "
     "scale.source to speed, twist, odometry, height or imu"
@@ -88,7 +90,9 @@ def scale_status(scale: ScaleState, *, source: str, given: bool, motion: Status 
         sigma = "" if scale.sigma is None else f", sigma {100 * scale.sigma:.1f} %"
         return Status("ok", f"metres by {scale.source}{sigma}", values)
     if scale.state == "held":
+        level: Level = "warn" if scale.held_for > HELD else "ok"
         words = f"metres by {scale.source}, held for {scale.held_for:.1f} s: {scale.reason}"
-        return Status("warn", words, values)
-    level: Level = "error" if scale.state == "lost" else "warn"
-    return Status(level, f"scale {scale.state}: {scale.reason}", values)
+        return Status(level, words, values)
+    if scale.state == "lost":
+        return Status("error", f"scale lost: {scale.reason}", values)
+    return Status("warn", f"scale unknown: {scale.reason}", values)
