@@ -29,7 +29,7 @@ PROFILE = HOME / "ros_nodes" / "fastdds.xml"
 # Fast DDS 2 (Jazzy) reads the first name, Fast DDS 3 (Kilted) the second.
 PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 
-RELATIVE_MODEL = "depthnet-stillbox"  # needs no motion
+WITHOUT_MOTION = {"model": "depthnet-stillbox", "motion": {"source": "none"}}
 NO_SCALE = (
     "no source of metres: depth is on depth_relative, odometry on visual_odometry_relative; for "
     "metres: scale_source:=imu, twist, speed or odometry, or camera_height:=1.2"
@@ -116,11 +116,9 @@ def read(context: LaunchContext) -> dict[str, str]:
 def depth(given: dict[str, str]) -> list:
     """Describe depth_node; without any odometry in metres its depth is relative."""
     if not given["odometry"] and not given["model"] and not has_scale(given):
-        relative = {"model": RELATIVE_MODEL, "motion": {"source": "none"}}
-        return [LogInfo(msg=NO_SCALE), worker("depth_node", given, {}, relative)]
-    model: dict[str, object] = {"model": given["model"]} if given["model"] else {}
+        return [LogInfo(msg=NO_SCALE), worker("depth_node", given, {}, WITHOUT_MOTION)]
     topics = {"odometry": given["odometry"] or given["visual_odometry"]}
-    return [worker("depth_node", given, topics, model)]
+    return [worker("depth_node", given, topics, {"model": given["model"]})]
 
 
 def odometry(given: dict[str, str]) -> Node:
@@ -130,21 +128,20 @@ def odometry(given: dict[str, str]) -> Node:
         "odometry_relative": f"{given['visual_odometry']}_relative",
         "scale_odometry": given["odometry"] or "odometry",
     }
-    settings: dict[str, object] = {"model": given["pose_model"]} if given["pose_model"] else {}
     scale: dict[str, object] = {"source": given["scale_source"]} if given["scale_source"] else {}
     if given["odometry"] and not has_scale(given):
         scale["source"] = "odometry"
     if given["camera_height"]:
         scale["camera_height"] = float(given["camera_height"])
-    return worker("odometry_node", given, topics, settings | ({"scale": scale} if scale else {}))
+    return worker("odometry_node", given, topics, {"model": given["pose_model"], "scale": scale})
 
 
 def has_scale(given: dict[str, str]) -> bool:
     """Whether arguments or params_file give odometry_node metres; a network's training may."""
     if given["scale_source"] or given["camera_height"] or given["pose_model"]:
         return True
-    file = Path(given["params_file"]) if given["params_file"] else None
-    sections = yaml.safe_load(file.read_text(encoding="utf-8")) if file else {}
+    file = given["params_file"]
+    sections = yaml.safe_load(Path(file).read_text(encoding="utf-8")) if file else {}
     said = sections.get("/**/odometry_node", {}).get("ros__parameters", {})
     scale = said.get("scale", {})
     measured = scale.get("camera_height") or scale.get("source", "auto") != "auto"
@@ -167,10 +164,9 @@ def profile(context: LaunchContext) -> list[SetEnvironmentVariable]:
     return [SetEnvironmentVariable(name, str(PROFILE)) for name in PROFILE_VARIABLES]
 
 
-def worker(
-    name: str, given: dict[str, str], topics: dict[str, str], settings: dict[str, object]
-) -> Node:
-    """Describe a node that processes images."""
+def worker(name: str, given: dict[str, str], topics: dict[str, str], settings: dict) -> Node:
+    """Describe a node that processes images; empty settings are left to the file."""
+    settings = {key: value for key, value in settings.items() if value}
     names = ("camera_info", "imu", "twist")
     return depthkit_node(
         name,
