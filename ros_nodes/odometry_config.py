@@ -17,6 +17,8 @@ from ros_nodes.inputs.motion_source import MotionConfig
 
 NETWORK_GAP, GEOMETRIC_GAP = 1.0, GeometricConfig.max_gap
 """Longest pause between two frames by method, seconds."""
+GEOMETRIC_QUEUE = 4
+"""Frames that wait: a keyframe takes the time of five other frames."""
 
 
 MOVING = ("speed", "twist", "odometry")
@@ -90,7 +92,9 @@ class OdometryNodeConfig(EngineConfig):
 
     model: Path = Path()
     """Pose network of `depthkit export RUN --part pose`, a file; empty: geometric odometry. This,
-    `backend`, `threads`, `precision`, `stride` and `wait_for_model` are of method network only."""
+    `backend`, `precision`, `stride` and `wait_for_model` are of method network only."""
+    threads: int = option(1, least=1)
+    """Number of CPU threads for the network, or for OpenCV."""
     method: Literal["geometric", "network"] = "geometric"
     """Source of the motion. Geometric: tracked points and bundle adjustment, for any calibrated
     camera, nothing trained. Network: the pose network `model`; taken whenever `model` is given."""
@@ -103,6 +107,9 @@ class OdometryNodeConfig(EngineConfig):
     max_gap: float = option(0.0, least=0)
     """Longest pause between two frames, seconds; after a longer one the motion is lost. 0: 1 s of a
     network, 3 s of geometry."""
+    queue: int = option(0, least=0, most=100)
+    """Number of frames that wait while one is processed; one more drops the oldest. 0: 1 of a
+    network, 4 of geometry, whose keyframes take longer than other frames."""
     odom_frame: str = "odom"
     """Frame of the body's start; frame_id of the odometry."""
     base_frame: str = "base_link"
@@ -176,6 +183,11 @@ class OdometryNodeConfig(EngineConfig):
     def uses_imu(self) -> bool:
         """Whether the IMU is used."""
         return self.imu.use or self.scale.source == "imu"
+
+    @property
+    def waiting_frames(self) -> int:
+        """Number of frames that wait while one is processed."""
+        return self.queue or (1 if self.uses_network else GEOMETRIC_QUEUE)
 
     @property
     def longest_gap(self) -> float:

@@ -4,6 +4,7 @@
 import time
 from dataclasses import replace
 
+import cv2
 import numpy as np
 from rclpy.node import Node
 
@@ -52,6 +53,7 @@ class GeometricMethod:
             DataError: the IMU's calibration file is invalid.
         """
         self._config = config
+        cv2.setNumThreads(config.threads)  # more than it has cores to itself slows OpenCV down
         self._motion = MotionSource(
             node,
             config.scale.motion,

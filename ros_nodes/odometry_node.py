@@ -48,7 +48,7 @@ class OdometryNode:
     enlarged by the possible motion in between, unless the place is found again. The pose never
     jumps.
 
-    Subscribes (best effort, newest only; imu: all samples):
+    Subscribes (best effort):
         image            sensor_msgs/Image, or image/compressed sensor_msgs/CompressedImage
         camera_info      sensor_msgs/CameraInfo, of the image
         imu              sensor_msgs/Imu, with imu.use or scale.source imu
@@ -85,8 +85,9 @@ class OdometryNode:
         self._node = node
         self._config = config = declare(node, OdometryNodeConfig)
         self.monitor = Monitor(node)
-        self._slot = LatestSlot[Received]()
-        self._camera = CameraInput(node, config.camera, self._slot.put)
+        queue = config.waiting_frames
+        self._slot = LatestSlot[Received](queue)
+        self._camera = CameraInput(node, config.camera, self._slot.put, queue=queue)
         self._extrinsic = Extrinsic(node, config.extrinsic)
         self.method: Method = self._choose_method()
         self.figures = OdometryFigures(self.method.stage)
