@@ -29,7 +29,6 @@ PROFILE = HOME / "ros_nodes" / "fastdds.xml"
 # Fast DDS 2 (Jazzy) reads the first name, Fast DDS 3 (Kilted) the second.
 PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 
-WITHOUT_MOTION = {"model": "depthnet-stillbox", "motion": {"source": "none"}}
 NO_SCALE = (
     "no source of metres: depth is on depth_relative, odometry on visual_odometry_relative; for "
     "metres: scale_source:=imu, twist, speed or odometry, or camera_height:=1.2"
@@ -116,7 +115,8 @@ def read(context: LaunchContext) -> dict[str, str]:
 def depth(given: dict[str, str]) -> list:
     """Describe depth_node; without any odometry in metres its depth is relative."""
     if not given["odometry"] and not given["model"] and not has_scale(given):
-        return [LogInfo(msg=NO_SCALE), worker("depth_node", given, {}, WITHOUT_MOTION)]
+        without_motion = {"model": "depthnet-stillbox", "motion": {"source": "none"}}
+        return [LogInfo(msg=NO_SCALE), worker("depth_node", given, {}, without_motion)]
     topics = {"odometry": given["odometry"] or given["visual_odometry"]}
     return [worker("depth_node", given, topics, {"model": given["model"]})]
 
