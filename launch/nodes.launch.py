@@ -59,10 +59,7 @@ SWITCHES = {
     "cloud": ("false", "start point_cloud_xyzrgb_node of depth_image_proc: depth, image -> points"),
     "rviz": ("false", "start RViz"),
     "lifecycle": ("false", "nodes wait to be configured and activated by a manager"),
-    "use_sim_time": (
-        "false",
-        "nodes follow /clock; with a source the player publishes it and keeps recorded stamps",
-    ),
+    "use_sim_time": ("false", "nodes follow /clock; a player sends it and keeps recorded stamps"),
 }
 
 
@@ -122,14 +119,13 @@ def depth(given: dict[str, str]) -> list:
 
 
 def odometry(given: dict[str, str]) -> Node:
-    """Describe odometry_node with its source of metres."""
-    topics = {
-        "odometry": given["visual_odometry"],
-        "odometry_relative": f"{given['visual_odometry']}_relative",
-        "scale_odometry": given["odometry"] or "odometry",
-    }
+    """Describe odometry_node with its source of metres; `points` is the name of the cloud."""
+    name, other = given["visual_odometry"], given["odometry"]
+    topics = {one: f"{name}_{one}" for one in ("points", "points_relative")}
+    topics |= {"odometry": name, "odometry_relative": f"{name}_relative"}
+    topics["scale_odometry"] = other or "odometry"
     scale: dict[str, object] = {"source": given["scale_source"]} if given["scale_source"] else {}
-    if given["odometry"] and not has_scale(given):
+    if other and not has_scale(given):
         scale["source"] = "odometry"
     if given["camera_height"]:
         scale["camera_height"] = float(given["camera_height"])
@@ -283,9 +279,8 @@ def rviz(given: dict[str, str]) -> Node | LogInfo:
     """Describe RViz, with its topics remapped like those of the nodes."""
     if prefix_of("rviz2") is None:
         return missing("rviz2", "rviz")
-    names = ("depth", "depth_relative", "confidence", "points")
-    topics = {"image": given["image"], "visual_odometry": given["visual_odometry"]}
-    topics |= {name: name for name in names}
+    topics = {name: name for name in ("depth", "depth_relative", "confidence", "points")}
+    topics |= {name: given[name] for name in ("image", "visual_odometry")}
     return Node(
         package="rviz2",
         executable="rviz2",

@@ -25,6 +25,7 @@ from ros_nodes.odometry_method import Step
 
 GRACE = 2.0  # seconds that the first frames wait for the place of the IMU, which TF may tell late
 TURNED = 0.02  # rad by which a rigid IMU may turn against the camera
+NOTHING = "no source of scale"
 NO_CAMERA = (
     "no camera_info yet: geometric odometry needs the camera's intrinsics; remap camera_info or "
     "set camera.info_file"
@@ -166,8 +167,10 @@ class GeometricMethod:
 
     def _why(self, state: ScaleState) -> str:
         """Return why lengths are not metres, with the fault of the topic that should say so."""
-        quiet = not state.source and state.reason.startswith("no source") and self._measures
-        return (self._motion.reason or "no measurement yet") if quiet else state.reason
+        nothing = not state.source and (not state.reason or state.reason == NOTHING)
+        if nothing and self._measures:
+            return self._motion.reason or "no measurement yet"
+        return state.reason or NOTHING
 
     @property
     def _measures(self) -> bool:

@@ -104,6 +104,7 @@ def test_uav_with_a_source_of_metres_feeds_depth_by_its_odometry(start: Any) -> 
     sent = topic(found["odometry_node"], "odometry")
     assert topic(found["depth_node"], "odometry") == sent == "visual_odometry"
     assert topic(found["odometry_node"], "scale_odometry") != sent
+    assert topic(found["odometry_node"], "points") == "visual_odometry_points"
     assert not found["said"] and "motion" not in found["depth_node"].parameters[-1]
     high = start(camera_height="1.2")["odometry_node"]
     assert high.parameters[-1]["scale"] == {"camera_height": 1.2}
