@@ -11,6 +11,7 @@ import posixpath
 import sys
 from pathlib import Path
 
+import yaml
 from ament_index_python.packages import get_package_prefix
 from launch import LaunchContext, LaunchDescription
 from launch.actions import (
@@ -28,15 +29,22 @@ PROFILE = HOME / "ros_nodes" / "fastdds.xml"
 # Fast DDS 2 (Jazzy) reads the first name, Fast DDS 3 (Kilted) the second.
 PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 
+NO_SCALE = (
+    "no source of metres: depth is on depth_relative, odometry on visual_odometry_relative; for "
+    "metres: scale_source:=imu, twist, speed or odometry, or camera_height:=1.2"
+)
+
 ARGUMENTS = {
     "params_file": ("", "YAML file of node parameters (configs/ros/*.yaml are examples)"),
     "model": ("", "depth network, a file or the name of a shipped one; empty: that of params_file"),
-    "pose_model": ("", "pose network of odometry_node, a file; empty: that of params_file"),
+    "pose_model": ("", "pose network of odometry_node; empty: that of params_file, or geometry"),
     "image": ("image", "topic of the camera's images; <image>/compressed with camera.transport"),
     "camera_info": ("", "topic of the camera's calibration; empty: camera_info next to the image"),
-    "odometry": ("odometry", "topic of the odometry for motion and scale, metres"),
-    "imu": ("imu", "topic of the camera's attitude"),
+    "odometry": ("odometry", "topic of odometry in metres; empty: that of odometry_node"),
+    "imu": ("imu", "topic of the IMU: attitude of the camera, samples for odometry_node"),
     "twist": ("twist", "topic of the speed, m/s"),
+    "scale_source": ("", "scale.source of odometry_node, as imu or twist; empty: params_file's"),
+    "camera_height": ("", "camera height over level ground, metres; empty: params_file's"),
     "visual_odometry": ("visual_odometry", "topic on which odometry_node publishes"),
     "namespace": ("", "namespace of all nodes and relative topics"),
     "log_level": ("info", "debug, info, warn, error or fatal"),
@@ -51,10 +59,7 @@ SWITCHES = {
     "cloud": ("false", "start point_cloud_xyzrgb_node of depth_image_proc: depth, image -> points"),
     "rviz": ("false", "start RViz"),
     "lifecycle": ("false", "nodes wait to be configured and activated by a manager"),
-    "use_sim_time": (
-        "false",
-        "nodes follow /clock; with a source the player publishes it and keeps recorded stamps",
-    ),
+    "use_sim_time": ("false", "nodes follow /clock; a player sends it and keeps recorded stamps"),
 }
 
 
@@ -79,15 +84,9 @@ def start(context: LaunchContext) -> list:
     wanted = {name: given[name] == "true" for name in SWITCHES}
     actions: list = profile(context)
     if wanted["depth_node"]:
-        topics = {"odometry": given["odometry"]}
-        actions.append(worker("depth_node", given, topics, model=given["model"]))
+        actions += depth(given)
     if wanted["odometry_node"]:
-        topics = {
-            "odometry": given["visual_odometry"],
-            "odometry_relative": f"{given['visual_odometry']}_relative",
-            "scale_odometry": given["odometry"],
-        }
-        actions.append(worker("odometry_node", given, topics, model=given["pose_model"]))
+        actions.append(odometry(given))
     if given["source"]:
         actions.append(player(given))
     if wanted["cloud"]:
@@ -100,12 +99,49 @@ def start(context: LaunchContext) -> list:
 def read(context: LaunchContext) -> dict[str, str]:
     """Return the arguments, with topic names and namespace resolved."""
     given = {name: LaunchConfiguration(name).perform(context) for name in (*ARGUMENTS, *SWITCHES)}
+    if given["source"] or given["odometry_node"] == "false":  # another one's odometry
+        given["odometry"] = given["odometry"] or "odometry"
     given["camera_info"] = given["camera_info"] or beside(given["image"])
     # An argument overrides the file's section /**/depth_node only for a node with a full name: ROS
     # prefers the more specific name to the later file.
     pushed = context.launch_configurations.get("ros_namespace", "")
     given["namespace"] = posixpath.join("/", pushed, given["namespace"])
     return given
+
+
+def depth(given: dict[str, str]) -> list:
+    """Describe depth_node; without any odometry in metres its depth is relative."""
+    if not given["odometry"] and not given["model"] and not has_scale(given):
+        without_motion = {"model": "depthnet-stillbox", "motion": {"source": "none"}}
+        return [LogInfo(msg=NO_SCALE), worker("depth_node", given, {}, without_motion)]
+    topics = {"odometry": given["odometry"] or given["visual_odometry"]}
+    return [worker("depth_node", given, topics, {"model": given["model"]})]
+
+
+def odometry(given: dict[str, str]) -> Node:
+    """Describe odometry_node with its source of metres; `points` is the name of the cloud."""
+    name, other = given["visual_odometry"], given["odometry"]
+    topics = {one: f"{name}_{one}" for one in ("points", "points_relative")}
+    topics |= {"odometry": name, "odometry_relative": f"{name}_relative"}
+    topics["scale_odometry"] = other or "odometry"
+    scale: dict[str, object] = {"source": given["scale_source"]} if given["scale_source"] else {}
+    if other and not has_scale(given):
+        scale["source"] = "odometry"
+    if given["camera_height"]:
+        scale["camera_height"] = float(given["camera_height"])
+    return worker("odometry_node", given, topics, {"model": given["pose_model"], "scale": scale})
+
+
+def has_scale(given: dict[str, str]) -> bool:
+    """Whether arguments or params_file give odometry_node metres; a network's training may."""
+    if given["scale_source"] or given["camera_height"] or given["pose_model"]:
+        return True
+    file = given["params_file"]
+    sections = yaml.safe_load(Path(file).read_text(encoding="utf-8")) if file else {}
+    said = sections.get("/**/odometry_node", {}).get("ros__parameters", {})
+    scale = said.get("scale", {})
+    measured = scale.get("camera_height") or scale.get("source", "auto") != "auto"
+    return bool(measured or said.get("model") or said.get("imu", {}).get("use"))
 
 
 def beside(image: str) -> str:
@@ -124,14 +160,14 @@ def profile(context: LaunchContext) -> list[SetEnvironmentVariable]:
     return [SetEnvironmentVariable(name, str(PROFILE)) for name in PROFILE_VARIABLES]
 
 
-def worker(name: str, given: dict[str, str], topics: dict[str, str], *, model: str) -> Node:
-    """Describe a node that processes images."""
-    models = {"model": model} if model else {}
+def worker(name: str, given: dict[str, str], topics: dict[str, str], settings: dict) -> Node:
+    """Describe a node that processes images; empty settings are left to the file."""
+    settings = {key: value for key, value in settings.items() if value}
     names = ("camera_info", "imu", "twist")
     return depthkit_node(
         name,
         given,
-        parameters={**models, "use_sim_time": given["use_sim_time"] == "true"},
+        parameters={**settings, "use_sim_time": given["use_sim_time"] == "true"},
         topics={**images(given), **{key: given[key] for key in names}, **topics},
         flags=["--lifecycle"] if given["lifecycle"] == "true" else [],
     )
@@ -155,7 +191,8 @@ def player(given: dict[str, str]) -> Node:
         },
         topics={
             **images(given),
-            **{key: given[key] for key in ("camera_info", "odometry", "imu", "twist")},
+            **{key: given[key] for key in ("camera_info", "imu", "twist")},
+            "odometry": given["odometry"] or "odometry",
         },
         flags=[],
         on_exit=[
@@ -242,9 +279,8 @@ def rviz(given: dict[str, str]) -> Node | LogInfo:
     """Describe RViz, with its topics remapped like those of the nodes."""
     if prefix_of("rviz2") is None:
         return missing("rviz2", "rviz")
-    names = ("depth", "depth_relative", "confidence", "points")
-    topics = {"image": given["image"], "visual_odometry": given["visual_odometry"]}
-    topics |= {name: name for name in names}
+    topics = {name: name for name in ("depth", "depth_relative", "confidence", "points")}
+    topics |= {name: given[name] for name in ("image", "visual_odometry")}
     return Node(
         package="rviz2",
         executable="rviz2",

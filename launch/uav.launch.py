@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A drone: pair depth in metres from one stabilised camera and the autopilot's odometry."""
+"""A drone: odometry and pair depth from one camera; nothing is trained.
+
+Metres come from `scale_source` (imu, twist, speed), from `camera_height`, or from the autopilot's
+odometry (`odometry:=/mavros/local_position/odom`); without any, both are relative.
+"""
 
 from pathlib import Path
 
@@ -18,6 +22,17 @@ def generate_launch_description() -> LaunchDescription:
                 "params_file",
                 default_value=str(HOME / "configs" / "ros" / "uav.yaml"),
                 description="YAML file of node parameters",
+            ),
+            DeclareLaunchArgument(
+                "odometry_node",
+                default_value="true",
+                choices=["true", "false"],
+                description="start odometry_node, which publishes on visual_odometry",
+            ),
+            DeclareLaunchArgument(
+                "odometry",
+                default_value="",
+                description="topic of the autopilot's odometry, metres; empty: odometry_node's",
             ),
             IncludeLaunchDescription(
                 PythonLaunchDescriptionSource(str(HOME / "launch" / "nodes.launch.py"))

@@ -14,17 +14,25 @@ import cv2
 import numpy as np
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Point, Pose, Quaternion, Transform, TransformStamped, Vector3
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, Image, Imu, PointCloud2, PointField
 from std_msgs.msg import Header
 
 from depthkit.camera import Camera
 from depthkit.errors import ShapeError, check_shape
 from depthkit.rigid import matrix_to_quaternion
+from depthkit.runtime.result import SparsePoints
 
 DepthEncoding = Literal["32FC1", "16UC1"]
 
+NOT_MEASURED = -1.0
+"""First covariance of a quantity that a sensor_msgs/Imu does not have."""
+
 MOST_MILLIMETRES = 65.535
 """Depth from which on it does not fit into 16 bits of millimetres, metres."""
+
+_POINT_FIELDS = [("x", "f4"), ("y", "f4"), ("z", "f4"), ("id", "u4"), ("sigma", "f4")]
+_POINT = np.dtype(_POINT_FIELDS)
+_FIELD_TYPES = {"f4": PointField.FLOAT32, "u4": PointField.UINT32}
 
 _PIXELS = {
     "mono8": (np.uint8, "H W"),
@@ -103,6 +111,21 @@ def camera_info_message(camera: Camera, header: Header) -> CameraInfo:
     )
 
 
+def imu_message(row: np.ndarray, header: Header) -> Imu:
+    """Convert a sample t wx wy wz ax ay az, accelerations NaN where not measured. (7,)
+
+    The header has the stamp; an IMU of this kind measures no orientation [REP 145].
+    """
+    message = Imu(header=header)
+    w, a = row[1:4].tolist(), np.nan_to_num(row[4:7]).tolist()
+    message.angular_velocity = Vector3(x=w[0], y=w[1], z=w[2])
+    message.linear_acceleration = Vector3(x=a[0], y=a[1], z=a[2])
+    message.orientation_covariance[0] = NOT_MEASURED
+    if np.isnan(row[4:7]).any():
+        message.linear_acceleration_covariance[0] = NOT_MEASURED
+    return message
+
+
 def pose_message(T: np.ndarray) -> Pose:
     """Convert T_a_b to the pose of frame b in a. (4, 4)"""
     x, y, z = T[:3, 3].tolist()
@@ -119,6 +142,39 @@ def transform_message(T: np.ndarray, header: Header, child_frame_id: str) -> Tra
 def _quaternion(T: np.ndarray) -> Quaternion:
     x, y, z, w = matrix_to_quaternion(T[:3, :3]).tolist()
     return Quaternion(x=x, y=y, z=z, w=w)
+
+
+def points_message(points: SparsePoints, T: np.ndarray, header: Header) -> PointCloud2:
+    """Put landmarks into a PointCloud2: x, y, z, id and sigma; those that are not finite are left
+    out.
+
+    Args:
+        points: landmarks of a frame.
+        T: points of their world to the header's frame, in one unit. (4, 4)
+        header: stamp and frame.
+    """
+    positions = points.positions @ T[:3, :3].T + T[:3, 3]
+    known = np.isfinite(positions).all(axis=1)
+    rows = np.zeros(int(known.sum()), _POINT)
+    for name, column in zip("xyz", positions[known].T, strict=True):
+        rows[name] = column
+    rows["id"], rows["sigma"] = points.ids[known], points.sigma[known]
+    data = message_array("B")
+    data.frombytes(rows.tobytes())
+    return PointCloud2(
+        header=header,
+        height=1,
+        width=len(rows),
+        fields=[
+            PointField(name=name, offset=4 * i, datatype=_FIELD_TYPES[kind], count=1)
+            for i, (name, kind) in enumerate(_POINT_FIELDS)
+        ],
+        is_bigendian=sys.byteorder == "big",
+        point_step=_POINT.itemsize,
+        row_step=_POINT.itemsize * len(rows),
+        data=data,
+        is_dense=True,
+    )
 
 
 def stamp_message(ns: int) -> Time:

@@ -8,26 +8,46 @@ from typing import Literal
 from depthkit.config.ranges import check_ranges, option
 from depthkit.errors import ConfigError
 from depthkit.runtime.config import EngineConfig
+from depthkit.runtime.odometry.geometric import GeometricConfig
 from depthkit.runtime.odometry.odometry_chain import Noise
 from ros_nodes.inputs.camera_input import CameraConfig
 from ros_nodes.inputs.frames import ExtrinsicConfig
+from ros_nodes.inputs.imu_input import ImuConfig
 from ros_nodes.inputs.motion_source import MotionConfig
+
+NETWORK_GAP, GEOMETRIC_GAP = 1.0, GeometricConfig.max_gap
+"""Longest pause between two frames by method, seconds."""
+GEOMETRIC_QUEUE = 4
+"""Frames that wait: a keyframe takes the time of five other frames."""
+
+
+MOVING = ("speed", "twist", "odometry")
+"""Sources of scale that know the length of a step."""
 
 
 @dataclass(frozen=True)
 class ScaleConfig:
     """Source of the metric scale of the odometry."""
 
-    source: Literal["model", "speed", "twist", "odometry", "height"] = "model"
-    """Source of the scale. Model: a network trained in metres. Speed: the constant scale.speed.
+    source: Literal["auto", "model", "speed", "twist", "odometry", "height", "imu"] = "auto"
+    """Source of the scale. Auto: of a network its training, of geometry scale.camera_height and an
+    IMU in use, else none. Model: a network trained in metres. Speed: the constant scale.speed.
     Twist: topic twist. Odometry: topic scale_odometry (wheels, GPS-INS). Height: the constant
-    camera height over level ground, with a depth network of the same training."""
+    scale.camera_height over level ground. Imu: topic imu, by gyroscope and accelerometer."""
     speed: float = option(0.0, least=0, live=True)
     """Constant speed for source speed, m/s."""
     camera_height: float = option(0.0, least=0)
-    """Camera height above the ground for source height, metres."""
+    """Camera height above level ground, metres; 0: unknown. Geometric odometry measures by it also
+    beside another source."""
+    sigma: float = option(0.02, above=0)
+    """Relative standard deviation of a step's length by speed, twist or odometry; geometric
+    odometry only, as `wait`."""
+    wait: float = option(0.05, least=0, most=5, live=True)
+    """Longest wait of a frame for the sample of twist or odometry that brackets it, seconds; set it
+    above the period of the topic."""
     depth_model: Path = Path()
-    """Depth network for source height, exported from the same run as the pose network."""
+    """Depth network for source height of a pose network, exported from the same run. This, `every`,
+    `needed`, `window`, `least_motion`, `max_spread` and `hold` are of method network only."""
     every: int = option(5, least=1)
     """Number of motions per height measurement for source height; each runs the depth network."""
     needed: int = option(10, least=1)
@@ -53,17 +73,14 @@ class ScaleConfig:
             raise ConfigError("speed: above 0 for source speed, got 0.0")
         if self.source == "height" and self.camera_height == 0:
             raise ConfigError("camera_height: above 0 for source height, got 0.0")
-        if self.source == "height" and self.depth_model == Path():
-            raise ConfigError("depth_model: the depth network for source height, got none")
 
     @property
     def motion(self) -> MotionConfig:
         """Settings of the source of motion."""
-        moving = self.source in ("speed", "twist", "odometry")
         return MotionConfig(
-            source=self.source if moving else "none",  # type: ignore[arg-type]
+            source=self.source if self.source in MOVING else "none",  # type: ignore[arg-type]
             speed=self.speed,
-            wait=0.0,
+            wait=self.wait,
             max_gap=self.max_gap,
             stale=self.stale,
         )
@@ -71,12 +88,28 @@ class ScaleConfig:
 
 @dataclass(frozen=True)
 class OdometryNodeConfig(EngineConfig):
-    """Pose network, camera, scale and outputs."""
+    """Method, camera, scale and outputs."""
 
+    model: Path = Path()
+    """Pose network of `depthkit export RUN --part pose`, a file; empty: geometric odometry. This,
+    `backend`, `precision`, `stride` and `wait_for_model` are of method network only."""
+    threads: int = option(1, least=1)
+    """Number of CPU threads for the network, or for OpenCV."""
+    method: Literal["geometric", "network"] = "geometric"
+    """Source of the motion. Geometric: tracked points and bundle adjustment, for any calibrated
+    camera, nothing trained. Network: the pose network `model`; taken whenever `model` is given."""
+    loops: bool = False
+    """Whether loops are looked for and map_frame -> odom_frame is published; geometric only."""
+    map_frame: str = "map"
+    """Frame of the map that loops correct; the odometry itself never jumps."""
     stride: int = option(0, least=0)
     """Frames from one used frame to the next; 0: as in the network's training."""
-    max_gap: float = option(1.0, above=0)
-    """Longest pause between two frames, seconds; after a longer one the motion is lost."""
+    max_gap: float = option(0.0, least=0)
+    """Longest pause between two frames, seconds; after a longer one the motion is lost. 0: 1 s of a
+    network, 3 s of geometry."""
+    queue: int = option(0, least=0, most=100)
+    """Number of frames that wait while one is processed; one more drops the oldest. 0: 1 of a
+    network, 4 of geometry, whose keyframes take longer than other frames."""
     odom_frame: str = "odom"
     """Frame of the body's start; frame_id of the odometry."""
     base_frame: str = "base_link"
@@ -96,6 +129,8 @@ class OdometryNodeConfig(EngineConfig):
     """Error model, for the covariances."""
     scale: ScaleConfig = field(default_factory=ScaleConfig)
     """Source of the metric scale."""
+    imu: ImuConfig = field(default_factory=ImuConfig)
+    """IMU of the geometric odometry."""
     camera: CameraConfig = field(default_factory=CameraConfig)
     """Image input."""
     extrinsic: ExtrinsicConfig = field(default_factory=ExtrinsicConfig)
@@ -114,3 +149,47 @@ class OdometryNodeConfig(EngineConfig):
                 "odom_frame: two different frames, got "
                 f"{self.odom_frame!r} and base_frame {self.base_frame!r}"
             )
+        if self.loops and self.map_frame in ("", self.odom_frame, self.base_frame):
+            raise ConfigError(f"map_frame: a frame of its own, got {self.map_frame!r}")
+        self._check_method()
+
+    def _check_method(self) -> None:
+        """Refuse settings that the method cannot serve."""
+        if self.uses_network:
+            self._check_network()
+        elif self.scale.source == "model":
+            raise ConfigError(
+                "scale.source: model is the training of a network and none is given; set model, or "
+                "speed, twist, odometry, height or imu"
+            )
+
+    def _check_network(self) -> None:
+        if self.model == Path():
+            raise ConfigError(
+                "model: method network needs a pose network; none is shipped: write one with "
+                "'depthkit export RUN --part pose'"
+            )
+        if self.scale.source == "height" and self.scale.depth_model == Path():
+            raise ConfigError("scale.depth_model: the depth network for source height, got none")
+        if self.uses_imu or self.loops:
+            raise ConfigError("model: IMU and loops are of geometric odometry; give no model")
+
+    @property
+    def uses_network(self) -> bool:
+        """Whether a pose network gives the motion: a given model always does."""
+        return self.method == "network" or self.model != Path()
+
+    @property
+    def uses_imu(self) -> bool:
+        """Whether the IMU is used."""
+        return self.imu.use or self.scale.source == "imu"
+
+    @property
+    def waiting_frames(self) -> int:
+        """Number of frames that wait while one is processed."""
+        return self.queue or (1 if self.uses_network else GEOMETRIC_QUEUE)
+
+    @property
+    def longest_gap(self) -> float:
+        """Longest pause between two frames, seconds."""
+        return self.max_gap or (NETWORK_GAP if self.uses_network else GEOMETRIC_GAP)

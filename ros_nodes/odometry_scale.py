@@ -25,6 +25,7 @@ NO_UNIT = (
     "the network's translations have no unit: relative motion goes to odometry_relative; for "
     "metres set scale.source to speed, twist, odometry or height"
 )
+OWN = ("auto", "model")  # metres of the network's own training
 PENDING = 100  # most motions that wait for their length in metres
 NO_CAMERA = "no camera_info yet: the height needs the camera's intrinsics; set camera.info_file"
 
@@ -103,7 +104,7 @@ class OdometryScale:
             result: result with a motion.
             T_base_cam: pose of the camera on a level body. (4, 4)
         """
-        if self._config.source == "model":
+        if self._config.source in OWN:
             metric = models.odometry.manifest.scale == "metric"
             self.reason = "" if metric else NO_UNIT
             return 1.0 if metric else None
@@ -125,7 +126,7 @@ class OdometryScale:
 
     def status(self, now: float) -> Status:
         """Return the status of task "scale" at steady time `now`, seconds."""
-        if self._config.source == "model":
+        if self._config.source in OWN:
             if self.reason == NO_UNIT:
                 return Status("error", NO_UNIT, {"scale source": "model"})
             return Status("ok", "metres as the network was trained", {"scale source": "model"})
@@ -164,16 +165,9 @@ class OdometryScale:
 
     def _displacement(self, motion: _Motion) -> float:
         """Return the distance that the camera moved, metres; NaN where unknown."""
-        now = self._motion.tell(motion.stamp, motion.camera_frame, since=motion.since)
-        self._note, epoch = self._motion.reason, self._motion.epoch
-        if self._motion.config.source != "odometry":
-            return float("nan") if now.displacement is None else now.displacement
-        before = self._motion.recall(motion.since, motion.camera_frame)
-        self._note = self._note or self._motion.reason
-        poses = now.T_world_cam, before.T_world_cam
-        if self._motion.epoch != epoch or poses[0] is None or poses[1] is None:
-            return float("nan")
-        return float(np.linalg.norm(poses[0][:3, 3] - poses[1][:3, 3]))
+        found = self._motion.displacement(motion.stamp, motion.camera_frame, since=motion.since)
+        self._note = self._motion.reason
+        return float("nan") if found is None else found
 
     def _measure_height(
         self, engine: DepthEngine, frame: CameraFrame, T_base_cam: np.ndarray

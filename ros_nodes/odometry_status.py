@@ -11,17 +11,23 @@ from ros_nodes.life.monitor import Level, Quantiles, Rate, Status
 from ros_nodes.odometry_models import Models
 from ros_nodes.odometry_tracker import OdometryTracker, State
 
-SHOWN = (("age", 50), ("age", 95), ("age", 99), ("network", 50), ("overhead", 50))
+SHOWN = (("age", 50), ("age", 95), ("age", 99), ("cpu", 50), ("overhead", 50))
 """Quantiles in the values of the output's status; their names end in ms."""
 
 
 class OdometryFigures:
     """Counters of used and refused frames and their timing; one thread writes, another reads."""
 
-    def __init__(self) -> None:
+    def __init__(self, stage: str) -> None:
+        """Start at 0.
+
+        Args:
+            stage: name of the method's main stage, as network.
+        """
+        self._stage = stage
         self.idle = self.frames = self.left_out = self.refused = 0
         self._rate = Rate()
-        self._times = {name: Quantiles() for name in ("age", "network", "overhead")}
+        self._times = {name: Quantiles() for name in ("age", stage, "cpu", "overhead")}
         self._refusal = self._last_refusal = ""
         self._is_idle = False
         self._last = self._known = time.monotonic()
@@ -42,7 +48,13 @@ class OdometryFigures:
         self._is_idle, self._last = False, time.monotonic()
 
     def note_frame(
-        self, result: OdometryResult, state: State, *, age_ms: float, total_ms: float
+        self,
+        result: OdometryResult,
+        state: State,
+        *,
+        age_ms: float,
+        total_ms: float,
+        cpu_ms: float,
     ) -> None:
         """Count a frame that the engine has processed.
 
@@ -51,6 +63,7 @@ class OdometryFigures:
             state: state after this frame.
             age_ms: time from the image's stamp to the end of publishing, by the node's clock.
             total_ms: time from taking the message to the end of publishing.
+            cpu_ms: CPU time of the process meanwhile.
         """
         self.frames += 1
         self._is_idle, self._refusal = False, ""
@@ -59,8 +72,9 @@ class OdometryFigures:
             self._known = self._last
         self._rate.tick(self._last)
         self._times["age"].add(age_ms)
+        self._times["cpu"].add(cpu_ms)
         if not result.reason:
-            self._times["network"].add(result.timing.network_ms)
+            self._times[self._stage].add(result.timing.network_ms)
             self._times["overhead"].add(total_ms - result.timing.total_ms)
 
     def status(
@@ -89,7 +103,7 @@ class OdometryFigures:
         values |= {"segments": tracker.segments, "path m": round(tracker.chain.path, 3)}
         values |= {"relative state": relative.state, "relative segments": relative.segments}
         values["output Hz"] = round(self._rate.hz(now), 2)
-        for name, percent in SHOWN:
+        for name, percent in (*SHOWN, (self._stage, 50)):
             figure = self._times[name].at(percent)
             if figure is not None:
                 values[f"{name} p{percent} ms"] = round(figure, 2)

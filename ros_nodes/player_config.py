@@ -32,6 +32,8 @@ class PlayerConfig:
     """frame_id of the images; a bag keeps its own."""
     odom_frame: str = "odom"
     """frame_id of the poses of a sequence; a bag keeps its own."""
+    imu_frame: str = "imu"
+    """frame_id of the IMU of a sequence; a bag keeps its own."""
     wait_for_subscribers: int = option(0, least=0)
     """Number of subscribers of the images to wait for before playing."""
     topic: str = ""
@@ -39,7 +41,8 @@ class PlayerConfig:
     odometry_topic: str = ""
     """nav_msgs/Odometry topic of a bag; empty for the only one, if any; "none" to play none."""
     imu_topic: str = ""
-    """sensor_msgs/Imu topic of a bag; empty for the only one, if any; "none" to play none."""
+    """sensor_msgs/Imu topic of a bag; empty for the only one, if any; "none" to play none, also of
+    a sequence."""
     twist_topic: str = ""
     """Twist or TwistStamped topic of a bag; empty for the only one, if any; "none" to play none."""
 

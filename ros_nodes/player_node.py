@@ -65,9 +65,10 @@ class Player:
         camera_info   sensor_msgs/CameraInfo, where the camera is known
         odometry      nav_msgs/Odometry: the poses of a sequence in metres, odom_frame -> frame_id,
                       with the velocity in frame_id; or that of a bag
-        imu           sensor_msgs/Imu of a bag
+        imu           sensor_msgs/Imu of a sequence or a bag
         twist         geometry_msgs/TwistStamped or Twist of a bag
-        /tf_static    tf2_msgs/TFMessage of a bag, latched, where tf2_msgs imports
+        /tf_static    tf2_msgs/TFMessage of a bag, or where the IMU of a sequence sits on the
+                      camera; latched, where tf2_msgs imports
         /clock        rosgraph_msgs/Clock, 100 Hz, with `clock`
         /diagnostics  diagnostic_msgs/DiagnosticArray, 1 Hz: player (frames sent, delay, position)
     Parameters (unit, default):
@@ -76,7 +77,7 @@ class Player:
         loop, start           false; seconds, 0
         stamps                now | source
         clock                 false
-        frame_id, odom_frame  camera_optical, odom; a bag keeps its own
+        frame_id, odom_frame, imu_frame  camera_optical, odom, imu; a bag keeps its own
         wait_for_subscribers  of the images, 0
         topic, odometry_topic, imu_topic, twist_topic   of a bag; "" = the only one
     """

@@ -5,20 +5,15 @@ Messages of a bag are passed on byte for byte. All others are made and serialise
 thread that reads ahead, so that the thread that keeps time only has to send.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
-from geometry_msgs.msg import Twist, TwistStamped, TwistWithCovariance, Vector3
+from geometry_msgs.msg import Twist, TwistStamped
 from nav_msgs.msg import Odometry
-from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, Imu
-from std_msgs.msg import Header
 
 from depthkit.data.bag import (
     CAMERA_INFO,
@@ -33,38 +28,24 @@ from depthkit.data.bag import (
     read_contents,
     read_recorded,
 )
-from depthkit.data.bag_writer import stamp_of, twists
 from depthkit.data.importers.bag import camera_info_topic, no_pictures, picture_topics
-from depthkit.data.stream import FrameStream, StreamFrame, open_stream
 from depthkit.errors import ConfigError, DataError
-from ros_nodes.convert import camera_info_message, image_message, pose_message, stamp_message
-from ros_nodes.player_bag import STATIC, Outgoing, recorded
+from ros_nodes.inputs.frames import TFMessage
+from ros_nodes.player_bag import STATIC, recorded
 from ros_nodes.player_clocks import (
     SAME_CLOCK,
     UNSTAMPED,
     ImageClock,
     other_clocks,
-    stamps_that_fit,
 )
 from ros_nodes.player_config import PlayerConfig
-
-try:
-    from tf2_msgs.msg import TFMessage
-except ImportError:  # not on PyPI
-    TFMessage = None
+from ros_nodes.player_frames import open_frames
+from ros_nodes.player_play import LEAD, USUAL_PERIOD, Play
 
 IMU = "sensor_msgs/msg/Imu"
 TWISTS = ("geometry_msgs/msg/TwistStamped", UNSTAMPED)
 OPENING = 8
 """Number of images from which the median interval is taken."""
-LEAD = 5 * 10**8
-"""Time before the first image of a bag at which playing begins, nanoseconds: for its motion."""
-USUAL_PERIOD = 1 / 30
-"""Duration of a source of one frame, seconds."""
-NO_CAMERA = (
-    "the source has no calibration: no camera_info goes out; play what 'depthkit prepare --camera "
-    "FILE' makes of it, or give the nodes a calibration file"
-)
 
 _KINDS: dict[str, Any] = {
     IMAGE: Image,
@@ -78,35 +59,6 @@ _KINDS: dict[str, Any] = {
 }
 
 
-@dataclass(frozen=True)
-class Play:
-    """An opened source."""
-
-    topics: dict[str, Any]
-    """Message class of each relative topic name."""
-    first: int
-    """Source time before which nothing is played, nanoseconds."""
-    last: int
-    """Source time of the end, at the latest, nanoseconds."""
-    period: int
-    """Time from the last frame to the first of the next loop, nanoseconds."""
-    speed: float
-    """Source time per real time at rate 1."""
-    shift: int
-    """Offset from a stamp to source time, nanoseconds; 0 if both have one clock."""
-    words: str
-    """Summary: number of images, size if known, and rate."""
-    messages: Callable[[], Iterator[Outgoing]]
-    """Function that reads the messages from the start."""
-    notes: tuple[str, ...] = ()
-    """Facts for the user: files that are cut short, clocks that differ."""
-
-    @property
-    def image_topic(self) -> str:
-        """Relative topic name of the images."""
-        return next(name for name in self.topics if name.startswith("image"))
-
-
 def open_play(config: PlayerConfig) -> Play:
     """Open the source.
 
@@ -117,7 +69,7 @@ def open_play(config: PlayerConfig) -> Play:
     """
     if config.source == Path():
         raise ConfigError("parameter source: give a sequence folder, video or bag to play")
-    play = (_open_bag if is_bag(config.source) else _open_frames)(config)
+    play = (_open_bag if is_bag(config.source) else open_frames)(config)
     if play.first > play.last:
         raise ConfigError(f"parameter start: {config.start:g} s lies behind the end of the source")
     return play
@@ -192,85 +144,3 @@ def _bag_topics(config: PlayerConfig, contents: Contents) -> dict[str, str]:
     if TFMessage is not None and any(topic.name == STATIC for topic in topics):
         names[STATIC] = STATIC
     return names
-
-
-# --- frames --------------------------------------------------------------------------------------
-
-
-def _open_frames(config: PlayerConfig) -> Play:
-    stream = open_stream(config.source, imu_topic="none")
-    times = stream.times if not config.fps else np.arange(len(stream)) / config.fps
-    stamps = stamps_that_fit(config, [stamp_of(time) for time in times])
-    topics: dict[str, Any] = {"image": Image}
-    if stream.camera is not None:
-        topics["camera_info"] = CameraInfo
-    speeds = _speeds(stream, times) if stream.metric and stream.poses is not None else None
-    if speeds is not None:
-        topics["odometry"] = Odometry
-    step = float(np.median(np.diff(times))) if len(times) > 1 else USUAL_PERIOD
-    first = stamps[0] + round(config.start * 1e9)
-    picture = next((frame.rgb for frame in stream.frames() if frame.rgb is not None), None)
-    size = "" if picture is None else f" of {picture.shape[1]}x{picture.shape[0]}"
-    return Play(
-        topics=topics,
-        first=first,
-        last=stamps[-1],
-        period=round(step * 1e9),
-        speed=1.0,
-        shift=0,
-        words=f"{len(stream)} frames{size}, {1 / step:.3g} Hz",
-        messages=lambda: _played(stream, stamps, speeds, first, config),
-        notes=(*stream.notes, *(() if stream.camera is not None else (NO_CAMERA,))),
-    )
-
-
-def _speeds(stream: FrameStream, times: np.ndarray) -> np.ndarray | None:
-    """Return the twist at each frame, NaN without a pose; None if no pose is known. (N, 6)"""
-    poses = np.empty((0, 4, 4)) if stream.poses is None else stream.poses
-    known = np.isfinite(poses).all(axis=(1, 2))
-    if not known.any():
-        return None
-    speeds = np.full((len(poses), 6), np.nan)
-    speeds[known] = twists(times[known], poses[known])
-    return speeds
-
-
-def _played(
-    stream: FrameStream,
-    stamps: list[int],
-    speeds: np.ndarray | None,
-    first: int,
-    config: PlayerConfig,
-) -> Iterator[Outgoing]:
-    """Make the messages of each frame: odometry and camera_info precede the image."""
-    for i, frame in enumerate(stream.frames()):
-        stamp = stamps[i]
-        if stamp < first:
-            continue
-        if frame.rgb is None:
-            yield Outgoing(stamp, stamp, "image", b"", frame.problem)
-            continue
-        header = Header(stamp=stamp_message(stamp), frame_id=config.frame_id)
-        if speeds is not None and np.isfinite(speeds[i]).all():
-            odometry = _odometry(frame, speeds[i], header, config)
-            yield Outgoing(stamp, stamp, "odometry", serialize_message(odometry))
-        if stream.camera is not None:
-            info = camera_info_message(stream.camera, header)
-            yield Outgoing(stamp, stamp, "camera_info", serialize_message(info))
-        image = image_message(cv2.cvtColor(frame.rgb, cv2.COLOR_RGB2BGR), "bgr8", header)
-        yield Outgoing(stamp, stamp, "image", serialize_message(image))
-
-
-def _odometry(
-    frame: StreamFrame, speed: np.ndarray, header: Header, config: PlayerConfig
-) -> Odometry:
-    """Make the odometry of a frame: T_odom_cam, and the twist in the camera's own frame."""
-    linear, angular = (Vector3(x=v[0], y=v[1], z=v[2]) for v in speed.reshape(2, 3).tolist())
-    message = Odometry(
-        header=Header(stamp=header.stamp, frame_id=config.odom_frame),
-        child_frame_id=header.frame_id,
-        twist=TwistWithCovariance(twist=Twist(linear=linear, angular=angular)),
-    )
-    if frame.T_world_cam is not None:
-        message.pose.pose = pose_message(frame.T_world_cam)
-    return message

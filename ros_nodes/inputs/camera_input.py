@@ -94,18 +94,26 @@ class CameraFrame:
 class CameraInput:
     """Subscribes to a camera and reports its faults.
 
-    Subscribes (best effort, newest only): `image` (sensor_msgs/Image), or `image/compressed`
-    (sensor_msgs/CompressedImage); `camera_info` (sensor_msgs/CameraInfo), next to the image topic
-    unless it is remapped itself, as in image_transport.
+    Subscribes (best effort, newest `queue` only): `image` (sensor_msgs/Image), or
+    `image/compressed` (sensor_msgs/CompressedImage); `camera_info` (sensor_msgs/CameraInfo), next
+    to the image topic unless it is remapped itself, as in image_transport.
     """
 
-    def __init__(self, node: Node, config: CameraConfig, put: Callable[[Received], object]) -> None:
+    def __init__(
+        self,
+        node: Node,
+        config: CameraConfig,
+        put: Callable[[Received], object],
+        *,
+        queue: int = 1,
+    ) -> None:
         """Set up; subscribes in `start`.
 
         Args:
             node: node that the topic names are relative to.
             config: settings, fixed.
-            put: called with each message on the executor's thread; True if it overwrote one.
+            put: called with each message on the executor's thread; True if it dropped one.
+            queue: number of images kept while the executor is busy.
 
         Raises:
             DataError: the calibration file is invalid.
@@ -115,7 +123,7 @@ class CameraInput:
         self._calibration = Calibration(rectify=config.rectify, file=file)
         kind = Image if config.transport == "raw" else CompressedImage
         image, info = topics(node, config.transport)
-        self._image = Listener(node, image, (kind,), self._on_image, depth=1)
+        self._image = Listener(node, image, (kind,), self._on_image, depth=queue)
         self._info = Listener(node, info, (CameraInfo,), self._on_info, depth=1)
         self._order = StampOrder(config.max_step_back)
         self._faults: dict[str, tuple[float, str]] = {}

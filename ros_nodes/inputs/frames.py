@@ -22,7 +22,7 @@ from depthkit.ros_messages import FrameTree
 from ros_nodes.convert import stamp_message, transform_message
 
 try:
-    from tf2_msgs.msg import TFMessage
+    from tf2_msgs.msg import TFMessage as TFMessage  # the player needs it too
 except ImportError:
     TFMessage = None
 

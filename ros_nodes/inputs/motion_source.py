@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 from rclpy.node import Node
 
 from depthkit.config.ranges import check_ranges, option
@@ -77,6 +78,7 @@ class MotionSource:
         extrinsic: Extrinsic,
         *,
         odometry_topic: str = "odometry",
+        wait_name: str = "motion.wait",
     ) -> None:
         """Set up; subscribes in `start`.
 
@@ -85,8 +87,9 @@ class MotionSource:
             config: settings; may be replaced later by ones that differ in live fields.
             extrinsic: source of T_base_cam.
             odometry_topic: another name for a node that publishes `odometry` itself.
+            wait_name: parameter that holds `config.wait`, for messages.
         """
-        self.config = config
+        self.config, self._wait_name = config, wait_name
         self.reason = ""
         """Why the last frame has no motion; empty if it has."""
         self.epoch = 0
@@ -147,7 +150,7 @@ class MotionSource:
             came = self._changed.wait_for(lambda: self._is_settled(stamp), wait)
             motion, self._queried_at = self._query(stamp, camera_frame, since), time.monotonic()
             if self.reason and not came:
-                self.reason += f" after {wait:g} s of waiting (motion.wait)"
+                self.reason += f" after {wait:g} s of waiting ({self._wait_name})"
             return motion
 
     def recall(self, stamp: float, camera_frame: str) -> Motion:
@@ -159,6 +162,25 @@ class MotionSource:
         """
         with self._changed:
             return self._query(stamp, camera_frame, None)
+
+    def displacement(self, stamp: float, camera_frame: str, *, since: float) -> float | None:
+        """Return the distance that the camera moved, metres; None where `reason` says why.
+
+        Args:
+            stamp: stamp of the frame, seconds.
+            camera_frame: frame_id of the frame.
+            since: stamp of the earlier frame, seconds.
+        """
+        now = self.tell(stamp, camera_frame, since=since)
+        if self.config.source != "odometry":
+            return now.displacement
+        reason, epoch = self.reason, self.epoch
+        before = self.recall(since, camera_frame)
+        self.reason = reason or self.reason
+        poses = now.T_world_cam, before.T_world_cam
+        if self.epoch != epoch or poses[0] is None or poses[1] is None:
+            return None
+        return float(np.linalg.norm(poses[0][:3, 3] - poses[1][:3, 3]))
 
     def status(self, now: float) -> Status:
         """Return the status of task "motion" at steady time `now`, seconds."""

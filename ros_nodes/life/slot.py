@@ -2,7 +2,8 @@
 """A slot for the newest frame, and the worker thread that processes it.
 
 The executor's callback only puts a message into the slot. A message not taken by then is stale and
-is overwritten, so the age stays at half a frame plus one run of the network at any rate.
+is overwritten, so the age stays at half a frame plus one run of the network at any rate. A slot
+with more places evens out work whose frames take unequal times.
 """
 
 import threading
@@ -13,31 +14,37 @@ T = TypeVar("T")
 
 
 class LatestSlot(Generic[T]):
-    """A place for the newest item, shared by one producer and one consumer."""
+    """A place for the newest item, or few of them, shared by one producer and one consumer."""
 
-    def __init__(self) -> None:
+    def __init__(self, capacity: int = 1) -> None:
+        """Start empty.
+
+        Args:
+            capacity: number of items that wait, in order; one more drops the oldest.
+        """
+        self._capacity = capacity
         self.dropped = 0
-        """Number of items overwritten before they were taken."""
+        """Number of items dropped before they were taken."""
         self._changed = threading.Condition()
         self._items: list[T] = []
         self._open = True
 
     def put(self, item: T) -> bool:
-        """Store an item; True when it overwrote one. A closed slot stores nothing."""
+        """Store an item; True when it dropped one. A closed slot stores nothing."""
         with self._changed:
             if not self._open:
                 return False
-            overwrote = bool(self._items)
-            self.dropped += overwrote
-            self._items = [item]
+            dropped = len(self._items) >= self._capacity
+            self.dropped += dropped
+            self._items = [*self._items[dropped:], item]
             self._changed.notify()
-            return overwrote
+            return dropped
 
     def take(self, timeout: float) -> T | None:
         """Wait for an item, at most `timeout` seconds; None when none came or the slot closed."""
         with self._changed:
             self._changed.wait_for(lambda: self._items or not self._open, timeout)
-            return self._items.pop() if self._items else None
+            return self._items.pop(0) if self._items else None
 
     def clear(self) -> None:
         """Drop the item without counting it."""

@@ -81,7 +81,7 @@ class Rig:
     def tell(self, topic: str, message: Any, stamp: int) -> None:
         """Send what scales the motion up to a stamp and wait until the node knows it."""
         self.probe.publish(topic, message)
-        (source,) = self.component._scale._motion._topics
+        (source,) = self.component.method.scale._motion._topics
         self.graph.spin_until(lambda: source.covers(seconds(stamp)))
 
     def _handled(self) -> int:

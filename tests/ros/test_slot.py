@@ -40,6 +40,14 @@ def test_slot_keeps_the_newest_and_counts_the_rest() -> None:
     assert slot.put(4) is False and slot.dropped == 2
 
 
+def test_a_slot_of_two_keeps_their_order_and_drops_the_oldest() -> None:
+    """Of 1, 2, 3 put and none taken, 2 and 3 are left, in order."""
+    slot = LatestSlot[int](2)
+    assert [slot.put(number) for number in (1, 2, 3)] == [False, False, True]
+    assert [slot.take(0), slot.take(0), slot.take(0)] == [2, 3, None]
+    assert slot.dropped == 1
+
+
 def test_slot_forgets_on_clear_without_counting() -> None:
     """A cleared item was not stale, it was unwanted."""
     slot = LatestSlot[int]()

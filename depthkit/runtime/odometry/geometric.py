@@ -135,6 +135,16 @@ class GeometricOdometry:
         """The loop closer, where loops are looked for."""
         return self._places.closer
 
+    @property
+    def tracks(self) -> int:
+        """Number of tracks alive."""
+        return len(self._tracker.tracks)
+
+    @property
+    def keyframes(self) -> int:
+        """Number of keyframes that the map holds."""
+        return len(self._tracker.world.keyframes)
+
     def process(
         self,
         rgb: np.ndarray,

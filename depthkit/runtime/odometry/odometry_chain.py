@@ -107,6 +107,11 @@ class OdometryChain:
         return self._path
 
     @property
+    def stamp(self) -> float | None:
+        """Stamp of the end of the last motion, seconds; None before the first."""
+        return self._stamp
+
+    @property
     def has_moved(self) -> bool:
         """Whether any motion has been added."""
         return self._stamp is not None
@@ -124,6 +129,11 @@ class OdometryChain:
         """Return the last known pose with unknown covariance, and a zero twist."""
         unknown = UNKNOWN * np.eye(6)
         return BodyPose(self._T_odom_base.copy(), unknown, np.zeros(6), unknown.copy())
+
+    def set_covariance(self, covariance: np.ndarray) -> None:
+        """Replace the covariance of the pose by a measured one, in the axes of odom. (6, 6)"""
+        check_shape("covariance", covariance, "6 6")
+        self._covariance = 0.5 * (covariance + covariance.T)
 
     def move(
         self, T_previous_current: np.ndarray, *, since: float, stamp: float, spread: float = 0.0
