@@ -140,11 +140,6 @@ class GeometricOdometry:
         """Number of tracks alive."""
         return len(self._tracker.tracks)
 
-    @property
-    def keyframes(self) -> int:
-        """Number of keyframes that the map holds."""
-        return len(self._tracker.world.keyframes)
-
     def process(
         self,
         rgb: np.ndarray,
