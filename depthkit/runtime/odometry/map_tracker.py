@@ -348,6 +348,8 @@ class MapTracker:
 
     def _make_keyframe(self, frame: WorkingFrame) -> None:
         world, sigma = self.world, NOISE / frame.focal
+        # The gyro's rotation is from the frame before to this one, whose pose is known by now.
+        frame = replace(frame, R_current_previous=None)
         # 1. Landmarks of the map that are seen again.
         found = search_map(
             world,
