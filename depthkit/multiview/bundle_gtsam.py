@@ -164,8 +164,8 @@ def _log_length(told: float, known: list[np.ndarray]) -> Any:
 
     def error(factor: Any, values: Any, slopes: list[np.ndarray] | None) -> np.ndarray:
         poses = [values.atPose3(key) for key in factor.keys()]  # noqa: SIM118 (no dict)
-        first, second = [*known, *(pose.translation() for pose in poses)]
-        between = second - first
+        ends = known + [pose.translation() for pose in poses]
+        between = ends[1] - ends[0]
         length = max(float(np.linalg.norm(between)), 1e-9)
         if slopes is not None:
             # A twist moves a centre by R v; the last pose is the second end.
