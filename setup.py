@@ -27,6 +27,8 @@ RERUN = ["rerun-sdk>=0.20"]
 RUNTIME = ["onnxruntime>=1.20"]
 EXPORT = ["onnx>=1.17", "onnxscript>=0.5", *RUNTIME]
 OPENVINO = ["openvino>=2024.6"]
+# Wheels for Python 3.11 and newer; for 3.10 pip would take one that needs NumPy 1.
+GTSAM = ["gtsam>=4.3; python_version >= '3.11'"]
 BAG = ["rosbags>=0.11"]
 HEIC = ["pillow-heif>=0.16"]
 # A robot brings its own ROS 2; these wheels (Linux x86-64, Python 3.10 to 3.14) are for desks and
@@ -117,10 +119,11 @@ setup(
         "runtime": RUNTIME,
         "export": EXPORT,
         "openvino": OPENVINO,
+        "gtsam": GTSAM,
         "bag": BAG,
         "heic": HEIC,
         "ros": ROS,
-        "all": TRAIN + EVO + SYNTH + RERUN + EXPORT + OPENVINO + BAG + HEIC,
+        "all": TRAIN + EVO + SYNTH + RERUN + EXPORT + OPENVINO + GTSAM + BAG + HEIC,
         "dev": DEV + EVO + SYNTH + EXPORT + OPENVINO + BAG,
     },
     entry_points={"console_scripts": [f"{NAME} = {NAME}.cli:main"]},

@@ -5,6 +5,7 @@
 
     depthkit.prepare("clip.mp4", "data", fov=70)      # video -> sequence folder
     depthkit.inspect("data")                          # can it teach depth, and with which shifts?
+    depthkit.odometry("data/clip", "path", speed=2.0) # camera trajectory and sparse points
     depthkit.infer("shading-colon", "data/clip", "out")
     depthkit.evaluate.depth("out", "data/clip", align="median")
     with depthkit.open_model("sweepnet-stillbox") as engine: ...
@@ -19,10 +20,11 @@ from depthkit.errors import DepthkitError
 
 if TYPE_CHECKING:
     from depthkit.pipelines import evaluate
-    from depthkit.pipelines.door import infer, inspect, open_sequence, prepare
+    from depthkit.pipelines.door import infer, inspect, odometry, open_sequence, prepare
     from depthkit.pipelines.infer.summary import InferSummary
     from depthkit.pipelines.inspect import InspectSummary
     from depthkit.pipelines.models import open_model
+    from depthkit.pipelines.odometry.summary import OdometrySummary
     from depthkit.pipelines.prepare import PrepareSummary
     from depthkit.pipelines.records import load_record, save_record
     from depthkit.pipelines.score.depth_maps import DepthEvaluation
@@ -41,12 +43,14 @@ __all__ = [
     "InspectSummary",
     "ModelEvaluation",
     "OdometryEvaluation",
+    "OdometrySummary",
     "PrepareSummary",
     "Watcher",
     "evaluate",
     "infer",
     "inspect",
     "load_record",
+    "odometry",
     "open_model",
     "open_sequence",
     "prepare",
@@ -60,11 +64,13 @@ _HOMES = {
     "InspectSummary": "pipelines.inspect",
     "ModelEvaluation": "pipelines.score.model",
     "OdometryEvaluation": "pipelines.score.trajectories",
+    "OdometrySummary": "pipelines.odometry.summary",
     "PrepareSummary": "pipelines.prepare",
     "Watcher": "watcher",
     "infer": "pipelines.door",
     "inspect": "pipelines.door",
     "load_record": "pipelines.records",
+    "odometry": "pipelines.door",
     "open_model": "pipelines.models",
     "open_sequence": "pipelines.door",
     "prepare": "pipelines.door",

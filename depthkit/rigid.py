@@ -88,10 +88,10 @@ def straightened(T: ArrayLike) -> np.ndarray:
 
 def skew(v: np.ndarray) -> np.ndarray:
     """Build the cross-product matrix of vectors: skew(a) @ b = a x b. (..., 3) -> (..., 3, 3)"""
-    x, y, z = np.moveaxis(v, -1, 0)
-    o = np.zeros_like(x)
-    rows = [[o, -z, y], [z, o, -x], [-y, x, o]]
-    return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
+    W = np.zeros((*v.shape, 3), v.dtype)
+    W[..., 2, 1], W[..., 0, 2], W[..., 1, 0] = v[..., 0], v[..., 1], v[..., 2]
+    W[..., 1, 2], W[..., 2, 0], W[..., 0, 1] = -v[..., 0], -v[..., 1], -v[..., 2]
+    return W
 
 
 def log_so3(R: ArrayLike) -> np.ndarray:

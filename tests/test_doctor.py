@@ -97,10 +97,11 @@ def test_backends_are_listed_with_what_is_missing(
 
 
 def test_judge_names_the_limit_of_evaluation_without_plots() -> None:
-    """Scores need no matplotlib, plots do."""
+    """Scores and odometry need no matplotlib, plots do."""
     can = judge(states(matplotlib="missing"))
-    assert can["evaluate"].able
+    assert can["evaluate"].able and can["odometry"].able
     assert "matplotlib" in can["evaluate"].reason
+    assert "matplotlib" in can["odometry"].reason
     assert not can["train"].able
 
 
@@ -114,7 +115,8 @@ def test_text_groups_verbs_that_share_an_answer() -> None:
     can = judge(states(torch="missing"))
     text = abilities_text({verb: vars(ability) for verb, ability in can.items()})
     assert text.startswith(
-        "synth, prepare, inspect, evaluate, verify, infer, bench, demo: yes; train, export: no ("
+        "synth, prepare, inspect, odometry, evaluate, verify, infer, bench, demo: yes; "
+        "train, export: no ("
     )
 
 

@@ -20,6 +20,7 @@ from depthkit.data.prepare import PrepareOptions
 from depthkit.errors import DepthkitError
 from depthkit.pipelines.infer.options import InferOptions
 from depthkit.pipelines.models import EngineOptions
+from depthkit.pipelines.odometry.options import OdometryOptions
 from depthkit.synth.boxes import write_box_sequence
 
 Output = pytest.CaptureFixture[str]
@@ -27,6 +28,7 @@ JOBS: dict[str, Callable[..., Any]] = {
     "prepare": depthkit.prepare,
     "inspect": depthkit.inspect,
     "infer": depthkit.infer,
+    "odometry": depthkit.odometry,
     "open_model": depthkit.open_model,
     "open_sequence": depthkit.open_sequence,
     "save_record": depthkit.save_record,
@@ -53,7 +55,7 @@ def test_public_list_is_true() -> None:
     assert depthkit.__all__ == sorted(depthkit.__all__)
     assert set(depthkit.__all__) <= set(dir(depthkit))
     assert all(getattr(depthkit, name) is not None for name in depthkit.__all__)
-    wanted = {"prepare", "inspect", "infer", "evaluate", "open_model", "open_sequence"}
+    wanted = {"prepare", "inspect", "infer", "odometry", "evaluate", "open_model", "open_sequence"}
     assert wanted <= set(depthkit.__all__)
     with pytest.raises(AttributeError, match="no attribute 'no_such_name'"):
         depthkit.no_such_name  # noqa: B018
@@ -97,7 +99,12 @@ def test_signature_is_typed_and_documented(name: str) -> None:
             InferOptions,
             {"engine": {field.name for field in dataclasses.fields(EngineOptions)}},
         ),
-        (depthkit.prepare, PrepareOptions, {"start": {"frames"}, "stop": set()}),
+        (
+            depthkit.prepare,
+            PrepareOptions,
+            {"start": {"frames"}, "stop": set(), "motion": {"camera_height", "speed"}},
+        ),
+        (depthkit.odometry, OdometryOptions, {"scale": {"camera_height", "speed", "imu"}}),
     ],
 )
 def test_every_option_is_offered(

@@ -23,6 +23,7 @@ VERBS = {
     "synth": "render worlds with exact depth, poses, flow and moving objects",
     "prepare": "turn video, images, ROS 2 bags or a data set into sequence folders",
     "inspect": "check prepared sequences: parallax, static and dark frames, shifts to use",
+    "odometry": "follow the camera without a network: trajectory, sparse points, report",
     "train": "train depth and pose networks from a configuration file",
     "evaluate": "score depth maps or a trajectory against the truth",
     "export": "write a trained network as one ONNX file that proves itself",

@@ -43,6 +43,39 @@ def add_threads(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_scale_sources(
+    parser: argparse.ArgumentParser, *, imu: bool = True
+) -> argparse._ArgumentGroup:
+    """Declare what turns the odometry's lengths into metres; return the group of it.
+
+    Args:
+        parser: of a verb that runs the odometry.
+        imu: whether to declare --imu.
+    """
+    group = parser.add_argument_group("metres of the odometry (without any: relative)")
+    group.add_argument(
+        "--camera-height",
+        metavar="M",
+        type=positive_number,
+        help="height of the camera over flat ground that is in view, metres",
+    )
+    group.add_argument(
+        "--speed",
+        metavar="M_PER_S",
+        type=positive_number,
+        help="constant speed of the camera, metres a second",
+    )
+    if imu:
+        group.add_argument(
+            "--imu",
+            metavar="auto|none|FILE",
+            default="auto",
+            help="inertial samples: auto, those of the source; none; or a table of samples, or a "
+            "sequence folder with imu.csv, on the clock of the frames (default: auto)",
+        )
+    return group
+
+
 def add_imu(parser: argparse._ActionsContainer) -> None:
     """Declare where samples of an IMU come from, and how they are read."""
     parser.add_argument(
@@ -52,6 +85,11 @@ def add_imu(parser: argparse._ActionsContainer) -> None:
         help="samples of an IMU on the clock of the frames: a table with columns t, wx, wy, wz, "
         "ax, ay, az or the like (default: that of the source)",
     )
+    add_imu_reading(parser)
+
+
+def add_imu_reading(parser: argparse._ActionsContainer) -> None:
+    """Declare how samples of an IMU are read, and which topic of a bag holds them."""
     parser.add_argument(
         "--imu-to-camera",
         metavar="FILE",
@@ -110,6 +148,14 @@ def positive_number(text: str) -> float:
         value = 0.0
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
+    return value
+
+
+def angle(text: str) -> float:
+    """Read a field of view, degrees."""
+    value = positive_number(text)
+    if not 3 <= value < 170:
+        raise argparse.ArgumentTypeError(f"expected degrees between 3 and 170, got {text!r}")
     return value
 
 

@@ -8,6 +8,7 @@ from depthkit.cli.arguments import (
     MODEL_HELP,
     RULES,
     add_engine_arguments,
+    add_scale_sources,
     positive,
     positive_number,
 )
@@ -160,6 +161,13 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
         choices=RULES,
         help="pairs: stream the sequences with this choice of earlier frames; --shift N of fixed",
     )
+    parser.add_argument(
+        "--poses",
+        choices=("odometry",),
+        help="pairs, with --rule: the motion is found in the frames (default: the poses of the "
+        "sequences)",
+    )
+    add_scale_sources(parser)
     _add_align(parser)
     _add_range(parser)
     parser.add_argument(
@@ -202,7 +210,8 @@ def _add_odometry(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         action="extend",
         metavar="FILE",
-        help="what to score; several files, or the option repeated, give one table",
+        help="what to score: a file, or an output folder of odometry or infer (its live poses, "
+        "each segment aligned on its own); several, or the option repeated, give one table",
     )
     parser.add_argument(
         "--reference", required=True, metavar="FILE", help="true trajectory, metres"

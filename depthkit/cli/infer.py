@@ -15,6 +15,7 @@ from depthkit.cli.arguments import (
     add_engine_arguments,
     options_of,
     positive,
+    positive_number,
 )
 from depthkit.cli.progress import watching
 
@@ -92,13 +93,21 @@ def _add_pair_arguments(parser: argparse.ArgumentParser) -> None:
         "--poses",
         type=Path,
         metavar="FILE",
-        help="camera poses T_world_cam, metres, TUM format, in the clock of the frames",
+        help="camera poses T_world_cam, metres, TUM format, in the clock of the frames; or the "
+        "word odometry: found in the frames, without a network",
     )
     pairs.add_argument(
         "--speed",
         type=_speed,
         metavar="M_PER_S",
-        help="constant speed of the camera, where nothing else is known of its motion",
+        help="constant speed of the camera: for --poses odometry, or where nothing else is known "
+        "of its motion",
+    )
+    pairs.add_argument(
+        "--camera-height",
+        metavar="M",
+        type=positive_number,
+        help="for --poses odometry: height of the camera over flat ground that is in view, metres",
     )
 
 

@@ -10,7 +10,16 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from depthkit.cli.arguments import add_crop, add_imu, options_of, positive, positive_number, size
+from depthkit.cli.arguments import (
+    add_crop,
+    add_imu,
+    add_scale_sources,
+    angle,
+    options_of,
+    positive,
+    positive_number,
+    size,
+)
 from depthkit.cli.progress import watching
 
 if TYPE_CHECKING:
@@ -67,6 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     _add_selection(parser)
     _add_camera(parser)
+    add_scale_sources(parser, imu=False)
     _add_output(parser)
 
 
@@ -106,7 +116,7 @@ def _add_camera(parser: argparse.ArgumentParser) -> None:
     known.add_argument(
         "--fov",
         metavar="DEG",
-        type=_angle,
+        type=angle,
         help="without a calibration: assume a pinhole camera with this horizontal field of view, "
         "degrees (default: from the focal length in EXIF)",
     )
@@ -115,7 +125,7 @@ def _add_camera(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         type=Path,
         help="camera poses T_world_cam: TUM, KITTI, EuRoC, 4x4 rows, Open3D .log, COLMAP "
-        "images.txt, transforms.json",
+        "images.txt, transforms.json; or the word odometry: found in the frames",
     )
     group.add_argument(
         "--max-gap",
@@ -272,13 +282,6 @@ def _levels(text: str) -> tuple[float, float]:
     if not -math.inf < low < high < math.inf:
         raise argparse.ArgumentTypeError(f"expected LOW:HIGH such as 29000:31000, got {text!r}")
     return low, high
-
-
-def _angle(text: str) -> float:
-    value = positive_number(text)
-    if not 3 <= value < 170:
-        raise argparse.ArgumentTypeError(f"expected degrees between 3 and 170, got {text!r}")
-    return value
 
 
 def _cores() -> int:

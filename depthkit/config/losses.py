@@ -43,6 +43,12 @@ class LossConfig:
     2020]."""
     rotation_weight: float = option(0.0, least=0)
     """Weight of the known rotation (poses.txt)."""
+    motion: Literal["learnt", "known", "refined"] = "learnt"
+    """Where camera motion comes from: a pose network (learnt), the poses of the sequence (known),
+    or those with a small learnt correction for each pair of frames (refined). With known or refined
+    motion there is no pose network, and depth learns in minutes."""
+    motion_prior: float = option(0.01, least=0)
+    """Weight of the term that draws the corrections of refined motion to zero."""
 
     def __post_init__(self) -> None:
         check_ranges(self)
@@ -58,6 +64,19 @@ class LossConfig:
             self.explainability_weight == 0 or self.reduction == "mean",
             "explainability_weight: weights the mean over sources; set reduction: mean",
         )
+        if self.motion == "learnt":
+            return
+        for name in ("explainability", "gauge", "baseline", "rotation"):
+            require(
+                getattr(self, f"{name}_weight") == 0,
+                f"{name}_weight: is for a pose network, and loss.motion: {self.motion} has none; "
+                "set it to 0",
+            )
+
+    @property
+    def knows_motion(self) -> bool:
+        """Whether the poses of the sequence are the motion."""
+        return self.motion != "learnt"
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,9 @@ Task = Literal[
     "coop",
 ]
 Part = Literal["depth", "pose", "flow"]
-Option = Literal["random_shift", "flexible_shifts", "gradient_diffusion", "flow_init", "mask_net"]
+Option = Literal[
+    "random_shift", "flexible_shifts", "gradient_diffusion", "flow_init", "mask_net", "known_motion"
+]
 
 
 # --- answers that depend on the configuration -----------------------------------------------------
@@ -63,8 +65,14 @@ def _pair_distance(config: "TrainConfig") -> str:
 
 def _measured_motion(config: "TrainConfig") -> str:
     stabilized = config.stabilized
+    if config.loss.knows_motion:
+        return _motion_known(config)
     measured = stabilized.orientation == "measured" or stabilized.measured_displacement
     return "measured motion is asked for (stabilized)" if measured else ""
+
+
+def _motion_known(config: "TrainConfig") -> str:
+    return f"loss.motion: {config.loss.motion}" if config.loss.knows_motion else ""
 
 
 def _rotation_unseen(config: "TrainConfig") -> str:
@@ -99,6 +107,11 @@ def _check_stabilized(config: "TrainConfig") -> None:
         not stabilized.measured_translation or stabilized.orientation == "measured",
         "stabilized.measured_translation: needs stabilized.orientation: measured",
     )
+    for name, usual in (("orientation", "network"), ("measured_displacement", False)):
+        require(
+            not loss.knows_motion or getattr(stabilized, name) == usual,
+            f"stabilized.{name}: loss.motion: {loss.motion} gives the whole motion; leave it out",
+        )
     if stabilized.flexible_every == 0:
         return
     require(
@@ -179,10 +192,11 @@ KINDS: dict[Task, TaskKind] = {
         exported="mono",
         parts=("depth", "pose"),
         next_command=_INFER,
-        truth=Truth(weighted_motion=True),
+        truth=Truth(poses=_motion_known, weighted_motion=True),
         metric=_baselines_known,
         uses_all_weights=_all_scales_rebuilt,
         starts_from=("depth_net", "pose_net"),
+        options=("known_motion",),
     ),
     "supervised_pair": TaskKind(
         networks=_TWO_FRAMES,
@@ -205,7 +219,7 @@ KINDS: dict[Task, TaskKind] = {
         truth=Truth(poses=_measured_motion, weighted_motion=True, one_focal_length=True),
         metric=always,  # at the nominal baseline
         starts_from=("depth_net",),
-        options=("flexible_shifts", "gradient_diffusion"),
+        options=("flexible_shifts", "gradient_diffusion", "known_motion"),
         pose_refused=_rotation_unseen,
         check=_check_stabilized,
     ),
@@ -242,11 +256,11 @@ KINDS: dict[Task, TaskKind] = {
         exported="mono",
         parts=("depth", "pose", "flow"),
         next_command=_INFER,
-        truth=Truth(weighted_motion=True),
+        truth=Truth(poses=_motion_known, weighted_motion=True),
         metric=_baselines_known,
         uses_all_weights=_all_scales_rebuilt,
         starts_from=("depth_net", "pose_net"),
-        options=("flow_init", "mask_net"),
+        options=("flow_init", "mask_net", "known_motion"),
         check=_check_whole_frames,
     ),
 }

@@ -124,6 +124,10 @@ class TrainConfig:
             "flow_init" in options or self.model.flow_init is None,
             f"model.flow_init: for {tasks_with('flow_init')}; task flow starts from model.init",
         )
+        require(
+            "known_motion" in options or not self.loss.knows_motion,
+            f"loss.motion: for {tasks_with('known_motion')} only; set it to learnt",
+        )
 
     @property
     def single_view(self) -> bool:
@@ -139,7 +143,8 @@ class TrainConfig:
         """Return what a checkpoint's weights must fit: wherever the first ones came from."""
         model = replace(self.without_encoder_weights().model, init=None, flow_init=None)
         has_mask_net = "mask_net" in self.kind.options and self.coop.mask_weight > 0
-        return {"task": self.task, "model": model, "coop.mask_weight": has_mask_net}
+        parts = {"task": self.task, "model": model, "coop.mask_weight": has_mask_net}
+        return parts | {"loss.motion": self.loss.motion}
 
     def without_encoder_weights(self) -> "TrainConfig":
         """Return the configuration without files of weights: a checkpoint brings its own."""

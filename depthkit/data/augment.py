@@ -67,6 +67,7 @@ def mirror(snippet: Snippet, *, vertical: bool = False) -> Snippet:
         depth_gt=snippet.depth_gt.flip(side),
         K=K,
         T_source_target_gt=snippet.T_source_target_gt * signs * signs[:, None],
+        axes=snippet.axes * signs[:3],
     )
 
 

@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -27,6 +27,7 @@ from depthkit.data.folder import (
 )
 from depthkit.data.frame_conversion import Conversion, convert_frame
 from depthkit.data.image_io import encode, write_atomic
+from depthkit.data.poses_note import PosesNote, save_poses_note
 from depthkit.errors import DataError, DepthkitError
 from depthkit.trajectory import Imu, save_imu
 
@@ -34,7 +35,12 @@ QUEUE_PER_WORKER = 4
 
 
 def convert(
-    plan: Conversion, *, workers: int, force: bool, advance: Callable[[int], None]
+    plan: Conversion,
+    *,
+    workers: int,
+    force: bool,
+    advance: Callable[[int], None],
+    find_poses: Callable[[Path], None] | None = None,
 ) -> dict[int, str]:
     """Write the sequence folder of a plan.
 
@@ -43,6 +49,8 @@ def convert(
         workers: threads (OpenCV works outside Python's lock).
         force: replace an existing folder.
         advance: called with the number of frames finished since the last call.
+        find_poses: writes poses.txt and poses.yaml of the folder it is given, whose frames and
+            tables are complete; None where poses are those of the source.
 
     Returns:
         A message for each frame, by its index, that could not be read and was left out.
@@ -55,7 +63,7 @@ def convert(
         advance(len(plan.source.frames) - len(todo))
         _run(plan, todo, workers, advance)
         skipped = _check_skipped(plan)
-        _finish(plan, skipped)
+        _finish(plan, skipped, find_poses)
         publish(plan.partial, plan.path, force=force)
     except DepthkitError:
         shutil.rmtree(plan.partial, ignore_errors=True)
@@ -151,7 +159,9 @@ def _check_skipped(plan: Conversion) -> dict[int, str]:
     return {int(p.name): p.read_text(encoding="utf-8") for p in files if p.name.isdigit()}
 
 
-def _finish(plan: Conversion, skipped: dict[int, str]) -> None:
+def _finish(
+    plan: Conversion, skipped: dict[int, str], find_poses: Callable[[Path], None] | None
+) -> None:
     """Close the gaps of skipped frames, write the tables, remove what only a restart needs."""
     kept = [i for i in range(len(plan.source.frames)) if i not in skipped]
     if not kept:
@@ -162,13 +172,25 @@ def _finish(plan: Conversion, skipped: dict[int, str]) -> None:
     header = _header(plan)
     header["source"] |= {"unreadable": list(skipped.values()), "fingerprint": fingerprint(plan)}
     write_tables(plan.partial, header, plan.source.times[kept], poses)
+    _note_poses(plan, poses)
     if plan.source.imu is not None:
         save_imu(plan.partial, plan.source.imu)
     if plan.geometry.valid is not None:
         mask = plan.geometry.valid.astype(np.uint8) * 255
         write_atomic(plan.partial / "valid.png", encode(mask, "png"))
+    if find_poses is not None:
+        find_poses(plan.partial)
     shutil.rmtree(plan.partial / "skipped", ignore_errors=True)
     (plan.partial / "fingerprint").unlink()
+
+
+def _note_poses(plan: Conversion, poses: np.ndarray | None) -> None:
+    """Say in poses.yaml that the poses were given, and in which unit. (N, 4, 4)"""
+    known = np.zeros(0) if poses is None else np.isfinite(poses).all(axis=(1, 2))
+    if known.any():
+        first, last = (int(i) for i in np.flatnonzero(known)[[0, -1]])
+        unit: Literal["metric", "up_to_scale"] = "metric" if plan.source.metric else "up_to_scale"
+        save_poses_note(plan.partial, PosesNote("given", unit, ((first, last),)))
 
 
 def _renumber(folder: Path, kept: list[int]) -> None:

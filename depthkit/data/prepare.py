@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """From a source of any format to sequences of a data set: choose, convert, add to split.yaml."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from depthkit.data.importers import find_sequences, load_source, other_sequences
 from depthkit.data.importers.bag import sequence_name
 from depthkit.data.importers.doubts import with_doubts
 from depthkit.data.importers.source import ImportOptions, select
-from depthkit.data.sequence import SPLITS, read_split, write_split
+from depthkit.data.sequence import SPLITS, open_sequence, read_split, write_split
 from depthkit.errors import DataError
 from depthkit.picture import Levels
 from depthkit.trajectory import Order
@@ -40,6 +41,8 @@ class PrepareOptions:
     fov: float | None = None
     fps: float | None = None
     poses: Path | None = None
+    motion: str = ""
+    """How the poses are found in the frames, in words; empty where they are given."""
     odometry_topic: str = ""
     bits: int = 16
     levels: tuple[float, float] | None = None
@@ -89,8 +92,18 @@ class Prepared:
     """Conventions the source does not state, as camera.yaml keeps them."""
 
 
-def prepare(options: PrepareOptions, watcher: Watcher = SILENT) -> list[Prepared]:
+def prepare(
+    options: PrepareOptions,
+    watcher: Watcher = SILENT,
+    *,
+    find_poses: Callable[[Path], None] | None = None,
+) -> list[Prepared]:
     """Write the chosen sequences of a source as sequence folders of a data set.
+
+    Args:
+        options: what to read and how to store it.
+        watcher: receives progress and notes.
+        find_poses: as in `convert`; the source's own poses are left out then.
 
     Raises:
         DataError: nothing to read, no calibration, an output that exists; nothing half-written.
@@ -104,7 +117,10 @@ def prepare(options: PrepareOptions, watcher: Watcher = SILENT) -> list[Prepared
     finished = _finished(plans, force=options.force)
     is_new = not options.out.exists()
     try:
-        return [_convert(plan, options, watcher, finished=plan.path in finished) for plan in plans]
+        return [
+            _convert(plan, options, watcher, find_poses, finished=plan.path in finished)
+            for plan in plans
+        ]
     except DataError:
         if is_new:
             with suppress(OSError):  # not empty: an earlier sequence of this run is in it
@@ -185,6 +201,7 @@ def _plan(options: PrepareOptions, format_name: str, place: Path, name: str) -> 
     )
     source = select(load_source(format_name, place, name, about), about)
     source = with_doubts(source, about, bayer=options.bayer)
+    source = replace(source, poses=None) if options.motion else source
     if not (np.diff(source.times) > 0).all():
         i = int(np.argmin(np.diff(source.times) > 0))
         before, after = source.times[i : i + 2]
@@ -213,6 +230,7 @@ def _plan(options: PrepareOptions, format_name: str, place: Path, name: str) -> 
             ("every", options.every),
             ("fit", options.fit),
             ("max_gap", options.max_gap),
+            *((("motion", options.motion),) if options.motion else ()),
             *((("crop", list(cut.window)),) if cut.window else ()),
         ),
     )
@@ -248,7 +266,12 @@ def _finished(plans: list[Conversion], *, force: bool) -> set[Path]:
 
 
 def _convert(
-    plan: Conversion, options: PrepareOptions, watcher: Watcher, *, finished: bool
+    plan: Conversion,
+    options: PrepareOptions,
+    watcher: Watcher,
+    find_poses: Callable[[Path], None] | None,
+    *,
+    finished: bool,
 ) -> Prepared:
     """Write one sequence and enter it in split.yaml, or report the one that is there."""
     source = plan.source
@@ -260,7 +283,11 @@ def _convert(
     else:
         watcher.begin(plan.path.name, len(source.frames))
         skipped = convert(
-            plan, workers=options.workers, force=options.force, advance=watcher.advance
+            plan,
+            workers=options.workers,
+            force=options.force,
+            advance=watcher.advance,
+            find_poses=find_poses,
         )
     add_to_split(options.out, plan.path.name, options.split)
     return _report(plan, options.split, skipped)
@@ -269,7 +296,6 @@ def _convert(
 def _report(plan: Conversion, split: str, skipped: dict[int, str]) -> Prepared:
     source = plan.source
     kept = [i for i in range(len(source.frames)) if i not in skipped]
-    poses = np.full((len(source.frames), 1, 1), np.nan) if source.poses is None else source.poses
     depths = () if source.depth is None else source.depth.paths
     return Prepared(
         name=plan.path.name,
@@ -278,10 +304,18 @@ def _report(plan: Conversion, split: str, skipped: dict[int, str]) -> Prepared:
         split=split,
         frames=len(kept),
         size=plan.geometry.camera.size,
-        poses=int(np.isfinite(poses[kept]).all(axis=(1, 2)).sum()),
+        poses=_count_poses(plan, kept),
         depth=sum(1 for i in kept if depths and depths[i] is not None),
         imu=0 if source.imu is None else len(source.imu),
         unreadable=tuple(skipped.values()),
         notes=source.notes,
         assumed=source.all_assumed,
     )
+
+
+def _count_poses(plan: Conversion, kept: list[int]) -> int:
+    """Count the frames with a pose: those of the source, or those found in the frames."""
+    poses = plan.source.poses
+    if "motion" in dict(plan.settings):
+        poses, kept = open_sequence(plan.path).poses, list(range(len(kept)))
+    return 0 if poses is None else int(np.isfinite(poses[kept]).all(axis=(1, 2)).sum())

@@ -2,9 +2,9 @@
 """The sequence folder: the one format between every source of frames and training.
 
 `camera.yaml`, `frames/%06d.jpg|png`, `times.txt`, and where known `poses.txt` (TUM rows),
-`depth/%06d.png` (uint16 / depth_scale metres, 0 = unknown), `imu.csv` with `imu.yaml`, and
-`valid.png`; of synthetic worlds the maps of `truth.py` too. A data set is a folder of these and
-`split.yaml`.
+`depth/%06d.png` (uint16 / depth_scale metres, 0 = unknown), `imu.csv` with `imu.yaml`,
+`valid.png` and `poses.yaml` (`poses_note.py`); of synthetic worlds the maps of `truth.py` too. A
+data set is a folder of these and `split.yaml`.
 """
 
 import math
@@ -41,6 +41,7 @@ from depthkit.data.image_io import (
     read_uint16,
     write_atomic,
 )
+from depthkit.data.poses_note import PosesNote, load_poses_note
 from depthkit.data.truth import FrameTruth, read_truth, write_truth
 from depthkit.errors import DataError
 from depthkit.trajectory import Imu, load_imu, save_imu
@@ -62,6 +63,8 @@ class Sequence:
     """T_world_cam, metres where depth_kind is metric; NaN where unknown. (N, 4, 4)"""
     depth_scale: float | None
     depth_kind: str
+    note: PosesNote | None = None
+    """Where the poses come from, their unit and segments; None where that is not written."""
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -70,6 +73,21 @@ class Sequence:
     def has_depth(self) -> bool:
         """Whether the folder holds depth pictures."""
         return self.depth_scale is not None
+
+    @property
+    def has_metric_poses(self) -> bool:
+        """Whether the poses are metres: by poses.yaml, without it where the depth is metric."""
+        if self.note is not None:
+            return self.note.unit == "metric"
+        return self.depth_kind == "metric"
+
+    def segments(self) -> np.ndarray:
+        """Number the segment of each frame whose pose is known, -1 for the others. (N,) int"""
+        if self.poses is None:
+            return np.full(len(self), -1)
+        known = np.isfinite(self.poses).all((1, 2))
+        labels = np.zeros(len(self), int) if self.note is None else self.note.labels(len(self))
+        return np.where(known, labels, -1)
 
     @cached_property
     def imu(self) -> Imu | None:
@@ -168,6 +186,7 @@ def open_sequence(path: Path | str) -> Sequence:
         poses=read_poses(root / "poses.txt", times),
         depth_scale=scale,
         depth_kind=kind,
+        note=load_poses_note(root, len(frames)),
     )
 
 

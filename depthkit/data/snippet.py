@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The record that a task sees: a target frame, its sources, and what is known of them."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import torch
@@ -28,6 +28,10 @@ class Snippet:
     """Known depth, metres; 0 where unknown. (B, 1, H, W)"""
     names: tuple[str, ...]
     """Sequence and frame of each target."""
+    pairs: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
+    """Number of each target-source pair among those of the data set. (B, S) int"""
+    axes: Tensor = field(default_factory=lambda: torch.ones(3))
+    """Signs of the camera's axes: -1 where the frames were mirrored. (B, 3)"""
 
     def to(self, device: torch.device) -> "Snippet":
         """Return the snippet on a device."""

@@ -106,6 +106,7 @@ class SnippetDataset(Dataset):
             valid=self._map(valid, fill=1).bool(),
             depth_gt=self._map(depth, fill=0).float(),
             names=(f"{sequence.name}/{frame:06d}",),
+            pairs=position * len(shifts) + torch.arange(len(shifts)),
         )
         return snippet if self.variation is None else vary(snippet, self.variation, rng)
 
@@ -149,7 +150,8 @@ def _motions(sequence: Sequence, frames: list[int]) -> Tensor:
         return torch.full((len(frames) - 1, 4, 4), torch.nan)
     T_world = sequence.poses[frames]  # (1+S, 4, 4)
     motions = np.full((len(frames) - 1, 4, 4), np.nan)
-    known = np.isfinite(T_world[1:]).all((1, 2)) & np.isfinite(T_world[0]).all()
+    segments = sequence.segments()[frames]
+    known = (segments[1:] == segments[0]) & (segments[0] >= 0)
     motions[known] = np.linalg.inv(T_world[1:][known]) @ T_world[0]
     return torch.from_numpy(motions).float()
 

@@ -23,16 +23,13 @@ from depthkit.data.importers.source import (
     Source,
 )
 from depthkit.data.sequence import Sequence, open_sequence
+from depthkit.data.stream_poses import has_metric_poses, longest_segment
 from depthkit.errors import DataError
-from depthkit.trajectory import Imu, Trajectory, interpolate_poses
-from depthkit.trajectory.record import STAMP_ROUNDING
+from depthkit.trajectory import Imu
 from depthkit.undistort import build_geometry
 
 # Importers ask for a camera; inference can do without one.
 _NO_CAMERA = SourceCamera(Camera(1, 1, 1.0, 1.0, 0.0, 0.0))
-
-COUNTED = 1.5
-"""How many times as long as the frames whole-numbered poses may last and still be seconds."""
 
 ODOMETRY_GAP = 0.5
 """Seconds between two messages of odometry between which poses are known, as nodes have it."""
@@ -109,9 +106,14 @@ def open_stream(
     """
     if is_bag(path):
         options = ImportOptions(
-            path, camera, odometry_topic=odometry_topic, bits=bits, imu_topic=imu_topic
+            path,
+            camera,
+            odometry_topic=odometry_topic,
+            bits=bits,
+            imu_topic=imu_topic,
+            fallback=_NO_CAMERA,
         )
-        return _stream_rectified(path, _open_bag(path, topic, options), every)
+        return stream_source(path, open_bag(path, topic, options), every)
     without_imu = imu_topic == NO_TOPIC
     if topic or odometry_topic or (imu_topic and not without_imu) or bits != ImportOptions.bits:
         raise DataError(f"{path}: is no ROS 2 bag; topics and --bits are for bags")
@@ -123,56 +125,17 @@ def open_stream(
     recordings = euroc.find(path) if path.is_dir() else {}
     options = ImportOptions(path, camera, imu_topic=imu_topic, fallback=_NO_CAMERA)
     if recordings:
-        return _stream_rectified(path, _open_euroc(path, recordings, options), every)
-    source = _open_source(path, camera)
-    return _stream_source(path, source, every)
-
-
-def _check_counted(stream: FrameStream, trajectory: Trajectory) -> None:
-    """Refuse poses at 0, 1, 2 ... that run far beyond the frames: they are frame numbers."""
-    stamps, times = trajectory.stamps, stream.times
-    if len(stamps) < 3 or stamps[0] != round(stamps[0]) or (np.diff(stamps) != 1).any():
-        return
-    if np.ptp(stamps) > COUNTED * np.ptp(times) + 1:
-        raise DataError(
-            f"--poses: its times are {stamps[0]:.0f}, {stamps[1]:.0f}, {stamps[2]:.0f} ...: frame "
-            f"numbers, where the frames lie between {times[0]:.3f} and {times[-1]:.3f} s; write "
-            "the time of each frame, or give them to 'depthkit prepare' and its folder to infer"
-        )
-
-
-def with_poses(stream: FrameStream, trajectory: Trajectory, max_gap: float) -> FrameStream:
-    """Give a stream the poses of a trajectory in its clock, interpolated.
-
-    Args:
-        stream: its own poses are replaced.
-        trajectory: T_world_cam, metres.
-        max_gap: longest time between two poses that is bridged, seconds.
-
-    Raises:
-        DataError: no frame lies within the trajectory, or its times are frame numbers.
-    """
-    _check_counted(stream, trajectory)
-    poses, known = interpolate_poses(trajectory, stream.times, max_gap, slack=STAMP_ROUNDING)
-    if not known.any():
-        spans = [f"{t[0]:.3f} to {t[-1]:.3f} s" for t in (stream.times, trajectory.stamps)]
-        raise DataError(
-            f"{stream.path}: no frame has a pose: frames are from {spans[0]}, poses from "
-            f"{spans[1]}; both need one clock"
-        )
-
-    def frames() -> Iterator[StreamFrame]:
-        for frame, pose in zip(stream.frames(), poses, strict=True):
-            yield replace(frame, T_world_cam=pose)
-
-    notes = (*stream.notes, *trajectory.assumed)
-    return replace(stream, frames=frames, poses=poses, metric=True, notes=notes)
+        return stream_source(path, _open_euroc(path, recordings, options), every)
+    return stream_source(path, _open_source(path, camera), every)
 
 
 def stream_sequence(sequence: Sequence, every: int = 1, *, with_imu: bool = False) -> FrameStream:
-    """Stream a sequence that is open already, its poses and where wanted its IMU with it."""
+    """Stream a sequence that is open already, its poses and where wanted its IMU with it.
+
+    Of poses that break off, those of the longest segment count: others have worlds of their own.
+    """
     chosen = range(0, len(sequence), every)
-    poses = sequence.poses
+    poses, notes = longest_segment(sequence)
 
     def frames() -> Iterator[StreamFrame]:
         for i in chosen:
@@ -184,10 +147,10 @@ def stream_sequence(sequence: Sequence, every: int = 1, *, with_imu: bool = Fals
         sequence.root,
         sequence.camera,
         sequence.times[::every],
-        (),
+        notes,
         frames,
         poses=None if poses is None else poses[::every],
-        metric=sequence.depth_kind != "up_to_scale",
+        metric=has_metric_poses(sequence),
         covered=sequence.read_valid(),
         imu=sequence.imu if with_imu else None,
     )
@@ -210,8 +173,8 @@ def _open_source(path: Path, camera: Path | None) -> Source:
     return source
 
 
-def _open_bag(path: Path, topic: str, options: ImportOptions) -> Source:
-    """Let the importer of bags find the frames of one topic."""
+def open_bag(path: Path, topic: str, options: ImportOptions) -> Source:
+    """Let the importer of bags find the frames of one topic; empty for the only one."""
     _, places = find_sequences(path, "bag")
     name = sequence_name(topic) if topic else next(iter(places))
     if name not in places or (len(places) > 1 and not topic):
@@ -219,8 +182,7 @@ def _open_bag(path: Path, topic: str, options: ImportOptions) -> Source:
             f"{path}: holds {len(places)} topics of pictures ({', '.join(places)}); pick one with "
             "--topic"
         )
-    about = replace(options, max_gap=ODOMETRY_GAP, fallback=_NO_CAMERA)
-    return load_source("bag", places[name], name, about)
+    return load_source("bag", places[name], name, replace(options, max_gap=ODOMETRY_GAP))
 
 
 def _open_euroc(path: Path, recordings: dict[str, Path], options: ImportOptions) -> Source:
@@ -231,9 +193,9 @@ def _open_euroc(path: Path, recordings: dict[str, Path], options: ImportOptions)
     return load_source("euroc", place, name, options)
 
 
-def _stream_rectified(path: Path, source: Source, every: int) -> FrameStream:
-    """Stream a source as a node sees it: rectified where the camera is distorted, with poses."""
-    stream = _stream_source(path, source, every)
+def stream_source(path: Path, source: Source, every: int) -> FrameStream:
+    """Stream what an importer found: rectified where the camera is distorted, with its poses."""
+    stream = _stream_as_it_is(path, source, every)
     if source.camera is _NO_CAMERA or not source.camera.is_distorted:
         return stream
     geometry = build_geometry(source.camera)
@@ -245,7 +207,7 @@ def _stream_rectified(path: Path, source: Source, every: int) -> FrameStream:
     return replace(stream, camera=geometry.camera, frames=frames, covered=geometry.valid)
 
 
-def _stream_source(path: Path, source: Source, every: int) -> FrameStream:
+def _stream_as_it_is(path: Path, source: Source, every: int) -> FrameStream:
     camera = None if source.camera is _NO_CAMERA else source.camera.camera
     read = _read_files if source.read is None else partial(_read_one_file, source.read)
     poses = source.poses

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Trivial baselines: one constant depth for all pixels, one constant motion for all frames."""
+"""Trivial baselines: one constant depth for all pixels, one constant motion for all frames.
+
+A motion that never turns (straight on), or never happens (standing still), is what an odometry has
+to beat before its figures say anything.
+"""
 
 from collections.abc import Iterable
 
@@ -64,3 +68,39 @@ def constant_motion(stamps: np.ndarray, T_a_b: np.ndarray) -> Trajectory:
         T_a_b: points of a frame to the one before. (4, 4)
     """
     return Trajectory(stamps, chain_relative(np.repeat(T_a_b[None], len(stamps) - 1, axis=0)))
+
+
+def straight_on(stamps: np.ndarray, T_world_cam: np.ndarray) -> np.ndarray:
+    """Return a path that goes straight on at constant speed, as long as the reference's.
+
+    It starts as the reference does and goes the way that the reference goes on average, in the axes
+    of the camera.
+
+    Args:
+        stamps: seconds, or frame indices. (N,)
+        T_world_cam: reference. (N, 4, 4)
+
+    Returns:
+        T_world_cam. (N, 4, 4)
+    """
+    R, centres = T_world_cam[:-1, :3, :3], T_world_cam[:, :3, 3]
+    steps = np.diff(centres, axis=0)
+    way = np.einsum("nji,nj->i", R, steps)  # the sum of R^T step: axes of the camera
+    norm = float(np.linalg.norm(way))
+    way = way / norm if norm > 0 else np.array([0.0, 0.0, 1.0])
+    share = (stamps - stamps[0]) / (stamps[-1] - stamps[0])
+    length = float(np.linalg.norm(steps, axis=1).sum())
+    path = np.repeat(T_world_cam[:1], len(stamps), axis=0)
+    path[:, :3, 3] += length * share[:, None] * (T_world_cam[0, :3, :3] @ way)
+    return path
+
+
+def standing_still_ate(positions: np.ndarray, mode: str) -> float:
+    """Return the ATE of an estimate that never moves, in the unit of the positions.
+
+    Args:
+        positions: of the reference, in the frame of the first one. (N, 3)
+        mode: of the alignment; a fit may put the standing point anywhere.
+    """
+    centre = positions.mean(axis=0) if mode in ("6dof", "7dof") else positions[0]
+    return float(np.sqrt(np.mean(np.sum((positions - centre) ** 2, axis=-1))))

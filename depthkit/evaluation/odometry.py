@@ -13,6 +13,7 @@ from depthkit.errors import DataError
 from depthkit.evaluation import odometry_review as review
 from depthkit.evaluation.alignment import Alignment, align, origin_of, umeyama
 from depthkit.evaluation.association import associate, list_frames
+from depthkit.evaluation.baselines import standing_still_ate, straight_on
 from depthkit.evaluation.relative import (
     SEGMENT_LENGTHS,
     SegmentErrors,
@@ -36,6 +37,10 @@ class OdometryScore:
     r_rel_deg_per_100m: float | None
     ate_m: float
     """Root mean square distance of the aligned positions."""
+    ate_still_m: float
+    """ATE of standing still, with the same alignment, on the same poses."""
+    ate_straight_m: float | None
+    """The same of going straight on at constant speed; None where that cannot be aligned."""
     rpe_trans_m: float
     """Mean over pairs of consecutive scored poses (evo prints the root mean square as well)."""
     rpe_rot_deg: float
@@ -92,6 +97,8 @@ class OdometryScore:
             "ate_median_m": float(np.median(self.ate)),
             "ate_max_m": float(np.max(self.ate)),
             "rpe_rot_evo_deg": self.rpe_rot_evo_deg,
+            "ate_still_m": self.ate_still_m,
+            "ate_straight_m": self.ate_straight_m,
             "reasons": self.reasons,
             "notes": list(self.notes),
             "assumed": list(self.assumed),
@@ -142,6 +149,8 @@ def score_odometry(
         t_rel_percent=None if t_rel is None else 100 * t_rel,
         r_rel_deg_per_100m=None if r_rel is None else 100 * float(np.rad2deg(r_rel)),
         ate_m=float(np.sqrt(np.mean(ate**2))),
+        ate_still_m=standing_still_ate(aligned.reference[:, :3, 3], mode),
+        ate_straight_m=_straight_ate(reference.stamps[matches.reference], matched, mode),
         rpe_trans_m=float(np.mean(rpe_trans)),
         rpe_rot_deg=float(np.rad2deg(np.mean(rpe_rot))),
         rpe_rot_evo_deg=float(np.rad2deg(np.mean(rpe_rot_evo))),
@@ -170,6 +179,16 @@ def score_odometry(
         ),
         assumed=tuple(dict.fromkeys((*reference.assumed, *estimate.assumed))),
     )
+
+
+def _straight_ate(stamps: np.ndarray, matched: np.ndarray, mode: str) -> float | None:
+    """Return the ATE of going straight on; None where the reference does not move. (N, 4, 4)"""
+    try:
+        line = align(matched, straight_on(stamps, matched), mode)
+    except DataError:
+        return None
+    offsets = line.estimate[:, :3, 3] - line.reference[:, :3, 3]
+    return float(np.sqrt(np.mean(np.sum(offsets**2, axis=1))))
 
 
 def _check_length(what: str, count: int) -> None:

@@ -123,6 +123,10 @@ def _rows(score: OdometryScore) -> list[list[Cell]]:
     mine, other = score.as_json(), {} if baseline is None else baseline.as_json()
     rows: list[list[Cell]] = [["", "estimate", "mean motion (baseline)", "unit"]]
     rows += [[name, mine[key], other.get(key), unit] for key, name, unit in FIGURES]
+    rows.append(
+        ["ATE, straight on at constant speed", score.ate_straight_m, "", "m, same alignment"]
+    )
+    rows.append(["ATE, standing still", score.ate_still_m, "", "m, same alignment"])
     rows.append(["coverage", 100 * score.coverage, "", "% of the reference"])
     rows.append(["poses scored", len(score.stamps), "", ""])
     rows.append(["scale", mine["scale"], other.get("scale"), f"align {score.aligned.mode}"])

@@ -8,6 +8,7 @@ import numpy as np
 
 from depthkit.errors import DataError
 from depthkit.evaluation.alignment import Similarity, umeyama
+from depthkit.evaluation.baselines import standing_still_ate
 from depthkit.evaluation.relative import log_angle
 from depthkit.trajectory import Trajectory, inverse, log_so3
 
@@ -68,8 +69,7 @@ def no_better(ate: np.ndarray, reference: np.ndarray, mode: str) -> tuple[str, .
         reference: positions in the frame of the first one, metres. (N, 3)
         mode: of the alignment; a fit may put the standing point anywhere.
     """
-    centre = reference.mean(axis=0) if mode in ("6dof", "7dof") else reference[0]
-    still = _rms(reference - centre)
+    still = standing_still_ate(reference, mode)
     if still < 1e-9 or np.sqrt(np.mean(ate**2)) < NO_BETTER * still:
         return ()
     return (f"no better than an estimate that never moves, whose ATE is {still:.4g} m",)

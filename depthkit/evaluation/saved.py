@@ -22,6 +22,8 @@ _COLUMNS = {
         ("t_rel_percent", "t_rel [%]"),
         ("r_rel_deg_per_100m", "r_rel [deg/100m]"),
         ("ate_m", "ATE [m]"),
+        ("ate_straight_m", "straight on [m]"),
+        ("ate_still_m", "still [m]"),
         ("rpe_trans_m", "RPE [m]"),
         ("rpe_rot_deg", "RPE [deg]"),
         ("rpe_rot_evo_deg", "RPE as evo [deg]"),

@@ -105,6 +105,8 @@ def name_scale(loaded: LoadedTask, graph: Graph) -> tuple[Literal["metric", "rel
         return "metric", f"displacement given at run time (metres at {baseline:g} m of it)"
     if graph.kind == "pose" and kind.exported == "pair":  # depth is per baseline, motion free
         return "relative", "none: translations have the pose network's own unit"
+    if source := loaded.state.get("scale_source"):
+        return loaded.scale, source
     if loaded.scale == "relative":
         return "relative", "none: depth and motion share one unknown factor"
     known = "depth" if kind.truth.depth else "baselines"

@@ -3,11 +3,12 @@
 
 Each patch is warped as a plane facing the first camera would be seen by the second one, then
 shifted until it fits [inverse compositional alignment, Baker and Matthews, IJCV 2004, with an
-unknown brightness]. Measured against the keyframe that saw a landmark first, a track does not drift
-as one that is followed from frame to frame.
+unknown brightness]; the images are normalised in contrast. Measured against the keyframe that saw a
+landmark first, a track does not drift as one that is followed from frame to frame.
 """
 
 from dataclasses import dataclass
+from functools import cache
 
 import cv2
 import numpy as np
@@ -52,68 +53,89 @@ def plane_warps(
     return A * np.array([[1.0, K[0, 0] / K[1, 1]], [K[1, 1] / K[0, 0], 1.0]])
 
 
-def align_patches(
-    a: np.ndarray, b: np.ndarray, pixels_a: np.ndarray, guess_b: np.ndarray, warps: np.ndarray
-) -> Aligned:
-    """Find patches of a in b, each near its guess (about three pixels).
+def cut_patches(image: np.ndarray, pixels: np.ndarray, warps: np.ndarray) -> np.ndarray:
+    """Cut patches out of image a as image b would show them, a pixel wider than they are aligned.
 
     Args:
-        a, b: images. (H, W) uint8
-        pixels_a: centres in a. (N, 2)
-        guess_b: expected centres in b. (N, 2)
+        image: (H, W) uint8
+        pixels: centres. (N, 2)
         warps: change of the pixel in b with the pixel in a, from `plane_warps`. (N, 2, 2)
+
+    Returns:
+        (N, SIDE + 2, SIDE + 2) float32
     """
-    if len(pixels_a) == 0:
+    back = np.linalg.inv(warps).astype(np.float32)
+    x, y = _offsets(SIDE + 2)
+    at = pixels.astype(np.float32)
+    u = back[:, 0, :1] * x + back[:, 0, 1:] * y + at[:, :1]
+    v = back[:, 1, :1] * x + back[:, 1, 1:] * y + at[:, 1:]
+    return _sample(image.astype(np.float32), u, v).reshape(-1, SIDE + 2, SIDE + 2)
+
+
+def align_patches(patches: np.ndarray, b: np.ndarray, guess_b: np.ndarray) -> Aligned:
+    """Find patches in b, each near its guess (about three pixels).
+
+    Args:
+        patches: from `cut_patches`. (N, SIDE + 2, SIDE + 2) float32
+        b: image. (H, W) uint8
+        guess_b: expected centres in b. (N, 2)
+    """
+    count, image = len(patches), b.astype(np.float32)
+    if count == 0:
         return Aligned(np.zeros((0, 2), np.float32), np.zeros(0))
-    # 1. Templates, one pixel wider for their slopes, as b would show them.
-    wide = _offsets(SIDE + 2)
-    around = np.einsum("nij,mj->nmi", np.linalg.inv(warps), wide) + pixels_a[:, None]
-    template = _sample(a, around).reshape(-1, SIDE + 2, SIDE + 2)
-    slope_u = 0.5 * (template[:, 1:-1, 2:] - template[:, 1:-1, :-2]).reshape(len(pixels_a), -1)
-    slope_v = 0.5 * (template[:, 2:, 1:-1] - template[:, :-2, 1:-1]).reshape(len(pixels_a), -1)
-    inner = _centred(template[:, 1:-1, 1:-1].reshape(len(pixels_a), -1))
-    slope_u, slope_v = _centred(slope_u), _centred(slope_v)
-    # 2. Normal equations of a shift; the brightness is gone with the means.
-    uu, vv, uv = (slope_u**2).sum(1), (slope_v**2).sum(1), (slope_u * slope_v).sum(1)
+    # 1. Slopes without their means: so the brightness of b drops out of the products below.
+    inner = _centred(patches[:, 1:-1, 1:-1])
+    slope_u = _centred(0.5 * (patches[:, 1:-1, 2:] - patches[:, 1:-1, :-2]))
+    slope_v = _centred(0.5 * (patches[:, 2:, 1:-1] - patches[:, :-2, 1:-1]))
+    # 2. Normal equations of a shift.
+    uu, vv, uv = _dot(slope_u, slope_u), _dot(slope_v, slope_v), _dot(slope_u, slope_v)
     determinant = np.maximum(uu * vv - uv * uv, 1e-6)
-    at, offsets = guess_b.astype(np.float64), _offsets(SIDE)
-    moving = np.ones(len(at), bool)
+    own_u, own_v = _dot(slope_u, inner), _dot(slope_v, inner)
+    at, moving = guess_b.astype(np.float64), np.arange(count)
     for _ in range(ITERATIONS):
         # 3. Gauss-Newton on the shift of those that still move.
-        error = _centred(_sample(b, at[moving, None] + offsets)) - inner[moving]
-        g_u, g_v = (slope_u[moving] * error).sum(1), (slope_v[moving] * error).sum(1)
-        step = np.stack(
-            [
-                (vv[moving] * g_u - uv[moving] * g_v) / determinant[moving],
-                (uu[moving] * g_v - uv[moving] * g_u) / determinant[moving],
-            ],
-            axis=1,
-        )
+        sampled = _around(image, at[moving])
+        g_u = _dot(slope_u[moving], sampled) - own_u[moving]
+        g_v = _dot(slope_v[moving], sampled) - own_v[moving]
+        step_u = (vv[moving] * g_u - uv[moving] * g_v) / determinant[moving]
+        step_v = (uu[moving] * g_v - uv[moving] * g_u) / determinant[moving]
+        step = np.stack([step_u, step_v], axis=1)
         at[moving] -= np.clip(step, -2.0, 2.0)
-        moving[moving] = np.abs(step).max(axis=1) > DONE
-        if not moving.any():
+        moving = moving[np.abs(step).max(axis=1) > DONE]
+        if len(moving) == 0:
             break
-    found = _centred(_sample(b, at[:, None] + offsets))
-    norm = np.sqrt((found**2).sum(1) * (inner**2).sum(1)) + 1e-6
-    return Aligned(at.astype(np.float32), (found * inner).sum(1) / norm)
+    found = _centred(_around(image, at))
+    norm = np.sqrt(_dot(found, found) * _dot(inner, inner)) + 1e-6
+    return Aligned(at.astype(np.float32), _dot(found, inner) / norm)
 
 
+@cache
 def _offsets(side: int) -> np.ndarray:
-    """Pixels of a patch around its centre, row by row. (side^2, 2)"""
-    line = np.arange(side) - side // 2
-    return np.stack(np.meshgrid(line, line), axis=-1).reshape(-1, 2).astype(np.float64)
+    """Pixels of a patch around its centre, row by row. (2, side^2) float32"""
+    line = np.arange(side, dtype=np.float32) - side // 2
+    return np.stack(np.meshgrid(line, line)).reshape(2, -1)
 
 
-def _sample(image: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """Sample an image bilinearly. (N, M, 2) -> (N, M) float32"""
+def _around(image: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Sample upright patches around pixels. (N, 2) -> (N, SIDE^2) float32"""
+    x, y = _offsets(SIDE)
     at = at.astype(np.float32)
-    u, v = np.ascontiguousarray(at[..., 0]), np.ascontiguousarray(at[..., 1])
-    sampled = cv2.remap(
-        image.astype(np.float32), u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-    )
-    return sampled
+    return _sample(image, at[:, :1] + x, at[:, 1:] + y)
+
+
+def _sample(image: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """Sample an image of floats bilinearly. (N, M) float32"""
+    if u.size == 0:
+        return np.zeros(u.shape, np.float32)
+    return cv2.remap(image, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
 def _centred(patches: np.ndarray) -> np.ndarray:
-    """Remove each patch's mean. (N, M)"""
-    return patches - patches.mean(axis=1, keepdims=True)
+    """Remove each patch's mean. (N, ...) -> (N, M)"""
+    flat = patches.reshape(len(patches), -1)
+    return flat - flat.mean(axis=1, keepdims=True)
+
+
+def _dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return the products of rows. (N, M), (N, M) -> (N,)"""
+    return np.einsum("nm,nm->n", a, b)

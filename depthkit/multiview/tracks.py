@@ -37,10 +37,18 @@ def normalise_contrast(gray: np.ndarray) -> np.ndarray:
         (gray - local mean) / (local deviation + CONTRAST_FLOOR), 48 levels per unit. (H, W) uint8
     """
     smooth = cv2.GaussianBlur(gray.astype(np.float32), (3, 3), 0)
-    mean = cv2.boxFilter(smooth, -1, CONTRAST_WINDOW)
-    variance = cv2.boxFilter(smooth * smooth, -1, CONTRAST_WINDOW) - mean * mean
-    contrast = (smooth - mean) / (np.sqrt(np.maximum(variance, 0.0)) + CONTRAST_FLOOR)
-    return np.clip(128.0 + 48.0 * contrast, 0, 255).astype(np.uint8)
+    mean = cv2.boxFilter(smooth, cv2.CV_32F, CONTRAST_WINDOW)
+    deviation = cv2.sqrBoxFilter(smooth, cv2.CV_32F, CONTRAST_WINDOW)
+    # In place: at this size the time goes into memory, not into arithmetic.
+    cv2.subtract(smooth, mean, dst=smooth)
+    cv2.multiply(mean, mean, dst=mean)
+    cv2.subtract(deviation, mean, dst=deviation)
+    np.maximum(deviation, 0.0, out=deviation)
+    np.sqrt(deviation, out=deviation)
+    np.add(deviation, CONTRAST_FLOOR, out=deviation)
+    cv2.divide(smooth, deviation, dst=smooth)
+    # Rounding to the nearest cuts the half off; what is outside 0..255 saturates.
+    return cv2.addWeighted(smooth, 48.0, smooth, 0.0, 127.5, dtype=cv2.CV_8U)
 
 
 def detect_corners(structure: np.ndarray, valid: np.ndarray | None = None) -> np.ndarray:
@@ -60,10 +68,10 @@ def detect_corners(structure: np.ndarray, valid: np.ndarray | None = None) -> np
     corners = found.reshape(-1, 2)
     cell = (corners * CELLS / structure.shape[::-1]).astype(int) @ (1, CELLS[0])
     share = CORNERS / len(np.unique(cell))
-    return corners[_rank_within(cell) < share]
+    return corners[rank_within(cell) < share]
 
 
-def _rank_within(labels: np.ndarray) -> np.ndarray:
+def rank_within(labels: np.ndarray) -> np.ndarray:
     """Count the earlier entries with the same label. (N,) int"""
     order = np.argsort(labels, kind="stable")
     first = np.searchsorted(labels[order], labels[order])
@@ -96,11 +104,13 @@ def track(
         return points_a.copy(), np.zeros(0, bool)
     start = (points_a if guess is None else guess).astype(np.float32)
     points_b, forward = _klt(a, b, points_a, start, levels)
-    back, backward = _klt(b, a, points_b, points_a, levels)
     height, width = b.shape
-    inside = ((points_b >= 0) & (points_b <= (width - 1, height - 1))).all(axis=1)
-    returns = np.linalg.norm(back - points_a, axis=1) < ROUND_TRIP
-    return points_b, forward & backward & inside & returns
+    kept = forward & ((points_b >= 0) & (points_b <= (width - 1, height - 1))).all(axis=1)
+    if kept.any():
+        back, backward = _klt(b, a, points_b[kept], points_a[kept], levels)
+        returns = np.linalg.norm(back - points_a[kept], axis=1) < ROUND_TRIP
+        kept[kept] = backward & returns
+    return points_b, kept
 
 
 def _klt(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Point clouds of depth maps, as coloured PLY files."""
+"""Point clouds of depth maps and landmarks, as coloured PLY files."""
 
 from pathlib import Path
 
@@ -38,15 +38,27 @@ def save_cloud(path: Path, depth: np.ndarray, rgb: np.ndarray, *, K: np.ndarray)
         The number of points.
     """
     known = np.isfinite(depth) & (depth > 0)
-    points = np.empty(int(known.sum()), dtype=POINT)
-    points["xyz"] = back_project(np.where(known, depth, 0), K)[known]
-    points["rgb"] = rgb[known]
+    points = back_project(np.where(known, depth, 0), K)[known]
+    save_points(path, points, rgb[known], comment="camera frame: x right, y down, z forward")
+    return len(points)
+
+
+def save_points(path: Path, positions: np.ndarray, rgb: np.ndarray, *, comment: str) -> None:
+    """Write coloured points (PLY, binary little endian).
+
+    Args:
+        path: ends in .ply.
+        positions: (N, 3)
+        rgb: colours. (N, 3) uint8
+        comment: frame and unit of the positions, one line.
+    """
+    points = np.empty(len(positions), dtype=POINT)
+    points["xyz"], points["rgb"] = positions, rgb
     axes = "".join(f"property float {axis}\n" for axis in "xyz")
     colours = "".join(f"property uchar {colour}\n" for colour in ("red", "green", "blue"))
     header = (
         "ply\nformat binary_little_endian 1.0\n"
-        "comment camera frame: x right, y down, z forward\n"
+        f"comment {comment}\n"
         f"element vertex {len(points)}\n{axes}{colours}end_header\n"
     )
     write_atomic(path, header.encode() + points.tobytes())
-    return len(points)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from depthkit.data.sequence import Sequence
     from depthkit.pipelines.infer.summary import InferSummary
     from depthkit.pipelines.inspect import InspectSummary
+    from depthkit.pipelines.odometry.summary import OdometrySummary
     from depthkit.pipelines.prepare import PrepareSummary
     from depthkit.runtime.config import Backend, Precision, Rule
     from depthkit.trajectory import Order
@@ -35,6 +36,8 @@ def prepare(
     camera: str | Path | SourceCamera | None = None,
     fov: float | None = None,
     poses: str | Path | None = None,
+    camera_height: float | None = None,
+    speed: float | None = None,
     max_gap: float = 0.15,
     odometry_topic: str = "",
     bits: Literal[10, 12, 16] = 16,
@@ -70,7 +73,9 @@ def prepare(
         fps: frames a second; overrules times found.
         camera: calibration, a file or a record.
         fov: no calibration at all: horizontal field of view of a pinhole, degrees.
-        poses: file of T_world_cam: TUM, KITTI or EuRoC.
+        poses: file of T_world_cam: TUM, KITTI or EuRoC; or the word odometry: found in the frames.
+        camera_height: of the camera over flat ground in view, metres; gives the odometry metres.
+        speed: of the camera all the way, metres a second; gives the odometry metres.
         max_gap: seconds between two poses that a frame may lie between.
         odometry_topic: bags: whose poses count, 'none' for no poses; empty for the only one.
         bits: bags: bits in use of a 16-bit pixel.
@@ -100,6 +105,7 @@ def prepare(
         DataError: nothing to read, no calibration, an output that exists; nothing half-written.
     """
     from depthkit.data.prepare import PrepareOptions
+    from depthkit.pipelines.odometry.options import ScaleSources
     from depthkit.pipelines.prepare import prepare as work
 
     options = PrepareOptions(
@@ -136,7 +142,7 @@ def prepare(
         force=force,
         workers=workers,
     )
-    return work(options, watcher)
+    return work(options, watcher, scale=ScaleSources(camera_height, speed))
 
 
 def inspect(
@@ -167,6 +173,79 @@ def inspect(
     return work(InspectOptions(Path(folder), sequence, max_frames, save, workers), watcher)
 
 
+def odometry(
+    source: str | Path,
+    out: str | Path,
+    *,
+    camera: str | Path | None = None,
+    fov: float | None = None,
+    camera_height: float | None = None,
+    speed: float | None = None,
+    imu: str | Path = "auto",
+    imu_to_camera: str | Path | None = None,
+    imu_units: str = "",
+    imu_topic: str = "",
+    loops: bool = False,
+    every: int = 1,
+    max_gap: float | None = None,
+    format: Literal["tum", "kitti"] = "tum",
+    topic: str = "",
+    bits: Literal[10, 12, 16] = 16,
+    write_poses: bool = False,
+    force: bool = False,
+    watcher: Watcher = SILENT,
+) -> OdometrySummary:
+    """Follow the camera without any network: trajectory, sparse points, report.
+
+    Args:
+        source: sequence folder, folder of images, video, ROS bag or one sequence of a data set.
+        out: folder to write; it appears when all of it is there. Live poses are
+            out/trajectory_tum.txt, T_world_cam with the first camera as the world.
+        camera: calibration file; a sequence has its own.
+        fov: without a calibration: horizontal field of view of a pinhole, degrees.
+        camera_height: of the camera over flat ground in view, metres; gives metres.
+        speed: of the camera all the way, metres a second; gives metres.
+        imu: auto takes the samples of the source, none takes none; or their file.
+        imu_to_camera: file of T_cam_imu (4, 4); None for what the source says.
+        imu_units: units of the samples where they are not rad/s and m/s2: deg/s, g, mg, or two.
+        imu_topic: bags: topic of the IMU; empty for the only one.
+        loops: look for places that are seen again after a long time.
+        every: take every n-th frame.
+        max_gap: longest pause inside a segment, seconds; None for 3, more for slow frames.
+        format: of the trajectories.
+        topic: bags: pictures to take; empty for the only ones.
+        bits: bags: bits in use of a 16-bit pixel.
+        write_poses: also write poses.txt and poses.yaml into the source, a sequence folder.
+        force: replace an earlier output.
+        watcher: receives progress, and notes that the user should read.
+
+    Raises:
+        DataError: nothing to read, no K, no frame with a pose, or an output that exists.
+    """
+    from depthkit.pipelines.odometry.options import OdometryOptions, ScaleSources
+    from depthkit.pipelines.odometry.run import odometry as work
+
+    options = OdometryOptions(
+        source=Path(source),
+        out=Path(out),
+        camera=_path(camera),
+        fov=fov,
+        scale=ScaleSources(camera_height, speed, imu),
+        imu_to_camera=_path(imu_to_camera),
+        imu_units=imu_units,
+        imu_topic=imu_topic,
+        loops=loops,
+        every=every,
+        max_gap=max_gap,
+        format=format,
+        topic=topic,
+        bits=bits,
+        write_poses=write_poses,
+        force=force,
+    )
+    return work(options, watcher)
+
+
 def infer(
     model: str | Path,
     source: str | Path,
@@ -184,6 +263,7 @@ def infer(
     shift: int | None = None,
     poses: str | Path | None = None,
     speed: float | None = None,
+    camera_height: float | None = None,
     topic: str = "",
     odometry_topic: str = "",
     bits: Literal[10, 12, 16] = 16,
@@ -212,8 +292,11 @@ def infer(
             keeps all; or the window to cut (top, left, height, width), pixels.
         rule: pair networks: how earlier frames are chosen; None for multi_range.
         shift: pair networks: frames back, of rule fixed and while no displacement is known.
-        poses: file of T_world_cam of the frames, metres, TUM rows on the source's clock.
-        speed: of the camera all the way, metres a second, where nothing else is known.
+        poses: file of T_world_cam of the frames, metres, TUM rows on the source's clock; or the
+            word odometry: found in the frames, in the same pass.
+        speed: of the camera all the way, metres a second: of the odometry, else where nothing else
+            is known.
+        camera_height: with poses odometry: of the camera over flat ground in view, metres.
         topic: bags: pictures to take; empty for the only ones.
         odometry_topic: bags: whose poses count, 'none' for no poses; empty for the only one.
         bits: bags: bits in use of a 16-bit pixel.
@@ -249,6 +332,7 @@ def infer(
         shift=shift,
         poses=_path(poses),
         speed=speed,
+        camera_height=camera_height,
         topic=topic,
         odometry_topic=odometry_topic,
         bits=bits,

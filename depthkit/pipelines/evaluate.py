@@ -164,6 +164,10 @@ def model(
     baselines: Sequence[float] = (),
     shifts: Sequence[int] = (),
     rule: Rule | None = None,
+    poses: Literal["odometry"] | None = None,
+    camera_height: float | None = None,
+    speed: float | None = None,
+    imu: str | Path = "auto",
     align: Literal["none", "median"] = "none",
     min_depth: float = 1e-3,
     max_depth: float = 80.0,
@@ -183,6 +187,10 @@ def model(
         baselines: pair networks: metres between the two cameras, a row each.
         shifts: pair networks: frames from target to source, -3 for three earlier, a row each.
         rule: pair networks: stream the sequences with this choice of earlier frames.
+        poses: with a rule: odometry finds the motion in the frames; None for their own poses.
+        camera_height: of the camera over flat ground in view, metres; gives the odometry metres.
+        speed: of the camera all the way, metres a second; gives the odometry metres.
+        imu: of the odometry: auto takes the samples of the sequence, none takes none.
         align: median scales each image by its median ratio, for relative depth.
         min_depth: metres; nearer truth is left out, nearer predictions are clipped.
         max_depth: the same, far.
@@ -200,6 +208,7 @@ def model(
     """
     from depthkit.evaluation.depth import DepthProtocol
     from depthkit.pipelines.models import engine_options
+    from depthkit.pipelines.odometry.options import ScaleSources
     from depthkit.pipelines.score.model import evaluate_model
     from depthkit.pipelines.score.options import ModelOptions
 
@@ -210,6 +219,8 @@ def model(
         baselines=tuple(baselines),
         shifts=tuple(shifts),
         rule=rule,
+        poses=poses,
+        scale=ScaleSources(camera_height, speed, imu),
         protocol=DepthProtocol(align, "none", min_depth, max_depth),
         every=every,
         engine=engine_options(backend, threads, precision),

@@ -2,7 +2,7 @@
 """`prepare` as a job: options checked, one record of all sequences that were written."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from depthkit.data import prepare as preparing
 from depthkit.data.importers import FORMATS
@@ -15,6 +15,7 @@ from depthkit.pipelines.checks import (
     check_positive,
     check_size,
 )
+from depthkit.pipelines.odometry.options import WORD, ScaleSources
 from depthkit.watcher import SILENT, Watcher
 
 __all__ = ["PrepareSummary", "Prepared", "check_prepare", "prepare"]
@@ -29,6 +30,7 @@ CHOICES = {
     "split": ("train", "val", "test"),
     "ext": ("jpg", "png"),
 }
+NO_SCALE = ScaleSources()
 WIDEST = 170  # degrees: what a pinhole still makes sense of
 
 
@@ -42,15 +44,34 @@ class PrepareSummary:
     """One record a sequence."""
 
 
-def prepare(options: PrepareOptions, watcher: Watcher = SILENT) -> PrepareSummary:
+def prepare(
+    options: PrepareOptions, watcher: Watcher = SILENT, *, scale: ScaleSources = NO_SCALE
+) -> PrepareSummary:
     """Write the chosen sequences of a source as sequence folders of a data set.
+
+    Args:
+        options: what to read and how to store it; `poses` may be the word odometry.
+        watcher: receives progress and notes.
+        scale: what gives the odometry metres.
 
     Raises:
         ConfigError: an option has a value that it cannot have.
         DataError: nothing to read, no calibration, an output that exists; nothing half-written.
     """
     check_prepare(options)
-    return PrepareSummary(str(options.out), tuple(preparing.prepare(options, watcher)))
+    if options.poses != WORD:
+        if scale.names:
+            raise ConfigError(f"{scale.names[0]}: is for --poses odometry")
+        return PrepareSummary(str(options.out), tuple(preparing.prepare(options, watcher)))
+    from depthkit.pipelines.odometry.sequence_poses import find_sequence_poses
+
+    by_odometry = replace(options, poses=None, motion=f"odometry {scale}")
+    done = preparing.prepare(
+        by_odometry,
+        watcher,
+        find_poses=lambda folder: find_sequence_poses(folder, scale, watcher),
+    )
+    return PrepareSummary(str(options.out), tuple(done))
 
 
 def check_prepare(options: PrepareOptions) -> None:

@@ -47,6 +47,7 @@ from depthkit.tasks.precision import full_precision
 from depthkit.tasks.view_synthesis import ViewSynthesis, build_view_synthesis
 
 NETWORKS = ("depth_net", "pose_net", "flow_net")
+"""In the order of coop.shares; where motion is known there is no pose_net and its share is void."""
 
 
 class Coop(ViewSynthesis):
@@ -74,9 +75,14 @@ class Coop(ViewSynthesis):
         self.teacher = teacher  # no module: its weights are no part of a checkpoint
         self.delta = DeltaModel(momentum=coop.momentum, least_share=coop.least_share)
         self.gap = DeltaModel(momentum=coop.momentum, least_share=coop.least_share)
+        shares = {
+            name: share
+            for name, share in zip(NETWORKS, coop.shares, strict=True)
+            if getattr(self, name) is not None
+        }
         self.balance = GradientBalance(
-            {name: getattr(self, name) for name in NETWORKS},
-            shares=coop.shares if coop.balance == "gradient" else None,
+            {name: getattr(self, name) for name in shares},
+            shares=tuple(shares.values()) if coop.balance == "gradient" else None,
         )
         # Of the mask network, which shares no loss with the others, for the name of what diverges.
         self.watch: GradientBalance | None = None
@@ -150,11 +156,13 @@ class Coop(ViewSynthesis):
     def _answer(self, snippet: Snippet) -> Answers:
         scale = self.balance.scale
         inverse_depths = self.depth_net(snippet.target)[: self.loss.scales]
-        T_source_target, explainability = self.predict_motions(snippet.target, snippet.sources)
+        T_source_target, explainability = self.find_motions(snippet)
+        if self.motion is None:
+            T_source_target = scale("pose_net", T_source_target)
         pairs = predict_pairs(self.flow_net, snippet)
         return Answers(
             [scale("depth_net", each) for each in inverse_depths],
-            scale("pose_net", T_source_target),
+            T_source_target,
             explainability and [scale("pose_net", each) for each in explainability],
             pairs._replace(flows=[scale("flow_net", each) for each in pairs.flows]),
             None if self.mask_net is None else self.mask_net(snippet.target),

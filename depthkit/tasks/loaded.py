@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from torch import nn
+from torch import Tensor, nn
 
 import depthkit
 from depthkit.config import TrainConfig
@@ -14,6 +14,7 @@ from depthkit.config.strict_yaml import config_from_mapping
 from depthkit.errors import CheckpointError
 from depthkit.models.checkpoint import load_weights, read_checkpoint, take
 from depthkit.tasks import build_task
+from depthkit.tasks.known_motion import TABLE
 
 LAST = "last.safetensors"
 SHIPPED = Path(depthkit.__file__).parent / "weights"
@@ -58,10 +59,15 @@ def load_task(path: Path | str) -> LoadedTask:
         raise CheckpointError(f"{file}: its state has no {error}") from error
     config = config.without_encoder_weights()
     task = build_task(config, shifts)
-    load_weights(task, take(tensors, "task."), str(file))
+    load_weights(task, without_corrections(take(tensors, "task.")), str(file))
     if config.kind.exported == "pair" and state.get("focal") is None:
         raise CheckpointError(f"{file}: its state has no 'focal'; train the network again")
     return LoadedTask(file, task.eval(), config, shifts, scale, state.get("focal"), state)
+
+
+def without_corrections(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Leave the corrections of a training set out of a task's weights."""
+    return {name: value for name, value in tensors.items() if name != TABLE}
 
 
 def find_checkpoint(path: Path) -> Path:

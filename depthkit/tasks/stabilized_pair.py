@@ -21,6 +21,7 @@ from depthkit.models.depth_net import DepthNet
 from depthkit.models.pair_networks import ask_pair_network, build_pair_network
 from depthkit.models.pose_net import EncoderPose, FlowPose, PoseNet, build_pose_network
 from depthkit.models.sweep_net import SweepNet
+from depthkit.tasks.known_motion import build_known_motion, require_pose_net
 from depthkit.tasks.output import Prediction, TaskOutput
 from depthkit.tasks.pictures import nearness_picture
 from depthkit.tasks.precision import full_precision
@@ -40,12 +41,12 @@ _FIRST_DEPTH = 10.0  # metres at D0, about what the untrained network predicts
 
 
 class StabilizedPair(nn.Module):
-    """The task; its two networks are `depth_net` and `pose_net`."""
+    """The task; its two networks are `depth_net` and, where motion is learnt, `pose_net`."""
 
     def __init__(
         self,
         depth_net: DepthNet | SweepNet,
-        pose_net: EncoderPose | PoseNet | FlowPose,
+        pose_net: EncoderPose | PoseNet | FlowPose | None,
         *,
         stabilized: StabilizedConfig,
         loss: LossConfig,
@@ -57,12 +58,15 @@ class StabilizedPair(nn.Module):
         self.depth_net, self.pose_net = depth_net, pose_net
         self.stabilized, self.loss, self.supervised = stabilized, loss, supervised
         self.shifts, self.pairwise = shifts, pairwise
+        self.motion = build_known_motion(loss)
         self.nominal_baseline, self.max_depth = supervised.nominal_baseline, supervised.max_depth
 
     def forward(self, snippet: Snippet, *, draws: bool = False) -> TaskOutput:
         """Predict motions, then the target's depth, and rebuild it from all other frames."""
         device = snippet.target.device
         with full_precision(device):
+            if self.motion is not None:
+                snippet = self.motion(snippet)
             window = self._choose_window(snippet)
         # Motions first: depth learns from frames that they have turned alike, and not through them.
         still = self._draw_still(window)
@@ -86,6 +90,8 @@ class StabilizedPair(nn.Module):
                     window.T_others_target_gt.flatten(0, 1),
                     window.known.flatten(),
                 )
+            if self.motion is not None:
+                terms |= self.motion.prior(snippet)
         loss = torch.stack(list(terms.values())).sum()
         # A NaN motion makes no pixel valid and so no term NaN: it must show, or backward crashes.
         loss = loss + 0 * T_others_target.sum()
@@ -157,8 +163,11 @@ class StabilizedPair(nn.Module):
         """Predict T_others_target, translations in the pose network's own unit. (B, S, 4, 4)
 
         Where the measured orientation is used, the pose network sees frames turned alike by it and
-        predicts the translation alone; where that is measured too, it is not run.
+        predicts the translation alone; where that is measured too, it is not run. Known motion
+        (loss.motion) is the window's own.
         """
+        if self.motion is not None:
+            return window.T_others_target_gt
         if self.stabilized.orientation == "network":
             return self._predict(window, window.others, turns=True)
         if self.stabilized.measured_translation:
@@ -191,7 +200,7 @@ class StabilizedPair(nn.Module):
                 ]
                 return torch.stack(motions, 1)
         order = sorted(range(len(frames)), key=window.times.__getitem__)
-        vectors = self.pose_net(torch.cat([frames[i] for i in order], 1)).motions
+        vectors = require_pose_net(self.pose_net)(torch.cat([frames[i] for i in order], 1)).motions
         with full_precision(window.target.device):
             T_frame_last = _motions(F.pad(vectors.float(), (0, 0, 0, 1)), turns)  # the last: none
             place = {frame: k for k, frame in enumerate(order)}
@@ -200,7 +209,7 @@ class StabilizedPair(nn.Module):
 
     def pair_motion(self, pairs: Tensor, *, turns: bool = True) -> Tensor:
         """Predict T_later_earlier of pairs stacked in time order. (N, 6, H, W) -> (N, 4, 4)"""
-        vectors = self.pose_net(pairs).motions[:, 0]
+        vectors = require_pose_net(self.pose_net)(pairs).motions[:, 0]
         with full_precision(pairs.device):
             return _motions(vectors, turns)
 
@@ -214,7 +223,8 @@ class StabilizedPair(nn.Module):
         lengths = None
         if self.stabilized.measured_displacement:
             lengths = window.T_others_target_gt[..., :3, 3].norm(dim=-1)
-        if lengths is not None or self.stabilized.orientation == "measured":
+        measured = self.motion is not None or self.stabilized.orientation == "measured"
+        if lengths is not None or measured:
             teaches = teaches & window.known.all(1)
         T = normalise_baseline(
             T_others_target, window.reference, self.nominal_baseline, lengths=lengths
@@ -296,7 +306,9 @@ def build_stabilized_pair(config: TrainConfig, shifts: tuple[int, ...]) -> Stabi
         nn.init.constant_(head.bias, _FIRST_DEPTH)  # type: ignore[arg-type]
     return StabilizedPair(
         depth_net,
-        build_pose_network(
+        None
+        if config.loss.knows_motion
+        else build_pose_network(
             model.pose,
             frames=2 if pairwise else 1 + len(shifts),
             encoder_weights=model.pose_encoder_weights,

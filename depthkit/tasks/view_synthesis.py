@@ -24,18 +24,19 @@ from depthkit.losses.photometric import photometric_error
 from depthkit.losses.smoothness import edge_aware_smoothness, second_order_smoothness
 from depthkit.models.mono_depth import DispNetS, UNetDepth, build_depth_network
 from depthkit.models.pose_net import EncoderPose, FlowPose, PoseNet, build_pose_network
+from depthkit.tasks.known_motion import build_known_motion, require_pose_net
 from depthkit.tasks.output import Prediction, TaskOutput
 from depthkit.tasks.pictures import nearness_picture
 from depthkit.tasks.precision import full_precision
 
 
 class ViewSynthesis(nn.Module):
-    """The task; its two networks are `depth_net` and `pose_net`."""
+    """The task; its two networks are `depth_net` and, where motion is learnt, `pose_net`."""
 
     def __init__(
         self,
         depth_net: UNetDepth | DispNetS,
-        pose_net: EncoderPose | PoseNet | FlowPose,
+        pose_net: EncoderPose | PoseNet | FlowPose | None,
         *,
         loss: LossConfig,
         shifts: tuple[int, ...],
@@ -44,11 +45,12 @@ class ViewSynthesis(nn.Module):
         super().__init__()
         self.depth_net, self.pose_net = depth_net, pose_net
         self.loss, self.shifts, self.pairwise = loss, shifts, pairwise
+        self.motion = build_known_motion(loss)
 
     def forward(self, snippet: Snippet, *, draws: bool = False) -> TaskOutput:
         """Rebuild the target from each source at each scale, and judge it; draw it if asked to."""
         inverse_depths = self.depth_net(snippet.target)[: self.loss.scales]
-        T_source_target, explainability = self.predict_motions(snippet.target, snippet.sources)
+        T_source_target, explainability = self.find_motions(snippet)
         source_depths = self._source_depths(snippet)
         with full_precision(snippet.target.device):
             return self._judge_scales(
@@ -99,6 +101,13 @@ class ViewSynthesis(nn.Module):
         judged = logged["loss/photometric"]
         return TaskOutput(loss, judged, logged | health, prediction, pictures)
 
+    def find_motions(self, snippet: Snippet) -> tuple[Tensor, list[Tensor] | None]:
+        """Take the known motions of a snippet, or predict them; returns as `predict_motions`."""
+        if self.motion is None:
+            return self.predict_motions(snippet.target, snippet.sources)
+        with full_precision(snippet.target.device):
+            return stack_views(self.motion(snippet).T_source_target_gt), None
+
     def predict_motions(
         self, target: Tensor, sources: Tensor
     ) -> tuple[Tensor, list[Tensor] | None]:
@@ -117,7 +126,7 @@ class ViewSynthesis(nn.Module):
         """
         if not self.pairwise:
             frames = torch.cat([target, sources.flatten(1, 2)], 1)
-            vectors, masks = self.pose_net(frames)
+            vectors, masks = require_pose_net(self.pose_net)(frames)
             with full_precision(target.device):
                 stacked = motion_from_vector(stack_views(vectors))
             return stacked, masks and [m.movedim(1, 0)[:, :, None] for m in masks]
@@ -135,7 +144,7 @@ class ViewSynthesis(nn.Module):
 
     def pair_motion(self, pairs: Tensor) -> Tensor:
         """Predict T_later_earlier of pairs stacked in time order. (N, 6, H, W) -> (N, 4, 4)"""
-        vectors = self.pose_net(pairs).motions[:, 0]
+        vectors = require_pose_net(self.pose_net)(pairs).motions[:, 0]
         with full_precision(pairs.device):
             return motion_from_vector(vectors)
 
@@ -233,6 +242,8 @@ class ViewSynthesis(nn.Module):
     def _known_motion(self, T_source_target: Tensor, snippet: Snippet) -> dict[str, Tensor]:
         """Return the terms that ask for known motions; sources without a pose are left out."""
         terms: dict[str, Tensor] = {}
+        if self.motion is not None:
+            return self.motion.prior(snippet)
         if self.loss.baseline_weight == self.loss.rotation_weight == 0:
             return terms
         truth = stack_views(snippet.T_source_target_gt)
@@ -311,7 +322,9 @@ def build_view_synthesis(
             max_depth=model.max_depth,
             encoder_weights=model.encoder_weights,
         ),
-        build_pose_network(
+        None
+        if loss.knows_motion
+        else build_pose_network(
             model.pose,
             frames=2 if pairwise else 1 + len(shifts),
             explainability=loss.explainability_weight > 0,

@@ -13,6 +13,7 @@ from depthkit.data.inspect import load_inspection, suggest_shifts
 from depthkit.data.sequence import Dataset, Sequence, open_dataset
 from depthkit.data.snippet_loading import SnippetDataset
 from depthkit.errors import ConfigError, DataError
+from depthkit.training.motion_unit import MotionUnit, fix_unit, with_known_motion
 
 FOCAL_SPREAD = 1.02
 """Largest ratio of focal lengths, in pixels, in the training data of a pair network."""
@@ -31,21 +32,26 @@ class RunData:
     """Smallest fx of the training sequences at the size of the networks, pixels."""
     focal_most: float
     """Largest fx, pixels. Equals `focal` unless the network takes K as input."""
+    unit: MotionUnit | None = None
+    """Unit of known motions, where the run learns from them."""
 
 
-def open_run_data(config: DataConfig, *, seed: int, single_view: bool = False) -> RunData:
+def open_run_data(
+    config: DataConfig, *, seed: int, single_view: bool = False, known_motion: bool = False
+) -> RunData:
     """Open the sequences, choose the shifts, and hold out what validates.
 
     Args:
         config: which data.
         seed: seed of the random variation.
         single_view: the task looks at targets alone; sources are not read.
+        known_motion: the poses are the motion; only targets whose sources all have one are taken.
 
     Where no validation sequence is named, the last targets of each training sequence are held out.
     They may still be sources: depth is never predicted for a source.
 
     Raises:
-        DataError: a sequence is missing, broken or too short.
+        DataError: a sequence is missing, broken or too short, or has no poses and needs them.
         ConfigError: no training sequence.
     """
     dataset = open_dataset(config.root)
@@ -55,20 +61,29 @@ def open_run_data(config: DataConfig, *, seed: int, single_view: bool = False) -
         raise ConfigError(f"{config.root}: no training sequence; name them in data.train")
     sequences = [dataset.open(name) for name in train_names]
     shifts = () if single_view else _choose_shifts(config, sequences)
+    val_sequences = [dataset.open(name) for name in val_names]
     usable = [_usable(sequence, config.skip_static) for sequence in sequences]
+    reachable, val_reachable = (
+        [_reachable(sequence, shifts, known_motion) for sequence in part]
+        for part in (sequences, val_sequences)
+    )
+    unit = None
+    if known_motion:
+        usable = [u & known for u, known in zip(usable, reachable, strict=True)]
+        scaled, unit = fix_unit([*sequences, *val_sequences], shifts)
+        sequences, val_sequences = scaled[: len(sequences)], scaled[len(sequences) :]
     common: dict[str, Any] = {"shifts": shifts, "size": config.size, "seed": seed}
     if val_names:
-        val_sequences = [dataset.open(name) for name in val_names]
-        val = SnippetDataset(val_sequences, **common)
+        val = SnippetDataset(val_sequences, targets=val_reachable, **common)
     else:
-        held_out = [_tail(len(sequence), shifts, config.validation_share) for sequence in sequences]
+        held_out = [_tail(each, config.validation_share) for each in reachable]
         val = SnippetDataset(sequences, targets=held_out, **common)
         usable = [u & ~held for u, held in zip(usable, held_out, strict=True)]
     variation = Variation(config.flip, config.colour_jitter, config.zoom, config.flip_vertical)
     common |= {"variation": variation, "random_shift": config.random_shift}
     train = SnippetDataset(sequences, targets=usable, **common)
     focals = [sequence.camera.resized(config.size).fx for sequence in sequences]
-    return RunData(train, val, shifts, tuple(train_names), min(focals), max(focals))
+    return RunData(train, val, shifts, tuple(train_names), min(focals), max(focals), unit)
 
 
 def check_truth(data: RunData, config: TrainConfig) -> None:
@@ -170,7 +185,14 @@ def _usable(sequence: Sequence, skip_static: bool) -> np.ndarray:
     return np.asarray(load_inspection(sequence.root).usable)
 
 
-def _tail(count: int, shifts: tuple[int, ...], share: float) -> np.ndarray:
-    """The last targets of a sequence: a share of the frames, one at least. (N,) bool"""
-    last = count - max(0, max(shifts, default=0))
-    return np.arange(count) >= last - max(1, round(count * share))
+def _reachable(sequence: Sequence, shifts: tuple[int, ...], known_motion: bool) -> np.ndarray:
+    """Targets before whose end no source lies; with known motion, known to all. (N,) bool"""
+    if known_motion:
+        return with_known_motion(sequence, shifts)
+    return np.arange(len(sequence)) < len(sequence) - max(0, max(shifts, default=0))
+
+
+def _tail(possible: np.ndarray, share: float) -> np.ndarray:
+    """The last possible targets of a sequence: a share of the frames, one at least. (N,) bool"""
+    last = np.flatnonzero(possible)[-max(1, round(len(possible) * share)) :]
+    return np.arange(len(possible)) >= (last[0] if len(last) else len(possible))

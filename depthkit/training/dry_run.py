@@ -57,7 +57,12 @@ def describe_run(config: TrainConfig, *, tries: bool = True) -> DryRun:
     torch.manual_seed(config.run.seed)
     device = resolve_device(config.run.device)
     precision = resolve_precision(config.run.precision, device)
-    data = open_run_data(config.data, seed=config.run.seed, single_view=config.single_view)
+    data = open_run_data(
+        config.data,
+        seed=config.run.seed,
+        single_view=config.single_view,
+        known_motion=config.loss.knows_motion,
+    )
     check_truth(data, config)
     task = build_task(config, data.shifts)
     load_starts(task, config)

@@ -29,6 +29,7 @@ from depthkit.training.device import build_fabric
 from depthkit.training.flexible_shifts import choose_shifts, parts_of
 from depthkit.training.health import HealthMonitor, find_constant
 from depthkit.training.log import RunLog
+from depthkit.training.motion_unit import begin_at
 from depthkit.training.run_folder import check_folder, restore_run, save_run, write_config
 from depthkit.training.starts import load_starts
 from depthkit.training.validation import validate
@@ -68,7 +69,12 @@ def train(config: TrainConfig, run: Path, *, resume: bool = False) -> TrainResul
     fabric = build_fabric(config.run, all_parameters_used=config.kind.uses_all_weights(config))
     last, best = (run / "checkpoints" / f"{name}.safetensors" for name in ("last", "best"))
     check_folder(run, last, resume)
-    data = open_run_data(config.data, seed=config.run.seed, single_view=config.single_view)
+    data = open_run_data(
+        config.data,
+        seed=config.run.seed,
+        single_view=config.single_view,
+        known_motion=config.loss.knows_motion,
+    )
     check_truth(data, config)
     fabric.launch()
     fabric.seed_everything(config.run.seed, verbose=False)
@@ -77,7 +83,12 @@ def train(config: TrainConfig, run: Path, *, resume: bool = False) -> TrainResul
     task = build_task(config, data.shifts).to(memory_format=torch.channels_last)
     resumes = resume and last.exists()  # a run killed before its first checkpoint begins again
     if not resumes:
+        if data.unit is not None:
+            begin_at(task.get_submodule("depth_net"), data.unit.depth)
         load_starts(task, config)
+    if data.unit is not None and config.loss.motion == "refined":
+        add_table = cast(Callable[..., None], task.get_submodule("motion").add_table)
+        add_table(len(data.train) * len(data.shifts), depth=data.unit.depth)
     optimizer = torch.optim.AdamW(
         task.parameters(),
         lr=config.optimizer.learning_rate,

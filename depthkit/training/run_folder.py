@@ -73,13 +73,19 @@ def save_run(
             "config": to_mapping(config),
             "shifts": list(data.shifts),
             "sequences": list(data.names),
-            "scale": "metric" if config.is_metric else "relative",
+            "scale": "metric" if is_metric(config, data) else "relative",
             "focal": data.focal,
             "focal_most": data.focal_most,
             "nominal_baseline": config.supervised.nominal_baseline,
+            **({"scale_source": data.unit.source} if data.unit else {}),
         }
         save_checkpoint(path, tensors, state)
     fabric.barrier()
+
+
+def is_metric(config: TrainConfig, data: RunData) -> bool:
+    """Tell whether what is learnt is metres: by the task, or by known motions in metres."""
+    return config.is_metric or (data.unit is not None and data.unit.metric)
 
 
 def restore_run(

@@ -12,7 +12,7 @@ from depthkit.config import TrainConfig
 from depthkit.config.task_kinds import KINDS, Task
 from depthkit.errors import CheckpointError
 from depthkit.models.checkpoint import load_weights, read_checkpoint, take
-from depthkit.tasks.loaded import find_checkpoint
+from depthkit.tasks.loaded import find_checkpoint, without_corrections
 
 
 def load_starts(task: nn.Module, config: TrainConfig) -> None:
@@ -59,10 +59,15 @@ def load_start(task: nn.Module, init: Path, *, name: Task) -> None:
     file = find_checkpoint(init)
     tensors, state = read_checkpoint(file)
     source = state["config"].get("task")
-    if source == name:
+    learns_motion, learnt_motion = (
+        any("pose_net" in key for key in keys) for keys in (task.state_dict(), tensors)
+    )
+    if source == name and learns_motion == learnt_motion:
         _check_mask_net(task, tensors, file)
-        return load_weights(task, take(tensors, "task."), str(file))
+        return load_weights(task, without_corrections(take(tensors, "task.")), str(file))
     for part in _shared_networks(source, name, file):
+        if part == "pose_net" and not (learns_motion and learnt_motion):
+            continue  # motion is known on one side
         load_weights(task.get_submodule(part), take(tensors, f"task.{part}."), str(file))
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from data.source_makers import make_images
 
-from depthkit.data.stream import FrameStream, open_stream, with_poses
+from depthkit.data.stream import FrameStream, open_stream
+from depthkit.data.stream_poses import with_poses
 from depthkit.errors import DataError
 from depthkit.trajectory import Trajectory
 

@@ -9,9 +9,10 @@ from plane_flight import drifted, keyframes, laps
 
 from depthkit.multiview.similarity import make_similarity, rigid_of, scale_of
 from depthkit.rigid import exp_se3, inverse, make_pose
-from depthkit.runtime.odometry.loop import LoopCloser, LoopConfig, LoopEvent
+from depthkit.runtime.odometry.loop import LoopCloser
 from depthkit.runtime.odometry.loop_checks import Since, disagreement, drift_alarm, has_returned
-from depthkit.runtime.odometry.loop_graph import LoopGraph, chain_sigmas
+from depthkit.runtime.odometry.loop_graph import LoopGraph
+from depthkit.runtime.odometry.loop_records import LoopConfig, LoopEvent
 from depthkit.runtime.odometry.place_view import Keyframe
 
 EACH, COUNT = 22, 29
@@ -222,7 +223,7 @@ def test_graph_without_a_dropped_keyframe_says_the_same() -> None:
     graphs = [LoopGraph(), LoopGraph()]
     for graph in graphs:
         for node, T in enumerate(odom):
-            graph.add(node, 0, T, chain_sigmas(inverse(odom[node - 1]) @ T, 5.0, True))
+            graph.add(node, 0, T, depth=5.0, metric=True)
         graph.link(1, 29, inverse(truth[1]) @ truth[29], np.full(7, 0.02))
         graph.explain(1, 29)
     assert [graphs[1].drop(node) for node in (1, 14, 29)] == [0, 13, 28]

@@ -17,7 +17,7 @@ from depthkit.pipelines.demo.scores import (
     score_pairs,
     write_flights,
 )
-from depthkit.pipelines.infer.summary import check_replaceable
+from depthkit.pipelines.output_folder import check_replaceable
 from depthkit.pipelines.rendering import check_renderer
 from depthkit.watcher import SILENT, Watcher
 

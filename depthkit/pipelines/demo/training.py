@@ -16,7 +16,7 @@ from depthkit.config import TrainConfig
 from depthkit.config.strict_yaml import load_config
 from depthkit.pipelines.demo.folder import MARKER, start_folder
 from depthkit.pipelines.demo.train_scores import Figures, score_training
-from depthkit.pipelines.infer.summary import check_replaceable
+from depthkit.pipelines.output_folder import check_replaceable
 from depthkit.recipes import list_recipes
 from depthkit.watcher import SILENT, Watcher
 

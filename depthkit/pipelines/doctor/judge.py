@@ -48,7 +48,11 @@ def judge(packages: dict[str, State]) -> dict[str, Ability]:
         evaluate = Ability(True, "; ".join(lacking))
     pictures = _need(packages, lambda package: package.extra in (None, "evaluate"))
     demo = next((one for one in (runtime, pictures, synth) if not one.able), synth)
-    verbs = {"synth": synth, "prepare": core, "inspect": core, "evaluate": evaluate}
+    odometry = core
+    if core.able and not plots:
+        odometry = Ability(True, "without plots: matplotlib is missing")
+    verbs = {"synth": synth, "prepare": core, "inspect": core, "odometry": odometry}
+    verbs |= {"evaluate": evaluate}
     verbs |= {"train": train, "export": export}
     return verbs | {"verify": runtime, "infer": runtime, "bench": runtime, "demo": demo}
 

@@ -46,6 +46,7 @@ PACKAGES = (
     Package("onnx", "onnx", "export"),
     Package("onnxscript", "onnxscript", "export"),
     Package("openvino", "openvino", "openvino"),
+    Package("gtsam", "gtsam", "gtsam"),
     Package("rosbags", "rosbags", "bag"),
     Package("pillow_heif", "pillow-heif", "heic"),
 )

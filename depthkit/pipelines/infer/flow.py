@@ -14,6 +14,7 @@ from depthkit.data.folder import make_folder
 from depthkit.outputs.pictures import CONFIDENCE_LEVELS, save_confidence
 from depthkit.runtime.flow.moving_stream import MovingStream
 from depthkit.runtime.motion.told import usual_gap
+from depthkit.runtime.odometry.odometry_engine import OdometryEngine
 
 if TYPE_CHECKING:
     from depthkit.data.stream import StreamFrame
@@ -127,10 +128,16 @@ def open_outputs(job: Job, folder: Path) -> FlowOutputs | None:
 
 
 def pose_of(job: Job, frame: StreamFrame, moved: OdometryResult | None) -> Pose:
-    """Choose between a pose network and poses: the one in the unit of depth, then the network."""
+    """Choose the source of motion: the odometry, else the one in the unit of depth, a network."""
     poses_fit = job.metric_poses and job.scale == "metric"
-    network_fits = job.odometry is not None and _share_unit(
-        job.engine.manifest, job.odometry.manifest, metric=job.scale == "metric"
+    if job.options.by_odometry and moved is not None:
+        # A frame without a motion has no pose: that of the frame before it is not its own.
+        known = moved.T_previous_current is not None
+        fits = moved.scale == job.scale == "metric"
+        return Pose(moved.T_world_cam if known else None, fits, not known)
+    network = job.odometry if isinstance(job.odometry, OdometryEngine) else None
+    network_fits = network is not None and _share_unit(
+        job.engine.manifest, network.manifest, metric=job.scale == "metric"
     )
     if moved is not None and (network_fits or not poses_fit):
         return Pose(moved.T_world_cam, network_fits, moved.T_previous_current is None)

@@ -19,6 +19,8 @@ from depthkit.pipelines.models import (
     open_flow,
     open_odometry,
 )
+from depthkit.pipelines.odometry.follow import FollowedOdometry
+from depthkit.pipelines.odometry.options import REMEDY
 from depthkit.runtime.config import BaselineConfig
 from depthkit.runtime.depth.depth_engine import DepthEngine
 from depthkit.runtime.flow.flow_engine import FlowEngine
@@ -32,7 +34,8 @@ class Job:
     """One run at work: engines, frames, what is wanted."""
 
     engine: DepthEngine
-    odometry: OdometryEngine | None
+    odometry: OdometryEngine | FollowedOdometry | None
+    """A pose network, or the geometric odometry."""
     flow: FlowEngine | None
     stream: FrameStream
     options: InferOptions
@@ -59,15 +62,30 @@ class Job:
         """Scale of all depth that is written."""
         if not self.pairs:
             return self.engine.manifest.scale
-        measured = self.odometry is not None and self.odometry.manifest.scale == "metric"
+        measured = self.motion_scale == "metric"
+        if self.options.by_odometry:
+            return "metric" if measured else "relative"
         return "metric" if self.metric_poses or self.options.speed or measured else "relative"
+
+    @property
+    def motion_scale(self) -> Literal["metric", "relative"] | None:
+        """Scale of the motion that is found in the frames; None where none is looked for."""
+        if isinstance(self.odometry, FollowedOdometry):
+            return self.odometry.scale
+        return None if self.odometry is None else self.odometry.manifest.scale
 
     def notes(self) -> Iterator[str]:
         """Say what the user should know before it begins."""
-        yield from scale_notes(self.engine.manifest, self.scale, self.stream.camera)
+        remedy = f"the odometry lacks a scale: {REMEDY}" if self.options.by_odometry else ""
+        yield from scale_notes(
+            self.engine.manifest, self.scale, self.stream.camera, odometry=remedy
+        )
+        if isinstance(self.odometry, FollowedOdometry):
+            yield from self.odometry.notes
         if self.metric_poses and self.options.speed:
             yield "--speed is not used: the poses say how far the camera moved"
-        shifts = () if self.odometry is None else self.odometry.manifest.shifts
+        network = self.odometry if isinstance(self.odometry, OdometryEngine) else None
+        shifts = () if network is None else network.manifest.shifts
         learnt = sorted({abs(shift) for shift in shifts})
         if learnt and self.options.every not in learnt:
             yield (
@@ -94,11 +112,20 @@ def open_job(
     with ExitStack() as stack:
         engine = stack.enter_context(open_depth(options.model, options.engine, note=watcher.note))
         config = pair_config(options, engine, stream)
-        odometry = None
-        if options.trajectory and not options.pose and not needs_export(options.model):
-            raise EngineError(f"{options.model}: has no pose network beside; give --pose MODEL")
-        wanted = options.rerun or options.flow
-        if options.pose or options.trajectory or (wanted and has_own_pose(options.model)):
+        odometry: OdometryEngine | FollowedOdometry | None = None
+        if options.by_odometry:
+            odometry = FollowedOdometry(stream, options.scale)
+            if engine.kind == "pair" and engine.needs_direction and odometry.scale == "relative":
+                raise DataError(
+                    f"{options.model}: needs the camera's motion in metres, and the odometry lacks "
+                    f"a scale; {REMEDY}"
+                )
+        elif options.trajectory and not options.pose and not needs_export(options.model):
+            raise EngineError(
+                f"{options.model}: has no pose network beside; give --pose MODEL, or "
+                "--poses odometry"
+            )
+        if odometry is None and _wants_network(options):
             gap = usual_gap(stream.times)
             odometry = stack.enter_context(
                 open_odometry(
@@ -111,10 +138,19 @@ def open_job(
         yield Job(engine, odometry, flow, stream, options, config, watcher)
 
 
+def _wants_network(options: InferOptions) -> bool:
+    """Whether a pose network runs: asked for, or there and of use."""
+    wanted = options.rerun or options.flow
+    asked = bool(options.pose or options.trajectory)
+    return asked or bool(wanted and has_own_pose(options.model))
+
+
 def pair_config(options: InferOptions, engine: DepthEngine, stream: FrameStream) -> BaselineConfig:
     """Return how pairs are chosen; refuse what does not go with the network."""
     if engine.kind == "mono":
-        pairs = ("rule", "shift", "speed") + (() if options.flow else ("poses",))
+        motion_used = bool(options.flow or (options.by_odometry and options.uses_motion))
+        pairs = ("rule", "shift") + (() if motion_used else ("poses",))
+        pairs += () if motion_used and options.by_odometry else ("speed",)
         words = [name for name in pairs if getattr(options, name)]
         if words:
             raise DataError(

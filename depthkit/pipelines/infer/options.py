@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Literal
 
 from depthkit.data.cropping import Crop
+from depthkit.errors import DataError
 from depthkit.pipelines.checks import check_at_least, check_choices, check_crop, check_positive
 from depthkit.pipelines.models import EngineOptions
+from depthkit.pipelines.odometry.options import WORD, ScaleSources
 from depthkit.runtime.config import Rule
 
 
@@ -45,9 +47,13 @@ class InferOptions:
     shift: int | None = None
     """Pair networks: frames back, of rule fixed and while no displacement is known."""
     poses: Path | None = None
-    """T_world_cam of the frames, metres, TUM rows on the source's clock."""
+    """T_world_cam of the frames, metres, TUM rows on the source's clock; or the word odometry:
+    found in the frames, in the same pass."""
     speed: float | None = None
-    """Speed of the camera all the way, metres a second, where nothing else is known."""
+    """Speed of the camera all the way, metres a second: of the odometry with --poses odometry, else
+    where nothing else is known."""
+    camera_height: float | None = None
+    """With --poses odometry: height of the camera over flat ground, metres."""
     topic: str = ""
     """Bags: pictures to take; empty for the only ones."""
     odometry_topic: str = ""
@@ -65,4 +71,23 @@ class InferOptions:
         check_choices(self)
         check_crop(self.crop)
         check_at_least(1, every=self.every, shift=self.shift)
-        check_positive(speed=self.speed)
+        check_positive(speed=self.speed, camera_height=self.camera_height)
+        if self.by_odometry and self.pose is not None:
+            raise DataError("--pose and --poses odometry are two sources of motion; give one")
+        if self.camera_height is not None and not self.by_odometry:
+            raise DataError("--camera-height gives an odometry metres; give --poses odometry")
+
+    @property
+    def by_odometry(self) -> bool:
+        """Whether the motion is that of the geometric odometry."""
+        return self.poses == WORD
+
+    @property
+    def uses_motion(self) -> bool:
+        """Whether something that is written needs the motion, beside depth."""
+        return bool(self.trajectory or self.flow or self.rerun)
+
+    @property
+    def scale(self) -> ScaleSources:
+        """What gives the odometry metres."""
+        return ScaleSources(self.camera_height, self.speed)

@@ -7,7 +7,6 @@ one by one, by the same streams that a robot runs: only the poses are kept.
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,16 +16,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from depthkit.data.cropping import crop_stream
-from depthkit.data.folder import make_folder, partial_path, publish
-from depthkit.data.frame_conversion import MAX_UNREADABLE
 from depthkit.data.stream import FrameStream, StreamFrame, open_stream
 from depthkit.errors import DataError
 from depthkit.pipelines.infer.flow import FlowOutputs, open_outputs, pose_of
 from depthkit.pipelines.infer.job import Job, open_job
 from depthkit.pipelines.infer.options import InferOptions
-from depthkit.pipelines.infer.summary import SUMMARY, InferSummary, check_replaceable
+from depthkit.pipelines.infer.summary import InferSummary
 from depthkit.pipelines.infer.trajectory import MotionChain, give_poses
 from depthkit.pipelines.infer.writers import Outputs, check_scale
+from depthkit.pipelines.output_folder import SUMMARY, check_replaceable, growing
+from depthkit.pipelines.reading import readable
 from depthkit.pipelines.records import save_record
 from depthkit.runtime.depth.depth_stream import DepthStream
 from depthkit.runtime.motion.told import NO_MOTION, KnownMotion
@@ -66,7 +65,7 @@ def _open_stream(options: InferOptions) -> FrameStream:
         every=options.every,
         topic=options.topic,
         odometry_topic=options.odometry_topic,
-        imu_topic="none",
+        imu_topic="" if options.by_odometry else "none",
         bits=options.bits,
     )
     stream = crop_stream(give_poses(stream, options.poses), options.crop)
@@ -78,16 +77,9 @@ def _open_stream(options: InferOptions) -> FrameStream:
 def _publish(job: Job) -> InferSummary:
     """Write the whole output folder under a hidden name, then rename it."""
     options = job.options
-    partial = partial_path(options.out)
-    shutil.rmtree(partial, ignore_errors=True)
-    make_folder(partial)
-    try:
+    with growing(options.out, force=options.force) as partial:
         summary = write_all(job, partial)
         save_record(summary, partial / SUMMARY)
-        publish(partial, options.out, force=options.force)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
     return summary
 
 
@@ -130,9 +122,11 @@ def results(
     """Pass on each readable frame, its colours, its depth and what is known of its motion."""
     stream = DepthStream(job.engine, job.config)
     K = None if job.stream.camera is None else job.stream.camera.K
-    known, segment = KnownMotion(job.metric_poses, job.options.speed), 0
+    geometric = job.motion_scale if job.options.by_odometry else None
+    known = KnownMotion(job.metric_poses, job.options.speed, geometric=geometric)
+    segment = 0
     sizes = set[tuple[int, ...]]()
-    for frame, rgb in _good_frames(job):
+    for frame, rgb in readable(job.stream, "infer", job.skipped, job.watcher):
         if rgb.shape not in sizes:  # once for each size there is
             sizes.add(rgb.shape)
             _note_aspect(job, rgb)
@@ -144,7 +138,8 @@ def results(
         result = stream.process(rgb, stamp=frame.time, K=K, motion=motion)
         result = _inside(result, job.stream.covered)
         if result.depth is None:
-            job.without_depth.append(f"{frame.name}: {result.reason}")
+            why = f" ({moved.reason})" if geometric and moved is not None and moved.reason else ""
+            job.without_depth.append(f"{frame.name}: {result.reason}{why}")
         yield frame, rgb, result, moved
 
 
@@ -153,22 +148,6 @@ def _inside(result: DepthResult, covered: np.ndarray | None) -> DepthResult:
     if covered is None or result.depth is None:
         return result
     return replace(result, valid=covered if result.valid is None else result.valid & covered)
-
-
-def _good_frames(job: Job) -> Iterator[tuple[StreamFrame, np.ndarray]]:
-    """Pass on frames that can be read, and their colours; name and count the rest, up to 5 %."""
-    total = len(job.stream)
-    for frame in job.watcher.track(job.stream.frames(), "infer", total):
-        if frame.rgb is not None:
-            yield frame, frame.rgb
-            continue
-        job.skipped.append(frame.problem)
-        job.watcher.note(f"skipped: {frame.problem}")
-        if len(job.skipped) > MAX_UNREADABLE * total:
-            raise DataError(
-                f"{len(job.skipped)} of {total} frames unreadable (more than {MAX_UNREADABLE:.0%}),"
-                f" the last: {frame.problem}"
-            )
 
 
 def _pose(job: Job, frame: StreamFrame, moved: OdometryResult | None) -> np.ndarray | None:
@@ -222,8 +201,8 @@ def _sum_up(
         scale_source=outputs.depth.scale_source,
         depth_scale=outputs.depth.depth_scale,
         path_length=path.length() if path else None,
-        path_scale=path.engine.manifest.scale if path else None,
-        segments=len(set(path.segments)) if path else None,
+        path_scale=path.scale() if path else None,
+        segments=path.segments() if path else None,
         static_rule=None if flows is None else flows.rule,
         without_static=() if flows is None else tuple(flows.without),
         backend=backend.name,

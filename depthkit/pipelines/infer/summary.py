@@ -2,11 +2,6 @@
 """What `infer` has done: the record it returns, prints and keeps as summary.json."""
 
 from dataclasses import dataclass
-from pathlib import Path
-
-from depthkit.errors import DataError
-
-SUMMARY = "summary.json"
 
 
 @dataclass(frozen=True)
@@ -49,22 +44,3 @@ class InferSummary:
     """Wall time from the first frame to the last file."""
     files: dict[str, str]
     """Kind of output -> file or folder inside `out`."""
-
-
-def check_replaceable(out: Path, marker: str, *, force: bool) -> None:
-    """Refuse to overwrite without --force, and with it all but what this verb wrote.
-
-    Args:
-        out: the output folder.
-        marker: a file that this verb leaves in its folders.
-        force: whether an earlier output is replaced.
-
-    Raises:
-        DataError: the folder must stay.
-    """
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
-        return
-    if not force:
-        raise DataError(f"{out}: exists already; use --force to replace it")
-    if not (out / marker).exists():
-        raise DataError(f"{out}: holds something else (no {marker}); choose another folder")

@@ -3,92 +3,93 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
+from depthkit.pipelines.odometry.options import WORD
+from depthkit.pipelines.odometry.path_log import PathLog
+from depthkit.pipelines.trajectory_files import save_segments
 from depthkit.runtime.motion.told import usual_gap
-from depthkit.trajectory import Trajectory, load_tum, save_kitti, save_tum
+from depthkit.trajectory import load_tum
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from depthkit.data.stream import FrameStream, StreamFrame
+    from depthkit.pipelines.odometry.follow import FollowedOdometry
     from depthkit.runtime.odometry.odometry_engine import OdometryEngine
     from depthkit.runtime.result import OdometryResult
 
 
 def give_poses(stream: FrameStream, path: Path | None) -> FrameStream:
-    """Give a stream the poses of a TUM file, interpolated to its frames; None for its own."""
-    from depthkit.data.stream import with_poses
+    """Give a stream the poses of a TUM file, interpolated to its frames.
+
+    Args:
+        stream: the frames.
+        path: the file; None for the stream's own poses, the word odometry for none.
+    """
+    from depthkit.data.stream_poses import with_poses
 
     if path is None:
         return stream
+    if path == WORD:
+        return _without_poses(stream)
     return with_poses(stream, load_tum(path), usual_gap(stream.times))
+
+
+def _without_poses(stream: FrameStream) -> FrameStream:
+    """Leave out the poses that a source has: another source of motion is wanted."""
+
+    def frames() -> Iterator[StreamFrame]:
+        for frame in stream.frames():
+            yield replace(frame, T_world_cam=None)
+
+    return replace(stream, frames=frames, poses=None)
 
 
 @dataclass
 class MotionChain:
-    """The poses of a pose network, segment by segment; the first frame is the world."""
+    """The poses of a pose network or of the geometric odometry, segment by segment."""
 
-    engine: OdometryEngine
-    frames: list[tuple[int, float]] = field(default_factory=list)
-    """Index and time of each frame with a pose."""
-    poses: list[np.ndarray] = field(default_factory=list)
-    segments: list[int] = field(default_factory=list)
-    """Poses of two segments do not belong together: the motion between them is not known."""
-    before: tuple[StreamFrame, OdometryResult] | None = None
-    """The last frame, whose pose counts once a motion starts from it."""
+    odometry: OdometryEngine | FollowedOdometry
+    log: PathLog = field(default_factory=PathLog)
+    last: OdometryResult | None = None
+    """What was said of the last frame."""
 
     def follow(self, frame: StreamFrame, rgb: np.ndarray) -> OdometryResult:
         """Take the next frame."""
-        result = self.engine.process(rgb, stamp=frame.time)
-        if result.T_previous_current is not None:
-            if self.before is not None and result.segment not in self.segments:
-                self._keep(*self.before)
-            self._keep(frame, result)
-        self.before = frame, result
-        return result
+        self.last = self.odometry.process(rgb, stamp=frame.time)
+        self.log.add(frame, self.last, self.last.timing.total_ms)
+        return self.last
 
     def close(self) -> None:
-        """Keep the one frame there is, where no motion was known at all."""
-        if not self.poses and self.before is not None:
-            self._keep(*self.before)
+        """Keep the last frame, where no motion was known at all."""
+        if not self.log.posed and self.last is not None:
+            frame = self.log.frames[-1]
+            self.log.frames[-1] = replace(frame, T_world_cam=self.last.T_world_cam)
+
+    def scale(self) -> str:
+        """Return metric where all of the path is metres, else relative."""
+        return "metric" if self.log.in_metres else "relative"
+
+    def segments(self) -> int:
+        """Count the segments that hold a pose."""
+        return len(self.log.segments())
 
     def length(self) -> float:
         """Return the length of the path, in the unit of the translations."""
-        centres, segments = np.stack(self.poses)[:, :3, 3], np.array(self.segments)
-        steps = np.linalg.norm(np.diff(centres, axis=0), axis=1)
-        return float(steps[segments[1:] == segments[:-1]].sum())
+        return sum(one.length for one in self.log.segments())
 
     def save(self, folder: Path, kind: str) -> dict[str, str]:
-        """Write a file for each segment; frames left out need KITTI's index column.
-
-        Args:
-            folder: where to.
-            kind: tum or kitti.
-
-        Returns:
-            What lies in which file.
-        """
-        files = {}
-        for number, segment in enumerate(dict.fromkeys(self.segments)):
-            chosen = [i for i, one in enumerate(self.segments) if one == segment]
-            more = f"_{number}" if number else ""
-            files[f"trajectory{more}"] = f"trajectory_{kind}{more}.txt"
-            self._write(folder / files[f"trajectory{more}"], kind, chosen)
-        return files
-
-    def _write(self, path: Path, kind: str, chosen: list[int]) -> None:
-        indices, times = zip(*(self.frames[i] for i in chosen), strict=True)
-        trajectory = Trajectory(np.array(times), np.stack([self.poses[i] for i in chosen]))
-        if kind == "tum":
-            save_tum(path, trajectory)
-        else:
-            whole = list(indices) == list(range(len(indices)))
-            save_kitti(path, trajectory, indices=None if whole else indices)
-
-    def _keep(self, frame: StreamFrame, result: OdometryResult) -> None:
-        self.frames.append((frame.index, frame.time))
-        self.poses.append(result.T_world_cam)
-        self.segments.append(result.segment)
+        """Write a file for each segment; see `save_segments`."""
+        posed = self.log.posed
+        return save_segments(
+            folder,
+            kind,
+            [(one.index, one.time) for one in posed],
+            [one.T_world_cam for one in posed if one.T_world_cam is not None],
+            [one.segment for one in posed],
+            total=len(self.log.frames),
+        )

@@ -154,13 +154,20 @@ def check_scale(result: DepthResult, scale: str, name: str) -> None:
         raise DataError(f"{name}: its depth is {result.scale}, the folder's is {scale}")
 
 
-def scale_notes(manifest: Manifest, scale: str, camera: Camera | None) -> Iterator[str]:
-    """Say what the unit of the depth lacks: motion in metres, or a calibration."""
+def scale_notes(
+    manifest: Manifest, scale: str, camera: Camera | None, *, odometry: str = ""
+) -> Iterator[str]:
+    """Say what the unit of the depth lacks: motion in metres, or a calibration.
+
+    Args:
+        manifest: of the depth network.
+        scale: of all depth that is written.
+        camera: of the frames, where known.
+        odometry: what a relative odometry lacks; empty where none runs.
+    """
     if manifest.kind == "pair" and scale == "relative":
-        yield (
-            "how far the camera moved is not known (no poses in metres): depth is relative; "
-            "give --poses FILE or --speed M_PER_S for metres"
-        )
+        unknown = "how far the camera moved is not known (no poses in metres): depth is relative"
+        yield f"{unknown}; {odometry or 'give --poses FILE or --speed M_PER_S for metres'}"
     if manifest.kind == "mono" and scale == "metric" and camera is None:
         height, width = manifest.size
         learnt = f", {manifest.focal:.0f} px at {width}x{height}" if manifest.focal else ""

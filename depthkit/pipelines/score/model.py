@@ -147,6 +147,7 @@ def _score_stream(
     protocol = options.protocol
     check_metric(sequences, protocol.align)
     config = stream_config(options)
+    scale = options.scale if options.poses else None
     score = score_stream(
         engine,
         sequences,
@@ -154,6 +155,7 @@ def _score_stream(
         protocol,
         every=options.every,
         watch=lambda frames: watcher.track(frames, "evaluate", len(frames)),
+        scale=scale,
     )
     constant = score_constant(_every_frame(sequences, options.every), protocol)
     page = None
@@ -161,7 +163,8 @@ def _score_stream(
         text = f"Rule {config.rule}; {range_text(protocol)}"
         name = options.model.name
         page = write_stream_report(folder, score, constant, name=name, text=text)
-    count = f"{score.report.frames} frames of {_names(sequences)}, rule {config.rule}"
+    motion = "" if scale is None else ", poses by odometry"
+    count = f"{score.report.frames} frames of {_names(sequences)}, rule {config.rule}{motion}"
     return ModelEvaluation(
         model=str(options.model),
         sequences=tuple(sequence.name for sequence in sequences),

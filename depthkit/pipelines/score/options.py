@@ -11,6 +11,7 @@ from depthkit.errors import DataError
 from depthkit.evaluation.depth import DepthProtocol
 from depthkit.pipelines.checks import check_at_least, check_choices, check_positive
 from depthkit.pipelines.models import EngineOptions
+from depthkit.pipelines.odometry.options import ScaleSources
 from depthkit.runtime.config import Rule
 from depthkit.trajectory import Order
 
@@ -99,6 +100,10 @@ class ModelOptions:
     """Pair networks: frames from target to source, -3 for three earlier, a row each."""
     rule: Rule | None = None
     """Pair networks: stream the sequences with this choice of earlier frames."""
+    poses: Literal["odometry"] | None = None
+    """With a rule: the motion is found in the frames; None for the sequences' own poses."""
+    scale: ScaleSources = ScaleSources()
+    """What gives that odometry metres."""
     protocol: DepthProtocol = field(default_factory=DepthProtocol)
     """Alignment and range."""
     every: int = 1
@@ -117,5 +122,13 @@ class ModelOptions:
             check_positive(baselines=baseline)
         if self.baselines and self.shifts:
             raise DataError("baselines and shifts pair frames in two ways; give one of the two")
+        if self.poses and not self.rule:
+            raise DataError(
+                "--poses odometry scores a pair network at work; give --rule, such as multi_range"
+            )
+        if self.scale.names and not self.poses:
+            raise DataError(
+                f"{self.scale.names[0]}: gives an odometry metres; give --poses odometry"
+            )
         if not self.sequences:
             raise DataError("no sequence to score on; give at least one folder")

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from depthkit.data.sequence import Sequence
-from depthkit.data.stream import stream_sequence
+from depthkit.data.stream import FrameStream, stream_sequence
 from depthkit.errors import DataError
 from depthkit.evaluation.depth import (
     METRICS,
@@ -27,6 +27,8 @@ from depthkit.evaluation.plots import plot_depth, plot_sparsification
 from depthkit.evaluation.report import Cell, Picture, Section, write_report
 from depthkit.evaluation.sparsification import PixelSample, Sparsification
 from depthkit.pipelines.infer.writers import known_depth
+from depthkit.pipelines.odometry.follow import FollowedOdometry, give_wanted_imu
+from depthkit.pipelines.odometry.options import REMEDY, ScaleSources
 from depthkit.pipelines.score.options import ModelOptions
 from depthkit.pipelines.score.pairs import read_truth
 from depthkit.runtime.config import BaselineConfig
@@ -111,6 +113,7 @@ def score_stream(
     *,
     every: int = 1,
     watch: Callable[[list[tuple[Sequence, int]]], Iterator[tuple[Sequence, int]]] = iter,
+    scale: ScaleSources | None = None,
 ) -> StreamScore:
     """Stream whole sequences and score them; single-frame networks too, which need no past.
 
@@ -121,16 +124,20 @@ def score_stream(
         protocol: range and alignment.
         every: score every n-th frame; all are streamed.
         watch: passes the frames on, with a progress bar for instance.
+        scale: what gives an odometry metres, whose motion counts; None for the sequences' poses.
 
     Raises:
         DataError: no poses for metres, or nothing to score.
     """
-    if engine.kind == "pair" and protocol.align == "none":
-        check_poses(sequences)
+    found = scale is not None and engine.kind == "pair" and engine.needs_direction
+    if found or (engine.kind == "pair" and protocol.align == "none"):
+        check_poses(sequences, scale)
     tally = Tally()
     pairs = (
         _judge(sequence, frame, result, protocol, tally)
-        for sequence, frame, result in run_stream(engine, sequences, config, watch=watch)
+        for sequence, frame, result in run_stream(
+            engine, sequences, config, watch=watch, scale=scale
+        )
         if frame % every == 0
     )
     report = score_depth(pairs, **vars(protocol))
@@ -138,14 +145,30 @@ def score_stream(
     return StreamScore(config, report, curve, tally)
 
 
-def check_poses(sequences: list[Sequence]) -> None:
-    """Refuse sequences without poses."""
+def check_poses(sequences: list[Sequence], scale: ScaleSources | None = None) -> None:
+    """Refuse sequences without poses, and an odometry without a source of metres."""
     for sequence in sequences:
+        if scale is not None:
+            _check_scale(sequence, scale)
+            continue
         if sequence.poses is None:
             raise DataError(
                 f"{sequence.root}: has no poses.txt; the scale of a pair's depth is its known "
                 "motion; pass --align median"
             )
+
+
+def _check_scale(sequence: Sequence, scale: ScaleSources) -> None:
+    if FollowedOdometry(_stream(sequence, scale), scale).scale == "relative":
+        raise DataError(f"{sequence.root}: the odometry is relative, not metres; {REMEDY}")
+
+
+def _stream(sequence: Sequence, scale: ScaleSources | None) -> FrameStream:
+    """Stream a sequence, with its IMU where an odometry wants it."""
+    if scale is None:
+        return stream_sequence(sequence)
+    stream = stream_sequence(sequence, with_imu=str(scale.imu) == "auto")
+    return give_wanted_imu(stream, scale.imu)
 
 
 def run_stream(
@@ -154,19 +177,35 @@ def run_stream(
     config: BaselineConfig,
     *,
     watch: Callable[[list[tuple[Sequence, int]]], Iterator[tuple[Sequence, int]]] = iter,
+    scale: ScaleSources | None = None,
 ) -> Iterator[Case]:
-    """Pass on every frame of every sequence with its depth; each sequence begins anew."""
-    stream, known, current = None, None, None
+    """Pass on every frame of every sequence with its depth; each sequence begins anew.
+
+    Args:
+        engine: of any kind.
+        sequences: those to stream.
+        config: how pairs are chosen.
+        watch: passes the frames on.
+        scale: what gives an odometry metres, whose motion counts; None for the sequences' poses.
+    """
+    stream, known, current, at_work, segment = None, None, None, None, 0
     for sequence, frame in watch([(s, i) for s in sequences for i in range(len(s))]):
         if stream is None or known is None or sequence is not current:
             gap = max(config.max_gap, usual_gap(sequence.times))
             stream, current = DepthStream(engine, replace(config, max_gap=gap)), sequence
-            source = stream_sequence(sequence)
+            source = _stream(sequence, scale)
             known = KnownMotion(source.poses is not None and source.metric, None)
+            if scale is not None and engine.kind == "pair":
+                at_work, segment = FollowedOdometry(source, scale), 0
+                known = KnownMotion(False, None, geometric=at_work.scale)
         pose = None if sequence.poses is None else sequence.poses[frame]
         stamp = float(sequence.times[frame])
-        motion = known.tell(pose, stamp, None) if engine.kind == "pair" else NO_MOTION
         rgb = sequence.read_frame(frame)
+        moved = None if at_work is None else at_work.process(rgb, stamp=stamp)
+        if moved is not None and moved.segment != segment:
+            stream.reset()  # how the camera turned across the break is not known
+            segment = moved.segment
+        motion = known.tell(pose, stamp, moved) if engine.kind == "pair" else NO_MOTION
         yield sequence, frame, stream.process(rgb, stamp=stamp, K=sequence.camera.K, motion=motion)
 
 

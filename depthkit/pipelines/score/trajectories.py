@@ -3,7 +3,7 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,12 @@ from depthkit.evaluation.alignment import ALIGNMENTS
 from depthkit.evaluation.odometry import OdometryScore, score_odometry
 from depthkit.evaluation.odometry_report import FIGURES, write_odometry_report
 from depthkit.evaluation.saved import SavedScore, compare_notes, compare_table, save_scores
+from depthkit.evaluation.sigmas import SigmaCheck
 from depthkit.evaluation.trajectory_pair import check_axes, settle_orders
 from depthkit.pipelines.score.options import OdometryOptions
 from depthkit.pipelines.score.report import check_report
+from depthkit.pipelines.score.segments import Together, put_together, runs_of
+from depthkit.pipelines.score.sigmas import sigmas_of
 from depthkit.trajectory import Order, TrajectoryFile, read_trajectory
 
 __all__ = ["ALIGNMENTS", "FIGURES", "OdometryEvaluation", "OdometryScore", "evaluate_odometry"]
@@ -31,6 +34,12 @@ class OdometryEvaluation:
     """Name of the estimate -> figures, and the arrays behind them."""
     page: Path | None = None
     """The HTML report, if one was written."""
+    together: dict[str, Together] = field(default_factory=dict)
+    """Name of a folder of segments -> all of them in one figure."""
+    unscored: tuple[str, ...] = ()
+    """Segments that could not be scored, one line each; they lower the coverage."""
+    sigmas: dict[str, SigmaCheck] = field(default_factory=dict)
+    """Name of the estimate -> its errors over the sigmas beside it, where there are any."""
 
     @property
     def score(self) -> OdometryScore:
@@ -45,7 +54,8 @@ class OdometryEvaluation:
     @property
     def remarks(self) -> list[str]:
         """Why the estimates may not be compared."""
-        return compare_notes(self.saved())
+        segments = bool(self.together) and len(self.together) == 1
+        return [] if segments else compare_notes(self.saved())
 
     def saved(self) -> list[SavedScore]:
         """Return the figures of each estimate, as `--save` keeps them."""
@@ -53,10 +63,17 @@ class OdometryEvaluation:
 
     def as_json(self) -> dict[str, Any]:
         """Return the figures of the command line's contract; a list with several estimates."""
-        if len(self.scores) == 1:
-            return self.score.as_json()
+        more: dict[str, Any] = {"unscored": list(self.unscored)} if self.unscored else {}
+        if self.sigmas:
+            more["sigmas"] = {name: asdict(one) for name, one in self.sigmas.items()}
+        if len(self.scores) == 1 and not self.together:
+            return self.score.as_json() | more
         estimates = [{"name": one.name} | one.figures for one in self.saved()]
-        return about(self.reference, self.align) | {"estimates": estimates}
+        found: dict[str, Any] = {**about(self.reference, self.align), "estimates": estimates}
+        found |= more
+        if self.together:
+            found["together"] = {name: asdict(run) for name, run in self.together.items()}
+        return found
 
 
 def evaluate_odometry(options: OdometryOptions) -> OdometryEvaluation:
@@ -69,17 +86,35 @@ def evaluate_odometry(options: OdometryOptions) -> OdometryEvaluation:
         raise DataError(f"--max-gap must be above 0 s, got {options.max_gap:g}")
     folder = check_report(options.report, force=options.force)
     _check_save(options.save, force=options.force)
-    names = _names(options.estimates)
+    runs, left_out = runs_of(_names(options.estimates), options.align)
     reference = _read(options.reference, options.reference_quaternion, options)
     reference = reference.with_option("--reference-quaternion")
-    scores = {name: _score(reference, path, options) for name, path in names.items()}
+    scores, unscored = _score_all(reference, runs, options)
     page = None
     if folder is not None:
         page = write_odometry_report(folder, scores, options.reference.name)
-    found = OdometryEvaluation(str(options.reference), options.align, scores, page)
+    several = {name: [scores[one] for one in run if one in scores] for name, run in runs.items()}
+    found = OdometryEvaluation(
+        str(options.reference),
+        options.align,
+        scores,
+        page,
+        {name: put_together(run) for name, run in several.items() if len(runs[name]) > 1},
+        (*left_out, *unscored),
+        _sigmas(runs, scores, options.max_gap),
+    )
     if options.save is not None:
         save_scores(options.save, found.saved(), about(found.reference, found.align))
     return found
+
+
+def _sigmas(
+    runs: dict[str, dict[str, Path]], scores: dict[str, OdometryScore], max_gap: float
+) -> dict[str, SigmaCheck]:
+    """Check the sigmas of each scored file that has any."""
+    files = {name: path for run in runs.values() for name, path in run.items() if name in scores}
+    checks = {name: sigmas_of(path, scores[name], max_gap=max_gap) for name, path in files.items()}
+    return {name: check for name, check in checks.items() if check is not None}
 
 
 def about(reference: str, align: str) -> dict[str, str]:
@@ -95,6 +130,24 @@ def _check_save(path: Path | None, *, force: bool) -> None:
         raise DataError(f"{path}: --save needs a file in a folder that is there")
     if path.exists() and not force:
         raise DataError(f"{path}: is there already; name another file or pass --force")
+
+
+def _score_all(
+    reference: TrajectoryFile, runs: dict[str, dict[str, Path]], options: OdometryOptions
+) -> tuple[dict[str, OdometryScore], tuple[str, ...]]:
+    """Score each file; of a folder of segments, those that are too short are named."""
+    scores, unscored = dict[str, OdometryScore](), list[str]()
+    for run in runs.values():
+        problems = []
+        for name, path in run.items():
+            try:
+                scores[name] = _score(reference, path, options)
+            except DataError as error:
+                problems.append(str(error))
+                unscored.append(f"{name}: not scored, it lowers the coverage: {error}")
+        if len(problems) == len(run):
+            raise DataError(problems[0])
+    return scores, tuple(unscored)
 
 
 def _names(paths: Sequence[Path]) -> dict[str, Path]:

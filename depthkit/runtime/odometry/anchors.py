@@ -3,7 +3,7 @@
 
 import numpy as np
 
-from depthkit.multiview.patches import align_patches, plane_warps
+from depthkit.multiview.patches import SIDE, align_patches, cut_patches, plane_warps
 from depthkit.runtime.odometry.front_end import Tracks, WorkingFrame
 from depthkit.runtime.odometry.landmark_map import LandmarkMap
 
@@ -32,6 +32,7 @@ def anchored(
     pixels = tracks.pixels.copy()
     place = np.full(len(world.sigma), -1)
     place[tracks.slots] = np.arange(len(tracks))
+    chosen, patches = [np.zeros(0, int)], [np.zeros((0, SIDE + 2, SIDE + 2), np.float32)]
     for keyframe in world.keyframes[-BACK:]:
         # 1. Tracks that this keyframe saw and no earlier one of these did, at a like size.
         on = place[keyframe.slots] >= 0
@@ -42,16 +43,17 @@ def anchored(
         warps = plane_warps(
             rays, np.maximum(depth, 1e-3), T_cam_world @ keyframe.T_world_cam, frame.K
         )
-        zoom = np.sqrt(np.abs(np.linalg.det(warps)))
+        zoom = np.sqrt(np.abs(warps[:, 0, 0] * warps[:, 1, 1] - warps[:, 0, 1] * warps[:, 1, 0]))
         like = (depth > 1e-3) & (zoom > ZOOM[0]) & (zoom < ZOOM[1])
-        index = place[slots[like]]
+        if not like.any():
+            continue
+        chosen.append(place[slots[like]])
         place[slots[like]] = -1
-        # 2. Align, and take over what arrived nearby.
-        start = tracks.pixels[index]
-        found = align_patches(
-            keyframe.image, frame.image, frame.pixels(rays[like]), start, warps[like]
-        )
-        moved = np.linalg.norm(found.pixels - start, axis=1)
-        good = (found.alike > ALIKE) & (moved < STRAYED)
-        pixels[index[good]] = found.pixels[good]
+        patches.append(cut_patches(keyframe.image, frame.pixels(rays[like]), warps[like]))
+    # 2. Align, and take over what arrived nearby.
+    index = np.concatenate(chosen)
+    found = align_patches(np.concatenate(patches), frame.image, tracks.pixels[index])
+    moved = np.linalg.norm(found.pixels - tracks.pixels[index], axis=1)
+    good = (found.alike > ALIKE) & (moved < STRAYED)
+    pixels[index[good]] = found.pixels[good]
     return Tracks(tracks.slots, pixels)

@@ -13,15 +13,20 @@ import numpy as np
 from depthkit.camera import resize_matrix
 from depthkit.multiview.epipolar import normalise
 from depthkit.multiview.features import detect_sift, match
-from depthkit.multiview.tracks import normalise_contrast, track
+from depthkit.multiview.tracks import normalise_contrast, rank_within, track
 from depthkit.multiview.two_view import MIN_TRACKS, measure_motion
 
 TRACKS = 400
 """Number of tracks that the front end keeps alive."""
+LEAST_PIXELS = 30_000
+"""Number of pixels up to which a small frame is enlarged: windows and borders are in pixels."""
 QUALITY = 0.01
 """Strength of the weakest corner, as a share of the strongest."""
 BORDER = 12
 """Pixels from the border inside which no corner is taken."""
+CELLS, MOST_IN_CELL = (8, 6), 2.0
+"""Columns and rows in which corners are counted, and how many times an even share one may hold: so
+strong texture, as of a bus, does not take all tracks."""
 NEIGHBOURS = 4
 """Number of matched features that predict where a corner went."""
 
@@ -62,8 +67,9 @@ class WorkingFrame:
 
 
 def working_size(size: tuple[int, int], most: int) -> tuple[int, int]:
-    """Return the size to work at: that of the camera, or about `most` pixels in all. (H, W)"""
-    scale = min(1.0, float(np.sqrt(most / (size[0] * size[1]))))
+    """Return the size to work at: the camera's, or LEAST_PIXELS to about `most` in all. (H, W)"""
+    pixels = size[0] * size[1]
+    scale = float(np.sqrt(np.clip(pixels, min(LEAST_PIXELS, most), most) / pixels))
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
@@ -82,10 +88,11 @@ def working_frame(
     size = working_size(rgb.shape[:2], most)
     small = rgb
     if size != rgb.shape[:2]:
-        small = cv2.resize(rgb, size[::-1], interpolation=cv2.INTER_AREA)
+        smaller = size[0] < rgb.shape[0]
+        how = cv2.INTER_AREA if smaller else cv2.INTER_CUBIC
+        small = cv2.resize(rgb, size[::-1], interpolation=how)
     if valid is not None:
-        mask = cv2.resize(valid.astype(np.uint8), size[::-1], interpolation=cv2.INTER_NEAREST)
-        valid = cv2.erode(mask, np.ones((2 * BORDER + 1,) * 2, np.uint8)) > 0
+        valid = working_valid(valid, size)
     gray = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
     return WorkingFrame(
         image=normalise_contrast(gray),
@@ -95,6 +102,17 @@ def working_frame(
         stamp=stamp,
         valid=valid,
     )
+
+
+def working_valid(valid: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Bring a mask to the working size, less a border in which patches would leave the picture.
+
+    Args:
+        valid: pixels that are picture at all. (H, W) bool
+        size: working size (h, w).
+    """
+    mask = cv2.resize(valid.astype(np.uint8), size[::-1], interpolation=cv2.INTER_NEAREST)
+    return cv2.erode(mask, np.ones((2 * BORDER + 1,) * 2, np.uint8)) > 0
 
 
 @dataclass(eq=False)
@@ -144,9 +162,21 @@ def new_corners(frame: WorkingFrame, taken: np.ndarray, number: int) -> np.ndarr
         mask[~frame.valid] = 0
     for u, v in np.rint(taken).astype(int):
         cv2.circle(mask, (int(u), int(v)), apart, 0, -1)
-    # 2. The strongest corners of what is left.
-    found = cv2.goodFeaturesToTrack(frame.image, missing, QUALITY, apart, mask=mask, blockSize=5)
-    return np.zeros((0, 2), np.float32) if found is None else found.reshape(-1, 2)
+    # 2. The strongest corners of what is left, none of the cells with more than its share.
+    found = cv2.goodFeaturesToTrack(frame.image, 0, QUALITY, apart, mask=mask, blockSize=5)
+    if found is None:
+        return np.zeros((0, 2), np.float32)
+    return _spread(found.reshape(-1, 2), taken, (height, width), number)[:missing]
+
+
+def _spread(
+    corners: np.ndarray, taken: np.ndarray, size: tuple[int, int], number: int
+) -> np.ndarray:
+    """Leave out corners, strongest first, of cells that have MOST_IN_CELL shares already."""
+    both = np.concatenate([taken, corners])
+    cell = (both * CELLS / size[::-1]).astype(int) @ (1, CELLS[0])
+    most = int(np.ceil(MOST_IN_CELL * number / (CELLS[0] * CELLS[1])))
+    return corners[rank_within(cell)[len(taken) :] < most]
 
 
 def follow(

@@ -8,17 +8,26 @@ Translations are relative, at one scale a segment, until something says what a s
 `process` is causal: it never changes what it returned; `smoothed` gives the path as known now.
 """
 
+import re
 from dataclasses import dataclass, replace
 from time import perf_counter
 
 import numpy as np
 
-from depthkit.config.ranges import check_ranges, option
+from depthkit.config.ranges import check_ranges, option, require
 from depthkit.errors import EngineError
 from depthkit.rigid import inverse
 from depthkit.runtime.frame_gate import BLACK_FRAME, FrameGate
 from depthkit.runtime.motion.told import NO_MOTION, Motion
-from depthkit.runtime.odometry.front_end import TRACKS, WorkingFrame, working_frame
+from depthkit.runtime.odometry.covariance import pose_covariance
+from depthkit.runtime.odometry.focal_check import FocalWatch
+from depthkit.runtime.odometry.front_end import (
+    TRACKS,
+    WorkingFrame,
+    working_frame,
+    working_size,
+    working_valid,
+)
 from depthkit.runtime.odometry.imu import InertialAid
 from depthkit.runtime.odometry.live_path import (
     Landmarks,
@@ -28,10 +37,11 @@ from depthkit.runtime.odometry.live_path import (
     smoothed_path,
 )
 from depthkit.runtime.odometry.loop import LoopCloser
-from depthkit.runtime.odometry.map_tracker import MapTracker, Tracked
+from depthkit.runtime.odometry.map_tracker import NOISE, MapTracker, Tracked
 from depthkit.runtime.odometry.metres import Metres
 from depthkit.runtime.odometry.returning import Places
 from depthkit.runtime.odometry.segment import Segment
+from depthkit.runtime.odometry.window import SOLVERS, Solver
 from depthkit.runtime.preprocess import check_camera, is_black
 from depthkit.runtime.result import OdometryResult, ScaleState, SparsePoints, Timing
 from depthkit.runtime.streams import NO_IMU
@@ -54,6 +64,8 @@ class GeometricConfig:
     """Relative standard deviation of that length."""
     loops: bool = False
     """Whether loops are looked for; they correct the map, never the odometry."""
+    solver: Solver = "numpy"
+    """Solver of the window: our own, or `gtsam` (an extra)."""
     tracks: int = option(TRACKS, least=50, most=5000)
     """Number of tracks kept alive."""
     max_pixels: int = option(600_000, least=10_000)
@@ -67,6 +79,7 @@ class GeometricConfig:
 
     def __post_init__(self) -> None:
         check_ranges(self)
+        require(self.solver in SOLVERS, f"solver: expected numpy or gtsam, got {self.solver!r}")
 
 
 class GeometricOdometry:
@@ -95,7 +108,7 @@ class GeometricOdometry:
                 "the IMU's place on the camera is unknown: give T_cam_imu (--imu-to-camera FILE)"
             )
         self.config, self._valid, self._imu = config, valid, imu
-        self._tracker = MapTracker(tracks_wanted=config.tracks)
+        self._tracker = MapTracker(tracks_wanted=config.tracks, solver=config.solver)
         self.reset()
 
     def reset(self) -> None:
@@ -107,7 +120,12 @@ class GeometricOdometry:
         self._gate = FrameGate(self.config.max_gap)
         self._tracker.restart()
         self._paths: list[WorldPath] = []
-        self._places = Places(loops=self.config.loops)
+        valid = self._valid
+        if valid is not None:
+            valid = working_valid(valid, working_size(valid.shape[:2], self.config.max_pixels))
+        self._places = Places(loops=self.config.loops, valid=valid)
+        self._focal = FocalWatch()
+        self._notes: dict[str, str] = {}
         self._stamp = -np.inf
         self._last_number = -1
         self._segment = self._new_segment()
@@ -151,13 +169,15 @@ class GeometricOdometry:
         started = perf_counter()
         if self.aid is not None:
             self.aid.add(imu)
-        # 1. An unusable frame, or one that does not continue the last, ends the tracks.
+        # 1. An unusable frame is left out; one that does not continue the last ends the tracks.
         fault, K = self._fault(rgb, stamp, K)
         if K is None:
-            self._break(stamp, fault)
+            self._segment.metres.pause()
             return self._unknown(stamp, fault)
         if fault:
             self._break(stamp, fault)
+        if "another size" in fault or "intrinsics" in fault:
+            self._places.forget()  # an earlier map belongs to another camera
         # 2. Follow the camera in the map, or go on in an earlier one.
         frame = self._frame(rgb, K, stamp)
         prepared = perf_counter()
@@ -166,6 +186,7 @@ class GeometricOdometry:
             self._break(stamp, tracked.reason, keep_tracker=True)
         if tracked.state in ("lost", "waiting"):
             tracked = self._returned(frame) or tracked
+        self._note()
         answered = perf_counter()
         timing = Timing.until_now(started, prepared, answered)
         # 3. Metres, and what is published.
@@ -180,6 +201,8 @@ class GeometricOdometry:
     ) -> tuple[str, np.ndarray | None]:
         """Return why the tracks end here, empty if they go on; no K where it is unusable."""
         fault = self._gate.fault_of(rgb, stamp) or (NO_CAMERA if K is None else "")
+        if not fault and self._gate.repeats(stamp):
+            fault = f"stamp {stamp:.3f} s came before; the frame is left out"
         if not fault and is_black(rgb):
             fault = BLACK_FRAME
         if fault or K is None:
@@ -187,8 +210,6 @@ class GeometricOdometry:
         check_camera(K)
         camera = self._gate.steady(rgb.shape[:2], K)
         broken = self._gate.break_before(stamp, camera) if np.isfinite(self._stamp) else ""
-        if "another size" in broken or "intrinsics" in broken:
-            self._places.forget()  # an earlier map belongs to another camera
         self._gate.enter(stamp, camera)
         return broken, camera[1]
 
@@ -296,6 +317,7 @@ class GeometricOdometry:
         points = self._points(frame, size)
         if tracked.new_keyframe:
             self._places.add(segment, frame, world, points, size)
+            self._focal.look(world, focal=frame.focal, width=frame.image.shape[1], noise=NOISE)
         state = segment.metres.state(frame.stamp)
         return OdometryResult(
             T_previous_current=None if now_metric else inverse(before) @ segment.T_world_cam,
@@ -307,7 +329,13 @@ class GeometricOdometry:
             timing=timing,
             reason=NOW_METRIC if now_metric else "",
             since=since,
-            covariance=None,
+            covariance=pose_covariance(
+                tracked.T_cam_world,
+                world.keyframes[-1],
+                None if tracked.new_keyframe else tracked.fit,
+                factor=segment.factor,
+                unrest=world.unrest.ratio,
+            ),
             scale_state=state,
             points=points,
             correction=self._places.correction,
@@ -355,6 +383,25 @@ class GeometricOdometry:
         if self._segment.moved:
             self._segment.path.refresh(self._tracker.world)
         return smoothed_path(self._paths)
+
+    @property
+    def keyframes(self) -> int:
+        """Number of keyframes of all segments."""
+        return sum(len(one.keyframes) for one in self._paths if one.frames)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Suspicions that a user should read, such as a wrong K or an IMU in other units; each
+        once."""
+        return tuple(self._notes.values())
+
+    def _note(self) -> None:
+        """Collect what is suspected by now; a sentence that differs in a figure alone is known."""
+        said = [self._focal.note]
+        if self.aid is not None:
+            said += [self.aid.fault, *self.aid.notes]
+        for sentence in filter(None, said):
+            self._notes.setdefault(re.sub(r"[-+\d.]+", "#", sentence), sentence)
 
     def landmarks(self) -> Landmarks:
         """Return the measured landmarks of the newest segment."""

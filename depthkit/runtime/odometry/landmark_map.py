@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from depthkit.rigid import inverse
+from depthkit.runtime.odometry.covariance import Unrest
 
 FRESH = 0.7
 """Sigma of a depth that is guessed from its neighbours."""
@@ -36,6 +37,9 @@ class Keyframe:
     """Where, on the plane z = 1. (n, 2)"""
     colours: np.ndarray
     """Colours there, RGB. (n, 3) uint8"""
+    drift: np.ndarray = field(default_factory=lambda: np.zeros((6, 6)))
+    """Covariance of the pose against the map's first keyframe, before inflation, as a twist on the
+    right of `T_cam_world`, translation first, without the scale [covariance.py]. (6, 6)"""
 
     @property
     def centre(self) -> np.ndarray:
@@ -64,6 +68,7 @@ class LandmarkMap:
     made: int = 0
     numbered: int = 0
     """Number of keyframes made since the start."""
+    unrest: Unrest = field(default_factory=Unrest)
 
     def new_slots(self, number: int) -> np.ndarray:
         """Take free slots for new landmarks. (number,)"""

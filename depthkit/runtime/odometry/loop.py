@@ -27,10 +27,11 @@ from depthkit.runtime.odometry.loop_checks import (
     drift_alarm,
     has_returned,
 )
-from depthkit.runtime.odometry.loop_graph import LoopGraph, chain_sigmas, loop_sigmas
+from depthkit.runtime.odometry.loop_graph import LoopGraph, loop_sigmas
 from depthkit.runtime.odometry.loop_path import LoopPath
+from depthkit.runtime.odometry.loop_records import LoopConfig, LoopEvent
 from depthkit.runtime.odometry.place_map import PlaceMap
-from depthkit.runtime.odometry.place_match import MIN_INLIERS, PlaceHit
+from depthkit.runtime.odometry.place_match import PlaceHit
 from depthkit.runtime.odometry.place_view import Keyframe, PlaceView
 
 PATIENCE = 2
@@ -40,39 +41,6 @@ SOLVE_ABOVE = 4.0
 99 % bound of seven exact errors."""
 WEIGHT = 0.1
 """Weight in the graph below which a loop is given up: the others contradict it."""
-
-
-@dataclass(frozen=True)
-class LoopConfig:
-    """Settings of the loop closer."""
-
-    recent: int = 20
-    """Number of last keyframes of the segment that are no loop."""
-    min_inliers: int = MIN_INLIERS
-    """Smallest number of points that must agree on the pose."""
-    keep: int = 600
-    """Largest number of keyframes kept; beyond, the one closest to its neighbours is dropped."""
-
-
-@dataclass(frozen=True, eq=False)
-class LoopEvent:
-    """A place seen again: what it did, or why it was refused."""
-
-    kind: Literal["closed", "joined", "refused"]
-    """closed: it corrects the map. joined: it laid one segment's map into another's."""
-    stamp: float
-    """Stamp of the new keyframe, seconds."""
-    keyframe: int
-    old: int
-    """The keyframe of the same place."""
-    inliers: int
-    scale: float
-    """Lengths in the old keyframe's unit per length in the new one's; NaN where unmeasured. It
-    comes from the depths of points that both have placed."""
-    jump: float
-    """How far the correction moves the new keyframe, unit of the old one; NaN between two maps."""
-    reason: str = ""
-    """Why it was refused; empty otherwise."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +68,10 @@ class LoopCloser:
     """
 
     def __init__(
-        self, config: LoopConfig = LoopConfig(), *, valid: np.ndarray | None = None
+        self,
+        config: LoopConfig = LoopConfig(),  # noqa: B008 (frozen)
+        *,
+        valid: np.ndarray | None = None,
     ) -> None:
         """Start empty.
 
@@ -191,12 +162,8 @@ class LoopCloser:
     def _hang(self, view: PlaceView) -> None:
         """Put a keyframe into the graph and the path."""
         self._number += 1
-        last = self._newest
-        same = last is not None and last.segment == view.segment
-        motion = inverse(last.T_world_cam) @ view.T_world_cam if last and same else np.eye(4)
-        metric = view.metric and (last is None or last.metric)
-        sigmas = chain_sigmas(motion, view.depth, metric)
-        self._graph.add(view.id, view.segment, view.T_world_cam, sigmas)
+        metric = view.metric and (self._newest is None or self._newest.metric)
+        self._graph.add(view.id, view.segment, view.T_world_cam, depth=view.depth, metric=metric)
         self._path.add(view)
         self._newest = view
         self._relative |= not view.metric

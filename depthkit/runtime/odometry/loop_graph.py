@@ -43,14 +43,17 @@ class LoopGraph:
         self._edges: list[_Edge] = []
         self._widened = 1.0
 
-    def add(self, node: int, segment: int, T_odom_cam: np.ndarray, sigmas: np.ndarray) -> None:
+    def add(
+        self, node: int, segment: int, T_odom_cam: np.ndarray, *, depth: float, metric: bool
+    ) -> None:
         """Hang a keyframe on the last one of its segment.
 
         Args:
             node: its number.
             segment: its segment.
             T_odom_cam: pose in the world of the segment. (4, 4)
-            sigmas: standard deviations of the motion since the last keyframe, as in `Edges`. (7,)
+            depth: median depth of the scene, for the uncertainty; may be NaN.
+            metric: whether the motion since the last keyframe is in metres.
         """
         last = self._last.get(segment)
         if last is None:
@@ -59,6 +62,7 @@ class LoopGraph:
         else:
             motion = inverse_similarity(self._odom[last]) @ T_odom_cam
             self.poses[node] = self.poses[last] @ motion
+            sigmas = chain_sigmas(motion, depth, metric)
             self._edges.append(_Edge(last, node, motion, sigmas, False))
         self._odom[node], self._segments[node] = np.array(T_odom_cam, np.float64), segment
         self._last[segment] = node
@@ -228,7 +232,8 @@ def chain_sigmas(motion: np.ndarray, depth: float, metric: bool) -> np.ndarray:
     """Standard deviations of one step of the odometry, as `Edges` takes them. (7,)
 
     2 % of the step and 0.1 % of the depth, 0.1 degrees, and 1 % of scale where lengths are not
-    metres: over 100 keyframes 1 degree and 10 % of scale, as measured on KITTI 02 and RedKitchen.
+    metres: over 100 keyframes 1 degree and 10 % of scale, the size seen on KITTI 02,
+    RedKitchen and TUM desk.
     """
     step = float(np.linalg.norm(motion[:3, 3]))
     translation = 0.02 * step + 0.001 * (depth if np.isfinite(depth) else step) + 1e-6
@@ -239,7 +244,8 @@ def loop_sigmas(depth: float, log_scale: float) -> np.ndarray:
     """Standard deviations of a pose found by PnP, as `Edges` takes them. (7,)
 
     2 % of the depth, 1 degree and 8 % of scale: more inliers do not help much, the old points have
-    errors in common, and rolling shutter bends both views (chosen on RedKitchen and MH_01).
+    errors in common, and rolling shutter bends both views (chosen on RedKitchen, MH_01 and TUM
+    desk).
     """
     translation, rotation = 0.02 * depth, np.radians(1.0)
     return np.r_[np.full(3, translation), np.full(3, rotation), max(0.08, log_scale)]

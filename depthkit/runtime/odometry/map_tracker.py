@@ -11,8 +11,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from depthkit.multiview.resection import PoseFit, Sightings, fit_pose
-from depthkit.rigid import inverse
+from depthkit.rigid import exp_se3, inverse, log_se3
 from depthkit.runtime.odometry.anchors import anchored
+from depthkit.runtime.odometry.covariance import blind_start
 from depthkit.runtime.odometry.front_end import (
     TRACKS,
     Tracks,
@@ -24,12 +25,15 @@ from depthkit.runtime.odometry.front_end import (
 from depthkit.runtime.odometry.landmark_map import MAPPED, Keyframe, LandmarkMap
 from depthkit.runtime.odometry.local_map import search_map
 from depthkit.runtime.odometry.start import rotation_of, try_start
-from depthkit.runtime.odometry.window import FREE, adjust_window, measure_depths
+from depthkit.runtime.odometry.window import FREE, Solver, adjust_window, measure_depths
 
 NOISE = 0.7
 """Standard deviation of a track, pixels of the working image."""
 OFF = 4.0
 """Error of a track that is dropped, standard deviations."""
+UNITED = 0.7
+"""Share of the mapped landmarks, and of the fresh ones, that agree with a pose of both; below it
+something may move, and the mapped ones are asked alone."""
 LEAST_SEEN = 20
 """Tracks that must agree on a pose; with fewer the camera is lost."""
 FAR = 0.35
@@ -46,6 +50,8 @@ KEYFRAME_FAR = 0.08
 """Motion over the median depth at which a keyframe is made in any case."""
 MOST_WAITING = 300
 """Number of frames before a start whose poses are found afterwards."""
+LATE, MOST_STEPS = 1.5, 4.0
+"""Periods after which frames are missing, and up to which the speed is thought to stay."""
 LEAST_SHARE = 0.4
 """Share of landmarks still tracked below which a keyframe is made without motion too."""
 
@@ -80,12 +86,15 @@ class MapTracker:
     tracks_wanted: int = TRACKS
     search_keyframes: int = 3
     free: int = FREE
+    solver: Solver = "numpy"
     world: LandmarkMap = field(default_factory=LandmarkMap)
     tracks: Tracks = field(default_factory=Tracks)
     T: np.ndarray = field(default_factory=lambda: np.eye(4))
     """T_cam_world of the newest frame. (4, 4)"""
     velocity: np.ndarray = field(default_factory=lambda: np.eye(4))
     """T_current_previous of the newest two frames. (4, 4)"""
+    period: float = np.inf
+    """Time between those two, seconds."""
     lost_world: LandmarkMap = field(default_factory=LandmarkMap)
     """The map in which the camera was lost last."""
     before: WorkingFrame | None = None
@@ -110,7 +119,7 @@ class MapTracker:
         """Forget map and tracks; the next frame is the first, at the identity."""
         self.before, self.first, self.waiting = None, None, []
         self.world, self.tracks = LandmarkMap(), Tracks()
-        self.T, self.velocity = np.eye(4), np.eye(4)
+        self.T, self.velocity, self.period = np.eye(4), np.eye(4), np.inf
 
     def resume(self, frame: WorkingFrame, world: LandmarkMap, T: np.ndarray) -> Tracked | None:
         """Go on in an earlier map, where the frame sees enough of it.
@@ -135,7 +144,8 @@ class MapTracker:
             self.world, self.tracks, self.T = mine
             return None
         self.tracks, self.T = tracks.kept(agreeing), fit.T_cam_world
-        self.velocity, self.first, self.waiting = np.eye(4), None, []
+        self.velocity, self.period = np.eye(4), np.inf
+        self.first, self.waiting = None, []
         self._make_keyframe(frame)
         self.before = frame
         return Tracked(self.T.copy(), "resumed", fit=fit, new_keyframe=True)
@@ -147,7 +157,12 @@ class MapTracker:
         self.world, self.tracks, self.depth = LandmarkMap(), Tracks(), 1.0
         self._add_corners(frame)
         self.first = frame, self.tracks.kept(np.ones(len(self.tracks), bool)), self.T.copy()
-        self.waiting, self.velocity = [], np.eye(4)
+        self.waiting, self.velocity, self.period = [], np.eye(4), np.inf
+        if state == "waiting" and len(self.tracks) < 2 * LEAST_SEEN:
+            reason = (
+                f"{len(self.tracks)} corners are too few to start from, needs {2 * LEAST_SEEN}: "
+                "a bare wall, blur or darkness"
+            )
         return Tracked(self.T.copy(), state, reason)
 
     def _wait(self, frame: WorkingFrame) -> Tracked:
@@ -178,9 +193,8 @@ class MapTracker:
 
     def _still_waiting(self, frame: WorkingFrame, reason: str) -> Tracked:
         identity = self.world.identity[self.tracks.slots]
-        light = replace(
-            frame, image=frame.image[:0], gray=frame.gray[:0], rgb=frame.rgb[:0]
-        )  # K and stamp are enough
+        none = np.zeros((0, 0), np.uint8)  # K and stamp are enough
+        light = replace(frame, image=none, gray=none, rgb=none, valid=None)
         self.waiting = [*self.waiting[-MOST_WAITING:], Waiting(light, self.tracks, identity)]
         return Tracked(self.T.copy(), "waiting", f"waiting for parallax: {reason}")
 
@@ -197,10 +211,12 @@ class MapTracker:
         world.position[slots] = in_first @ T_world_first[:3, :3].T + T_world_first[:3, 3]
         self.T, self.first = T, None
         self._add_keyframe(first_frame, T_first, first)
+        if not np.array_equal(T_first, np.eye(4)):
+            world.keyframes[0].drift = blind_start(START_PARALLAX)
         self._add_keyframe(frame, T, self.tracks)
         sigma = NOISE / frame.focal
         measure_depths(world, slots, sigma=sigma)
-        adjust_window(world, sigma=sigma, iterations=10)
+        adjust_window(world, sigma=sigma, iterations=10, solver=self.solver)
         self._refresh(frame)
 
     def _first(self) -> tuple[WorkingFrame, Tracks, np.ndarray]:
@@ -242,6 +258,7 @@ class MapTracker:
             return self._begin(frame, lost, "lost")
         self.tracks = tracks.kept(fit.errors < OFF)
         self.velocity = fit.T_cam_world @ inverse(self.T)
+        self.period = frame.stamp - self._before().stamp
         self.T = fit.T_cam_world
         due = self._keyframe_due()
         if due:
@@ -250,7 +267,9 @@ class MapTracker:
 
     def _expected(self, frame: WorkingFrame) -> np.ndarray:
         """Pose by constant velocity, with a gyro's rotation where there is one. (4, 4)"""
-        velocity = self.velocity.copy()
+        velocity, pause = self.velocity.copy(), frame.stamp - self._before().stamp
+        if pause > LATE * self.period:  # frames are missing: the same speed for longer
+            velocity = exp_se3(min(pause / self.period, MOST_STEPS) * log_se3(velocity))
         if frame.R_current_previous is not None:
             velocity[:3, :3] = frame.R_current_previous
         return velocity @ self.T
@@ -272,7 +291,28 @@ class MapTracker:
         )
         R = frame.R_current_previous
         R_prior = None if R is None else R @ self.T[:3, :3]
-        return fit_pose(T, seen, R_prior=R_prior, prior_sigma=frame.turn_sigma)
+        fit = fit_pose(T, seen, R_prior=R_prior, prior_sigma=frame.turn_sigma)
+        # Fresh tracks have no say against the map: they may lie on something that moves.
+        mapped = self.world.sigma[tracks.slots] < MAPPED
+        share = [
+            float((fit.errors[one] < OFF).mean()) if one.any() else 1.0 for one in (mapped, ~mapped)
+        ]
+        if min(share) >= UNITED or mapped.sum() < LEAST_SEEN:
+            return fit
+        starts = (fit.T_cam_world, T, self.T)
+        fits = [
+            fit_pose(start, seen.part(mapped), R_prior=R_prior, prior_sigma=frame.turn_sigma)
+            for start in starts
+        ]
+        best = max(fits, key=lambda one: int((one.errors < OFF).sum()))
+        return fit_pose(best.T_cam_world, seen, iterations=0)
+
+    def _score(self, tracks: Tracks, fit: PoseFit) -> int:
+        """Count the mapped landmarks that agree with a pose; all tracks where few are mapped."""
+        good, mapped = fit.errors < OFF, self.world.sigma[self.tracks.slots] < MAPPED
+        if mapped.sum() >= 2 * LEAST_SEEN:
+            good &= self.world.sigma[tracks.slots] < MAPPED
+        return int(good.sum())
 
     def _follow_far(
         self, frame: WorkingFrame, tracks: Tracks, fit: PoseFit, T: np.ndarray
@@ -283,8 +323,8 @@ class MapTracker:
             return tracks, fit
         others = Tracks(self.tracks.slots, pixels).kept(kept)
         fits = [self._fit(frame, others, start) for start in (T, self.T)]
-        best = max(fits, key=lambda one: int((one.errors < OFF).sum()))
-        better = (best.errors < OFF).sum() > (fit.errors < OFF).sum()
+        best = max(fits, key=lambda one: self._score(others, one))
+        better = self._score(others, best) > self._score(tracks, fit)
         return (others, best) if better else (tracks, fit)
 
     # --- keyframes --------------------------------------------------------------------------------
@@ -326,7 +366,7 @@ class MapTracker:
         # 3. Adjust the window.
         self._add_keyframe(frame, self.T, self.tracks)
         measure_depths(world, self.tracks.slots, sigma=sigma)
-        adjust_window(world, sigma=sigma, free=self.free)
+        adjust_window(world, sigma=sigma, free=self.free, solver=self.solver)
         self._refresh(frame)
 
     def _refresh(self, frame: WorkingFrame) -> None:

@@ -29,17 +29,20 @@ EVERY_FRAME = 3
 class Places:
     """Places seen, for a return and for loops (kept state)."""
 
-    def __init__(self, *, loops: bool) -> None:
+    def __init__(self, *, loops: bool, valid: np.ndarray | None = None) -> None:
         """Start without places.
 
         Args:
             loops: whether loops are looked for.
+            valid: where features may lie, at the working size; everywhere if None. (H, W) bool
         """
-        self.closer = LoopCloser() if loops else None
-        self._map = PlaceMap() if self.closer is None else self.closer.places
+        self.closer = LoopCloser(valid=valid) if loops else None
+        self._map = PlaceMap(valid=valid) if self.closer is None else self.closer.places
         self._ended: tuple[Segment, LandmarkMap, np.ndarray] | None = None
         self._where: dict[int, tuple[Segment, np.ndarray]] = {}
         """Segment, and pose in units of its map, of each place."""
+        self._latest: tuple[Keyframe, Segment, np.ndarray] | None = None
+        """The newest keyframe, while it is no place: it becomes one when the segment ends."""
         self._added = self._asked = 0
 
     @property
@@ -49,10 +52,13 @@ class Places:
 
     def forget(self) -> None:
         """Drop the ended map: it is another camera's."""
-        self._ended = None
+        self._ended = self._latest = None
 
     def end(self, segment: Segment, world: LandmarkMap, T_map_cam: np.ndarray) -> None:
-        """Keep the map of a segment that ended."""
+        """Keep the map of a segment that ended; where it was last is a place."""
+        if self._latest is not None and self._latest[1] is segment:
+            self._keep(*self._latest)
+        self._latest = None
         self._ended, self._asked = (segment, world, T_map_cam), 0
 
     def add(
@@ -65,8 +71,6 @@ class Places:
     ) -> None:
         """Take a keyframe of the odometry; its points at the camera's size."""
         self._added += 1
-        if self.closer is None and self._added % EVERY:
-            return
         scale = np.array(frame.image.shape[::-1]) / size[::-1]
         keyframe = Keyframe(
             id=self._added,
@@ -79,10 +83,19 @@ class Places:
             positions=points.positions,
             metric=segment.metric,
         )
-        self._where[keyframe.id] = segment, world.keyframes[-1].T_world_cam
+        T_map_cam = world.keyframes[-1].T_world_cam
         if self.closer is not None:
+            self._where[keyframe.id] = segment, T_map_cam
             self.closer.add(keyframe)
-            return
+        elif self._added % EVERY:
+            self._latest = keyframe, segment, T_map_cam
+        else:
+            self._latest = None
+            self._keep(keyframe, segment, T_map_cam)
+
+    def _keep(self, keyframe: Keyframe, segment: Segment, T_map_cam: np.ndarray) -> None:
+        """Make a keyframe a place; the oldest place is forgotten where there are too many."""
+        self._where[keyframe.id] = segment, T_map_cam
         self._map.add(keyframe)
         if len(self._map.views) > MOST_PLACES:
             oldest = min(self._map.views)

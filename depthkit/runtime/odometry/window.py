@@ -6,11 +6,19 @@ scale and what was learnt before, as the fixed keyframes of a local map do [ORB-
 al., 2015, section VI.D].
 """
 
+from typing import Literal
+
 import numpy as np
 
-from depthkit.multiview.bundle import BundleProblem, BundleSolution, StepPrior, solve_bundle
+from depthkit.errors import ConfigError
+from depthkit.multiview.bundle import BundleProblem, BundleSolution, solve_bundle
+from depthkit.multiview.bundle_gtsam import solve_bundle_gtsam
+from depthkit.runtime.odometry.covariance import spread_drift
 from depthkit.runtime.odometry.landmark_map import FRESH, LandmarkMap
 
+Solver = Literal["numpy", "gtsam"]
+SOLVERS = {"numpy": solve_bundle, "gtsam": solve_bundle_gtsam}
+"""Solvers of the window by name; GTSAM is an extra that is imported when it solves."""
 FREE = 8
 """Number of newest keyframes that are optimised."""
 HELD = 14
@@ -27,7 +35,7 @@ def adjust_window(
     sigma: float,
     free: int = FREE,
     iterations: int = 5,
-    steps: StepPrior | None = None,
+    solver: Solver = "numpy",
 ) -> BundleSolution | None:
     """Optimise the newest keyframes and their landmarks in place; drop wrong observations.
 
@@ -36,11 +44,17 @@ def adjust_window(
         sigma: standard deviation of an observation, on the plane z = 1.
         free: newest keyframes that are optimised; the first keyframe of a map never is.
         iterations: largest number of steps.
-        steps: known lengths between keyframes, by their place in `world.keyframes`.
+        solver: which of SOLVERS.
 
     Returns:
         The solution; None where there is nothing to optimise.
+
+    Raises:
+        ConfigError: there is no such solver.
+        EngineError: GTSAM is chosen and not installed.
     """
+    if solver not in SOLVERS:
+        raise ConfigError(f"solver: expected one of {', '.join(SOLVERS)}, got {solver!r}")
     first = max(len(world.keyframes) - free, 1)
     newest = list(range(first, len(world.keyframes)))
     if not newest:
@@ -58,7 +72,7 @@ def adjust_window(
     seen, point = np.unique(slots[on], return_inverse=True)
     rays = np.concatenate([one.rays for one in frames])[on]
     # 3. Solve, and write back.
-    solution = solve_bundle(
+    solution = SOLVERS[solver](
         BundleProblem(
             T_cam_world=np.stack([one.T_cam_world for one in frames]),
             free=np.arange(len(frames)) >= len(frames) - len(newest),
@@ -67,13 +81,14 @@ def adjust_window(
             point=point,
             rays=rays,
             sigma=np.full(len(rays), sigma),
-            steps=steps,
         ),
         iterations=iterations,
     )
     for one, T in zip(frames, solution.T_cam_world, strict=True):
         one.T_cam_world = T
     world.position[seen] = solution.points
+    counts = np.bincount(frame[on], minlength=len(frames))
+    spread_drift(frames, solution.information, counts, world.unrest)
     _drop_wrong(world, frames, frame, on, solution.errors)
     return solution
 

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Camera motion of a source of frames without any network: trajectory, points, report."""
