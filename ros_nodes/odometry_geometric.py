@@ -10,7 +10,7 @@ from rclpy.node import Node
 
 from depthkit.errors import DataError
 from depthkit.runtime.motion.told import NO_MOTION, Motion
-from depthkit.runtime.odometry.geometric import GeometricConfig, GeometricOdometry
+from depthkit.runtime.odometry.geometric import NOW_METRIC, GeometricConfig, GeometricOdometry
 from depthkit.runtime.result import ScaleState
 from depthkit.runtime.streams import NO_IMU
 from depthkit.trajectory.imu import Imu
@@ -69,6 +69,9 @@ class GeometricMethod:
         self._covered: np.ndarray | None = None
         self._imu_frames = ("", "")
         self._restarts, self._last_stamp = 0, -np.inf
+        self._worlds: dict[int, int] = {}
+        """First segment of the map of each segment that became metric."""
+        self._segment = 0
         self._waits_since: float | None = None
         self._turned = ""
         self._figures = GeometryFigures()
@@ -130,6 +133,9 @@ class GeometricMethod:
         )
         self._last_stamp = frame.stamp
         self._figures.take(engine, result)
+        if result.reason == NOW_METRIC:  # a new number, but the same map and world
+            self._worlds[result.segment] = self._world_of(self._segment)
+        self._segment = result.segment
         state, closer = result.scale_state, engine.loops
         metric = result.scale == "metric"
         return Step(
@@ -137,9 +143,13 @@ class GeometricMethod:
             factor=1.0 if metric else None,
             reason="" if metric else f"scale {state.state}: {self._why(state)}",
             spread=state.sigma or 0.0,
-            world=(self._restarts, result.segment),
-            map_world=None if closer is None else (self._restarts, closer.map),
+            world=(self._restarts, self._world_of(result.segment)),
+            map_world=None if closer is None else (self._restarts, self._world_of(closer.map)),
         )
+
+    def _world_of(self, segment: int) -> int:
+        """Return the first segment of the map that a segment belongs to."""
+        return self._worlds.get(segment, segment)
 
     def _ready(self, frame: CameraFrame, T_base_cam: np.ndarray) -> GeometricOdometry:
         """Return the odometry; a new one at the start, for another lens or another IMU."""
@@ -163,6 +173,7 @@ class GeometricMethod:
         )
         self._engine = GeometricOdometry(config, imu=imu, valid=frame.covered)
         self._restarts, self._last_stamp = self._restarts + 1, -np.inf
+        self._worlds, self._segment = {}, 0
         return self._engine
 
     def _why(self, state: ScaleState) -> str:

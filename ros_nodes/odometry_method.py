@@ -12,7 +12,7 @@ from ros_nodes.life.monitor import Provider
 from ros_nodes.odometry_config import OdometryNodeConfig
 
 World = tuple[int, int]
-"""One world of a method: number of restarts, segment."""
+"""One world of a method: number of restarts, first segment of its map."""
 
 
 @dataclass(frozen=True, eq=False)

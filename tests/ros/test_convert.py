@@ -14,12 +14,14 @@ from std_msgs.msg import Header
 
 from depthkit.camera import Camera
 from depthkit.errors import ShapeError
-from depthkit.rigid import exp_se3
+from depthkit.rigid import exp_se3, make_pose
 from depthkit.ros_messages import nanoseconds, read_camera, read_image, read_pose, read_transform
+from depthkit.runtime.result import SparsePoints
 from ros_nodes.convert import (
     camera_info_message,
     depth_message,
     image_message,
+    points_message,
     pose_message,
     stamp_message,
     transform_message,
@@ -212,3 +214,32 @@ def test_messages_pass_where_ros_checks_every_field():
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+# --- landmarks ------------------------------------------------------------------------------------
+
+
+def test_landmarks_survive_the_wire():
+    """x, y, z in the header's frame, id and sigma; what is not finite is left out."""
+    points = SparsePoints(
+        ids=np.array([7, 8, 9]),
+        pixels=np.zeros((3, 2)),
+        positions=np.array([[1.0, 2, 3], [np.nan, 0, 0], [4.0, 5, 6]]),
+        sigma=np.array([0.1, 0.2, 0.3]),
+    )
+    message = sent(points_message(points, make_pose(np.eye(3), [10.0, 0, 0]), header("odom")))
+    kinds = np.dtype([("x", "f4"), ("y", "f4"), ("z", "f4"), ("id", "u4"), ("sigma", "f4")])
+    assert (message.width, message.height, message.point_step) == (2, 1, kinds.itemsize)
+    assert message.header.frame_id == "odom" and message.is_dense
+    rows = np.frombuffer(message.data, kinds)
+    assert rows["x"].tolist() == [11, 14] and rows["y"].tolist() == [2, 5]
+    assert rows["id"].tolist() == [7, 9] and rows["sigma"].tolist() == [
+        np.float32(0.1),
+        np.float32(0.3),
+    ]
+    empty = points_message(
+        SparsePoints(np.zeros(0, int), np.zeros((0, 2)), np.zeros((0, 3)), np.zeros(0)),
+        np.eye(4),
+        header("odom"),
+    )
+    assert sent(empty).width == 0 and len(empty.data) == 0

@@ -206,6 +206,17 @@ def test_a_covered_lens_is_found_again(rigs):
     assert "the frame is black" in rig.value("geometry", "last losses")
 
 
+def test_a_pause_of_a_second_is_one_line(rigs):
+    """Said while it lasts; the motion over it is an ordinary one."""
+    rig = rigs("odometry", scale=SPEED)
+    rig.fly(MANY + 2)
+    before = latest(rig)
+    rig.graph.spin_until(lambda: rig.status("input").message.startswith("no image for 1."))
+    rig.fly(1, stamp=rig.stamp + SECOND)
+    assert place(latest(rig))[0] - place(before)[0] == pytest.approx(PACE, rel=0.15)
+    assert rig.status("output").message == "tracking" and rig.value("output", "segments") == "1"
+
+
 def test_the_place_is_found_again_after_a_pause(rigs):
     """4 s without frames, over the 3 s of geometry: an ordinary motion over the gap."""
     rig = rigs("odometry", scale=SPEED)

@@ -116,12 +116,14 @@ class LoopCloser:
     def correction(self) -> np.ndarray | None:
         """Pose of the odometry's world in the map, map -> odom; None before a loop. (4, 4)
 
-        A rigid motion that puts the newest keyframe where the graph has it. Scale is not in it: the
-        odometry goes on in its own unit, `scale` says how many of the map's units that is.
+        A rigid motion in the odometry's own unit that puts the newest keyframe where the graph has
+        it; `scale` says how many of the map's units one of the odometry's is.
         """
         if self._newest is None or self._graph.map_of(self._newest.id) not in self._corrected:
             return None
-        return rigid_of(self._graph.poses[self._newest.id]) @ inverse(self._newest.T_world_cam)
+        T_map_cam = rigid_of(self._graph.poses[self._newest.id])
+        T_map_cam[:3, 3] /= self.scale
+        return T_map_cam @ inverse(self._newest.T_world_cam)
 
     @property
     def scale(self) -> float:
