@@ -165,6 +165,21 @@ def test_a_bus_does_not_carry_the_camera_along(moves):
     assert error[STOP:].max() < 0.03
 
 
+def test_nothing_is_tracked_where_the_picture_is_said_to_move():
+    """With the probability of being static at hand no landmark lies on the wall of texture."""
+    odometry, frames = (
+        GeometricOdometry(),
+        [_bus(one, i) for i, one in enumerate(pictures(poses()))],
+    )
+    plain_frames = pictures(poses())
+    for i, (frame, bare) in enumerate(zip(frames, plain_frames, strict=True)):
+        static = np.where((frame != bare).any(axis=2), 0.1, 1.0)
+        result = odometry.process(frame, stamp=i / RATE, K=K, static=static)
+        if i > STOP:
+            u, v = np.rint(result.points.pixels).astype(int).T
+            assert result.reason == "" and (static[v, u] > 0.5).mean() > 0.99
+
+
 def test_changing_light_is_no_motion():
     """Flicker of the gain between 0.6 and 1.4 and rolling bands: the path of the plain run."""
     results = play(pictures(poses()), change=_light)

@@ -152,6 +152,7 @@ class GeometricOdometry:
         K: np.ndarray | None = None,
         imu: np.ndarray = NO_IMU,
         motion: Motion = NO_MOTION,
+        static: np.ndarray | None = None,
     ) -> OdometryResult:
         """Take the next frame.
 
@@ -161,6 +162,8 @@ class GeometricOdometry:
             K: intrinsics at H x W, pixels; a frame without is refused. (3, 3)
             imu: inertial samples since the previous frame [streams.Odometry]. (N, 7)
             motion: `displacement` is the length of the step in metres.
+            static: probability that each pixel is static, as `MovingStream` gives it; tracks weigh
+                by it, and none lives below one half. (H, W)
 
         Returns:
             The motion since the last known pose; or the reason why it is unknown.
@@ -176,7 +179,7 @@ class GeometricOdometry:
         if fault:
             self._break_off(fault)
         # 2. Follow the camera in the map, or go on in an earlier one.
-        frame = self._frame(rgb, K, stamp)
+        frame = self._frame(rgb, K, stamp, static)
         prepared = perf_counter()
         tracked = self._tracker.process(frame)
         if tracked.state == "lost":
@@ -216,8 +219,13 @@ class GeometricOdometry:
         self._gate.enter(stamp, camera)
         return broken, camera[1]
 
-    def _frame(self, rgb: np.ndarray, K: np.ndarray, stamp: float) -> WorkingFrame:
-        frame = working_frame(rgb, K=K, stamp=stamp, most=self.config.max_pixels, valid=self._valid)
+    def _frame(
+        self, rgb: np.ndarray, K: np.ndarray, stamp: float, static: np.ndarray | None
+    ) -> WorkingFrame:
+        if static is not None:
+            check_shape("process: static", static, f"{rgb.shape[0]} {rgb.shape[1]}")
+        most, valid = self.config.max_pixels, self._valid
+        frame = working_frame(rgb, K=K, stamp=stamp, most=most, valid=valid, static=static)
         before, self._stamp = self._stamp, stamp
         if self.aid is None or not np.isfinite(before):
             return frame
