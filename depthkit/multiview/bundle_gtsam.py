@@ -13,7 +13,15 @@ import numpy as np
 
 from depthkit.errors import EngineError
 from depthkit.installation import install_line
-from depthkit.multiview.bundle_normal import HUBER, LOOSE, centres_of, errors_of, lay_out, see
+from depthkit.multiview.bundle_normal import (
+    HUBER,
+    LOOSE,
+    centres_of,
+    errors_of,
+    lay_out,
+    see,
+    with_scale_held,
+)
 from depthkit.multiview.bundle_problem import BundleProblem, BundleSolution, PosePrior
 from depthkit.rigid import inverse
 
@@ -22,9 +30,6 @@ GAIN = 1e-4
 SINGULAR = 2000.0
 """Ratio of a point's largest to its smallest deviation up to which GTSAM solves for it: it takes a
 ratio of pivots above 2^12 for singular."""
-SAME_SCALE = 1e-3
-"""Relative deviation of the scale while it solves, where nothing fixes it (MH_01: without, it
-wandered by a sixth over the first eight keyframes)."""
 UNTIED = 500.0
 """Standard deviation of a pose around its start value, units and radians."""
 _TURN_FIRST = np.array([3, 4, 5, 0, 1, 2])
@@ -58,11 +63,12 @@ def solve_bundle_gtsam(problem: BundleProblem, *, iterations: int = 6) -> Bundle
     # 2. Step by step, each with the points held loosely where they are.
     settings = gtsam.LevenbergMarquardtParams()
     settings.setMaxIterations(1)
-    cost, gauge, done = graph.error(values), _gauge(gtsam, used), 0
+    held_scale = with_scale_held(used)
+    cost, done = graph.error(values), 0
     for done in range(1, iterations + 1):  # noqa: B007 (reported)
         loose = _with_points(gtsam, graph, values, used)
-        if gauge is not None:
-            loose.add(gauge)
+        if held_scale is not used:
+            _add_steps(gtsam, loose, held_scale)
         values = gtsam.LevenbergMarquardtOptimizer(loose, values, settings).optimize()
         before, cost = cost, graph.error(values)
         if before - cost <= GAIN * before:
@@ -147,19 +153,6 @@ def _with_points(gtsam: Any, graph: Any, values: Any, problem: BundleProblem) ->
         key, noise = count + int(p), gtsam.noiseModel.Isotropic.Sigma(3, float(sigma))
         whole.add(gtsam.PriorFactorPoint3(key, values.atPoint3(key), noise))
     return whole
-
-
-def _gauge(gtsam: Any, problem: BundleProblem) -> Any:
-    """Return a factor that keeps the scale while one held pose alone fixes the rest; else None."""
-    held, free = np.flatnonzero(~problem.free), np.flatnonzero(problem.free)
-    if len(held) != 1 or len(free) == 0 or problem.steps is not None or problem.poses:
-        return None
-    centres = centres_of(problem.T_cam_world)
-    lengths = np.linalg.norm(centres[free] - centres[held[0]], axis=1)
-    farthest = int(lengths.argmax())
-    error = _log_length(float(np.log(max(lengths[farthest], 1e-9))), [centres[held[0]]])
-    noise = gtsam.noiseModel.Isotropic.Sigma(1, SAME_SCALE)
-    return gtsam.CustomFactor(noise, [int(free[farthest])], error)
 
 
 def _pose_factor(gtsam: Any, prior: PosePrior) -> Any:
