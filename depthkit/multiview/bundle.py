@@ -16,7 +16,6 @@ from depthkit.multiview.bundle_normal import (
     lay_out,
     prior_cost,
     see,
-    with_scale_held,
 )
 from depthkit.multiview.bundle_problem import BundleProblem, BundleSolution, PosePrior, StepPrior
 from depthkit.rigid import exp_se3, straightened
@@ -33,15 +32,14 @@ def solve_bundle(problem: BundleProblem, *, iterations: int = 6) -> BundleSoluti
     """Minimise the reprojection errors over the free poses and all points.
 
     Same input, same bytes, in whatever order the observations come. At least one frame must be
-    held, or a pose prior given; without them the damping holds what is undetermined. With one held
-    frame and no prior the scale stays that of the start values.
+    held, or a pose prior given, and the scale needs a second one or a step prior; without them the
+    damping holds what is undetermined.
 
     Args:
         problem: start values and observations.
         iterations: largest number of Levenberg-Marquardt steps.
     """
-    layout, given = lay_out(problem), problem
-    problem = with_scale_held(given)
+    layout = lay_out(problem)
     T, X = problem.T_cam_world.copy(), problem.points.copy()
     seen = see(T, X, layout)
     cost = cost_of(seen.residual) + prior_cost(problem, T)
@@ -61,8 +59,6 @@ def solve_bundle(problem: BundleProblem, *, iterations: int = 6) -> BundleSoluti
         damping = max(damping * 0.1, 1e-9)
         if gain < GAIN:
             break
-    if problem is not given:
-        system = NormalEquations(given, layout, T, seen)  # what is known says nothing of the scale
     errors = np.empty(len(layout.order))
     errors[layout.order] = errors_of(seen.residual)
     return BundleSolution(T, X, errors, system.reduced(), done)

@@ -20,9 +20,8 @@ from depthkit.multiview.bundle_normal import (
     errors_of,
     lay_out,
     see,
-    with_scale_held,
 )
-from depthkit.multiview.bundle_problem import BundleProblem, BundleSolution, PosePrior
+from depthkit.multiview.bundle_problem import BundleProblem, BundleSolution, PosePrior, StepPrior
 from depthkit.rigid import inverse
 
 GAIN = 1e-4
@@ -30,6 +29,8 @@ GAIN = 1e-4
 SINGULAR = 2000.0
 """Ratio of a point's largest to its smallest deviation up to which GTSAM solves for it: it takes a
 ratio of pivots above 2^12 for singular."""
+SAME_SCALE = 1e-3
+"""Relative deviation of the scale while a problem is solved in which nothing fixes it."""
 UNTIED = 500.0
 """Standard deviation of a pose around its start value, units and radians."""
 _TURN_FIRST = np.array([3, 4, 5, 0, 1, 2])
@@ -63,7 +64,7 @@ def solve_bundle_gtsam(problem: BundleProblem, *, iterations: int = 6) -> Bundle
     # 2. Step by step, each with the points held loosely where they are.
     settings = gtsam.LevenbergMarquardtParams()
     settings.setMaxIterations(1)
-    held_scale = with_scale_held(used)
+    held_scale = _with_scale_held(used)
     cost, done = graph.error(values), 0
     for done in range(1, iterations + 1):  # noqa: B007 (reported)
         loose = _with_points(gtsam, graph, values, used)
@@ -153,6 +154,26 @@ def _with_points(gtsam: Any, graph: Any, values: Any, problem: BundleProblem) ->
         key, noise = count + int(p), gtsam.noiseModel.Isotropic.Sigma(3, float(sigma))
         whole.add(gtsam.PriorFactorPoint3(key, values.atPoint3(key), noise))
     return whole
+
+
+def _with_scale_held(problem: BundleProblem) -> BundleProblem:
+    """Return the problem with its scale kept at the start values, where nothing else fixes it.
+
+    With one held pose alone the scale is free, and GTSAM lets it wander: over the first eight
+    keyframes of MH_01 by a sixth. The length to the farthest camera is held.
+    """
+    held, free = np.flatnonzero(~problem.free), np.flatnonzero(problem.free)
+    if len(held) != 1 or len(free) == 0 or problem.steps is not None or problem.poses:
+        return problem
+    centres = centres_of(problem.T_cam_world)
+    lengths = np.linalg.norm(centres[free] - centres[held[0]], axis=1)
+    farthest = int(lengths.argmax())
+    if lengths[farthest] < 1e-9:
+        return problem
+    ends = np.array([[held[0], free[farthest]]])
+    return replace(
+        problem, steps=StepPrior(ends, lengths[farthest : farthest + 1], np.array([SAME_SCALE]))
+    )
 
 
 def _pose_factor(gtsam: Any, prior: PosePrior) -> Any:

@@ -5,7 +5,7 @@ Numbers of the observations lie in rows, one row for each component, so that eve
 over all observations at once: 3x3 blocks one by one would cost more than their arithmetic.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -18,8 +18,6 @@ BEHIND = 1e-3
 LOOSE = 2.0
 """Standard deviation of a step of a point, in its distances: a point that its observations leave
 undetermined (straight ahead, or seen once) stays where it is."""
-SAME_SCALE = 1e-3
-"""Relative deviation of the scale while a problem is solved in which nothing fixes it."""
 FARTHEST = 100.0
 """Error beyond which the cost of an observation no longer grows, standard deviations."""
 _UPPER = (0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2)
@@ -148,26 +146,6 @@ def twist_between(T: np.ndarray, T_prior: np.ndarray) -> np.ndarray:
     D = T @ np.linalg.inv(T_prior)
     turn = 0.5 * np.array([D[2, 1] - D[1, 2], D[0, 2] - D[2, 0], D[1, 0] - D[0, 1]])
     return np.concatenate([D[:3, 3], turn])
-
-
-def with_scale_held(problem: BundleProblem) -> BundleProblem:
-    """Return the problem with its scale kept at the start values, where nothing else fixes it.
-
-    With one held pose alone the scale is free, and each window would wander by some percent: over
-    the first eight keyframes of MH_01 by a sixth. The length to the farthest camera is held.
-    """
-    held, free = np.flatnonzero(~problem.free), np.flatnonzero(problem.free)
-    if len(held) != 1 or len(free) == 0 or problem.steps is not None or problem.poses:
-        return problem
-    centres = centres_of(problem.T_cam_world)
-    lengths = np.linalg.norm(centres[free] - centres[held[0]], axis=1)
-    farthest = int(lengths.argmax())
-    if lengths[farthest] < 1e-9:
-        return problem
-    ends = np.array([[held[0], free[farthest]]])
-    return replace(
-        problem, steps=StepPrior(ends, lengths[farthest : farthest + 1], np.array([SAME_SCALE]))
-    )
 
 
 class NormalEquations:
