@@ -178,10 +178,10 @@ class GeometricMethod:
 
     def _why(self, state: ScaleState) -> str:
         """Return why lengths are not metres, with the fault of the topic that should say so."""
-        nothing = not state.source and (not state.reason or state.reason == NOTHING)
+        nothing = state.state == "unknown" and state.reason in ("", NOTHING)
         if nothing and self._measures:
             return self._motion.reason or "no measurement yet"
-        return state.reason or NOTHING
+        return state.reason
 
     @property
     def _measures(self) -> bool:
