@@ -94,31 +94,28 @@ def clip(path: Path, frames: list[np.ndarray]) -> Path:
     return path
 
 
-@pytest.mark.parametrize("case", ["flat", "black", "small"])
-def test_what_cannot_be_followed_is_one_line(room, tmp_path, capsys, case):
-    """A video without texture, a black one, frames of 60 pixels: a reason, and no folder."""
-    frames = [open_sequence(room).read_frame(i) for i in range(8)]
+@pytest.mark.parametrize("case", ["flat", "black"])
+def test_what_cannot_be_followed_is_one_line(tmp_path, capsys, case):
+    """A video without texture, a black one: a reason, and no folder."""
     made = {
         "flat": [np.full((120, 160, 3), 120, np.uint8)] * 8,
         "black": [np.zeros((120, 160, 3), np.uint8)] * 8,
-        "small": [cv2.resize(frame, (60, 44)) for frame in frames],
     }
     video = clip(tmp_path / "in.avi", made[case])
     assert main(["odometry", str(video), "--fov", "64", "--out", str(tmp_path / "out")]) == 1
     error = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
     assert len(error) == 1 and "no frame has a pose; " in error[0]
-    assert ("only 60x44 pixels" in error[0]) == (case == "small")
     assert [p.name for p in tmp_path.iterdir()] == ["in.avi"]
 
 
-def test_a_covered_lens_breaks_the_path_aloud(room, tmp_path, capsys):
-    """Two black frames in the middle: two segments, the reason, no motion across."""
+def test_a_covered_lens_is_said(room, tmp_path, capsys):
+    """Two black frames in the middle have no pose and a reason; the path goes on after them."""
     frames = [open_sequence(room).read_frame(i) for i in range(FRAMES)]
     frames[7] = frames[8] = np.zeros_like(frames[0])
     video = clip(tmp_path / "in.avi", [*frames, *frames[::-1]])
     done = depthkit.odometry(video, tmp_path / "out", fov=64.0)
     assert done.coverage < 1 and "black" in " ".join(one.reason for one in done.losses)
-    assert "black" in done.segments[0].ended
+    assert len(done.segments) == 1
 
 
 def test_the_snippets_of_the_page_run(room, tmp_path, monkeypatch, capsys):
@@ -190,8 +187,8 @@ def test_speed_gives_metres_of_the_room(room, tmp_path):
     done = depthkit.odometry(folder, tmp_path / "out", speed=speed, write_poses=True)
     metric = done.segments[-1]
     assert (metric.unit, metric.scale_source) == ("metric", "speed")
-    # Steps are chords of even arcs: their sum is the path to the odometry's own error.
-    assert metric.length == pytest.approx(STEP * (metric.poses - 1), rel=0.1)
+    # Live steps hold what keyframes move the newest pose by, at 160 pixels up to half a step.
+    assert metric.length == pytest.approx(STEP * (metric.poses - 1), rel=0.2)
     assert load_poses_note(folder, FRAMES).unit == "metric"
     score = depthkit.evaluate.odometry(folder / "poses.txt", room / "poses.txt", align="7dof").score
     assert score.aligned.similarity.scale == pytest.approx(1, abs=0.1) and score.coverage == 1

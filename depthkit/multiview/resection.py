@@ -36,11 +36,14 @@ class Sightings:
     """Observed position on the plane z = 1. (N, 2)"""
     sigma: float
     """Standard deviation of `rays`: a pixel's over the focal length."""
+    weight: np.ndarray | None = None
+    """Trust in each sighting, 0 to 1, as the probability that it is static; None for 1. (N,)"""
 
     def part(self, chosen: np.ndarray) -> "Sightings":
         """Return some of the sightings. chosen: (N,) bool"""
         points, lever, rays = self.points[chosen], self.lever[chosen], self.rays[chosen]
-        return Sightings(points, lever, rays, self.sigma)
+        weight = None if self.weight is None else self.weight[chosen]
+        return Sightings(points, lever, rays, self.sigma, weight)
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +80,9 @@ def fit_pose(
     H = np.eye(6)
     for _ in range(iterations):
         residual, J = _whitened(T, seen)
-        root = np.sqrt(_weights(residual))
+        root = np.sqrt(
+            _weights(residual) if seen.weight is None else _weights(residual) * seen.weight
+        )
         Jw = (J * root).reshape(6, -1)
         H = Jw @ Jw.T
         g = -Jw @ (residual * root).reshape(-1)

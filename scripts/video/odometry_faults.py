@@ -12,7 +12,8 @@ of clip are rendered: one plane, and flights with a simulated IMU. The columns:
               depth: motion that was not there
     drift     error of the positions against the truth, or against the same clip without the fault,
               per segment with its own scale, RMS in % of the path's length
-    metres    length in metres against the true length, where the scale is known
+    ms        CPU time a frame
+    metres    published metres over true ones, less one, %
     breaks    why segments ended
 
 Usage: python scripts/video/odometry_faults.py SEQUENCE... [--only WORDS] [--minute]
@@ -123,35 +124,30 @@ def drift(run: Run) -> float:
     for number in np.unique(numbers[good]):
         mine = good & (numbers == number)
         if mine.sum() >= 5:
-            squared += (_aligned(P[mine], truth[mine, :3, 3]) ** 2).sum()
+            squared += (_aligned(P[mine], truth[mine, :3, 3])[0] ** 2).sum()
             count += int(mine.sum())
     length = np.linalg.norm(np.diff(truth[good, :3, 3], axis=0), axis=1).sum()
     return float(np.sqrt(squared / count) / length) if count else float("nan")
 
 
-def _aligned(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Error of positions after the best similarity [Umeyama, 1991]. (N,)"""
+def _aligned(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, float]:
+    """Errors of positions after the best similarity [Umeyama, 1991] (N,), and its scale."""
     a, b = x - x.mean(axis=0), y - y.mean(axis=0)
     U, s, Vt = np.linalg.svd(b.T @ a)
     sign = np.array([1.0, 1.0, np.sign(np.linalg.det(U @ Vt))])
     R = U @ np.diag(sign) @ Vt
     scale = (s * sign).sum() / max((a**2).sum(), 1e-12)
-    return np.linalg.norm(scale * a @ R.T - b, axis=1)
+    return np.linalg.norm(scale * a @ R.T - b, axis=1), float(scale)
 
 
-def metric_length(run: Run) -> float:
-    """Length in metres over the true one, less one; NaN without metres."""
+def metric_scale(run: Run) -> float:
+    """Metres published over true metres, less one; NaN without metres."""
     truth = run.clip.truth
     metric = run.known & np.array([one.scale == "metric" for one in run.results])
     if truth is None or run.clip.imu is None or metric.sum() < 10:
         return float("nan")
-    pairs = np.flatnonzero(metric[1:] & metric[:-1]) + 1
-    pairs = [i for i in pairs if run.results[i].segment == run.results[i - 1].segment]
     P = np.stack([one.T_world_cam for one in run.results])
-    lengths = [
-        sum(np.linalg.norm(Q[i, :3, 3] - Q[i - 1, :3, 3]) for i in pairs) for Q in (P, truth)
-    ]
-    return float(lengths[0] / lengths[1] - 1)
+    return 1 / _aligned(P[metric, :3, 3], truth[metric, :3, 3])[1] - 1
 
 
 def breaks(run: Run) -> str:
@@ -168,7 +164,7 @@ def line(run: Run) -> str:
     """One row of the table."""
     moving = {one.segment for one, good in zip(run.results, run.known, strict=True) if good}
     states = dict.fromkeys(one.scale_state.state for one in run.results)
-    percent = [_percent(value(run)) for value in (moved_while_still, drift, metric_length)]
+    percent = [_percent(value(run)) for value in (moved_while_still, drift, metric_scale)]
     return (
         f"{run.clip.name:42s} {len(run.results):5d} {run.known.mean():6.2f} {len(moving):4d} "
         f"{percent[0]:>8s} {percent[1]:>8s} {percent[2]:>8s} {run.cpu_ms:5.0f}  "

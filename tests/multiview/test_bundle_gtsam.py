@@ -105,6 +105,17 @@ def test_nothing_free_and_nothing_seen() -> None:
     assert np.abs(points.points - truth.points).max() < 1e-2
 
 
+def test_a_pose_without_observations_stays() -> None:
+    """Nothing names the last frame: it keeps its start value, and the others are found."""
+    truth = exact()
+    on = truth.frame < 5
+    named = ("frame", "point", "rays", "sigma")
+    blind = replace(truth, **{name: getattr(truth, name)[on] for name in named})
+    ours, theirs = both(blind)
+    for solution in (ours, theirs):
+        assert np.abs(solution.T_cam_world - truth.T_cam_world).max() < 1e-4
+
+
 def test_missing_gtsam_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the wheel: one line with the command that installs it."""
     monkeypatch.setitem(sys.modules, "gtsam", None)

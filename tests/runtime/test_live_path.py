@@ -35,7 +35,7 @@ def test_frames_move_with_their_keyframes() -> None:
     """A frame placed beside a keyframe follows it when the window moves it."""
     world, placed = small_map(3), WorldPath(0)
     beside = exp_se3(np.array([0.1, 0, 0, 0, 0.1, 0]))
-    placed.place(1.0, beside @ world.keyframes[-1].T_cam_world, world, None)
+    placed.place(1.0, beside @ world.keyframes[-1].T_cam_world, world, factor=None)
     moved = exp_se3(np.array([0, 0.5, 0, 0, 0, 0.2])) @ world.keyframes[-1].T_cam_world
     world.keyframes[-1].T_cam_world = moved
     placed.refresh(world)
@@ -46,7 +46,7 @@ def test_steps_are_scaled_and_early_frames_take_the_first_factor() -> None:
     """Unit steps with factors unknown, 2, 2, 3: the first at 2 x its place, steps 2, 2 and 3."""
     world, placed = small_map(1), WorldPath(0)
     for i, factor in enumerate((None, 2.0, 2.0, 3.0)):
-        placed.place(float(i), inverse(at(1.0 + i)), world, factor)
+        placed.place(float(i), inverse(at(1.0 + i)), world, factor=factor)
     assert placed.factors().tolist() == [2, 2, 2, 3]
     assert placed.poses()[:, 0, 3] == pytest.approx([2.0, 4.0, 6.0, 9.0])
 
@@ -55,7 +55,7 @@ def test_unknown_factors_leave_the_maps_unit() -> None:
     """No factor at all: relative."""
     world, placed = small_map(1), WorldPath(4)
     for i in range(3):
-        placed.place(float(i), inverse(at(float(i))), world, None)
+        placed.place(float(i), inverse(at(float(i))), world, factor=None)
     whole = smoothed_path([placed])
     assert whole.poses[:, 0, 3] == pytest.approx([0.0, 1.0, 2.0])
     assert whole.segments.tolist() == [4, 4, 4] and not whole.metric.any()
@@ -65,9 +65,9 @@ def test_paths_are_put_in_order_of_time() -> None:
     """Two segments, of which the first is resumed after the second; metric each by itself."""
     world, first, second = small_map(1), WorldPath(0), WorldPath(1)
     for stamp in (0.0, 1.0, 5.0):
-        first.place(stamp, inverse(at(stamp)), world, 1.0)
+        first.place(stamp, inverse(at(stamp)), world, factor=1.0)
     for stamp in (2.0, 3.0):
-        second.place(stamp, inverse(at(stamp)), world, None)
+        second.place(stamp, inverse(at(stamp)), world, factor=None)
     whole = smoothed_path([first, WorldPath(7), second])
     assert whole.stamps.tolist() == [0, 1, 2, 3, 5]
     assert whole.segments.tolist() == [0, 0, 1, 1, 0]
@@ -80,14 +80,14 @@ def test_landmarks_scale_with_the_path() -> None:
     """At 2.5 metres a unit every landmark keeps its place before the keyframe that saw it first."""
     world, placed = small_map(3), WorldPath(2)
     for one in world.keyframes:
-        placed.place(one.stamp, one.T_cam_world, world, None)
+        placed.place(one.stamp, one.T_cam_world, world, factor=None)
     relative = landmarks_of(world, placed)
     assert not relative.metric and relative.positions == pytest.approx(world.position[:80])
     placed = WorldPath(2)
     shorter = small_map(0, 80)
     for one in world.keyframes:
         shorter.keyframes.append(one)
-        placed.place(one.stamp, one.T_cam_world, shorter, 2.5)
+        placed.place(one.stamp, one.T_cam_world, shorter, factor=2.5)
     metric = landmarks_of(world, placed)
     assert metric.metric and metric.segment == 2 and len(metric.sigma) == 80
     assert metric.positions == pytest.approx(2.5 * world.position[:80])

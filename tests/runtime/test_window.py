@@ -8,7 +8,6 @@ import pytest
 from small_map import SIGMA, path, small_map
 
 from depthkit.errors import ConfigError
-from depthkit.multiview.bundle import StepPrior
 from depthkit.rigid import exp_se3, log_se3
 from depthkit.runtime.odometry import window
 from depthkit.runtime.odometry.landmark_map import FRESH, LandmarkMap
@@ -69,17 +68,6 @@ def test_held_are_those_with_most_landmarks_in_common() -> None:
     for one in world.keyframes[:5]:
         world.drop_observations(one, np.ones(len(one.slots), bool))
     assert window._held(world, 5) == [4]
-
-
-def test_told_lengths_scale_the_window() -> None:
-    """With one held keyframe a told step of twice the length doubles the path."""
-    world = small_map(3)
-    centres = np.stack([one.centre for one in world.keyframes])
-    told = 2 * np.linalg.norm(centres[1] - centres[0])
-    steps = StepPrior(np.array([[0, 1]]), np.array([told]), np.array([1e-3]))
-    adjust_window(world, sigma=SIGMA, iterations=60, steps=steps)
-    moved = np.stack([one.centre for one in world.keyframes])
-    assert moved - moved[0] == pytest.approx(2 * (centres - centres[0]), abs=0.02)
 
 
 def test_same_map_same_bytes() -> None:

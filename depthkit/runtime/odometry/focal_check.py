@@ -35,6 +35,8 @@ LEAST_POINTS = 80
 """Landmarks seen by three of the keyframes that a look needs."""
 STEP = 0.05
 """Change of the focal length's logarithm on both sides."""
+ROUNDS = 4
+"""Number of parabolas at most, each around the best value of the one before."""
 HUBER = 2.0
 """Error above which the cost grows linearly, standard deviations."""
 
@@ -100,7 +102,18 @@ def fit_focal(world: LandmarkMap, *, sigma: float) -> FocalFit | None:
     problem = _problem(world, sigma)
     if problem is None:
         return None
-    costs = [_cost(problem, change) for change in (-STEP, 0.0, STEP)]
+    centre, fit = 0.0, None
+    for _ in range(ROUNDS):
+        fit = _parabola(problem, centre)
+        if fit is None or abs(fit.change - centre) < STEP:
+            break
+        centre += float(np.clip(fit.change - centre, -2 * STEP, 2 * STEP))
+    return fit
+
+
+def _parabola(problem: BundleProblem, centre: float) -> FocalFit | None:
+    """Fit the costs on both sides of a change of the focal length; None if they have no minimum."""
+    costs = [_cost(problem, centre + change) for change in (-STEP, 0.0, STEP)]
     # cost(s) = lowest + (s - best)^2 / sigma^2, the errors being in standard deviations
     bend = (costs[0] + costs[2] - 2 * costs[1]) / (2 * STEP**2)
     slope = (costs[2] - costs[0]) / (2 * STEP)
@@ -108,7 +121,7 @@ def fit_focal(world: LandmarkMap, *, sigma: float) -> FocalFit | None:
         return None
     freedom = max(2 * len(problem.rays) - 3 * len(problem.points) - 6 * len(problem.free), 1)
     spread = max(costs[1] / freedom, 0.01)
-    return FocalFit(-slope / (2 * bend), float(np.sqrt(spread / bend)))
+    return FocalFit(centre - slope / (2 * bend), float(np.sqrt(spread / bend)))
 
 
 def _problem(world: LandmarkMap, sigma: float) -> BundleProblem | None:

@@ -27,6 +27,8 @@ BORDER = 12
 CELLS, MOST_IN_CELL = (8, 6), 2.0
 """Columns and rows in which corners are counted, and how many times an even share one may hold: so
 strong texture, as of a bus, does not take all tracks."""
+MOVING = 0.5
+"""Probability of being static below which nothing is tracked."""
 NEIGHBOURS = 4
 """Number of matched features that predict where a corner went."""
 
@@ -51,6 +53,8 @@ class WorkingFrame:
     """Standard deviation of that rotation, radians."""
     valid: np.ndarray | None = None
     """Where corners may lie. (H, W) bool"""
+    static: np.ndarray | None = None
+    """Probability that a pixel is static, where something says it. (H, W) float32"""
 
     @property
     def focal(self) -> float:
@@ -60,6 +64,14 @@ class WorkingFrame:
     def rays(self, pixels: np.ndarray) -> np.ndarray:
         """Pixels to the plane z = 1. (N, 2)"""
         return normalise(pixels, self.K)[:, :2]
+
+    def trust(self, pixels: np.ndarray) -> np.ndarray | None:
+        """Probability that pixels are static; None where nothing says it. (N,)"""
+        if self.static is None:
+            return None
+        height, width = self.static.shape
+        u, v = np.clip(np.rint(pixels).astype(int), 0, (width - 1, height - 1)).T
+        return self.static[v, u]
 
     def pixels(self, rays: np.ndarray) -> np.ndarray:
         """From the plane z = 1 to pixels. (N, 2)"""
@@ -74,7 +86,13 @@ def working_size(size: tuple[int, int], most: int) -> tuple[int, int]:
 
 
 def working_frame(
-    rgb: np.ndarray, *, K: np.ndarray, stamp: float, most: int, valid: np.ndarray | None = None
+    rgb: np.ndarray,
+    *,
+    K: np.ndarray,
+    stamp: float,
+    most: int,
+    valid: np.ndarray | None = None,
+    static: np.ndarray | None = None,
 ) -> WorkingFrame:
     """Bring a frame to the working size and remove its brightness and contrast.
 
@@ -84,6 +102,7 @@ def working_frame(
         stamp: seconds.
         most: largest number of pixels.
         valid: pixels that are picture at all. (H, W) bool
+        static: probability that a pixel is static; NaN where unknown. (H, W)
     """
     size = working_size(rgb.shape[:2], most)
     small = rgb
@@ -93,6 +112,9 @@ def working_frame(
         small = cv2.resize(rgb, size[::-1], interpolation=how)
     if valid is not None:
         valid = working_valid(valid, size)
+    if static is not None:
+        known = np.nan_to_num(static, nan=1.0).astype(np.float32)
+        static = cv2.resize(known, size[::-1], interpolation=cv2.INTER_AREA)
     gray = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
     return WorkingFrame(
         image=normalise_contrast(gray),
@@ -101,6 +123,7 @@ def working_frame(
         K=resize_matrix(rgb.shape[:2], size) @ K,
         stamp=stamp,
         valid=valid,
+        static=static,
     )
 
 
@@ -160,6 +183,8 @@ def new_corners(frame: WorkingFrame, taken: np.ndarray, number: int) -> np.ndarr
     mask[BORDER : height - BORDER, BORDER : width - BORDER] = 255
     if frame.valid is not None:
         mask[~frame.valid] = 0
+    if frame.static is not None:
+        mask[frame.static < MOVING] = 0
     for u, v in np.rint(taken).astype(int):
         cv2.circle(mask, (int(u), int(v)), apart, 0, -1)
     # 2. The strongest corners of what is left, none of the cells with more than its share.

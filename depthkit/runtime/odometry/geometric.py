@@ -15,7 +15,7 @@ from time import perf_counter
 import numpy as np
 
 from depthkit.config.ranges import check_ranges, option, require
-from depthkit.errors import EngineError
+from depthkit.errors import EngineError, check_shape
 from depthkit.rigid import inverse
 from depthkit.runtime.frame_gate import BLACK_FRAME, FrameGate
 from depthkit.runtime.motion.told import NO_MOTION, Motion
@@ -29,6 +29,7 @@ from depthkit.runtime.odometry.front_end import (
     working_valid,
 )
 from depthkit.runtime.odometry.imu import InertialAid
+from depthkit.runtime.odometry.landmark_map import MAPPED, LandmarkMap
 from depthkit.runtime.odometry.live_path import (
     Landmarks,
     SmoothedPath,
@@ -49,6 +50,7 @@ from depthkit.trajectory.imu import Imu
 
 NO_CAMERA = "the camera is unknown: geometry needs K; give a calibration"
 RELATIVE = "none: translations are in units of the first view's median depth"
+MOST_NOTES = 100
 NOW_METRIC = "the scale became known: metres from here, a segment of its own"
 
 
@@ -126,7 +128,9 @@ class GeometricOdometry:
         self._places = Places(loops=self.config.loops, valid=valid)
         self._focal = FocalWatch()
         self._notes: dict[str, str] = {}
-        self._stamp = -np.inf
+        self._stamp, self._keyframes = -np.inf, 0
+        self._left: float | None = None  # when the last map was left
+        self._newest: tuple[WorkingFrame, tuple[int, int]] | None = None
         self._last_number = -1
         self._segment = self._new_segment()
 
@@ -140,11 +144,6 @@ class GeometricOdometry:
         """Number of tracks alive."""
         return len(self._tracker.tracks)
 
-    @property
-    def keyframes(self) -> int:
-        """Number of keyframes that the map holds."""
-        return len(self._tracker.world.keyframes)
-
     def process(
         self,
         rgb: np.ndarray,
@@ -153,6 +152,7 @@ class GeometricOdometry:
         K: np.ndarray | None = None,
         imu: np.ndarray = NO_IMU,
         motion: Motion = NO_MOTION,
+        static: np.ndarray | None = None,
     ) -> OdometryResult:
         """Take the next frame.
 
@@ -162,6 +162,8 @@ class GeometricOdometry:
             K: intrinsics at H x W, pixels; a frame without is refused. (3, 3)
             imu: inertial samples since the previous frame [streams.Odometry]. (N, 7)
             motion: `displacement` is the length of the step in metres.
+            static: probability that each pixel is static, as `MovingStream` gives it; tracks weigh
+                by it, and none lives below one half. (H, W)
 
         Returns:
             The motion since the last known pose; or the reason why it is unknown.
@@ -175,24 +177,25 @@ class GeometricOdometry:
             self._segment.metres.pause()
             return self._unknown(stamp, fault)
         if fault:
-            self._break(stamp, fault)
-        if "another size" in fault or "intrinsics" in fault:
-            self._places.forget()  # an earlier map belongs to another camera
+            self._break_off(fault)
         # 2. Follow the camera in the map, or go on in an earlier one.
-        frame = self._frame(rgb, K, stamp)
+        frame = self._frame(rgb, K, stamp, static)
         prepared = perf_counter()
         tracked = self._tracker.process(frame)
         if tracked.state == "lost":
-            self._break(stamp, tracked.reason, keep_tracker=True)
+            fault = tracked.reason
+            self._break(self._tracker.lost_world)
         if tracked.state in ("lost", "waiting"):
-            tracked = self._returned(frame) or tracked
-        self._note()
+            tracked = self._returned(frame, fault) or tracked
         answered = perf_counter()
-        timing = Timing.until_now(started, prepared, answered)
         # 3. Metres, and what is published.
+        self._newest = None
         if tracked.state in ("lost", "waiting"):
-            return self._unknown(stamp, fault or tracked.reason, tracked, timing)
-        return self._known(tracked, frame, rgb.shape[:2], motion, timing)
+            result = self._unknown(stamp, fault or tracked.reason, tracked)
+        else:
+            result = self._known(tracked, frame, rgb.shape[:2], motion)
+        self._note()
+        return replace(result, timing=Timing.until_now(started, prepared, answered))
 
     # --- frames -----------------------------------------------------------------------------------
 
@@ -205,6 +208,9 @@ class GeometricOdometry:
             fault = f"stamp {stamp:.3f} s came before; the frame is left out"
         if not fault and is_black(rgb):
             fault = BLACK_FRAME
+        if not fault and self._valid is not None and self._valid.shape != rgb.shape[:2]:
+            have, want = (f"{one[1]}x{one[0]}" for one in (rgb.shape, self._valid.shape))
+            fault = f"the frame is {have}, the mask of valid pixels {want}; give one for each size"
         if fault or K is None:
             return fault, None
         check_camera(K)
@@ -213,8 +219,13 @@ class GeometricOdometry:
         self._gate.enter(stamp, camera)
         return broken, camera[1]
 
-    def _frame(self, rgb: np.ndarray, K: np.ndarray, stamp: float) -> WorkingFrame:
-        frame = working_frame(rgb, K=K, stamp=stamp, most=self.config.max_pixels, valid=self._valid)
+    def _frame(
+        self, rgb: np.ndarray, K: np.ndarray, stamp: float, static: np.ndarray | None
+    ) -> WorkingFrame:
+        if static is not None:
+            check_shape("process: static", static, f"{rgb.shape[0]} {rgb.shape[1]}")
+        most, valid = self.config.max_pixels, self._valid
+        frame = working_frame(rgb, K=K, stamp=stamp, most=most, valid=valid, static=static)
         before, self._stamp = self._stamp, stamp
         if self.aid is None or not np.isfinite(before):
             return frame
@@ -240,26 +251,43 @@ class GeometricOdometry:
             self.aid.reset_segment()
         return Segment(path, metres)
 
-    def _break(self, stamp: float, reason: str, *, keep_tracker: bool = False) -> None:
+    def _break_off(self, fault: str) -> None:
+        """End the segment at a frame that does not continue the last one."""
+        back = "ran back" in fault
+        if back and self._imu is not None and self._imu.T_cam_imu is not None:
+            self.aid = InertialAid(self._imu.T_cam_imu, self._imu.noise)  # samples of later times
+        self._break(self._tracker.world)
+        self._tracker.restart()
+        if back or "another size" in fault or "intrinsics" in fault:
+            self._places.forget()  # earlier maps are of another camera, or of later times
+
+    def _break(self, world: LandmarkMap) -> None:
         """End the segment; its map is kept for a return."""
         segment = self._segment
         if segment.moved:
-            world = self._tracker.lost_world if keep_tracker else self._tracker.world
+            self._left = segment.since
             self._places.end(segment, world, segment.T_map_cam)
             segment.metres.pause()
         if segment.since is not None or segment.moved:
             self._segment = self._new_segment()
-        if not keep_tracker:
-            self._tracker.restart()
 
-    def _returned(self, frame: WorkingFrame) -> Tracked | None:
-        """Go on in an earlier segment's map, where the frame sees it."""
-        found = self._places.find(frame, self._tracker)
+    def _returned(self, frame: WorkingFrame, fault: str) -> Tracked | None:
+        """Go on in an earlier segment's map, where the frame sees it; that is said."""
+        turn = None
+        if self.aid is not None and self._left is not None:
+            prior = self.aid.rotation(self._left, frame.stamp)
+            turn = None if prior is None else prior.R_previous_current.T
+        found = self._places.find(frame, self._tracker, turn)
         if found is None:
             return None
         tracked, self._segment = found
         if self.aid is not None:
             self.aid.reset_segment()
+        reason = fault or "tracks were lost"
+        self._say(
+            f"at {frame.stamp:.2f} s the place was found again: segment {self._segment.number} "
+            f"goes on after {frame.stamp - (self._left or frame.stamp):.2f} s ({reason})"
+        )
         return tracked
 
     # --- results ----------------------------------------------------------------------------------
@@ -269,21 +297,24 @@ class GeometricOdometry:
         stamp: float,
         reason: str,
         tracked: Tracked | None = None,
-        timing: Timing = Timing(),  # noqa: B008 (frozen)
     ) -> OdometryResult:
-        """Return a frame without motion; before a start its rotation is known."""
+        """Return a frame without motion; its rotation is known before a start, or by a gyro."""
         segment = self._segment
         if tracked is not None:
             segment.T_world_cam = inverse(tracked.T_cam_world)
             segment.since = stamp if segment.since is None else segment.since
+        T_world_cam = segment.T_world_cam.copy()
+        if tracked is None and self.aid is not None and segment.since is not None:
+            turn = self.aid.rotation(segment.since, stamp) if stamp > segment.since else None
+            if turn is not None:
+                T_world_cam[:3, :3] = T_world_cam[:3, :3] @ turn.R_previous_current
         return OdometryResult(
             T_previous_current=None,
-            T_world_cam=segment.T_world_cam.copy(),
+            T_world_cam=T_world_cam,
             scale="relative",
             scale_source=RELATIVE,
             stamp=stamp,
             segment=segment.number,
-            timing=timing,
             reason=reason,
             scale_state=segment.metres.state(stamp) if np.isfinite(stamp) else ScaleState(),
             correction=self._places.correction,
@@ -295,7 +326,6 @@ class GeometricOdometry:
         frame: WorkingFrame,
         size: tuple[int, int],
         motion: Motion,
-        timing: Timing,
     ) -> OdometryResult:
         """Publish a pose that the map knows."""
         segment, world = self._segment, self._tracker.world
@@ -303,6 +333,8 @@ class GeometricOdometry:
         if tracked.state == "started":
             segment.begin(world.keyframes[0].T_world_cam, world.keyframes[0].stamp)
             self._place_waited()
+            self._keyframes += 1
+        self._keyframes += tracked.new_keyframe
         told = None if tracked.state in ("started", "resumed") else motion.displacement
         self._observe(tracked, frame, T_map_cam, told)
         before, since = segment.T_world_cam, segment.since
@@ -313,8 +345,8 @@ class GeometricOdometry:
         segment.since, segment.moved = frame.stamp, True
         if self.config.keep_path:
             factor = segment.factor if segment.metric else None
-            segment.path.place(frame.stamp, tracked.T_cam_world, world, factor)
-        points = self._points(frame, size)
+            segment.path.place(frame.stamp, tracked.T_cam_world, world, factor=factor)
+        self._newest, points = (frame, size), self._points(frame, size)
         if tracked.new_keyframe:
             self._places.add(segment, frame, world, points, size)
             self._focal.look(world, focal=frame.focal, width=frame.image.shape[1], noise=NOISE)
@@ -326,9 +358,8 @@ class GeometricOdometry:
             scale_source=state.source or RELATIVE,
             stamp=frame.stamp,
             segment=segment.number,
-            timing=timing,
             reason=NOW_METRIC if now_metric else "",
-            since=since,
+            since=None if now_metric else since,
             covariance=pose_covariance(
                 tracked.T_cam_world,
                 world.keyframes[-1],
@@ -372,9 +403,9 @@ class GeometricOdometry:
         """Take in the frames before the start, which the map can place now."""
         world, path = self._tracker.world, self._segment.path
         first = world.keyframes[0]
-        for stamp, T in [(first.stamp, first.T_cam_world), *self._tracker.waited()]:
+        for i, (stamp, T) in enumerate([(first.stamp, first.T_cam_world), *self._tracker.waited()]):
             if self.config.keep_path:
-                path.place(stamp, T, world, None)
+                path.place(stamp, T, world, beside=0 if i == 0 else -1)
             if self.aid is not None:
                 self.aid.update(stamp, inverse(T), keyframe=False)
 
@@ -386,13 +417,13 @@ class GeometricOdometry:
 
     @property
     def keyframes(self) -> int:
-        """Number of keyframes of all segments."""
-        return sum(len(one.keyframes) for one in self._paths if one.frames)
+        """Number of keyframes made since the start."""
+        return self._keyframes
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Suspicions that a user should read, such as a wrong K or an IMU in other units; each
-        once."""
+        """What a user should read: a wrong K or unit is suspected, a place was found again; each
+        once, the first hundred."""
         return tuple(self._notes.values())
 
     def _note(self) -> None:
@@ -401,8 +432,37 @@ class GeometricOdometry:
         if self.aid is not None:
             said += [self.aid.fault, *self.aid.notes]
         for sentence in filter(None, said):
-            self._notes.setdefault(re.sub(r"[-+\d.]+", "#", sentence), sentence)
+            self._say(sentence, re.sub(r"[-+\d.]+", "#", sentence))
+
+    def _say(self, sentence: str, key: str = "") -> None:
+        if len(self._notes) < MOST_NOTES:
+            self._notes.setdefault(key or sentence, sentence)
 
     def landmarks(self) -> Landmarks:
-        """Return the measured landmarks of the newest segment."""
-        return landmarks_of(self._tracker.world, self._segment.path)
+        """Return the measured landmarks of the newest segment that has a map."""
+        last = self._places.last
+        if self._segment.moved or last is None:
+            return landmarks_of(self._tracker.world, self._segment.path)
+        return landmarks_of(last[1], last[0].path)
+
+    def tell_depth(self, depth: np.ndarray) -> str:
+        """Let a metric depth map of the newest frame say the scale; return why it does not.
+
+        Args:
+            depth: of a network, along the optical axis, metres; unknown where not above 0, at the
+                size of the frame. (H, W)
+        """
+        newest = self._newest
+        if newest is None:
+            return "the newest frame has no pose"
+        frame, size = newest
+        check_shape("tell_depth: depth", depth, f"{size[0]} {size[1]}")
+        world, slots = self._tracker.world, self._tracker.tracks.slots
+        _, landmarks = world.project(self._tracker.T, slots)
+        scale = np.array(size[::-1]) / frame.image.shape[::-1]
+        at = np.rint((self._tracker.tracks.pixels + 0.5) * scale - 0.5).astype(int)
+        u, v = np.clip(at, 0, (size[1] - 1, size[0] - 1)).T
+        mapped = world.sigma[slots] < MAPPED
+        return self._segment.metres.tell_depth(
+            frame.stamp, landmarks[mapped], depth[v[mapped], u[mapped]]
+        )

@@ -59,14 +59,20 @@ class WorldPath:
     """T_cam_world by number, also of those that the map has forgotten."""
 
     def place(
-        self, stamp: float, T_cam_world: np.ndarray, world: LandmarkMap, factor: float | None
+        self,
+        stamp: float,
+        T_cam_world: np.ndarray,
+        world: LandmarkMap,
+        *,
+        factor: float | None = None,
+        beside: int = -1,
     ) -> None:
-        """Remember a frame relative to the newest keyframe."""
+        """Remember a frame relative to a keyframe, the newest or that at `beside`."""
         self.refresh(world)
-        newest = world.keyframes[-1]
-        relative = T_cam_world @ inverse(newest.T_cam_world)
+        keyframe = world.keyframes[beside]
+        relative = T_cam_world @ inverse(keyframe.T_cam_world)
         known = np.nan if factor is None else factor
-        self.frames.append(_Placed(stamp, newest.number, relative, known))
+        self.frames.append(_Placed(stamp, keyframe.number, relative, known))
 
     def refresh(self, world: LandmarkMap, newest: int = 12) -> None:
         """Take over the poses of the newest keyframes, which the window may have moved."""

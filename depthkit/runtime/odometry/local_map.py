@@ -60,10 +60,12 @@ def search_map(
         tracked: slots that are tracked already.
         keyframes: largest number of keyframes searched.
     """
+    # What the newest keyframe saw and the tracks have lost since is hidden or was wrong.
+    kept = world.keyframes[:-1] if len(tracked) else world.keyframes
     candidates = _visible(world, image.shape, T_cam_world, K, tracked)
     found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     for _ in range(keyframes):
-        offer = _best_keyframe(world, candidates, T_cam_world)
+        offer = _best_keyframe(kept, candidates, world, T_cam_world)
         if offer is None:
             break
         keyframe, slots, rays = offer
@@ -95,12 +97,12 @@ def _visible(
 
 
 def _best_keyframe(
-    world: LandmarkMap, candidates: np.ndarray, T_cam_world: np.ndarray
+    keyframes: list[Keyframe], candidates: np.ndarray, world: LandmarkMap, T_cam_world: np.ndarray
 ) -> tuple[Keyframe, np.ndarray, np.ndarray] | None:
     """Return the keyframe that sees most candidates from a like place, with them."""
     centre = -T_cam_world[:3, :3].T @ T_cam_world[:3, 3]
     best, most = None, LEAST - 1
-    for keyframe in world.keyframes[:-1]:
+    for keyframe in keyframes:
         on = candidates[keyframe.slots]
         if on.sum() <= most:
             continue

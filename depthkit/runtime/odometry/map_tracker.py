@@ -15,6 +15,7 @@ from depthkit.rigid import exp_se3, inverse, log_se3
 from depthkit.runtime.odometry.anchors import anchored
 from depthkit.runtime.odometry.covariance import blind_start
 from depthkit.runtime.odometry.front_end import (
+    MOVING,
     TRACKS,
     Tracks,
     WorkingFrame,
@@ -246,6 +247,8 @@ class MapTracker:
         T_expected = self._expected(frame)
         guess = self._guess(frame, T_expected)
         pixels, kept = follow(self._before(), frame, self.tracks.pixels, guess)
+        trust = frame.trust(pixels)
+        kept = kept if trust is None else kept & (trust >= MOVING)
         tracks = Tracks(self.tracks.slots, pixels).kept(kept)
         fit = self._fit(frame, tracks, T_expected)
         agreeing = int((fit.errors < OFF).sum())
@@ -288,6 +291,7 @@ class MapTracker:
             lever=self.world.lever(tracks.slots),
             rays=frame.rays(tracks.pixels),
             sigma=NOISE / frame.focal,
+            weight=frame.trust(tracks.pixels),
         )
         R = frame.R_current_previous
         R_prior = None if R is None else R @ self.T[:3, :3]
@@ -348,6 +352,8 @@ class MapTracker:
 
     def _make_keyframe(self, frame: WorkingFrame) -> None:
         world, sigma = self.world, NOISE / frame.focal
+        # The gyro's rotation is from the frame before to this one, whose pose is known by now.
+        frame = replace(frame, R_current_previous=None)
         # 1. Landmarks of the map that are seen again.
         found = search_map(
             world,

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Metres of a geometric odometry: what its sources say of each step, fused into one factor."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from depthkit.multiview.ground_plane import CORRELATION, GroundPlane
 from depthkit.rigid import inverse
+from depthkit.runtime.odometry.depth_ratio import depth_ratio
 from depthkit.runtime.odometry.front_end import WorkingFrame
 from depthkit.runtime.odometry.imu import InertialAid
 from depthkit.runtime.odometry.scale import ScaleTrack, StepLength
@@ -12,7 +15,7 @@ from depthkit.runtime.result import ScaleState
 
 LEAST_STEP = 0.01
 """Motion over the median depth at which a step is long enough to compare lengths."""
-CAMERA_HEIGHT, IMU = "camera height", "imu"
+CAMERA_HEIGHT, IMU, NETWORK = "camera height", "imu", "depth network"
 
 
 class Metres:
@@ -35,9 +38,9 @@ class Metres:
         self._start: np.ndarray | None = None
         self._told: float | None = 0.0
         self._before: tuple[WorkingFrame, np.ndarray] | None = None
+        self._last: np.ndarray | None = None
         self._aligned: float | None = None
-        self.reason = ""
-        """Why the newest step has no length by the camera's height; empty if it has."""
+        self._refused = ""  # why the newest step has no length by the camera's height
 
     @property
     def factor(self) -> float | None:
@@ -45,12 +48,21 @@ class Metres:
         return self._track.factor
 
     def state(self, stamp: float) -> ScaleState:
-        """Return the state of the scale at a stamp, seconds."""
-        return self._track.state(stamp)
+        """Return the state of the scale at a stamp, seconds; the sources say why it is unknown."""
+        state = self._track.state(stamp)
+        if state.state == "observed":
+            return state
+        said = [f"{CAMERA_HEIGHT}: {self._refused}" if self._refused else ""]
+        if self._aid is not None:
+            said.append(f"{IMU}: {self._aid.scale.reason}" if self._aid.scale.reason else "")
+        reasons = [one for one in (*said, "" if any(said) else state.reason) if one]
+        if state.state == "lost":
+            reasons = [state.reason, *filter(None, said)]
+        return replace(state, reason="; ".join(reasons))
 
     def pause(self) -> None:
         """Forget the last frame: the next one does not follow it."""
-        self._start, self._told, self._before = None, 0.0, None
+        self._start, self._told, self._before, self._last = None, 0.0, None, None
         if self._ground is not None:
             self._ground.reset()
 
@@ -66,19 +78,33 @@ class Metres:
                 it says nothing.
             depth: median depth of the scene, units of the map.
         """
-        ground = self._by_height(frame, T_world_cam)
-        relative, length = self._by_told(T_world_cam, told, depth)
-        steps: list[StepLength] = []
-        if ground is not None:
-            self._track.observe(frame.stamp, ground[0], [ground[1]])
-        if length is not None:
-            steps = [StepLength(length, self._sigma, self._source)]
-        self._track.observe(frame.stamp, relative, steps)
+        steps = [
+            one
+            for one in (
+                self._by_height(frame, T_world_cam),
+                self._by_told(T_world_cam, told, depth),
+            )
+            if one is not None
+        ]
+        path = 0.0 if self._last is None else float(np.linalg.norm(T_world_cam[:3, 3] - self._last))
+        self._last = T_world_cam[:3, 3].copy()
+        self._track.observe(frame.stamp, path, steps)
         self._by_imu(frame.stamp)
 
-    def _by_height(
-        self, frame: WorkingFrame, T_world_cam: np.ndarray
-    ) -> tuple[float, StepLength] | None:
+    def tell_depth(self, stamp: float, landmarks: np.ndarray, network: np.ndarray) -> str:
+        """Take depths of a metric network at landmarks; return why they are no evidence.
+
+        Args:
+            stamp: of the newest frame, seconds.
+            landmarks: depths in units of the map. (N,)
+            network: metres, at the same pixels. (N,)
+        """
+        found = depth_ratio(landmarks, network)
+        if found.factor is not None and found.sigma is not None:
+            self._track.observe_factor(stamp, found.factor, found.sigma, NETWORK)
+        return found.reason
+
+    def _by_height(self, frame: WorkingFrame, T_world_cam: np.ndarray) -> StepLength | None:
         """Measure the step from the previous frame over the ground."""
         if self._ground is None:
             return None
@@ -96,28 +122,29 @@ class Metres:
             R_b_a=T[:3, :3],
             t_b_a=T[:3, 3] / relative,
         )
-        self.reason = found.reason
+        self._refused = found.reason
         if found.length is None or found.sigma is None:
             return None
-        step = StepLength(found.length, found.sigma, CAMERA_HEIGHT, CORRELATION)
-        return relative, step
+        return StepLength(found.length, found.sigma, CAMERA_HEIGHT, CORRELATION, relative)
 
     def _by_told(
         self, T_world_cam: np.ndarray, told: float | None, depth: float
-    ) -> tuple[float, float | None]:
-        """Return the relative length since the last comparison, and the told one once long enough.
+    ) -> StepLength | None:
+        """Return the length told since the last comparison, once the stretch is long enough.
 
         Short steps are added up first: the odometry's own noise would rule their ratio.
         """
         if self._start is None:
             self._start, self._told = T_world_cam, 0.0
-            return 0.0, None
+            return None
         self._told = None if told is None or self._told is None else self._told + told
         relative = float(np.linalg.norm(T_world_cam[:3, 3] - self._start[:3, 3]))
         if relative < LEAST_STEP * depth:
-            return 0.0, None
+            return None
         length, self._start, self._told = self._told, T_world_cam, 0.0
-        return relative, length
+        if length is None:
+            return None
+        return StepLength(length, self._sigma, self._source, relative=relative)
 
     def _by_imu(self, stamp: float) -> None:
         """Take the factor of a new window of the IMU."""

@@ -74,7 +74,8 @@ class Places:
         return [(keys[i], float(similarity[i])) for i in order]
 
     def _vector(self, descriptors: np.ndarray) -> np.ndarray:
-        assert self._words is not None
+        if self._words is None:
+            raise RuntimeError("places are compared only after their words are learnt")
         return vlad(descriptors, self._words)
 
 

@@ -33,6 +33,8 @@ class StepLength:
     correlation: float = 0.0
     """Correlation of the source's errors from step to step, 0 to below 1: how little averaging
     helps. Camera height: about 0.6 on KITTI 02."""
+    relative: float | None = None
+    """Length of the same stretch in the odometry's unit, where that is not the step observed."""
 
 
 @dataclass(frozen=True)
@@ -155,12 +157,13 @@ class ScaleTrack:
         self.tick(stamp, relative)
         measured, self.note = [], ""
         for step in steps:
-            fault = self._fault(step, relative)
+            stretch = relative if step.relative is None else step.relative
+            fault = self._fault(step, stretch)
             self._say(fault)
             if not fault:
                 spread = (1 + step.correlation) / (1 - step.correlation)
                 variance = spread * step.sigma**2 + self.config.step_noise**2
-                log = float(np.log(step.length / relative))
+                log = float(np.log(step.length / stretch))
                 measured.append(_Measured(log, variance, step.source))
         self._take(stamp, measured)
 
@@ -177,9 +180,8 @@ class ScaleTrack:
             DataError: a stamp before the last one.
         """
         self.tick(stamp, 0.0)
-        self.note = ""
         if not (np.isfinite(factor) and factor > 0 and np.isfinite(sigma) and sigma > 0):
-            self.note = f"{source}: factor and sigma must be above 0, got {factor} and {sigma}"
+            self._say(f"{source}: factor and sigma must be above 0, got {factor} and {sigma}")
             return
         self._take(stamp, [_Measured(float(np.log(factor)), sigma**2, source)])
 

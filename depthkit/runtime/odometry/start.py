@@ -13,8 +13,6 @@ import numpy as np
 from depthkit.multiview.epipolar import normalise, transfer_error
 from depthkit.multiview.two_view import fit_rotation, measure_motion
 
-PARALLAX_DEG = 1.0
-"""Median parallax, as an angle, at which a start is tried."""
 LEAST_POINTS = 40
 """Triangulated landmarks that a start needs."""
 LEAST_SHARE = 0.6
