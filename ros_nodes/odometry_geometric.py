@@ -215,7 +215,9 @@ class GeometricMethod:
             self._wait_for_place()
             return None, False
         aid = None if self._engine is None else self._engine.aid
-        known = aid is not None and frames == self._imu_frames
+        known = aid is not None and (
+            frames == self._imu_frames or np.allclose(aid.T_cam_imu, T_cam_imu)
+        )
         self._imu_frames = frames
         return Imu(np.zeros((0, 7)), T_cam_imu, self._imu.noise), not known
 
