@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from depthkit.runtime.motion.told import Motion
     from depthkit.runtime.network.backend import available_backends, check_parity, open_backend
     from depthkit.runtime.network.manifest import Manifest, read_manifest
+    from depthkit.runtime.odometry.geometric import GeometricConfig, GeometricOdometry
     from depthkit.runtime.odometry.odometry_engine import OdometryEngine
     from depthkit.runtime.preprocess import NetworkFrame
     from depthkit.runtime.result import (
@@ -39,6 +40,8 @@ __all__ = [
     "DepthStream",
     "FlowEngine",
     "FlowResult",
+    "GeometricConfig",
+    "GeometricOdometry",
     "Manifest",
     "Motion",
     "MovingStream",
@@ -64,6 +67,8 @@ _HOMES = {
     "DepthStream": "depth.depth_stream",
     "FlowEngine": "flow.flow_engine",
     "FlowResult": "result",
+    "GeometricConfig": "odometry.geometric",
+    "GeometricOdometry": "odometry.geometric",
     "Manifest": "network.manifest",
     "Motion": "motion.told",
     "MovingStream": "flow.moving_stream",

@@ -9,25 +9,19 @@ Translations are relative, at one scale a segment, until something says what a s
 """
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from time import perf_counter
 
 import numpy as np
 
-from depthkit.config.ranges import check_ranges, option, require
 from depthkit.errors import EngineError, check_shape
 from depthkit.rigid import inverse
-from depthkit.runtime.frame_gate import BLACK_FRAME, FrameGate
 from depthkit.runtime.motion.told import NO_MOTION, Motion
 from depthkit.runtime.odometry.covariance import pose_covariance
 from depthkit.runtime.odometry.focal_check import FocalWatch
-from depthkit.runtime.odometry.front_end import (
-    TRACKS,
-    WorkingFrame,
-    working_frame,
-    working_size,
-    working_valid,
-)
+from depthkit.runtime.odometry.frame_door import FrameDoor
+from depthkit.runtime.odometry.front_end import WorkingFrame
+from depthkit.runtime.odometry.geometric_config import GeometricConfig
 from depthkit.runtime.odometry.imu import InertialAid
 from depthkit.runtime.odometry.landmark_map import MAPPED, LandmarkMap
 from depthkit.runtime.odometry.live_path import (
@@ -42,46 +36,15 @@ from depthkit.runtime.odometry.map_tracker import NOISE, MapTracker, Tracked
 from depthkit.runtime.odometry.metres import Metres
 from depthkit.runtime.odometry.returning import Places
 from depthkit.runtime.odometry.segment import Segment
-from depthkit.runtime.odometry.window import SOLVERS, Solver
-from depthkit.runtime.preprocess import check_camera, is_black
 from depthkit.runtime.result import OdometryResult, ScaleState, SparsePoints, Timing
 from depthkit.runtime.streams import NO_IMU
 from depthkit.trajectory.imu import Imu
 
-NO_CAMERA = "the camera is unknown: geometry needs K; give a calibration"
+__all__ = ["GeometricConfig", "GeometricOdometry", "Landmarks", "SmoothedPath"]
+
 RELATIVE = "none: translations are in units of the first view's median depth"
 MOST_NOTES = 100
 NOW_METRIC = "the scale became known: metres from here, a segment of its own"
-
-
-@dataclass(frozen=True)
-class GeometricConfig:
-    """Settings of the geometric odometry; the defaults serve all cameras."""
-
-    camera_height: float = option(0.0, least=0)
-    """Height of the camera over level ground, metres: a source of scale; 0 = unknown."""
-    step_source: str = "speed"
-    """Name of the source of `Motion.displacement`: speed, twist or another odometry."""
-    step_sigma: float = option(0.02, above=0)
-    """Relative standard deviation of that length."""
-    loops: bool = False
-    """Whether loops are looked for; they correct the map, never the odometry."""
-    solver: Solver = "numpy"
-    """Solver of the window: our own, or `gtsam` (an extra)."""
-    tracks: int = option(TRACKS, least=50, most=5000)
-    """Number of tracks kept alive."""
-    max_pixels: int = option(600_000, least=10_000)
-    """Number of pixels of the working image; larger frames are reduced."""
-    max_gap: float = option(3.0, above=0)
-    """Longest pause between two frames that are compared directly, seconds; after a longer one the
-    place must be found again."""
-    keep_path: bool = True
-    """Whether every frame is remembered for `smoothed`; a robot that runs for hours needs it
-    not."""
-
-    def __post_init__(self) -> None:
-        check_ranges(self)
-        require(self.solver in SOLVERS, f"solver: expected numpy or gtsam, got {self.solver!r}")
 
 
 class GeometricOdometry:
@@ -119,16 +82,14 @@ class GeometricOdometry:
         self.aid = None
         if imu is not None and imu.T_cam_imu is not None:
             self.aid = InertialAid(imu.T_cam_imu, imu.noise)
-        self._gate = FrameGate(self.config.max_gap)
+        config = self.config
+        self._door = FrameDoor(max_gap=config.max_gap, most=config.max_pixels, valid=self._valid)
         self._tracker.restart()
         self._paths: list[WorldPath] = []
-        valid = self._valid
-        if valid is not None:
-            valid = working_valid(valid, working_size(valid.shape[:2], self.config.max_pixels))
-        self._places = Places(loops=self.config.loops, valid=valid)
+        self._places = Places(loops=config.loops, valid=self._door.working_valid)
         self._focal = FocalWatch()
         self._notes: dict[str, str] = {}
-        self._stamp, self._keyframes = -np.inf, 0
+        self._keyframes = 0
         self._left: float | None = None  # when the last map was left
         self._newest: tuple[WorkingFrame, tuple[int, int]] | None = None
         self._last_number = -1
@@ -172,14 +133,16 @@ class GeometricOdometry:
         if self.aid is not None:
             self.aid.add(imu)
         # 1. An unusable frame is left out; one that does not continue the last ends the tracks.
-        fault, K = self._fault(rgb, stamp, K)
+        before = self._door.last_stamp
+        fault, K = self._door.fault(rgb, stamp, K)
         if K is None:
             self._segment.metres.pause()
             return self._unknown(stamp, fault)
         if fault:
             self._break_off(fault)
         # 2. Follow the camera in the map, or go on in an earlier one.
-        frame = self._frame(rgb, K, stamp, static)
+        frame = self._door.working(rgb, stamp=stamp, K=K, static=static)
+        frame = self._turned(frame, before)
         prepared = perf_counter()
         tracked = self._tracker.process(frame)
         if tracked.state == "lost":
@@ -197,39 +160,11 @@ class GeometricOdometry:
         self._note()
         return replace(result, timing=Timing.until_now(started, prepared, answered))
 
-    # --- frames -----------------------------------------------------------------------------------
-
-    def _fault(
-        self, rgb: np.ndarray, stamp: float, K: np.ndarray | None
-    ) -> tuple[str, np.ndarray | None]:
-        """Return why the tracks end here, empty if they go on; no K where it is unusable."""
-        fault = self._gate.fault_of(rgb, stamp) or (NO_CAMERA if K is None else "")
-        if not fault and self._gate.repeats(stamp):
-            fault = f"stamp {stamp:.3f} s came before; the frame is left out"
-        if not fault and is_black(rgb):
-            fault = BLACK_FRAME
-        if not fault and self._valid is not None and self._valid.shape != rgb.shape[:2]:
-            have, want = (f"{one[1]}x{one[0]}" for one in (rgb.shape, self._valid.shape))
-            fault = f"the frame is {have}, the mask of valid pixels {want}; give one for each size"
-        if fault or K is None:
-            return fault, None
-        check_camera(K)
-        camera = self._gate.steady(rgb.shape[:2], K)
-        broken = self._gate.break_before(stamp, camera) if np.isfinite(self._stamp) else ""
-        self._gate.enter(stamp, camera)
-        return broken, camera[1]
-
-    def _frame(
-        self, rgb: np.ndarray, K: np.ndarray, stamp: float, static: np.ndarray | None
-    ) -> WorkingFrame:
-        if static is not None:
-            check_shape("process: static", static, f"{rgb.shape[0]} {rgb.shape[1]}")
-        most, valid = self.config.max_pixels, self._valid
-        frame = working_frame(rgb, K=K, stamp=stamp, most=most, valid=valid, static=static)
-        before, self._stamp = self._stamp, stamp
-        if self.aid is None or not np.isfinite(before):
+    def _turned(self, frame: WorkingFrame, before: float) -> WorkingFrame:
+        """Give a frame the rotation since the one before, where a gyro says it."""
+        if self.aid is None or not before < frame.stamp or not np.isfinite(before):
             return frame
-        turn = self.aid.rotation(before, stamp)
+        turn = self.aid.rotation(before, frame.stamp)
         if turn is None:
             return frame
         return replace(frame, R_current_previous=turn.R_previous_current.T, turn_sigma=turn.sigma)
