@@ -138,7 +138,8 @@ def has_scale(given: dict[str, str]) -> bool:
         return True
     file = given["params_file"]
     sections = yaml.safe_load(Path(file).read_text(encoding="utf-8")) if file else {}
-    said = sections.get("/**/odometry_node", {}).get("ros__parameters", {})
+    named = (said for name, said in sections.items() if name.endswith("odometry_node"))
+    said = next(named, {}).get("ros__parameters", {})
     scale = said.get("scale", {})
     measured = scale.get("camera_height") or scale.get("source", "auto") != "auto"
     return bool(measured or said.get("model") or said.get("imu", {}).get("use"))

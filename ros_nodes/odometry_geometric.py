@@ -178,10 +178,10 @@ class GeometricMethod:
 
     def _why(self, state: ScaleState) -> str:
         """Return why lengths are not metres, with the fault of the topic that should say so."""
-        nothing = not state.source and (not state.reason or state.reason == NOTHING)
+        nothing = state.state == "unknown" and state.reason in ("", NOTHING)
         if nothing and self._measures:
             return self._motion.reason or "no measurement yet"
-        return state.reason or NOTHING
+        return state.reason
 
     @property
     def _measures(self) -> bool:
@@ -215,7 +215,9 @@ class GeometricMethod:
             self._wait_for_place()
             return None, False
         aid = None if self._engine is None else self._engine.aid
-        known = aid is not None and frames == self._imu_frames
+        known = aid is not None and (
+            frames == self._imu_frames or np.allclose(aid.T_cam_imu, T_cam_imu)
+        )
         self._imu_frames = frames
         return Imu(np.zeros((0, 7)), T_cam_imu, self._imu.noise), not known
 

@@ -8,7 +8,7 @@ from depthkit.runtime.result import OdometryResult, ScaleState
 from ros_nodes.life.monitor import Level, Status
 
 LAST = 3
-"""Number of losses whose reasons are shown."""
+"""Number of losses and of notes that are shown, the newest."""
 HELD = 5.0
 """Time without measurement after which a held scale is a warning, seconds."""
 NO_SOURCE = (
@@ -27,6 +27,7 @@ class GeometryFigures:
         self.imu_notes: list[str] = []
         self._tracks = self._keyframes = self._segment = self._losses = 0
         self._reasons: deque[str] = deque(maxlen=LAST)
+        self._notes: tuple[str, ...] = ()
         self._loops: dict[str, int] | None = None
         self._reason, self._moved = "no frame yet", False
 
@@ -39,6 +40,7 @@ class GeometryFigures:
             self._reasons.append(result.reason)
         self._moved = result.points is not None
         self._reason = result.reason
+        self._notes = engine.notes[-LAST:]
         if engine.aid is not None:
             self.imu_fault, self.imu_notes = engine.aid.fault, engine.aid.notes
         if engine.loops is not None:
@@ -52,6 +54,7 @@ class GeometryFigures:
             "segment": self._segment,
             "losses": self._losses,
             "last losses": "; ".join(self._reasons),
+            "notes": "; ".join(self._notes),
         }
         if self._loops is not None:
             kinds = ("closed", "joined")

@@ -105,6 +105,19 @@ def test_nothing_free_and_nothing_seen() -> None:
     assert np.abs(points.points - truth.points).max() < 1e-2
 
 
+def test_scale_stays_where_nothing_fixes_it() -> None:
+    """One held frame alone: the farthest camera keeps its distance, and the information is that of
+    the observations, which say nothing of the scale."""
+    problem = with_noise(moved_start(exact(held=1), size=0.005))
+    _, theirs = both(problem)
+    lengths = []
+    for T in (problem.T_cam_world, theirs.T_cam_world):
+        centres = -(np.swapaxes(T[:, :3, :3], 1, 2) @ T[:, :3, 3:])[..., 0]
+        lengths.append(np.linalg.norm(centres[-1] - centres[0]))
+    assert abs(np.log(lengths[1] / lengths[0])) < 2e-3
+    assert np.linalg.eigvalsh(theirs.information)[0] < 1e3
+
+
 def test_a_pose_without_observations_stays() -> None:
     """Nothing names the last frame: it keeps its start value, and the others are found."""
     truth = exact()

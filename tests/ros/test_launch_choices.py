@@ -130,3 +130,13 @@ def test_without_odometry_node_the_topic_is_as_before(start: Any) -> None:
     """odometry_node:=false: the autopilot's odometry on `odometry`."""
     found = start(odometry_node="false")
     assert "odometry_node" not in found and topic(found["depth_node"], "odometry") == "odometry"
+
+
+@pytest.mark.parametrize("section", ["/**/odometry_node", "/drone/odometry_node"])
+def test_a_scale_in_the_file_counts(start: Any, tmp_path: Path, section: str) -> None:
+    """A user's own file: nothing is overruled, and depth takes the camera's odometry."""
+    file = tmp_path / "own.yaml"
+    file.write_text(f"{section}:\n  ros__parameters:\n    scale:\n      source: twist\n")
+    found = start(params_file=str(file))
+    assert "scale" not in found["odometry_node"].parameters[-1] and not found["said"]
+    assert topic(found["depth_node"], "odometry") == "visual_odometry"

@@ -302,6 +302,16 @@ def test_a_silent_imu_is_one_line(rigs, imu_file):
     rig.probe.wait_for(rig.got["odometry_relative"])
 
 
+def test_an_imu_that_comes_late_joins_the_map(rigs, imu_file):
+    """Its place was known before its first sample: nothing begins anew."""
+    rig = rigs(imu={"use": True, "file": imu_file})
+    rig.fly(2)
+    engine = rig.component.method._engine
+    rig.say_imu(rig.stamp + STEP)
+    rig.fly(1)
+    assert rig.component.method._engine is engine and len(engine.aid._samples.rows) == 1
+
+
 def test_an_imu_that_stops_is_one_line(rigs, imu_file):
     """It is stale, and the odometry names the gap in its samples."""
     rig = rigs(imu={"use": True, "file": imu_file, "stale": 0.3})

@@ -293,3 +293,12 @@ def test_depth_ratio_refuses():
     assert wild.factor is None and "of the points agree" in wild.reason
     with pytest.raises(ShapeError):
         depth_ratio(depth, depth[1:])
+
+
+def test_a_longer_window_stands_in_place_of_the_shorter_ones() -> None:
+    """Windows of one IMU are not independent: the last one counts alone, with its own sigma."""
+    track = ScaleTrack()
+    for i, factor in enumerate((2.2, 2.15, 2.1, 2.0)):
+        track.observe_factor(0.5 * i, factor, 0.05, "imu", supersedes=True)
+    assert track.factor == pytest.approx(2.0)
+    assert track.state(1.5).sigma == pytest.approx(np.hypot(0.05, 0.01), rel=1e-6)

@@ -154,7 +154,7 @@ class Metres:
         if found.factor is None or found.sigma is None or found.stamp == self._aligned:
             return
         self._aligned = found.stamp
-        self._track.observe_factor(stamp, found.factor, found.sigma, IMU)
+        self._track.observe_factor(stamp, found.factor, found.sigma, IMU, supersedes=True)
 
 
 def scaled(T: np.ndarray, factor: float) -> np.ndarray:

@@ -167,7 +167,9 @@ class ScaleTrack:
                 measured.append(_Measured(log, variance, step.source))
         self._take(stamp, measured)
 
-    def observe_factor(self, stamp: float, factor: float, sigma: float, source: str) -> None:
+    def observe_factor(
+        self, stamp: float, factor: float, sigma: float, source: str, *, supersedes: bool = False
+    ) -> None:
         """Take a measurement of the factor itself, as from an IMU or a depth network.
 
         Args:
@@ -175,6 +177,8 @@ class ScaleTrack:
             factor: metres per unit.
             sigma: its relative standard deviation.
             source: name of the source.
+            supersedes: it is made from the data of the source's earlier ones and more, as a longer
+                window of an IMU: where no other source speaks it stands in their place.
 
         Raises:
             DataError: a stamp before the last one.
@@ -183,7 +187,13 @@ class ScaleTrack:
         if not (np.isfinite(factor) and factor > 0 and np.isfinite(sigma) and sigma > 0):
             self._say(f"{source}: factor and sigma must be above 0, got {factor} and {sigma}")
             return
-        self._take(stamp, [_Measured(float(np.log(factor)), sigma**2, source)])
+        one = _Measured(float(np.log(factor)), sigma**2, source)
+        alone = all(name == source for name in self._sources)
+        if supersedes and alone and self._log is not None and _fit(one, self._log, self._variance):
+            self._log, self._variance = one.log, one.variance
+            self._sources[source] = _Source(last_fit=stamp)
+            return
+        self._take(stamp, [one])
 
     def state(self, stamp: float) -> ScaleState:
         """Return the state of the scale at a stamp, seconds."""

