@@ -32,8 +32,9 @@ from depthkit.runtime.odometry.live_path import (
     smoothed_path,
 )
 from depthkit.runtime.odometry.loop import LoopCloser
-from depthkit.runtime.odometry.map_tracker import NOISE, MapTracker, Tracked
+from depthkit.runtime.odometry.map_tracker import MapTracker, Tracked
 from depthkit.runtime.odometry.metres import Metres
+from depthkit.runtime.odometry.pose_of_tracks import NOISE
 from depthkit.runtime.odometry.returning import Places
 from depthkit.runtime.odometry.segment import Segment
 from depthkit.runtime.result import OdometryResult, ScaleState, SparsePoints, Timing

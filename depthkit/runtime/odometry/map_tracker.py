@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from depthkit.multiview.resection import PoseFit, Sightings, fit_pose
+from depthkit.multiview.resection import PoseFit
 from depthkit.rigid import exp_se3, inverse, log_se3
 from depthkit.runtime.odometry.anchors import anchored
 from depthkit.runtime.odometry.covariance import blind_start
@@ -25,18 +25,18 @@ from depthkit.runtime.odometry.front_end import (
 )
 from depthkit.runtime.odometry.landmark_map import MAPPED, Keyframe, LandmarkMap
 from depthkit.runtime.odometry.local_map import search_map
+from depthkit.runtime.odometry.pose_of_tracks import (
+    LEAST_SEEN,
+    NOISE,
+    OFF,
+    agreeing,
+    expected_pixels,
+    fit_tracks,
+    turned_pixels,
+)
 from depthkit.runtime.odometry.start import rotation_of, try_start
 from depthkit.runtime.odometry.window import FREE, Solver, adjust_window, measure_depths
 
-NOISE = 0.7
-"""Standard deviation of a track, pixels of the working image."""
-OFF = 4.0
-"""Error of a track that is dropped, standard deviations."""
-UNITED = 0.7
-"""Share of the mapped landmarks, and of the fresh ones, that agree with a pose of both; below it
-something may move, and the mapped ones are asked alone."""
-LEAST_SEEN = 20
-"""Tracks that must agree on a pose; with fewer the camera is lost."""
 FAR = 0.35
 """Share of the tracks that must be followed and agree; below it SIFT is asked as well."""
 START_PARALLAX = 0.45
@@ -139,12 +139,14 @@ class MapTracker:
             return None
         mine = self.world, self.tracks, self.T
         self.world, tracks = world, Tracks(found.slots, found.pixels)
-        fit = self._fit(replace(frame, R_current_previous=None), tracks, T)
-        agreeing = fit.errors < OFF
-        if agreeing.sum() < max(1.5 * LEAST_SEEN, 0.5 * len(agreeing)):
+        fit = fit_tracks(
+            self.world, replace(frame, R_current_previous=None), tracks, T, T_before=self.T
+        )
+        good = fit.errors < OFF
+        if good.sum() < max(1.5 * LEAST_SEEN, 0.5 * len(good)):
             self.world, self.tracks, self.T = mine
             return None
-        self.tracks, self.T = tracks.kept(agreeing), fit.T_cam_world
+        self.tracks, self.T = tracks.kept(good), fit.T_cam_world
         self.velocity, self.period = np.eye(4), np.inf
         self.first, self.waiting = None, []
         self._make_keyframe(frame)
@@ -170,7 +172,9 @@ class MapTracker:
         """Follow the first frame's tracks until there is parallax for a start."""
         first_frame, first, T_first = self._first()
         before, wanted = len(first), len(self.world.identity[self.world.identity >= 0])
-        pixels, kept = follow(self._before(), frame, self.tracks.pixels, self._turned(frame))
+        pixels, kept = follow(
+            self._before(), frame, self.tracks.pixels, turned_pixels(frame, self.tracks)
+        )
         if kept.sum() < max(FAR * before, LEAST_SEEN):
             pixels, kept = follow_far(self._before(), frame, self.tracks.pixels)
         self.tracks = Tracks(self.tracks.slots, pixels).kept(kept)
@@ -230,33 +234,24 @@ class MapTracker:
             raise RuntimeError("there is no earlier frame")
         return self.before
 
-    def _turned(self, frame: WorkingFrame) -> np.ndarray:
-        """Where the tracks would be after the gyro's rotation alone. (N, 2) float32"""
-        R, pixels = frame.R_current_previous, self.tracks.pixels
-        if R is None or len(pixels) == 0:
-            return pixels
-        rays = np.column_stack([frame.rays(pixels), np.ones(len(pixels))]) @ R.T
-        ahead = np.where(rays[:, 2:] > 0.1, rays[:, :2] / np.maximum(rays[:, 2:], 0.1), 0.0)
-        return np.where(rays[:, 2:] > 0.1, frame.pixels(ahead), pixels).astype(np.float32)
-
     # --- following --------------------------------------------------------------------------------
 
     def _follow(self, frame: WorkingFrame) -> Tracked:
         """Follow tracks, fit the pose, and make a keyframe where one is due."""
         had = len(self.tracks)
         T_expected = self._expected(frame)
-        guess = self._guess(frame, T_expected)
+        guess = expected_pixels(self.world, frame, self.tracks, T_expected)
         pixels, kept = follow(self._before(), frame, self.tracks.pixels, guess)
         trust = frame.trust(pixels)
         kept = kept if trust is None else kept & (trust >= MOVING)
         tracks = Tracks(self.tracks.slots, pixels).kept(kept)
-        fit = self._fit(frame, tracks, T_expected)
-        agreeing = int((fit.errors < OFF).sum())
-        if agreeing < max(LEAST_SEEN, FAR * had):
+        fit = fit_tracks(self.world, frame, tracks, T_expected, T_before=self.T)
+        number = int((fit.errors < OFF).sum())
+        if number < max(LEAST_SEEN, FAR * had):
             tracks, fit = self._follow_far(frame, tracks, fit, T_expected)
-            agreeing = int((fit.errors < OFF).sum())
-        if agreeing < LEAST_SEEN:
-            lost = f"lost: {agreeing} of {had} tracks agree on a motion, needs {LEAST_SEEN}"
+            number = int((fit.errors < OFF).sum())
+        if number < LEAST_SEEN:
+            lost = f"lost: {number} of {had} tracks agree on a motion, needs {LEAST_SEEN}"
             self.T, self.lost_world = np.eye(4), self.world
             return self._begin(frame, lost, "lost")
         self.tracks = tracks.kept(fit.errors < OFF)
@@ -277,47 +272,6 @@ class MapTracker:
             velocity[:3, :3] = frame.R_current_previous
         return velocity @ self.T
 
-    def _guess(self, frame: WorkingFrame, T: np.ndarray) -> np.ndarray:
-        """Where the landmarks would be seen from a pose; where they were if that is far off."""
-        rays, depth = self.world.project(T, self.tracks.slots)
-        guess = frame.pixels(rays).astype(np.float32)
-        moved = np.abs(guess - self.tracks.pixels).max(axis=1, initial=0.0)
-        wild = (depth < 1e-3) | (moved > 0.25 * frame.image.shape[1])
-        return np.where(wild[:, None], self.tracks.pixels, guess)
-
-    def _fit(self, frame: WorkingFrame, tracks: Tracks, T: np.ndarray) -> PoseFit:
-        seen = Sightings(
-            points=self.world.position[tracks.slots],
-            lever=self.world.lever(tracks.slots),
-            rays=frame.rays(tracks.pixels),
-            sigma=NOISE / frame.focal,
-            weight=frame.trust(tracks.pixels),
-        )
-        R = frame.R_current_previous
-        R_prior = None if R is None else R @ self.T[:3, :3]
-        fit = fit_pose(T, seen, R_prior=R_prior, prior_sigma=frame.turn_sigma)
-        # Fresh tracks have no say against the map: they may lie on something that moves.
-        mapped = self.world.sigma[tracks.slots] < MAPPED
-        share = [
-            float((fit.errors[one] < OFF).mean()) if one.any() else 1.0 for one in (mapped, ~mapped)
-        ]
-        if min(share) >= UNITED or mapped.sum() < LEAST_SEEN:
-            return fit
-        starts = (fit.T_cam_world, T, self.T)
-        fits = [
-            fit_pose(start, seen.part(mapped), R_prior=R_prior, prior_sigma=frame.turn_sigma)
-            for start in starts
-        ]
-        best = max(fits, key=lambda one: int((one.errors < OFF).sum()))
-        return fit_pose(best.T_cam_world, seen, iterations=0)
-
-    def _score(self, tracks: Tracks, fit: PoseFit) -> int:
-        """Count the mapped landmarks that agree with a pose; all tracks where few are mapped."""
-        good, mapped = fit.errors < OFF, self.world.sigma[self.tracks.slots] < MAPPED
-        if mapped.sum() >= 2 * LEAST_SEEN:
-            good &= self.world.sigma[tracks.slots] < MAPPED
-        return int(good.sum())
-
     def _follow_far(
         self, frame: WorkingFrame, tracks: Tracks, fit: PoseFit, T: np.ndarray
     ) -> tuple[Tracks, PoseFit]:
@@ -326,9 +280,13 @@ class MapTracker:
         if kept.sum() < LEAST_SEEN:
             return tracks, fit
         others = Tracks(self.tracks.slots, pixels).kept(kept)
-        fits = [self._fit(frame, others, start) for start in (T, self.T)]
-        best = max(fits, key=lambda one: self._score(others, one))
-        better = self._score(others, best) > self._score(tracks, fit)
+        fits = [
+            fit_tracks(self.world, frame, others, start, T_before=self.T) for start in (T, self.T)
+        ]
+        best = max(fits, key=lambda one: agreeing(self.world, others, one, self.tracks))
+        better = agreeing(self.world, others, best, self.tracks) > agreeing(
+            self.world, tracks, fit, self.tracks
+        )
         return (others, best) if better else (tracks, fit)
 
     # --- keyframes --------------------------------------------------------------------------------
@@ -365,10 +323,10 @@ class MapTracker:
         )
         if len(found.slots):
             self.tracks = self.tracks.with_more(found.slots, found.pixels)
-            self.T = self._fit(frame, self.tracks, self.T).T_cam_world
+            self.T = fit_tracks(self.world, frame, self.tracks, self.T, T_before=self.T).T_cam_world
         # 2. Tracks are measured against the first sight of their landmarks.
         self.tracks = anchored(world, frame, self.tracks, self.T)
-        self.T = self._fit(frame, self.tracks, self.T).T_cam_world
+        self.T = fit_tracks(self.world, frame, self.tracks, self.T, T_before=self.T).T_cam_world
         # 3. Adjust the window.
         self._add_keyframe(frame, self.T, self.tracks)
         measure_depths(world, self.tracks.slots, sigma=sigma)
@@ -430,7 +388,9 @@ class MapTracker:
             tracks = one.tracks.kept(self.world.identity[one.tracks.slots] == one.identity)
             frame = replace(one.frame, R_current_previous=None)
             if len(tracks) >= LEAST_SEEN:
-                fit = self._fit(frame, tracks, self.world.keyframes[0].T_cam_world)
+                fit = fit_tracks(
+                    self.world, frame, tracks, self.world.keyframes[0].T_cam_world, T_before=self.T
+                )
                 poses.append((frame.stamp, fit.T_cam_world))
         self.waiting = []
         return poses
