@@ -241,6 +241,7 @@ def changed(root: Path) -> list[str]:
     return found
 
 
+@pytest.mark.slow
 def test_an_eighth_task_touches_two_files(extended: Path, room: Path, tmp_path: Path) -> None:
     """A row and a branch: then the program itself trains, validates, resumes and exports it."""
     assert changed(extended) == [

@@ -106,6 +106,7 @@ def test_flow_network_on_middlebury(data_root):
     assert len(errors) == 4 and np.mean(list(errors.values())) < 2.3
 
 
+@pytest.mark.slow
 def test_flow_network_beats_classical_flow(tmp_path):
     """On worlds it has never seen, at another size than it learnt at: below OpenCV's DIS."""
     street = ("--set", "speed=[3,9]", "moving=0.5")

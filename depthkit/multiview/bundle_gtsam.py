@@ -2,7 +2,7 @@
 """The same bundle adjustment by GTSAM, as a factor graph: a second opinion on our own solver.
 
 Projection factors with Huber's kernel, Levenberg-Marquardt over poses and points [Dellaert and
-Kaess, Factor Graphs for Robot Perception, 2017]. GTSAM is an extra: `pip install depthkit[gtsam]`.
+Kaess, Factor Graphs for Robot Perception, 2017]. GTSAM is the extra `gtsam`.
 """
 
 from dataclasses import replace

@@ -16,7 +16,7 @@ from depthkit.rigid import exp_se3
 
 def both(problem: BundleProblem, iterations: int = 30) -> tuple:
     """Solve with both solvers, or skip where GTSAM is missing."""
-    pytest.importorskip("gtsam", reason="GTSAM is not installed: pip install depthkit[gtsam]")
+    pytest.importorskip("gtsam", reason="extra [gtsam] is not installed")
     return solve_bundle(problem, iterations=iterations), solve_bundle_gtsam(
         problem, iterations=iterations
     )

@@ -27,7 +27,7 @@ def disturbed(world: LandmarkMap, first: int) -> LandmarkMap:
 def test_free_keyframes_return_and_held_ones_stay(solver: window.Solver) -> None:
     """Two of six are free: back to the truth; the four before keep their bytes."""
     if solver == "gtsam":
-        pytest.importorskip("gtsam", reason="GTSAM is not installed: pip install depthkit[gtsam]")
+        pytest.importorskip("gtsam", reason="extra [gtsam] is not installed")
     world = disturbed(small_map(6), 4)
     solution = adjust_window(world, sigma=SIGMA, free=2, iterations=20, solver=solver)
     truth = path(6)

@@ -427,6 +427,7 @@ def run_config(root, *words: str) -> TrainConfig:
     return small_config(root, *common, "coop.mask_weight=0.5", *words)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_is_the_uninterrupted_one(world, tmp_path):
     """Law, balance and steps are in the checkpoint, across the end of warm-up and occlusion."""
     words = ("optimizer.steps=5", "run.save_every=2", "optimizer.schedule=constant")

@@ -352,6 +352,7 @@ def run_config(world, *words: str) -> TrainConfig:
     return small_config(world, "task=flow", "model.flow_width=0.25", "data.shifts=[1]", *words)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_is_the_uninterrupted_one(world, tmp_path):
     """Occlusion begins in the middle: its step is kept; the checkpoint loads as a task."""
     words = ("flow.occlusion_from=3", "optimizer.steps=5", "run.save_every=2")

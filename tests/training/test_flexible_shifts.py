@@ -88,6 +88,7 @@ def test_each_window_reads_its_own_shifts(world):
     assert torch.equal(same.T_source_target_gt, other.T_source_target_gt)
 
 
+@pytest.mark.slow
 def test_a_stopped_run_resumes_with_its_shifts(world, tmp_path, monkeypatch):
     """Stopped after shifts were chosen and before they are chosen again: the same curve, weights
     and shifts as the run that was not stopped."""

@@ -62,6 +62,7 @@ def kill_at(command: list[str], run, step: int) -> int:
     return process.wait()
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumes_its_curve(world, tmp_path):
     """kill -9 at a random step, --resume: curve and weights equal the uninterrupted run's."""
     settings = write_config(tmp_path / "config.yaml", world, *BUSY)
