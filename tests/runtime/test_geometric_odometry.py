@@ -25,6 +25,7 @@ from odometry_flights import (
 from plane_flight import K
 
 import depthkit.runtime.odometry.landmark_map as landmark_map
+from depthkit.errors import ShapeError
 from depthkit.rigid import inverse
 from depthkit.runtime.motion.told import Motion
 from depthkit.runtime.odometry.geometric import GeometricConfig, GeometricOdometry
@@ -117,6 +118,27 @@ def test_metres_that_become_known_begin_a_segment():
 
 
 # --- nothing moves that did not -------------------------------------------------------------------
+
+
+def test_a_depth_network_tells_the_scale():
+    """A map of 3.7 times the landmarks' depth: 3.7 metres a unit, by name; a wrong size is said."""
+    odometry, images = GeometricOdometry(), pictures(poses())
+    assert odometry.tell_depth(np.ones((240, 320))) == "the newest frame has no pose"
+    results = []
+    for i, image in enumerate(images[:30]):
+        results.append(odometry.process(image, stamp=i / RATE, K=K))
+        if results[-1].points is None:
+            continue
+        R, t = results[-1].T_world_cam[:3, :3], results[-1].T_world_cam[:3, 3]
+        unit = 1.0 if results[-1].scale == "relative" else 3.7
+        depth = np.median(((results[-1].points.positions - t) @ R)[:, 2]) / unit
+        assert odometry.tell_depth(np.full(image.shape[:2], 3.7 * depth)) == ""
+    assert results[-1].scale_state.source == "depth network" and results[-1].scale == "metric"
+    steps = np.linalg.norm(np.diff(places(results[-6:]), axis=0), axis=1)
+    wanted = 3.7 * np.linalg.norm(np.diff(places(plain()[1][24:30]), axis=0), axis=1)
+    assert steps.sum() == pytest.approx(wanted.sum(), rel=0.05)
+    with pytest.raises(ShapeError):
+        odometry.tell_depth(np.ones((2, 2)))
 
 
 def test_turning_on_the_spot_from_the_start_moves_nothing():
