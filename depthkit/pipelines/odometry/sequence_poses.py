@@ -53,6 +53,8 @@ def find_sequence_poses(folder: Path, scale: ScaleSources, watcher: Watcher) -> 
     stream = stream_sequence(open_sequence(folder), with_imu=True)
     at_work = FollowedOdometry(stream, scale)
     log, _ = follow_all(stream, at_work, [], watcher)
+    for suspicion in (*at_work.notes, *at_work.odometry.notes):
+        watcher.note(suspicion)
     note = write_sequence_poses(folder, at_work.odometry.smoothed(), log)
     unit = "metres" if note.unit == "metric" else f"relative, not metres ({REMEDY})"
     watcher.note(
@@ -81,7 +83,8 @@ def write_sequence_poses(folder: Path, smoothed: SmoothedPath, log: PathLog) -> 
     kept = smoothed.metric if is_metric else np.ones(len(index), bool)
     index, poses, segments = index[kept], smoothed.poses[kept], smoothed.segments[kept]
     save_tum(folder / "poses.txt", Trajectory(times[index], poses))
-    known = [frames.get(i) if i in set(index.tolist()) else None for i in range(len(times))]
+    placed = set(index.tolist())
+    known = [frames.get(i) if i in placed else None for i in range(len(times))]
     note = PosesNote(
         "odometry",
         "metric" if is_metric else "up_to_scale",
