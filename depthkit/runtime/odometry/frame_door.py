@@ -52,7 +52,7 @@ class FrameDoor:
         fault = self._gate.fault_of(rgb, stamp) or (NO_CAMERA if K is None else "")
         if not fault and self._gate.repeats(stamp):
             fault = f"stamp {stamp:.3f} s came before; the frame is left out"
-        if not fault and is_black(rgb):
+        if not fault and is_black(rgb[::4, ::4]):  # a sixteenth of the pixels tells it as well
             fault = BLACK_FRAME
         if not fault and self._valid is not None and self._valid.shape != rgb.shape[:2]:
             have, want = (f"{one[1]}x{one[0]}" for one in (rgb.shape, self._valid.shape))

@@ -22,7 +22,9 @@ from depthkit.runtime.odometry.segment import Segment
 from depthkit.runtime.result import SparsePoints
 
 EVERY = 3
-"""Every n-th keyframe is kept as a place, where no loops are looked for."""
+"""Number of keyframes from one place to the next, where no loops are looked for."""
+PAUSE = 1.0
+"""And the time, seconds: a place costs 40 ms."""
 MOST_PLACES = 200
 """Number of places kept for a return."""
 EVERY_FRAME = 3
@@ -44,7 +46,8 @@ class Places:
         self._ended: list[_Ended] = []
         self._where: dict[int, _Place] = {}
         self._latest: tuple[Keyframe, _Place] | None = None
-        self._added = self._asked = 0
+        self._added = self._asked = self._kept = 0
+        self._kept_at = -np.inf
 
     @property
     def correction(self) -> np.ndarray | None:
@@ -98,7 +101,7 @@ class Places:
             self.closer.add(keyframe)
             self._where[keyframe.id] = place
             self._where = {id: one for id, one in self._where.items() if id in self._map.views}
-        elif self._added % EVERY:
+        elif self._added < self._kept + EVERY or abs(frame.stamp - self._kept_at) < PAUSE:
             self._latest = keyframe, place
         else:
             self._latest = None
@@ -108,6 +111,7 @@ class Places:
         """Make a keyframe a place; the oldest place is forgotten where there are too many."""
         self._map.add(keyframe)
         self._where[keyframe.id] = place
+        self._kept, self._kept_at = keyframe.id, keyframe.stamp
         if len(self._map.views) > MOST_PLACES:
             oldest = min(self._map.views)
             self._map.remove(oldest)
