@@ -45,14 +45,14 @@ class _Track:
     """What goes with the frames, on the clock of the messages."""
 
     stamps: list[int]
-    """Of the frames, nanoseconds."""
+    """Stamps of the frames, nanoseconds."""
     first: int
     """Stamp before which no frame is played, nanoseconds."""
     speeds: np.ndarray | None
     """Twist at each frame, NaN without a pose; None without poses. (N, 6)"""
     imu: Samples | None = None
     imu_stamps: tuple[int, ...] = ()
-    """Of the samples, nanoseconds."""
+    """Stamps of the samples, nanoseconds."""
 
     def between(self, start: int, end: int) -> range:
         """Return the samples after a stamp up to and including another one."""

@@ -38,9 +38,9 @@ class BiasPrior:
     accel: np.ndarray
     """m/s2. (3,)"""
     gyro_sigma: float = 0.3
-    """Of each axis, rad/s."""
+    """Standard deviation of each axis, rad/s."""
     accel_sigma: float = 0.2
-    """Of each axis, m/s2."""
+    """Standard deviation of each axis, m/s2."""
 
 
 @dataclass(frozen=True, eq=False)
