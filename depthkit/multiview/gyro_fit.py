@@ -26,9 +26,9 @@ MIN_AGREEMENT = 0.5
 CLEARLY_BETTER = 0.5
 """Share of the error that a reflection must leave of that of a rotation, to be named."""
 ITERATIONS = 4
-"""Of reweighting; on EuRoC MH_01 the angle changes by less than 0.01 degrees after the third."""
 """Rounds of reweighting; on EuRoC MH_01 the angle changes by less than 0.01 degrees after the
 third."""
+
 
 @dataclass(frozen=True)
 class GyroFit:
