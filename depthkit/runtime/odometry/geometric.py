@@ -129,6 +129,10 @@ class GeometricOdometry:
 
         Returns:
             The motion since the last known pose; or the reason why it is unknown.
+
+        Raises:
+            EngineError: K is not that of a camera.
+            DataError: inertial samples that are not finite or do not rise.
         """
         started = perf_counter()
         if self.aid is not None:
