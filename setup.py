@@ -10,7 +10,13 @@ HERE = Path(__file__).parent
 NAME = "depthkit"
 
 # The robot runs the core, which must stay free of torch; training asks for it by name.
-CORE = ["numpy>=1.24", "opencv-python-headless>=4.8", "PyYAML>=6.0", "rich>=13.0"]
+CORE = [
+    "numpy>=1.24",
+    "opencv-python-headless>=4.8",
+    "PyYAML>=6.0",
+    "rich>=13.0",
+    "numba>=0.60",  # depth from several views: loops that numpy cannot
+]
 TRAIN = [
     "torch>=2.9",
     "torchvision",
@@ -30,6 +36,7 @@ OPENVINO = ["openvino>=2024.6"]
 # Wheels for Python 3.11 and newer; for 3.10 pip would take one that needs NumPy 1.
 GTSAM = ["gtsam>=4.3; python_version >= '3.11'"]
 BAG = ["rosbags>=0.11"]
+CLUSTER = ["ray>=2.40"]
 HEIC = ["pillow-heif>=0.16"]
 # A robot brings its own ROS 2; these wheels (Linux x86-64, Python 3.10 to 3.14) are for desks and
 # tests. Without "jazzy" in the name pip takes those of another distribution.
@@ -121,6 +128,7 @@ setup(
         "openvino": OPENVINO,
         "gtsam": GTSAM,
         "bag": BAG,
+        "cluster": CLUSTER,
         "heic": HEIC,
         "ros": ROS,
         "all": TRAIN + EVO + SYNTH + RERUN + EXPORT + OPENVINO + GTSAM + BAG + HEIC,

@@ -12,6 +12,9 @@ if TYPE_CHECKING:  # baseline.py chooses among frames that the engine makes
 
 Scale = Literal["metric", "relative"]
 ScaleKnown = Literal["unknown", "observed", "held", "lost"]
+CONFIDENT_SIGMA = 0.1
+"""Relative standard deviation of depth up to which a pixel counts as measured: maps take it, and
+scores of confident pixels are over these."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,9 @@ class DepthResult:
     timing: Timing = Timing()
     reason: str = ""
     """Why depth is missing; empty if it is not."""
+    sigma: np.ndarray | None = None
+    """Relative standard deviation of depth, > 0: 0.05 is 5 %. None if the source has none. (H, W)
+    float32"""
 
 
 @dataclass(frozen=True, eq=False)

@@ -59,6 +59,8 @@ class CameraMotion:
             check_shape("T_world_cam", motion.T_world_cam, "4 4")
         if motion.R_world_cam is not None:
             check_shape("R_world_cam", motion.R_world_cam, "3 3")
+        if motion.T_world_cam is not None and not motion.metric:
+            motion = Motion(R_world_cam=motion.T_world_cam[:3, :3], expected=motion.expected)
         kind = self._kind_of(motion)
         if kind is None:
             return Place(fault="no motion for this frame, although its source should have one")

@@ -22,7 +22,8 @@ class Motion(NamedTuple):
     """
 
     T_world_cam: np.ndarray | None = None
-    """Camera pose, metres; takes precedence over the other two. (4, 4)"""
+    """Camera pose, metres unless `metric` says otherwise; takes precedence over the other two. (4,
+    4)"""
     displacement: float | None = None
     """Distance travelled since the previous frame, metres, in any direction."""
     R_world_cam: np.ndarray | None = None
@@ -30,6 +31,9 @@ class Motion(NamedTuple):
     expected: bool = False
     """Whether a value that is None should be known: a missing one is then a fault, not
     "relative"."""
+    metric: bool = True
+    """Whether the translation of `T_world_cam` is metres; else it is up to one unknown factor, the
+    same since the stream began: a pair network takes the attitude of such a pose alone."""
 
     def merged(self, other: "Motion") -> "Motion":
         """Combine with the motion of another source; its values win where both are known."""
@@ -38,6 +42,7 @@ class Motion(NamedTuple):
             self.displacement if other.displacement is None else other.displacement,
             self.R_world_cam if other.R_world_cam is None else other.R_world_cam,
             self.expected or other.expected,
+            self.metric if other.T_world_cam is None else other.metric,
         )
 
 
