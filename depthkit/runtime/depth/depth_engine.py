@@ -26,6 +26,7 @@ from depthkit.runtime.preprocess import (
     resize_K,
     size_at_focal,
     sweep_batch,
+    to_size,
     turn_batch,
 )
 from depthkit.runtime.result import DepthResult, Scale, Timing
