@@ -23,7 +23,7 @@ PIXELS = (
     "c to s (c + 0.5) - 0.5"
 )
 SHIPPED = Path(depthkit.__file__).parent / "weights"
-Kind = Literal["mono", "pair", "pose", "flow"]
+Kind = Literal["mono", "pair", "pose", "flow", "features"]
 Precision = Literal["fp32", "fp16", "int8"]
 Quantity = Literal["depth", "inverse", "disparity", "canonical", "points", "log"]
 Ambiguity = Literal["none", "scale", "scale-and-shift"]
@@ -35,14 +35,16 @@ class Manifest:
 
     kind: Kind
     """Kind of network. mono: frame -> depth. pair: previous, current -> depth. pose: earlier, later
-    -> motion. flow: earlier, later -> flow, and static_odds of earlier with a mask network."""
+    -> motion. flow: earlier, later -> flow, and static_odds of earlier with a mask network.
+    features: frame -> features, descriptors of length 1 along the channels (N, C, h, w) with
+    h = H / stride, w = W / stride."""
     network: str
     """Name of the network in the training's configuration."""
     size: tuple[int, int]
     """Image size of the training, (H, W) in pixels."""
     scale: Literal["metric", "relative"]
-    """Metric: metres; relative: up to one unknown factor. Flow is in pixels and counts as
-    relative."""
+    """Metric: metres; relative: up to one unknown factor. Flow is in pixels and features have no
+    unit; both count as relative."""
     scale_source: str
     """Description of where the scale comes from."""
     check: Check
@@ -56,6 +58,9 @@ class Manifest:
     """Whether H and W may differ from `size`."""
     size_multiple: int = 1
     """Divisor of H and W."""
+    stride: int = 1
+    """Features: pixels of the frame along one side of an output pixel, which covers that block of
+    them."""
     K: tuple[tuple[float, ...], ...] | None = None
     """Intrinsics of the training frames at `size`, pixels, the principal point taken as the centre;
     None where not recorded. (3, 3)"""

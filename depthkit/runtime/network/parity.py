@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
 TOLERANCES = {"fp32": 1e-4, "fp16": 2e-2, "bf16": 2e-2, "int8": 2e-2}
 """Allowed relative difference by precision: of the maximum for fp32, else of the median."""
-LEAST = {"flow": 1.0, "static_odds": 1.0}
-"""Smallest denominator of the relative difference, for outputs that may be 0 (pixels, log odds)."""
+LEAST = {"flow": 1.0, "static_odds": 1.0, "features": 1.0}
+"""Smallest denominator of the relative difference, for outputs that may be 0 (pixels, log odds,
+numbers of a descriptor of length 1)."""
 FLOW_ZERO, FLOW_STEPS = 32768, 64.0  # a stored flow is (value - zero) / steps pixels
 
 
@@ -130,7 +131,7 @@ def relative_difference(name: str, now: np.ndarray, then: np.ndarray) -> np.ndar
 
     Args:
         name: depth, motion (two vectors of three), flow (all u, then all v), points (all x, all y,
-            then all z) or static_odds.
+            then all z), static_odds or features (number by number).
         now: (N,)
         then: (N,)
     """
