@@ -13,7 +13,8 @@ import onnx
 
 from depthkit.errors import EngineError
 from depthkit.export.foreign_file import Port
-from depthkit.export.foreign_graph import GREY, MapPlan, plan_map
+from depthkit.export.foreign_graph import GREY
+from depthkit.export.foreign_map import MapPlan, plan_map
 from depthkit.export.foreign_match import Matched
 from depthkit.runtime.depth.focal_rule import SOLVE_SHIFT
 from depthkit.runtime.network import backend_onnxruntime
