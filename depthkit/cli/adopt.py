@@ -134,8 +134,8 @@ def _add_output(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--focal-rule",
         metavar="RULE",
-        help="none, f/N (depth times fx at the network's size over N, such as f/1000), or solve_shift "
-        "of points",
+        help="none, f/N (depth times fx at the network's size over N, such as f/1000), or "
+        "solve_shift of points",
     )
     group.add_argument(
         "--validity",

@@ -212,7 +212,7 @@ def _constant(file: ForeignFile, port: Port, convention: Convention) -> np.ndarr
         )
     dtype = onnx.helper.tensor_dtype_to_np_dtype(port.type)
     array = np.array(values, dtype=dtype)
-    return np.broadcast_to(array, shape).copy() if len(values) == 1 else array.reshape(shape)
+    return np.full(shape, array[0]) if len(values) == 1 else array.reshape(shape)
 
 
 def _check_own_scaling(file: ForeignFile, port: Port, convention: Convention) -> None:

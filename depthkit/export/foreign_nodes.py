@@ -19,10 +19,12 @@ class Nodes:
         self.opset = opset
         self.nodes: list[onnx.NodeProto] = []
         self.weights: list[onnx.TensorProto] = []
+        self._count = 0
 
     def add(self, op: str, *inputs: str, output: str = "", **attributes: Any) -> str:
         """Add a node."""
-        name = output or f"depthkit/{op}_{len(self.nodes)}"
+        name = output or f"depthkit/{op}_{self._count}"
+        self._count += 1
         self.nodes.append(helper.make_node(op, list(inputs), [name], name, **attributes))
         return name
 

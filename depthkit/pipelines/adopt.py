@@ -13,8 +13,7 @@ from depthkit.export.foreign import Adopted, adopt_model
 from depthkit.export.foreign_convention import Said
 from depthkit.export.foreign_presets import PRESETS, Preset, find_preset
 from depthkit.pipelines.adopt_evidence import Source, judge
-from depthkit.pipelines.checks import check_choices, check_positive, check_size
-from depthkit.pipelines.export import check_out
+from depthkit.pipelines.checks import check_choices, check_out, check_positive, check_size
 from depthkit.watcher import SILENT, Watcher
 
 __all__ = ["PRESETS", "AdoptOptions", "Adopted", "Preset", "Said", "adopt", "as_json"]

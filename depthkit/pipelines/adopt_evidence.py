@@ -34,8 +34,8 @@ LEAST_KNOWN = 0.1
 """Share of pixels that a network must know."""
 DOUBT, FEWEST_POINTS, FRAMES, LOOKED_AT = 0.3, 30, 8, 400
 """Rank correlations nearer to 0 than DOUBT say nothing: for unrelated numbers their standard
-deviation is 1 / sqrt(29) = 0.19 over FEWEST_POINTS points of a frame, and less than half of that for
-the median over FRAMES. Frames of the source that are LOOKED_AT at most."""
+deviation is 1 / sqrt(29) = 0.19 over FEWEST_POINTS points of a frame, and less than half of that
+for the median over FRAMES. Frames of the source that are LOOKED_AT at most."""
 SPREAD = 1.2
 """Ratio of the far to the near tracks (90th and 10th percentile) that gives an order."""
 _DRAWN, _CAMERA = 4, (480, 640)

@@ -122,9 +122,7 @@ class DepthEngine(Engine):
         small, reason = self._by_focal(answer, K, fit)
         depth, valid = None, None
         if small is not None:
-            known = np.isfinite(small) & (small > 0)
-            depth = enlarge_inverse(small, rgb.shape[:2])
-            valid = enlarge_mask(known, rgb.shape[:2])
+            depth, valid = _enlarged(small, rgb.shape[:2])
         scale, source = self.scale_of(K, rgb.shape[:2])
         return DepthResult(
             depth=depth,
@@ -263,3 +261,17 @@ class DepthEngine(Engine):
     def _require(self, kind: str, remedy: str) -> None:
         if self.kind != kind:
             raise EngineError(f"this is a {self.kind} network; {remedy}")
+
+
+def _enlarged(small: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Enlarge depth and what is known of it: a pixel mixed with an unknown one is unknown.
+
+    Unknown pixels are mixed as infinite depth, inverse 0: NaN would spread to neighbours of which
+    they are no part.
+    """
+    known = np.isfinite(small) & (small > 0)
+    if known.all():
+        return enlarge_inverse(small, size), enlarge_mask(known, size)
+    valid = enlarge_mask(known, size)
+    depth = enlarge_inverse(np.where(known, small, np.float32(np.inf)), size)
+    return np.where(valid, depth, np.float32(np.nan)), valid
