@@ -249,6 +249,23 @@ def test_half_size_maps_are_enlarged_in_inverse_depth(tmp_path: Path) -> None:
     assert agrees(result.depth[:, 1:-1], 100 / ramp[:, 1:-1].astype(float))
 
 
+def test_unknown_pixels_of_half_size_maps_stay_alone(tmp_path: Path) -> None:
+    """A known pixel that has no part of an unknown one keeps its depth."""
+    body = """
+        by = Constant<value = float {100}>()
+        small = AveragePool<kernel_shape = [2, 2], strides = [2, 2]>(level)
+        disparity = Div(small, by)
+    """
+    file = write_foreign(tmp_path / "half.onnx", body, "float[1,1,14,21] disparity", scaling=PLAIN)
+    depthkit.adopt(file, tmp_path / "a.onnx", normalise="none", output="disparity")
+    rgb = np.full((*SIZE, 3), 50, np.uint8)
+    rgb[:, :2] = 0  # the first column of the small map: disparity 0
+    result = answer(tmp_path / "a.onnx", rgb)
+    # Columns 0, 1 lie in it; column 2 has a quarter of it; from column 3 on there is none.
+    assert not result.valid[:, :3].any() and result.valid[:, 3:].all()
+    assert agrees(result.depth[:, 3:], np.full((28, 39), 2.0))
+
+
 def test_what_lies_beyond_the_range_is_unknown(tmp_path: Path) -> None:
     """max:15 of level / 10 leaves levels below 150."""
     file = write_depth(tmp_path / "v2.onnx")

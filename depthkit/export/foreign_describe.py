@@ -15,6 +15,7 @@ from depthkit.runtime.depth.focal_rule import SOLVE_SHIFT
 from depthkit.runtime.network.manifest import Manifest
 from depthkit.runtime.network.manifest_parts import Check, Origin
 from depthkit.runtime.network.parity import TOLERANCES, encode_floats, encode_image, on_grid
+from depthkit.runtime.result import Scale
 from depthkit.source_commit import source_commit
 
 GRID = 48
@@ -104,7 +105,7 @@ def _check_known(matched: Matched, output: Port, answer: np.ndarray) -> None:
         raise DataError(f"{where} is the same everywhere: a wrong --output-name or --normalise")
 
 
-def _scale(matched: Matched, preset: Preset | None) -> tuple[str, str]:
+def _scale(matched: Matched, preset: Preset | None) -> tuple[Scale, str]:
     """Return whether depth is metres, and where they come from."""
     convention = matched.convention
     who = matched.file.path.name if preset is None else preset.title

@@ -19,6 +19,8 @@ from depthkit.runtime.depth.focal_rule import SOLVE_SHIFT
 PREFIX = "foreign/"
 GREY = (0.299, 0.587, 0.114)
 """Weights of R, G and B for networks of grey pictures [ITU-R BT.601]."""
+WHOLE = 1 - 1e-3
+"""Share of known pixels from which an enlarged pixel is known: all, but for rounding."""
 _IR = 8  # older ones want every weight among the inputs
 _SHORTEST = 1e-12  # of a descriptor that is 0: it stays 0
 
@@ -136,11 +138,10 @@ def _depth(
             )
         return _named(nodes, nodes.unsqueeze(x, 0), "points"), (3, *size)
     # 3. The size of the input, resized in inverse depth; what is not in front is unknown.
-    x = nodes.unknown_unless(nodes.add("Greater", x, nodes.store(0.0)), x)
-    x = nodes.unsqueeze(x, 0)
+    known = nodes.add("Greater", x, nodes.store(0.0))
     if plan.size != size:
-        x = _enlarged(nodes, matched, x, plan.size)
-    return _named(nodes, x, "depth"), size
+        return _named(nodes, _enlarged(nodes, matched, (x, known), plan.size), "depth"), size
+    return _named(nodes, nodes.unsqueeze(nodes.unknown_unless(known, x), 0), "depth"), size
 
 
 def _named(nodes: Nodes, x: str, name: str) -> str:
@@ -203,8 +204,11 @@ def _number(nodes: Nodes, matched: Matched, shapes: dict[str, tuple[int, ...]]) 
     return x
 
 
-def _enlarged(nodes: Nodes, matched: Matched, x: str, size: tuple[int, int]) -> str:
-    """Resize depth (1, h, w) to the size of the input, in inverse depth."""
+def _enlarged(nodes: Nodes, matched: Matched, depth: tuple[str, str], size: tuple[int, int]) -> str:
+    """Resize depth and where it is known, (h, w), to the input's size (1, H, W).
+
+    Unknown pixels are mixed as inverse 0, and each pixel that has a part of one is unknown.
+    """
     (height, width), scales = matched.picture.size, None
     if matched.picture.free:
         scales = (1.0, 1.0, height / size[0], width / size[1])
@@ -213,9 +217,15 @@ def _enlarged(nodes: Nodes, matched: Matched, x: str, size: tuple[int, int]) -> 
                 f"{matched.file.path}: its map is {size[0]}x{size[1]} for an input of {height}x"
                 f"{width}, no whole fraction; export it with a fixed size"
             )
-    inverse = nodes.unsqueeze(nodes.add("Reciprocal", x), 0)
-    grown = nodes.resize(inverse, scales, (1, 1, height, width))
-    return nodes.add("Reciprocal", nodes.pick(grown, 0, 0))
+    x, known = depth
+    inverse = nodes.add("Where", known, nodes.add("Reciprocal", x), nodes.store(0.0))
+    share = nodes.cast(known, TensorProto.FLOAT)
+    grown = []
+    for each in (inverse, share):
+        four = nodes.unsqueeze(nodes.unsqueeze(each, 0), 0)
+        grown.append(nodes.pick(nodes.resize(four, scales, (1, 1, height, width)), 0, 0))
+    whole = nodes.add("Greater", grown[1], nodes.store(WHOLE))
+    return nodes.unknown_unless(whole, nodes.add("Reciprocal", grown[0]))
 
 
 def _tidy(model: onnx.ModelProto) -> None:

@@ -13,7 +13,7 @@ import onnx
 
 from depthkit.errors import EngineError
 from depthkit.export.foreign_file import Port
-from depthkit.export.foreign_graph import GREY
+from depthkit.export.foreign_graph import GREY, WHOLE
 from depthkit.export.foreign_map import MapPlan, plan_map
 from depthkit.export.foreign_match import Matched
 from depthkit.runtime.depth.focal_rule import SOLVE_SHIFT
@@ -107,10 +107,12 @@ def reference_answer(
         x = np.where(_known(matched, outputs, x), x * convention.unit, np.nan)
         if solved:
             return x.astype(np.float32)
-        x = np.where(x > 0, x, np.nan).astype(np.float32)
+        known = x > 0
         if x.shape == size:
-            return x
-        return 1 / cv2.resize(1 / x, size[::-1], interpolation=cv2.INTER_LINEAR)
+            return np.where(known, x, np.nan).astype(np.float32)
+        shares = np.where(known, 1 / x, 0.0), known.astype(np.float64)
+        inverse, share = (cv2.resize(each, size[::-1]) for each in shares)
+        return np.where(share > WHOLE, 1 / inverse, np.nan).astype(np.float32)
 
 
 def _known(matched: Matched, outputs: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
