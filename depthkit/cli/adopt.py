@@ -31,7 +31,11 @@ QUANTITIES = ("depth", "inverse", "disparity", "canonical", "points", "log")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the verb."""
-    parser.add_argument("model", type=Path, help="ONNX file of another program")
+    parser.add_argument(
+        "model",
+        type=Path,
+        help="ONNX file of another program, or the word xfeat: the network of its installed wheel",
+    )
     parser.add_argument("--out", type=Path, required=True, help="file to write, e.g. model.onnx")
     parser.add_argument(
         "--preset",

