@@ -176,11 +176,11 @@ def as_text(adopted: Adopted) -> str:
     """Say the same for people."""
     manifest, (height, width) = adopted.manifest, adopted.manifest.size
     free = "any size, usually " if manifest.dynamic else ""
+    what = "descriptors" if manifest.kind == "features" else manifest.quantity
     lines = [
         f"{adopted.path}: {manifest.kind} ({manifest.network}), {manifest.precision}, "
         f"{free}{width}x{height}, {adopted.bytes / 1e6:.1f} MB",
-        f"output {adopted.output}: {manifest.quantity}; scale: {manifest.scale} "
-        f"({manifest.scale_source})",
+        f"output {adopted.output}: {what}; scale: {manifest.scale} ({manifest.scale_source})",
         f"licence: {manifest.licence or 'not said; give --licence'}",
         "relative difference from the file it was made from:",
     ]
