@@ -2,6 +2,8 @@
 """`depthkit adopt` where files do not fit, and where a wrong meaning is seen in the answers."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -25,7 +27,7 @@ import depthkit
 from depthkit.cli import adopt as command
 from depthkit.cli import main
 from depthkit.errors import ConfigError, DepthkitError
-from depthkit.export import foreign_file
+from depthkit.export import foreign_file, foreign_proof
 from depthkit.export.foreign_convention import (
     Convention,
     Said,
@@ -42,6 +44,12 @@ from depthkit.runtime.network.manifest import read_manifest
 
 SIZE = (28, 42)
 FRAME = np.random.default_rng(1).integers(20, 256, (*SIZE, 3), dtype=np.uint8)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prove on ONNX Runtime alone: other backends take most of the time, `verify` tries them."""
+    monkeypatch.setattr(foreign_proof, "runnable", lambda: [("onnxruntime", "default")])
 
 
 def refusal(file: Path, *, out: str = "a.onnx", **options) -> str:
@@ -256,6 +264,50 @@ def test_an_existing_file_stays(tmp_path: Path) -> None:
         depthkit.adopt(file, tmp_path / "there.pt", preset="depth-anything")
 
 
+def test_graphs_of_old_and_new_exporters(tmp_path: Path) -> None:
+    """Opset 11 with weights among the inputs, opset 20, and a branch inside the graph."""
+    old = """<ir_version: 3, opset_import: ["" : 11]>
+    foreign (float[1,3,28,42] frame, float[1] tenth) => (float[1,1,14,21] depth) {
+        level = ReduceMean<axes = [1]>(frame)
+        small = AveragePool<kernel_shape = [2, 2], strides = [2, 2]>(level)
+        depth = Mul(small, tenth)
+    }"""
+    model = onnx.parser.parse_model(old)
+    model.graph.initializer.append(numpy_helper.from_array(np.float32([0.1]), "tenth"))
+    onnx.save(model, tmp_path / "old.onnx")
+    branch = """<ir_version: 9, opset_import: ["" : 20]>
+    foreign (float[N,3,28,42] frame) => (float[N,28,42] depth) {
+        axes = Constant<value_ints = [1]>()
+        level = ReduceMean<keepdims = 0>(frame, axes)
+        yes = Constant<value = bool {1}>()
+        depth = If (yes) <
+            then_branch = t () => (float[N,28,42] a) {
+                ten = Constant<value = float {10}>()
+                a = Div(level, ten)
+            },
+            else_branch = e () => (float[N,28,42] b) { b = Identity(level) }
+        >
+    }"""
+    onnx.save(onnx.parser.parse_model(branch), tmp_path / "branch.onnx")
+    grey = np.full((*SIZE, 3), 70, np.uint8)
+    grey[:, 20:] = 140
+    for name in ("old", "branch"):
+        out = tmp_path / f"{name}_a.onnx"
+        depthkit.adopt(tmp_path / f"{name}.onnx", out, normalise="none", output="depth")
+        with DepthEngine.open(out, backend="onnxruntime") as engine:
+            depth = engine.depth(grey).depth
+        assert np.allclose(depth[:, :18], 7, rtol=1e-4) and np.allclose(
+            depth[:, 22:], 14, rtol=1e-4
+        )
+
+
+def test_adopting_needs_no_torch() -> None:
+    """Nothing of the trainer is loaded."""
+    code = "import depthkit.pipelines.adopt, sys; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "False\n", done.stderr
+
+
 # --- options --------------------------------------------------------------------------------------
 
 
@@ -352,10 +404,10 @@ def test_values_out_of_range_are_seen() -> None:
     """Millimetres, fractions of a millimetre and empty maps; relative depth has no range."""
     frames = drawn_frames()[:1]
     assert check_range(look(4.0), frames) == []
-    assert "median depth of drawn pictures is 4e+03 m" in check_range(look(4000.0), frames)[0]
+    assert "median depth is 4e+03 m" in check_range(look(4000.0), frames)[0]
     assert "no metres" in check_range(look(0.004), frames)[0]
     assert check_range(look(4000.0, scale="relative"), frames) == []
-    assert "known on 5% of the pixels" in check_range(look(4.0, known=0.05), frames)[0]
+    assert "known on 5% of the pixels looked at" in check_range(look(4.0, known=0.05), frames)[0]
 
 
 def test_values_out_of_range_are_refused_at_the_door(tmp_path: Path) -> None:
@@ -378,11 +430,8 @@ def test_values_out_of_range_are_refused_at_the_door(tmp_path: Path) -> None:
     assert any(note.startswith("adopted by force: median depth") for note in forced.notes)
 
 
-def write_truth(path: Path, folder: Path, size: tuple[int, int]) -> Path:
-    """Write a network that knows the demo: frames whose depth is stored in their blue channel.
-
-    Frames of the folder are darkened by depth before: here level of blue / 10 is depth.
-    """
+def write_truth(path: Path, size: tuple[int, int] = (120, 160)) -> Path:
+    """Write a network that knows the flight: depth is blue / 10."""
     body = divided("predicted_depth", 10)
     height, width = size
     return write_foreign(
@@ -417,7 +466,7 @@ def flight(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_near_and_far_the_right_way_round(tmp_path: Path, flight: Path) -> None:
     """A network that knows the depth is confirmed by the tracks; its rank correlation is high."""
-    file = write_truth(tmp_path / "truth.onnx", flight, (120, 160))
+    file = write_truth(tmp_path / "truth.onnx")
     done = depthkit.adopt(
         file, tmp_path / "a.onnx", normalise="none", output="depth", try_source=flight
     )
@@ -428,7 +477,7 @@ def test_near_and_far_the_right_way_round(tmp_path: Path, flight: Path) -> None:
 
 def test_depth_taken_for_disparity_is_refused(tmp_path: Path, flight: Path) -> None:
     """The same network called a disparity is inside out: refused, but for --force."""
-    file = write_truth(tmp_path / "truth.onnx", flight, (120, 160))
+    file = write_truth(tmp_path / "truth.onnx")
     wrong = {"normalise": "none", "output": "disparity", "try_source": flight}
     line = refusal(file, **wrong)
     assert "depth and disparity seem exchanged" in line and "give --output depth" in line
@@ -439,7 +488,7 @@ def test_depth_taken_for_disparity_is_refused(tmp_path: Path, flight: Path) -> N
 
 def test_frames_that_cannot_tell_are_said(tmp_path: Path, flight: Path) -> None:
     """No frames: a note how to give some; one picture: a note; a missing source: one line."""
-    file = write_truth(tmp_path / "truth.onnx", flight, (120, 160))
+    file = write_truth(tmp_path / "truth.onnx")
     plain = {"normalise": "none", "output": "depth"}
     done = depthkit.adopt(file, tmp_path / "a.onnx", **plain)
     assert any("order of depths not looked at" in note for note in done.notes)
@@ -447,6 +496,22 @@ def test_frames_that_cannot_tell_are_said(tmp_path: Path, flight: Path) -> None:
     done = depthkit.adopt(file, tmp_path / "b.onnx", **plain, try_source=picture, fov=60)
     assert any("order of depths not compared" in note for note in done.notes)
     assert "nowhere" in refusal(file, **plain, try_source=tmp_path / "nowhere", out="c.onnx")
+
+
+def test_a_network_that_tells_the_sky_may_know_nothing_of_drawings(tmp_path: Path) -> None:
+    """Where sky takes 96 % of drawn pictures, that is a note; frames would decide."""
+    body = (
+        divided("depth", 10, drop=False)
+        + """
+        dark = Constant<value = float {40}>()
+        bright = Greater(level, dark)
+        sky = Cast<to=1>(bright)
+    """
+    )
+    outputs = "float[1,1,28,42] depth, float[1,1,28,42] sky"
+    file = write_foreign(tmp_path / "sky.onnx", body, outputs)
+    done = depthkit.adopt(file, tmp_path / "a.onnx", preset="depth-anything-3-mono")
+    assert any(note.startswith("depth is known on ") for note in done.notes)
 
 
 # --- doors ----------------------------------------------------------------------------------------
@@ -487,7 +552,7 @@ def test_every_preset_is_consistent() -> None:
 
 def test_verify_infer_and_evaluate_take_it(tmp_path: Path, flight: Path) -> None:
     """An adopted file is a model as any other."""
-    file = write_truth(tmp_path / "truth.onnx", flight, (120, 160))
+    file = write_truth(tmp_path / "truth.onnx")
     out = tmp_path / "a.onnx"
     depthkit.adopt(file, out, normalise="none", output="depth", ambiguity="none")
     verify(out).require()

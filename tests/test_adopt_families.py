@@ -18,11 +18,19 @@ from foreign_makers import (
 )
 
 import depthkit
+from depthkit.export import foreign_proof
+from depthkit.pipelines.verify import verify
 from depthkit.runtime.depth.depth_engine import NO_K, DepthEngine
 from depthkit.runtime.network.manifest import read_manifest
 
 SIZE = (28, 42)
 NEAR = 1e-3  # relative, the tolerance of adopted files
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prove on ONNX Runtime alone; the first test below asks every backend."""
+    monkeypatch.setattr(foreign_proof, "runnable", lambda: [("onnxruntime", "default")])
 
 
 def frame_of(size: tuple[int, int] = SIZE, *, seed: int = 0) -> np.ndarray:
@@ -62,6 +70,7 @@ def test_depth_anything_is_a_disparity(tmp_path: Path) -> None:
     assert result.scale == "relative" and "shift" in result.scale_source
     assert manifest.adopted_from.file == "da.onnx" and len(manifest.adopted_from.sha256) == 64
     assert done.parities and all(one.holds for one in done.parities) and not done.refused
+    verify(tmp_path / "a.onnx").require()
 
 
 def test_depth_anything_v2_metric_is_metres(tmp_path: Path) -> None:

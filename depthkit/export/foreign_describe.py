@@ -20,8 +20,9 @@ from depthkit.source_commit import source_commit
 
 GRID = 48
 """Stored values along the longer side of a map, about."""
-FEWEST = 0.1
-"""Share of the stored picture's pixels that a network must know."""
+FEWEST = 0.01
+"""Share of the stored picture's pixels that can be compared: about 20 stored values. The picture is
+drawn: a network that tells the sky apart may take much of it for sky."""
 
 
 def describe_foreign(

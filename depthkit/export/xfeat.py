@@ -39,10 +39,10 @@ def export_xfeat(out: Path) -> Path:
     Raises:
         CheckpointError: no weights, or not those of this network.
     """
+    weights = find_xfeat()
     import torch
     from kornia.feature.xfeat import XFeatModel
 
-    weights = find_xfeat()
     net = XFeatModel().eval()
     try:
         net.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))

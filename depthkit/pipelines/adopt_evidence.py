@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -38,7 +39,9 @@ deviation is 1 / sqrt(29) = 0.19 over FEWEST_POINTS points of a frame, and less 
 for the median over FRAMES. Frames of the source that are LOOKED_AT at most."""
 SPREAD = 1.2
 """Ratio of the far to the near tracks (90th and 10th percentile) that gives an order."""
-_DRAWN, _CAMERA = 4, (480, 640)
+FEW = 4
+"""Frames whose values are looked at."""
+_CAMERA = (480, 640)
 _DEMO_FRAMES, _DEMO_SIZE = 14, (120, 160)
 
 
@@ -94,32 +97,64 @@ def judge(
         return ()
     from depthkit.runtime.depth.depth_engine import DepthEngine
 
-    notes, contradictions = [], []
     with DepthEngine.open(file, backend="onnxruntime") as engine:
-        contradictions += check_range(engine, drawn_frames())
-        if source is None:
-            notes.append(
-                "order of depths not looked at: give --try SOURCE (a video, or the word demo)"
-            )
-        elif not contradictions:
-            found = check_order(engine, source, watcher)
-            (contradictions if found.refused else notes).append(found.words)
+        notes, contradictions = _look(engine, source, watcher)
     if contradictions and not force:
         raise DataError(f"{'; '.join(contradictions)}; --force adopts it all the same")
     return (*notes, *(f"adopted by force: {one}" for one in contradictions))
+
+
+def _look(
+    engine: DepthEngine, source: Source | None, watcher: Watcher
+) -> tuple[list[str], list[str]]:
+    """Return notes and contradictions from the frames of a source, or from drawn ones."""
+    if source is None:
+        found = check_range(engine, drawn_frames())
+        hint = "order of depths not looked at: give --try SOURCE (a video, or the word demo)"
+        # A sky or a mask may take drawings for no scene at all; a contradiction needs a scene.
+        return ([*found, hint], []) if engine.manifest.validity else ([hint], found)
+    try:
+        with _opened(source) as stream:
+            wrong = check_range(engine, first_frames(stream), stream.camera and stream.camera.K)
+            if wrong:
+                return [], wrong
+            order = check_order(engine, stream, watcher)
+    except DepthkitError as error:
+        if not source.path.exists() and source.path != DEMO:
+            raise
+        return [f"order of depths not compared: {error}"], []
+    return ([], [order.words]) if order.refused else ([order.words], [])
+
+
+def first_frames(stream: FrameStream) -> list[np.ndarray]:
+    """Return a few frames of the beginning of a stream. (H, W, 3) uint8 each"""
+    step = max(1, min(len(stream), LOOKED_AT) // FEW)
+    chosen = (frame.rgb for i, frame in enumerate(stream.frames()) if i % step == 0)
+    return [rgb for rgb in islice(chosen, FEW) if rgb is not None]
 
 
 def drawn_frames() -> list[np.ndarray]:
     """Return drawn pictures at a camera's size. (H, W, 3) uint8 each"""
     from depthkit.export.pictures import draw_views
 
-    return [draw_views(_CAMERA, seed=seed).later for seed in range(1, _DRAWN + 1)]
+    return [draw_views(_CAMERA, seed=seed).later for seed in range(1, FEW + 1)]
 
 
-def check_range(engine: DepthEngine, frames: list[np.ndarray]) -> list[str]:
-    """Return what is wrong with the values of a network; empty where nothing is."""
-    height, width = frames[0].shape[:2]
-    K = np.array([[width, 0, width / 2], [0, width, height / 2], [0, 0, 1.0]])
+def check_range(
+    engine: DepthEngine, frames: list[np.ndarray], K: np.ndarray | None = None
+) -> list[str]:
+    """Return what is wrong with the values of a network; empty where nothing is.
+
+    Args:
+        engine: the network.
+        frames: of one size. (H, W, 3) uint8 each
+        K: their intrinsics, those of a camera of 53 degrees where None. (3, 3)
+    """
+    if not frames:
+        return []
+    if K is None:
+        height, width = frames[0].shape[:2]
+        K = np.array([[width, 0, width / 2], [0, width, height / 2], [0, 0, 1.0]])
     known, medians = 0.0, []
     for rgb in frames:
         result = engine.depth(rgb, K=K)
@@ -129,13 +164,13 @@ def check_range(engine: DepthEngine, frames: list[np.ndarray]) -> list[str]:
     quantity = engine.manifest.quantity
     if known < LEAST_KNOWN:
         return [
-            f"depth is known on {known:.0%} of the pixels of drawn pictures: --output {quantity}, "
+            f"depth is known on {known:.0%} of the pixels looked at: --output {quantity}, "
             "--normalise or --validity is wrong"
         ]
     median = float(np.median(medians))
     if engine.manifest.scale == "metric" and not METRES[0] <= median <= METRES[1]:
         return [
-            f"median depth of drawn pictures is {median:.3g} m, expected {METRES[0]:g} to "
+            f"median depth is {median:.3g} m, expected {METRES[0]:g} to "
             f"{METRES[1]:g}: no metres; give --unit, or --ambiguity scale"
         ]
     return []
@@ -156,21 +191,18 @@ class Order:
         return self.correlation is not None and self.correlation <= -DOUBT
 
 
-def check_order(engine: DepthEngine, source: Source, watcher: Watcher = SILENT) -> Order:
+def check_order(engine: DepthEngine, stream: FrameStream, watcher: Watcher = SILENT) -> Order:
     """Compare the order of a network's depths with that of the odometry's points.
 
     Args:
         engine: the network.
-        source: frames of a moving camera.
+        stream: frames of a moving camera, with K.
         watcher: receives progress.
+
+    Raises:
+        DataError: no K, or too many unreadable frames.
     """
-    try:
-        with _opened(source) as stream:
-            ranks = list(_correlations(engine, stream, watcher))
-    except DepthkitError as error:
-        if not source.path.exists() and source.path != DEMO:
-            raise
-        return Order(None, 0, f"order of depths not compared: {error}")
+    ranks = list(_correlations(engine, stream, watcher))
     if not ranks:
         why = "no frame has enough tracked points at different depths: the camera must move"
         return Order(None, 0, f"order of depths not compared: {why}")
