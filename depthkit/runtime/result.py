@@ -12,6 +12,9 @@ if TYPE_CHECKING:  # baseline.py chooses among frames that the engine makes
 
 Scale = Literal["metric", "relative"]
 ScaleKnown = Literal["unknown", "observed", "held", "lost"]
+Ambiguity = Literal["none", "scale", "scale_and_shift"]
+"""What a depth network leaves open: nothing, one factor, or a factor and a shift of its inverse
+depth."""
 CONFIDENT_SIGMA = 0.1
 """Relative standard deviation of depth up to which a pixel counts as measured: maps take it, and
 scores of confident pixels are over these."""
@@ -38,6 +41,26 @@ class Timing:
     def total_ms(self) -> float:
         """Sum of the stages."""
         return self.preprocess_ms + self.network_ms + self.postprocess_ms
+
+
+@dataclass(frozen=True)
+class ScaleFit:
+    """Fit of a network's depth to sparse points: `1 / D = 1 / (factor * depth) + shift`."""
+
+    factor: float | None = None
+    """Factor on the network's depth; None if unknown. 1 where a metric network stays as it is."""
+    shift: float = 0.0
+    """Shift of the inverse depth, 1 / unit of the fitted depth; 0: a factor alone is fitted."""
+    residual: float | None = None
+    """Relative spread of the points about the fitted depth, at the last frame that had any; None if
+    unknown."""
+    points: int = 0
+    """Number of points that agreed with the last fit."""
+    state: ScaleKnown = "unknown"
+    """unknown: no fit yet. observed: this frame's points agree with it. held: they do not, or there
+    are none, and the last fit is kept. lost: kept for too long, or the points' unit is another."""
+    reason: str = ""
+    """Why it is not observed; empty if it is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +90,8 @@ class DepthResult:
     sigma: np.ndarray | None = None
     """Relative standard deviation of depth, > 0: 0.05 is 5 %. None if the source has none. (H, W)
     float32"""
+    fit: ScaleFit | None = None
+    """Fit of the depth to the points of an odometry; None where none was made."""
 
 
 @dataclass(frozen=True, eq=False)
