@@ -38,6 +38,8 @@ LEAST_SHARE = 0.5
 """Share of the points that must agree with a factor."""
 MOST_SPREAD = 0.5
 """Relative spread of the agreeing points above which there is no factor."""
+CERTAIN = 2.0
+"""Standard deviations that a shift, or a factor on metres, must differ from none."""
 INDEPENDENT = 9
 """Points at most that count as independent: a network errs by whole regions."""
 ROUNDS = 10
@@ -123,11 +125,13 @@ def find_level(points: FitPoints, shift: float = 0.0) -> Level | None:
 
 
 def find_shift(points: FitPoints) -> Shift | None:
-    """Fit factor and shift; None where the points do not tell them apart."""
+    """Find the shift; None where the points do not tell it from 0, or from a factor."""
     if not tells_shift(points):
         return None
     fit = fit_inverse(points)
-    return None if fit is None else Shift(fit[1] / fit[0], fit[2] / fit[0])
+    if fit is None or abs(fit[1]) < CERTAIN * fit[2]:
+        return None
+    return Shift(fit[1] / fit[0], fit[2] / fit[0])
 
 
 def tells_shift(points: FitPoints) -> bool:
@@ -176,15 +180,22 @@ def shift_helps(points: FitPoints) -> bool:
         if min(len(train), len(held)) < LEAST_POINTS:
             return False
         level, fit = find_level(train), fit_inverse(train)
-        if level is None or fit is None:
+        if fit is None:
             return False
-        plain.append(_error(held, np.exp(-level.log) / held.network))
+        factor = np.inf if level is None else np.exp(level.log)  # without a factor all is wrong
+        plain.append(_error(held, 1 / (factor * held.network)))
         shifted.append(_error(held, fit[0] / held.network + fit[1]))
     return max(shifted) < np.inf and sum(shifted) < HELPS * sum(plain)
 
 
 def factor_helps(points: FitPoints) -> bool:
-    """Return whether held-out points agree better with a fitted factor than with depth as it is."""
+    """Return whether held-out points agree better with a fitted factor than with depth as it is.
+
+    A factor within the noise of its fit does not count: by chance it often agrees better.
+    """
+    level = find_level(points)
+    if level is None or abs(level.log) < CERTAIN * level.sigma:
+        return False
     plain, scaled = 0.0, 0.0
     for fitted in (points.white, ~points.white):
         train, held = points.part(fitted), points.part(~fitted)

@@ -170,10 +170,10 @@ class FitTrack:
 
     def _measure_shift(self, points: FitPoints) -> None:
         before = self.shift
-        helps = shift_helps(points)
+        found = find_shift(points)
+        helps = found is not None and shift_helps(points)
         self._vote.cast(helps)
-        found = find_shift(points) if helps else None
-        if found is not None:
+        if found is not None and helps:
             self._shift.observe(found.value, found.sigma**2)
         if self.shift != before and self._level.value is not None:
             # Another shift: the factor moves so that depth in the middle of the points stays.
