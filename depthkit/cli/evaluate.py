@@ -179,9 +179,11 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
 def _add_align(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--align",
-        choices=("none", "median"),
+        choices=("none", "median", "affine"),
         default="none",
-        help="median: scale each image by its median ratio, for relative depth (default: none)",
+        help="median: scale each image by its median ratio, for relative depth; affine: scale and "
+        "shift its inverse depth by least squares, for networks that leave both open (default: "
+        "none)",
     )
 
 

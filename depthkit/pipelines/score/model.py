@@ -10,6 +10,7 @@ from typing import Any
 from depthkit.data.sequence import Sequence
 from depthkit.errors import DataError
 from depthkit.evaluation.depth import METRICS, DepthReport, score_depth
+from depthkit.evaluation.depth_review import alignment_notes
 from depthkit.evaluation.report import Cell
 from depthkit.pipelines.models import open_depth
 from depthkit.pipelines.score.frames import (
@@ -171,7 +172,7 @@ def _score_stream(
         text=f"{count}; {range_text(protocol)}",
         table=(AGAINST, *stream_rows(score, constant)),
         figures=score.as_json() | _constant_figures(constant),
-        notes=tuple(stream_notes(score)),
+        notes=(*stream_notes(score), *alignment_notes(score.report)),
         page=page,
     )
 
@@ -201,6 +202,7 @@ def _score_frames(
         text=f"{report.frames} frames of {_names(sequences)}; {range_text(protocol)}",
         table=(AGAINST, *frame_rows(report, constant)),
         figures=report.as_json() | {"kind": "mono"} | _constant_figures(constant),
+        notes=tuple(alignment_notes(report)),
         page=page,
     )
 

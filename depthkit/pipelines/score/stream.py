@@ -23,6 +23,7 @@ from depthkit.evaluation.depth import (
     score_depth,
     scored_pixels,
 )
+from depthkit.evaluation.depth_alignment import align_depth
 from depthkit.evaluation.plots import plot_depth, plot_sparsification
 from depthkit.evaluation.report import Cell, Picture, Section, write_report
 from depthkit.evaluation.sparsification import PixelSample, Sparsification
@@ -119,7 +120,7 @@ def score_stream(
 
     Args:
         engine: of any kind.
-        sequences: with depth, and poses in metres unless aligned by the median.
+        sequences: with depth, and poses in metres unless aligned.
         config: how pairs are chosen.
         protocol: range and alignment.
         every: score every n-th frame; all are streamed.
@@ -227,10 +228,9 @@ def _relative_error(
     pred: np.ndarray, gt: np.ndarray, scored: np.ndarray, protocol: DepthProtocol
 ) -> np.ndarray:
     """|p - g| / g where scored, else 0. (H, W)"""
-    scale = 1.0
-    if protocol.align == "median":
-        scale = float(np.median(gt[scored]) / np.median(pred[scored]))
-    p = np.clip(scale * pred, protocol.min_depth, protocol.max_depth)
+    alignment = align_depth(pred[scored], gt[scored], protocol.align)
+    aligned = alignment.apply(pred, protocol.max_depth)
+    p = np.clip(aligned, protocol.min_depth, protocol.max_depth)
     return np.where(scored, np.abs(p - gt) / np.where(scored, gt, 1), 0)
 
 
@@ -299,8 +299,9 @@ def _draw(
     image, gt, pred = sequence.read_frame(frame), read_truth(sequence, frame), known_depth(result)
     depth = np.zeros_like(gt) if pred is None else pred
     known = (gt > 0) & (depth > 0)
-    if report.protocol.align == "median" and known.any():
-        depth = depth * np.median(gt[known]) / np.median(depth[known])
+    if known.any():
+        alignment = align_depth(depth[known], gt[known], report.protocol.align)
+        depth = alignment.apply(depth, report.protocol.max_depth)
     baselines = () if result.decision is None else result.decision.baselines
     apart = ", ".join(f"{metres:.2g} m" for metres in baselines)
     title = f"{sequence.name} {frame}" + (f", baselines {apart}" if apart else "")
