@@ -248,20 +248,50 @@ def score_depth(
     Raises:
         DataError: an unknown choice, or no frame has both a prediction and a truth.
     """
-    protocol = DepthProtocol(align, crop, min_depth, max_depth)
-    scores: dict[int, DepthScore | None] = {}
-    sizes: list[tuple[int, int, int, int]] = []
-    extent, everything = Extent(), replace(protocol, min_depth=1e-30, max_depth=np.inf)
-    for index, (pred, gt) in enumerate(pairs):
-        counted = int(scored_pixels(gt, valid, protocol).sum())
-        extent.add(gt[scored_pixels(gt, valid, everything)], counted)
+    tally = DepthTally(DepthProtocol(align, crop, min_depth, max_depth), valid)
+    for pred, gt in pairs:
+        tally.add(pred, gt)
+    return tally.report()
+
+
+class DepthTally:
+    """Scores of images that come one after the other; `score_depth` without the loop."""
+
+    def __init__(self, protocol: DepthProtocol, valid: np.ndarray | None = None) -> None:
+        """Start without images; arguments as of `score_depth`."""
+        self._protocol, self._valid = protocol, valid
+        self._everything = replace(protocol, min_depth=1e-30, max_depth=np.inf)
+        self._scores: dict[int, DepthScore | None] = {}
+        self._sizes: list[tuple[int, int, int, int]] = []
+        self._extent, self._index = Extent(), -1
+
+    def add(self, pred: np.ndarray | None, gt: np.ndarray) -> None:
+        """Score the next image: prediction or None where it is missing, and truth."""
+        self._index += 1
+        valid = self._valid
+        counted = int(scored_pixels(gt, valid, self._protocol).sum())
+        self._extent.add(gt[scored_pixels(gt, valid, self._everything)], counted)
         if counted == 0:
-            continue  # a frame without truth says nothing about the prediction
+            return  # a frame without truth says nothing about the prediction
         if pred is not None and pred.shape != gt.shape:
-            sizes.append((pred.shape[0], pred.shape[1], gt.shape[0], gt.shape[1]))
+            self._sizes.append((pred.shape[0], pred.shape[1], gt.shape[0], gt.shape[1]))
         fitted = None if pred is None else resize_depth(pred, gt.shape)
-        scores[index] = None if fitted is None else _score_image(fitted, gt, valid, protocol)
-    return _summarise(scores, protocol, extent, tuple(dict.fromkeys(sizes)))
+        score = None if fitted is None else _score_image(fitted, gt, valid, self._protocol)
+        self._scores[self._index] = score
+
+    @property
+    def found(self) -> bool:
+        """Whether any image could be scored."""
+        return any(score is not None for score in self._scores.values())
+
+    def report(self) -> DepthReport:
+        """Return the mean over the images.
+
+        Raises:
+            DataError: no image has both a prediction and a truth.
+        """
+        sizes = tuple(dict.fromkeys(self._sizes))
+        return _summarise(self._scores, self._protocol, self._extent, sizes)
 
 
 def _summarise(

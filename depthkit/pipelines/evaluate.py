@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from depthkit.pipelines.score.flow_maps import FlowEvaluation
     from depthkit.pipelines.score.model import ModelEvaluation
     from depthkit.pipelines.score.trajectories import OdometryEvaluation
-    from depthkit.runtime.config import Backend, Precision, Rule
+    from depthkit.runtime.config import Backend, Precision, Quality, Rule
     from depthkit.trajectory import Order
 
 __all__ = ["compare", "depth", "flow", "model", "odometry"]
@@ -166,6 +166,7 @@ def model(
     baselines: Sequence[float] = (),
     shifts: Sequence[int] = (),
     rule: Rule | None = None,
+    quality: Quality | None = None,
     poses: Literal["odometry"] | None = None,
     camera_height: float | None = None,
     speed: float | None = None,
@@ -184,12 +185,16 @@ def model(
     """Infer and score in one go, beside the best constant depth and the classical answer.
 
     Args:
-        model: exported .onnx, run folder, checkpoint, or a shipped model's name.
+        model: exported .onnx, run folder, checkpoint, or a shipped model's name; or the word sweep:
+            depth from several views, streamed.
         sequences: folders with depth; a data set folder stands for its test sequences.
         baselines: pair networks: metres between the two cameras, a row each.
         shifts: pair networks: frames from target to source, -3 for three earlier, a row each.
         rule: pair networks: stream the sequences with this choice of earlier frames.
-        poses: with a rule: odometry finds the motion in the frames; None for their own poses.
+        quality: of the sweep: works at a quarter (fast), half or all (fine) of the frames' size;
+            None for normal.
+        poses: sweep, or with a rule: odometry finds the motion in the frames; None for their own
+            poses.
         camera_height: of the camera over flat ground in view, metres; gives the odometry metres.
         speed: of the camera all the way, metres a second; gives the odometry metres.
         imu: of the odometry: auto takes the samples of the sequence, none takes none.
@@ -222,6 +227,7 @@ def model(
         baselines=tuple(baselines),
         shifts=tuple(shifts),
         rule=rule,
+        quality=quality,
         poses=poses,
         scale=ScaleSources(camera_height, speed, imu),
         protocol=DepthProtocol(align, "none", min_depth, max_depth),

@@ -12,7 +12,7 @@ if TYPE_CHECKING:  # baseline.py chooses among frames that the engine makes
 
 Scale = Literal["metric", "relative"]
 ScaleKnown = Literal["unknown", "observed", "held", "lost"]
-Ambiguity = Literal["none", "scale", "scale_and_shift"]
+Ambiguity = Literal["none", "scale", "scale-and-shift"]
 """What a depth network leaves open: nothing, one factor, or a factor and a shift of its inverse
 depth."""
 CONFIDENT_SIGMA = 0.1

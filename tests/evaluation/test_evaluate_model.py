@@ -185,7 +185,8 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def evaluate(model: Any, monkeypatch: pytest.MonkeyPatch, *words: str | Path) -> int:
     """Run the program with a model in the place of an engine."""
-    monkeypatch.setattr(evaluate_model, "open_depth", lambda *_, **__: nullcontext(model))
+    opened = nullcontext(DepthMethod(model.kind, model))
+    monkeypatch.setattr(evaluate_model, "open_method", lambda *_, **__: opened)
     monkeypatch.setattr(evaluate_model, "EnginePairs", lambda engine: engine)
     return main(["evaluate", "model", "some_run", *map(str, words)])
 

@@ -105,7 +105,7 @@ def test_a_planted_factor_comes_back_in_metres() -> None:
 @pytest.mark.parametrize("shift", [0.1, -0.1])
 def test_a_planted_shift_comes_back(shift: float) -> None:
     """Points six times apart in depth tell factor and shift."""
-    result = fitted(slope(), by_network(slope(), 2.5, shift), "scale_and_shift")
+    result = fitted(slope(), by_network(slope(), 2.5, shift), "scale-and-shift")
     assert result.fit.factor == pytest.approx(2.5, rel=1e-4)
     assert result.fit.shift == pytest.approx(shift, rel=1e-4)
     np.testing.assert_allclose(result.depth, slope(), rtol=1e-4)
@@ -115,7 +115,7 @@ def test_a_planted_shift_comes_back(shift: float) -> None:
 def test_thirty_percent_of_the_points_may_be_wrong(shift: float) -> None:
     """All on one side, three times as far: the fit is that of the others."""
     network = by_network(slope(), 0.4, shift)
-    ambiguity = "scale_and_shift" if shift else "scale"
+    ambiguity = "scale-and-shift" if shift else "scale"
     result = fitted(slope(), network, ambiguity, wrong=0.3)
     assert result.fit.factor == pytest.approx(0.4, rel=1e-4)
     assert result.fit.shift == pytest.approx(shift, abs=1e-4)
@@ -128,7 +128,7 @@ def test_thirty_percent_of_the_points_may_be_wrong(shift: float) -> None:
 def test_no_shift_where_points_cannot_tell(near: float, far: float, count: int) -> None:
     """One plane, a short span or few points: the shift stays 0, whatever the network has."""
     truth = slope(near, far)
-    result = fitted(truth, by_network(truth, 2.0, 0.05), "scale_and_shift", count=count)
+    result = fitted(truth, by_network(truth, 2.0, 0.05), "scale-and-shift", count=count)
     assert result.fit.shift == 0 and result.fit.state == "observed"
     middle = result.depth[:, SIZE[1] // 2] / truth[:, SIZE[1] // 2]
     assert abs(middle - 1).max() < 0.15
@@ -138,7 +138,7 @@ def test_no_shift_where_it_does_not_help_held_out_points() -> None:
     """A network whose inverse depth bends, and by no shift: noise alone never asks for one."""
     rng = np.random.default_rng(3)
     network = by_network(slope(), 2.0) * np.exp(0.1 * rng.standard_normal(SIZE)).astype(np.float32)
-    result = fitted(slope(), network, "scale_and_shift")
+    result = fitted(slope(), network, "scale-and-shift")
     assert result.fit.shift == 0
     assert result.fit.factor == pytest.approx(2.0, rel=0.03)
     assert result.fit.residual == pytest.approx(0.1, rel=0.2)
@@ -163,7 +163,7 @@ def test_inverse_depth_below_zero_is_invalid_not_negative() -> None:
     assert ahead[0].all() and not ahead[1:].any()
     np.testing.assert_allclose(depth[0], 5, rtol=1e-5)
     assert (depth[1:] == 0).all()
-    result = fitted(slope(), network, "scale_and_shift")
+    result = fitted(slope(), network, "scale-and-shift")
     assert not result.valid[:12].any() and (result.depth >= 0).all()
 
 
@@ -171,7 +171,7 @@ def test_depth_far_beyond_the_points_is_unknown() -> None:
     """With a shift, an inverse depth next to 0 says nothing: past a hundred medians: invalid."""
     network = by_network(slope(), 2.0, -0.1)
     network[0] = 1 / (2.0 * (1e-4 + 0.1))  # 10 km
-    result = fitted(slope(), network, "scale_and_shift")
+    result = fitted(slope(), network, "scale-and-shift")
     assert result.fit.shift == pytest.approx(-0.1, rel=1e-3)
     assert not result.valid[0].any() and result.valid[1:].all()
 
@@ -339,7 +339,7 @@ def test_same_frames_give_the_same_bytes() -> None:
 
 def test_bad_input_is_refused() -> None:
     """An unknown ambiguity, two frames, a map that is none, settings that mean nothing."""
-    with pytest.raises(DataError, match="ambiguity: one of none, scale, scale_and_shift, got 'x'"):
+    with pytest.raises(DataError, match="ambiguity: one of none, scale, scale-and-shift, got 'x'"):
         ScaledDepth("x")
     scaled = ScaledDepth("scale")
     with pytest.raises(DataError, match=r"depth of 0.500000 s and odometry of 0.000000 s"):

@@ -12,7 +12,7 @@ from depthkit.errors import DataError
 from depthkit.evaluation.depth import METRICS, DepthReport, score_depth
 from depthkit.evaluation.depth_review import alignment_notes
 from depthkit.evaluation.report import Cell
-from depthkit.pipelines.models import open_depth
+from depthkit.pipelines.models import open_method
 from depthkit.pipelines.score.frames import (
     check_metric,
     depth_of_frame,
@@ -39,14 +39,14 @@ from depthkit.pipelines.score.pairs import (
     score_row,
 )
 from depthkit.pipelines.score.report import check_report
-from depthkit.pipelines.score.stream import (
-    score_stream,
-    stream_config,
+from depthkit.pipelines.score.stream import score_stream, stream_config
+from depthkit.pipelines.score.stream_report import (
     stream_notes,
     stream_rows,
     write_stream_report,
 )
 from depthkit.runtime.depth.depth_engine import DepthEngine
+from depthkit.runtime.depth.depth_method import DepthMethod
 from depthkit.watcher import SILENT, Watcher
 
 AGAINST = ("", "model", "best constant depth")
@@ -64,7 +64,7 @@ class ModelEvaluation:
     table: tuple[tuple[Cell, ...], ...]
     """Rows of the table, its header first."""
     figures: dict[str, Any]
-    """Figures by name; which there are depends on `kind` (mono, pair)."""
+    """Figures by name; which there are depends on `kind` (mono, pair, sweep)."""
     notes: tuple[str, ...] = ()
     """What the figures alone would hide."""
     page: Path | None = None
@@ -89,11 +89,13 @@ def evaluate_model(options: ModelOptions, watcher: Watcher = SILENT) -> ModelEva
     """
     folder = check_report(options.report, force=options.force)
     sequences = open_all(options.sequences)
-    with open_depth(options.model, options.engine, note=watcher.note) as engine:
-        if engine.kind == "mono":
+    runs_on, note = options.engine, watcher.note
+    with open_method(options.model, runs_on, quality=options.quality, note=note) as method:
+        engine = method.engine
+        if engine is None or (method.kind == "pair" and options.rule):
+            return _score_stream(method, sequences, options, folder, watcher)
+        if method.kind == "mono":
             return _score_frames(engine, sequences, options, folder, watcher)
-        if options.rule:
-            return _score_stream(engine, sequences, options, folder, watcher)
         return _score_pairs(EnginePairs(engine), sequences, options, folder, watcher)
 
 
@@ -138,19 +140,19 @@ def _score_pairs(
 
 
 def _score_stream(
-    engine: DepthEngine,
+    method: DepthMethod,
     sequences: list[Sequence],
     options: ModelOptions,
     folder: Path | None,
     watcher: Watcher,
 ) -> ModelEvaluation:
-    """Score a pair network that chooses its pairs itself, frame after frame."""
+    """Score depth from motion at work: earlier frames are chosen frame after frame."""
     protocol = options.protocol
     check_metric(sequences, protocol.align)
     config = stream_config(options)
     scale = options.scale if options.poses else None
     score = score_stream(
-        engine,
+        method,
         sequences,
         config,
         protocol,
@@ -161,11 +163,13 @@ def _score_stream(
     constant = score_constant(_every_frame(sequences, options.every), protocol)
     page = None
     if folder is not None:
-        text = f"Rule {config.rule}; {range_text(protocol)}"
+        how = f"Rule {config.rule}; " if method.kind == "pair" else ""
+        text = f"{how}{range_text(protocol)}"
         name = options.model.name
         page = write_stream_report(folder, score, constant, name=name, text=text)
     motion = "" if scale is None else ", poses by odometry"
-    count = f"{score.report.frames} frames of {_names(sequences)}, rule {config.rule}{motion}"
+    rule = f", rule {config.rule}" if method.kind == "pair" else ""
+    count = f"{score.report.frames} frames of {_names(sequences)}{rule}{motion}"
     return ModelEvaluation(
         model=str(options.model),
         sequences=tuple(sequence.name for sequence in sequences),

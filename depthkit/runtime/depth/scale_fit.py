@@ -19,7 +19,7 @@ from depthkit.runtime.depth.scale_fit_track import FitTrack, ScaleFitConfig
 from depthkit.runtime.odometry.landmark_map import MAPPED
 from depthkit.runtime.result import Ambiguity, DepthResult, OdometryResult, Scale, ScaleFit
 
-AMBIGUITIES: tuple[Ambiguity, ...] = ("none", "scale", "scale_and_shift")
+AMBIGUITIES: tuple[Ambiguity, ...] = ("none", "scale", "scale-and-shift")
 FARTHEST = 100.0
 """Depth over the median depth of the points, beyond which a fit with a shift says nothing: its
 inverse depth is within rounding of 0, or below."""
@@ -38,7 +38,7 @@ class ScaledDepth:
         """Start without a fit.
 
         Args:
-            ambiguity: what the network leaves open. scale_and_shift: of its inverse depth. none: a
+            ambiguity: what the network leaves open. scale-and-shift: of its inverse depth. none: a
                 metric network, whose metres are held against the points' and calibrated where
                 held-out points then agree better.
             config: settings.

@@ -121,7 +121,7 @@ class FitTrack:
     @property
     def shift(self) -> float:
         """Shift of the network's inverse depth, in the network's unit; 0 unless it helps."""
-        use = self._ambiguity == "scale_and_shift" and self._vote.yes
+        use = self._ambiguity == "scale-and-shift" and self._vote.yes
         return self._shift.value if use and self._shift.value is not None else 0.0
 
     @property
@@ -150,7 +150,7 @@ class FitTrack:
         self.tick(stamp)
         self.rejected = ""
         # 1. Does a shift help, or a factor on metres? Frames that cannot tell do not vote.
-        if self._ambiguity == "scale_and_shift" and tells_shift(points):
+        if self._ambiguity == "scale-and-shift" and tells_shift(points):
             self._measure_shift(points)
         # 2. The factor at the shift that is used.
         level = find_level(points, self.shift)
