@@ -167,7 +167,8 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--poses",
         choices=("odometry",),
-        help="sweep, or pairs with --rule: the motion is found in the frames (default: the "
+        help="sweep, or pairs with --rule: the motion is found in the frames; single frames: depth "
+        "is fitted to the points of that odometry (default: the "
         "poses of the sequences)",
     )
     add_scale_sources(parser)

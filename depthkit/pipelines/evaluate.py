@@ -194,7 +194,7 @@ def model(
         quality: of the sweep: works at a quarter (fast), half or all (fine) of the frames' size;
             None for normal.
         poses: sweep, or with a rule: odometry finds the motion in the frames; None for their own
-            poses.
+            poses. Single frames: depth is fitted to the points of that odometry.
         camera_height: of the camera over flat ground in view, metres; gives the odometry metres.
         speed: of the camera all the way, metres a second; gives the odometry metres.
         imu: of the odometry: auto takes the samples of the sequence, none takes none.

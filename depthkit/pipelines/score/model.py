@@ -92,7 +92,9 @@ def evaluate_model(options: ModelOptions, watcher: Watcher = SILENT) -> ModelEva
     runs_on, note = options.engine, watcher.note
     with open_method(options.model, runs_on, quality=options.quality, note=note) as method:
         engine = method.engine
-        if engine is None or (method.kind == "pair" and options.rule):
+        if engine is not None:
+            _check_options(method, engine, options)
+        if engine is None or options.poses or (method.kind == "pair" and options.rule):
             return _score_stream(method, sequences, options, folder, watcher)
         if method.kind == "mono":
             return _score_frames(engine, sequences, options, folder, watcher)
@@ -167,7 +169,8 @@ def _score_stream(
         text = f"{how}{range_text(protocol)}"
         name = options.model.name
         page = write_stream_report(folder, score, constant, name=name, text=text)
-    motion = "" if scale is None else ", poses by odometry"
+    by = "fitted to the points of the odometry" if method.kind == "mono" else "poses by odometry"
+    motion = "" if scale is None else f", {by}"
     rule = f", rule {config.rule}" if method.kind == "pair" else ""
     count = f"{score.report.frames} frames of {_names(sequences)}{rule}{motion}"
     return ModelEvaluation(
@@ -190,7 +193,6 @@ def _score_frames(
 ) -> ModelEvaluation:
     """Score a network that sees one frame."""
     protocol = options.protocol
-    _check_single(engine, options)
     check_metric(sequences, protocol.align)
     frames = _every_frame(sequences, options.every)
     watched = watcher.track(frames, "evaluate", len(frames))
@@ -219,16 +221,27 @@ def pair_settings(options: ModelOptions, nominal_baseline: float) -> list[Settin
     return [Setting(baseline=baseline) for baseline in baselines]
 
 
-def _check_single(engine: DepthEngine, options: ModelOptions) -> None:
-    """Refuse options of pairs, and relative depth taken for metres."""
+def _check_options(method: DepthMethod, engine: DepthEngine, options: ModelOptions) -> None:
+    """Refuse options that do not go with a network, and relative depth taken for metres."""
+    if method.kind == "pair":
+        if options.poses and not options.rule:
+            raise DataError(
+                "--poses odometry scores depth from motion at work; give --rule for a pair "
+                "network, such as multi_range"
+            )
+        return
     if options.shifts or options.baselines:
         raise DataError(
             f"{options.model}: sees single frames; --shift and --baseline are for pairs"
         )
     if options.rule:
         raise DataError(f"{options.model}: sees single frames; --rule is for pairs")
-    if engine.manifest.scale == "relative" and options.protocol.align == "none":
-        raise DataError(f"{options.model}: its depth is relative, not metres; pass --align median")
+    relative = engine.manifest.scale == "relative" and not options.poses
+    if relative and options.protocol.align == "none":
+        raise DataError(
+            f"{options.model}: its depth is relative, not metres; pass --align median, or --poses "
+            "odometry with a source of metres"
+        )
 
 
 def _every_frame(sequences: list[Sequence], every: int) -> list[tuple[Sequence, int]]:

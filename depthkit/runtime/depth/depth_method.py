@@ -15,7 +15,7 @@ from depthkit.runtime.config import BaselineConfig, Quality
 from depthkit.runtime.depth.depth_engine import DepthEngine
 from depthkit.runtime.depth.depth_stream import DepthStream
 from depthkit.runtime.depth.sweep_config import SweepConfig
-from depthkit.runtime.result import Scale
+from depthkit.runtime.result import Ambiguity, Scale
 from depthkit.runtime.streams import DepthSource
 
 _SETTINGS: dict[str, dict[str, int]] = {
@@ -67,6 +67,14 @@ class DepthMethod:
     def own_scale(self) -> Scale | None:
         """Scale of a network's training; None where that of the motion counts."""
         return None if self.engine is None or self.uses_motion else self.engine.manifest.scale
+
+    @property
+    def ambiguity(self) -> Ambiguity | None:
+        """What a network of single frames leaves open, which the points of an odometry settle; None
+        of depth from motion, which has the unit of the motion."""
+        if self.own_scale is None:
+            return None
+        return "none" if self.own_scale == "metric" else "scale"
 
     @property
     def runs_on(self) -> RunsOn:
