@@ -92,14 +92,14 @@ def fitted(truth: np.ndarray, network: np.ndarray, ambiguity: str, **points: flo
 
 
 def test_a_planted_factor_comes_back_in_metres() -> None:
-    """Depth is the truth, metric, with the sigma of an exact fit: only the filter's own 2 %."""
+    """Depth is the truth, metric, with the sigma of an exact fit: only the filter's own 5 %."""
     result = fitted(slope(), by_network(slope(), 2.5), "scale")
     np.testing.assert_allclose(result.depth, slope(), rtol=1e-5)
     assert result.fit.factor == pytest.approx(2.5, rel=1e-5) and result.fit.shift == 0
     assert (result.fit.state, result.fit.reason, result.scale) == ("observed", "", "metric")
     assert result.scale_source == "points of the odometry, metres by speed"
     assert result.fit.residual < 1e-5 and result.fit.points == 200
-    np.testing.assert_allclose(result.sigma, 0.02, rtol=1e-3)
+    np.testing.assert_allclose(result.sigma, 0.05, rtol=1e-3)
 
 
 @pytest.mark.parametrize("shift", [0.1, -0.1])
@@ -123,7 +123,7 @@ def test_thirty_percent_of_the_points_may_be_wrong(shift: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("near", "far", "count"), [(2.0, 2.0, 200), (2.0, 4.0, 200), (1.0, 6.0, 49)]
+    ("near", "far", "count"), [(2.0, 2.0, 200), (2.0, 3.5, 200), (1.0, 6.0, 49)]
 )
 def test_no_shift_where_points_cannot_tell(near: float, far: float, count: int) -> None:
     """One plane, a short span or few points: the shift stays 0, whatever the network has."""
@@ -297,7 +297,7 @@ def test_own_sigma_is_kept_and_widened() -> None:
     own[:, 0] = 0.3
     depth = replace(depth_of(by_network(slope(), 2.0)), sigma=own)
     result = ScaledDepth("scale").apply(depth, odometry_of(slope()))
-    np.testing.assert_allclose(result.sigma, np.hypot(own, 0.02), rtol=1e-3)
+    np.testing.assert_allclose(result.sigma, np.hypot(own, 0.05), rtol=1e-3)
 
 
 def test_frame_without_depth_passes_with_its_reason() -> None:

@@ -24,9 +24,10 @@ LEAST_POINTS = 10
 """Points that one factor needs: 10 to 20 scale a single view."""
 SHIFT_POINTS = 50
 """Points that a shift needs."""
-SHIFT_SPAN = 3.0
+SHIFT_SPAN = 2.0
 """Ratio of their 95th to their 5th percentile of depth that a shift needs: on one plane factor and
-shift cannot be told apart."""
+shift cannot be told apart. Chosen on RedKitchen 0-199 with a network trained on other frames:
+abs_rel 0.300 without a shift and at 3, 0.206 at 2, 0.219 and less steady at 1.5."""
 HELPS = 0.9
 """Error on held-out points over that of the simpler fit, below which the larger one is taken."""
 TILES = 4
