@@ -25,6 +25,7 @@ from depthkit.evaluation.pairs import (
 )
 from depthkit.pipelines.score import model as evaluate_model
 from depthkit.pipelines.score.pairs import Setting, score_row
+from depthkit.runtime.depth.depth_method import DepthMethod
 from depthkit.trajectory import exp_se3
 
 Output = pytest.CaptureFixture[str]

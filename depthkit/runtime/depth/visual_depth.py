@@ -43,7 +43,8 @@ class VisualDepth:
         self._fit = fit
         self.moved: OdometryResult | None = None
         """What the odometry said of the newest frame."""
-        self._segment: int | None = None
+        self.segment: int | None = None
+        """Segment of the newest depth; None before the first."""
 
     def reset(self) -> None:
         """Forget all frames, of the odometry too."""
@@ -51,7 +52,7 @@ class VisualDepth:
         self.source.reset()
         if self._fit is not None:
             self._fit.reset()
-        self.moved, self._segment = None, None
+        self.moved, self.segment = None, None
 
     def process(
         self,
@@ -97,9 +98,9 @@ class VisualDepth:
             moved: of `follow` for this frame; frames may be left out between two calls.
         """
         # 1. Poses of another segment have another world and another unit.
-        if self._segment not in (None, moved.segment):
+        if self.segment not in (None, moved.segment):
             self.source.reset()
-        self._segment = moved.segment
+        self.segment = moved.segment
         # 2. Depth by the whole pose, or the reason why there is none.
         motion = found_motion(moved, metres_only=self._metres_only)
         result = self.source.process(rgb, stamp=moved.stamp, K=K, motion=motion)
