@@ -41,7 +41,8 @@ class DepthNode:
     A slot keeps the newest image. One worker thread decodes it, looks up the motion up to it,
     computes depth and publishes it with the image's own stamp and frame. With motion.source visual
     a thread before it tracks every image, and depth of a single-frame network is fitted to its
-    points. A frame without depth publishes none; `baseline` and `/diagnostics` have the reason. Nothing is computed without subscribers.
+    points. A frame without depth publishes none; `baseline` and `/diagnostics` have the reason.
+    Nothing is computed without subscribers.
 
     Subscribes (best effort, newest only):
         image            sensor_msgs/Image, or image/compressed sensor_msgs/CompressedImage
