@@ -61,7 +61,7 @@ class DepthNode:
         depth/camera_info  sensor_msgs/CameraInfo of either, at the size sent
         confidence         sensor_msgs/Image 32FC1, 0 to 1, 0 unknown; of sweep and pair networks
         depth_sigma        sensor_msgs/Image 32FC1, relative standard deviation of depth, NaN
-                           unknown; of sweep
+                           unknown; of sweep, and of fitted single frames
         baseline           diagnostic_msgs/DiagnosticArray: which earlier frames, and why
         static_probability sensor_msgs/Image 32FC1, 0 moves to 1 static, NaN unknown; with
                            flow_model, after depth
