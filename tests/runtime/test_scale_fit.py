@@ -9,7 +9,7 @@ import pytest
 from depthkit.errors import ConfigError, DataError, ShapeError
 from depthkit.rigid import make_pose
 from depthkit.runtime.depth.scale_fit import ScaledDepth, apply_fit
-from depthkit.runtime.depth.scale_fit_frame import FitPoints, find_level, find_shift
+from depthkit.runtime.depth.scale_fit_frame import FitPoints, find_level, find_shift, weights_of
 from depthkit.runtime.depth.scale_fit_track import GatedFilter, ScaleFitConfig, Vote
 from depthkit.runtime.result import (
     DepthResult,
@@ -353,11 +353,38 @@ def test_bad_input_is_refused() -> None:
 
 def test_level_and_shift_need_enough_points() -> None:
     """Nine points have no level; points of one depth have no shift."""
-    few = FitPoints(np.ones(9), np.ones(9), np.full(9, 0.01), np.ones(9, bool))
+    few = FitPoints(np.ones(9), np.ones(9), np.ones(9), np.ones(9, bool))
     assert find_level(few) is None
-    plane = FitPoints(np.ones(90), np.full(90, 2.0), np.full(90, 0.01), np.arange(90) % 2 == 0)
+    plane = FitPoints(np.ones(90), np.full(90, 2.0), np.ones(90), np.arange(90) % 2 == 0)
     assert find_shift(plane) is None
     assert find_level(plane).log == pytest.approx(np.log(2))
+
+
+def test_a_crowd_of_points_shares_its_weight() -> None:
+    """Eight points in one cell weigh as four; alone and exact, a point weighs 1 / 0.1^2."""
+    pixels = np.array([[1, 1]] * 8 + [[60, 40]])
+    weights = weights_of(np.zeros(9), pixels, SIZE)
+    np.testing.assert_allclose(weights, [50] * 8 + [100])
+    np.testing.assert_allclose(weights_of(np.full(1, 0.1), pixels[:1], SIZE), 50)
+
+
+def test_texture_in_one_corner_does_not_rule_the_factor() -> None:
+    """A network wrong by a half in the corner where most of the points are: the rest decides."""
+    network, rng = by_network(slope(), 2.0), np.random.default_rng(5)
+    network[:8, :8] *= 1.5
+    odometry = odometry_of(slope())
+    crowd = odometry_of(slope(), count=400)
+    corner = rng.integers(0, 8, (400, 2))
+    rays = np.concatenate([(corner - K[:2, 2]) / K[0, 0], np.ones((400, 1))], axis=1)
+    there = slope()[corner[:, 1], corner[:, 0], None] * rays
+    points = SparsePoints(
+        np.arange(600),
+        np.concatenate([odometry.points.pixels, corner.astype(float)]),
+        np.concatenate([odometry.points.positions, there @ T_WORLD_CAM[:3, :3].T + [3, -1, 2]]),
+        np.full(600, 0.02),
+    )
+    result = ScaledDepth("scale").apply(depth_of(network), replace(crowd, points=points))
+    assert result.fit.factor == pytest.approx(2.0, rel=0.01)
 
 
 def test_gated_filter_weighs_by_variance() -> None:

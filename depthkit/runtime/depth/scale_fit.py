@@ -14,7 +14,7 @@ import numpy as np
 
 from depthkit.errors import DataError, ShapeError
 from depthkit.rigid import inverse
-from depthkit.runtime.depth.scale_fit_frame import LEAST_POINTS, TILES, FitPoints
+from depthkit.runtime.depth.scale_fit_frame import LEAST_POINTS, TILES, FitPoints, weights_of
 from depthkit.runtime.depth.scale_fit_track import FitTrack, ScaleFitConfig
 from depthkit.runtime.odometry.landmark_map import MAPPED
 from depthkit.runtime.result import Ambiguity, DepthResult, OdometryResult, Scale, ScaleFit
@@ -23,6 +23,10 @@ AMBIGUITIES: tuple[Ambiguity, ...] = ("none", "scale", "scale-and-shift")
 FARTHEST = 100.0
 """Depth over the median depth of the points, beyond which a fit with a shift says nothing: its
 inverse depth is within rounding of 0, or below."""
+
+BETWEEN = 1.6
+"""Error of a network between the points over that at the points, where it sees texture. On
+RedKitchen 0-199 two networks need 1.1 and 1.8 for a 90 % band that holds 90 % of the pixels."""
 
 
 class ScaledDepth:
@@ -147,7 +151,7 @@ class ScaledDepth:
             return done
         fitted, ahead = apply_fit(done.depth, fit, farthest=FARTHEST * self._middle)
         if depth.sigma is None:
-            spread = np.hypot(fit.residual or 0.0, self._track.sigma)
+            spread = np.hypot(BETWEEN * (fit.residual or 0.0), self._track.sigma)
             sigma = np.full(fitted.shape, spread, np.float32)
         else:
             sigma = np.hypot(depth.sigma, np.float32(self._track.sigma))
@@ -226,5 +230,7 @@ def points_of(depth: DepthResult, odometry: OdometryResult) -> FitPoints | str:
         good &= depth.valid[v, u]
     if good.sum() < LEAST_POINTS:
         return f"{good.sum()} measured points where the network has depth, needs {LEAST_POINTS}"
+    u, v = u[good], v[good]
     white = (u * TILES // width + v * TILES // height) % 2 == 0
-    return FitPoints(network, measured, points.sigma, white).part(good)
+    weight = weights_of(points.sigma[good], np.stack([u, v], axis=1), (height, width))
+    return FitPoints(network[good], measured[good], weight, white)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from depthkit.errors import ConfigError
-from depthkit.multiview.robust import MAD_TO_SIGMA
+from depthkit.multiview.robust import MAD_TO_SIGMA, weighted_median
 from depthkit.runtime.depth.scale_fit_frame import (
     FitPoints,
     Level,
@@ -191,7 +191,7 @@ class FitTrack:
         factor = self.factor or 1.0
         inverse = 1 / points.network + self.shift
         away = np.abs(np.log(points.measured * np.maximum(inverse, 1e-12) / factor))
-        return float(MAD_TO_SIGMA * np.median(away))
+        return MAD_TO_SIGMA * weighted_median(away, points.weight)
 
 
 def _fits(value: float, variance: float, other: float, other_variance: float) -> bool:
