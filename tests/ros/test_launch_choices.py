@@ -87,7 +87,7 @@ def topic(node: Any, name: str) -> str:
 
 
 def test_uav_without_metres_gives_relative_depth_and_odometry(start: Any) -> None:
-    """Nothing but a camera: depth_node tracks its own images, and the sources of metres are named."""
+    """Nothing but a camera: depth_node tracks its own images; sources of metres are named."""
     found = start(image="/camera/image_raw")
     assert found["depth_node"].parameters[-1]["motion"] == {"source": "visual"}
     assert "model" not in found["depth_node"].parameters[-1]  # that of uav.yaml: sweep

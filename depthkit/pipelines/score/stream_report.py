@@ -27,7 +27,7 @@ def stream_rows(score: StreamScore, constant: DepthReport) -> list[tuple[str, Ce
         ("coverage, frames", f"{100 * report.coverage:.1f} %", ""),
         ("coverage, pixels of those", f"{100 * report.pixel_coverage:.1f} %", ""),
     ]
-    if score.tally.confident is not None:
+    if score.tally.has_sigma:
         rows += _sigma_rows(score)
     if curve is not None:
         rows.append(("AUSE of the confidence", curve.ause, "0 is the oracle's order"))
