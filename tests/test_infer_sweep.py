@@ -31,6 +31,7 @@ from depthkit.trajectory import load_tum
 pytestmark = pytest.mark.usefixtures("fake_sweep")
 
 FRAMES, SIZE = 8, (48, 64)
+RELATIVE = "source: odometry\nunit: up_to_scale\nsegments: [[0, 7]]\n"
 SPEED = ScaleState("observed", "speed", 0.02)
 
 
@@ -166,7 +167,7 @@ def test_relative_poses_of_a_sequence_are_passed_whole(
 ) -> None:
     """Poses that state no metres: relative depth, no odometry."""
     shutil.copytree(made, tmp_path / "other")
-    (tmp_path / "other/poses.yaml").write_text("source: odometry\nunit: up_to_scale\nsegments: [[0, 7]]\n")
+    (tmp_path / "other/poses.yaml").write_text(RELATIVE)
     assert infer(tmp_path / "other", tmp_path / "out") == 0
     assert summary_of(tmp_path / "out")["scale"] == "relative"
     assert {motion.metric for motion in fake_sweep.made[0].told} == {False}

@@ -13,12 +13,13 @@ import depthkit
 from depthkit.cli import main
 from depthkit.data.sequence import Sequence, open_sequence
 from depthkit.pipelines.odometry import follow
-from depthkit.runtime.result import ScaleState
+from depthkit.runtime.result import CONFIDENT_SIGMA, ScaleState
 from depthkit.synth.boxes import write_box_sequence
 
 pytestmark = pytest.mark.usefixtures("fake_sweep")
 
 FRAMES = 8
+RELATIVE = "source: odometry\nunit: up_to_scale\nsegments: [[0, 7]]\n"
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +55,7 @@ def test_json_by_hand(room: Sequence, capsys: pytest.CaptureFixture[str]) -> Non
     assert found["abs_rel"] == pytest.approx(np.mean(errors), rel=1e-5)
     right = [np.abs(depth_of(room, i) / gt[:, 32:] - 1).mean() for i, gt in truths.items()]
     assert found["confident"]["abs_rel"] == pytest.approx(np.mean(right), rel=1e-5)
-    assert found["confident"]["sigma"] == 0.1
+    assert found["confident"]["sigma"] == CONFIDENT_SIGMA
     assert found["confident"]["pixel_coverage"] == pytest.approx(0.5)
     assert found["coverage"] == found["confident"]["coverage"] == (FRAMES - 1) / FRAMES
     sigma = np.where(np.arange(64) < 32, 0.5, 0.05)
@@ -127,7 +128,7 @@ def test_without_poses_the_odometry_is_named(made: Path, tmp_path: Path, capsys)
     assert evaluate(tmp_path / "blind", "--align", "median") == 1
     assert "has no poses.txt" in (error := capsys.readouterr().err) and "--poses odometry" in error
     shutil.copytree(made, tmp_path / "other")
-    (tmp_path / "other/poses.yaml").write_text("source: odometry\nunit: up_to_scale\nsegments: [[0, 7]]\n")
+    (tmp_path / "other/poses.yaml").write_text(RELATIVE)
     assert evaluate(tmp_path / "other") == 1
     assert "its poses are relative, not metres; pass --align median" in capsys.readouterr().err
     assert evaluate(tmp_path / "other", "--align", "median") == 0
