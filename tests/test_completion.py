@@ -35,6 +35,10 @@ CASES = [
     ("export run --precision ", ["fp32", "fp16", "int8"]),
     ("export run --precision = f", ["fp32", "fp16"]),  # bash parts words at "="
     ("infer a", ["a b.mp4"]),
+    ("infer sw", ["sweep", "sweepnet-stillbox"]),
+    ("evaluate model sw", ["sweep", "sweepnet-stillbox"]),
+    ("verify sw", ["sweepnet-stillbox"]),
+    ("infer sweep --quality ", ["fast", "normal", "fine"]),
     ("infer --every ", []),
     ("synth ", ["stillbox", "street", "colon"]),
     ("completion ", ["bash", "zsh", "fish"]),

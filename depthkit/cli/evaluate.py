@@ -61,8 +61,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "its nominal baseline) with the sequence's own poses. Two references stand beside it: "
         "depth triangulated from OpenCV's DIS flow and the same poses, and the best constant "
         "depth. With --rule whole sequences are streamed as on a robot, and the rule chooses the "
-        "earlier frames. The word sweep streams them too: all pixels are scored, then those whose "
-        "sigma is at most 0.1, and the sigmas themselves.",
+        "earlier frames. The word sweep streams them too: all pixels are scored, then those that "
+        "count as measured, and the sigmas themselves.",
     )
     _add_model(model)
     _add_common(model)

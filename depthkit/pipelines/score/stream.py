@@ -44,6 +44,10 @@ SHOWN = 3  # sequences of which a frame is drawn
 class Tally:
     """What was seen along the way."""
 
+    confident: DepthTally
+    """Scores of the pixels whose sigma is at most CONFIDENT_SIGMA."""
+    has_sigma: bool = False
+    """Whether any frame came with a sigma."""
     sample: PixelSample = field(default_factory=PixelSample)
     """Errors and confidences of scored pixels."""
     baselines: list[float] = field(default_factory=list)
@@ -56,8 +60,6 @@ class Tally:
     """One a frame that an odometry's points were held against."""
     shown: list[Case] = field(default_factory=list)
     """A few frames to look at."""
-    confident: DepthTally | None = None
-    """Scores of the pixels whose sigma is at most CONFIDENT_SIGMA; None without any sigma."""
     band: BandCoverage = field(default_factory=BandCoverage)
     """Errors against sigmas."""
 
@@ -95,7 +97,7 @@ class StreamScore:
         figures |= {"rule": self.config.rule} if self.kind == "pair" else {}
         figures |= self.report.as_json()
         tally, curve = self.tally, self.curve
-        if tally.confident is not None:
+        if tally.has_sigma:
             figures |= {"confident": self._confident_json(), "band_90": tally.band.share}
         figures |= {"scale_fit": fit_summary(tally.fits)} if tally.fits else {}
         figures["without_depth"] = tally.reasons
@@ -177,13 +179,13 @@ def score_stream(
     metres = (method.uses_motion or by_fit) and protocol.align == "none"
     if metres or found or method.needs_poses:
         check_poses(sequences, scale, metres=metres or found, posed=method.needs_poses)
-    tally, everything = Tally(), DepthTally(protocol)
+    tally, everything = Tally(DepthTally(protocol)), DepthTally(protocol)
     for sequence, frame, result in run_stream(method, sequences, config, watch=watch, scale=scale):
         if frame % every == 0:
             everything.add(*_judge(sequence, frame, result, protocol, tally))
     curve = tally.sample.result() if tally.sample.frames else None
     report, measured = everything.report(), None
-    if tally.confident is not None and tally.confident.found:
+    if tally.confident.found:
         measured = tally.confident.report()
     return StreamScore(method.kind, config, report, measured, curve, tally)
 
@@ -259,10 +261,8 @@ def _judge(
     """Return prediction and truth of a frame; keep a sample of its errors."""
     tally.count(sequence, frame, result)
     gt, pred = read_truth(sequence, frame), known_depth(result)
-    if result.sigma is not None and tally.confident is None:
-        tally.confident = DepthTally(protocol)
-    if tally.confident is not None:
-        tally.confident.add(_measured(pred, result), gt)
+    tally.has_sigma |= result.sigma is not None
+    tally.confident.add(_measured(pred, result), gt)
     if pred is None or result.confidence is None:
         return pred, gt
     scored = scored_pixels(gt, None, protocol) & (pred > 0)

@@ -30,7 +30,7 @@ def stream_rows(score: StreamScore, constant: DepthReport) -> list[tuple[str, Ce
     ]
     if score.tally.fits:
         rows += _fit_rows(score)
-    if score.tally.confident is not None:
+    if score.tally.has_sigma:
         rows += _sigma_rows(score)
     if curve is not None:
         rows.append(("AUSE of the confidence", curve.ause, "0 is the oracle's order"))

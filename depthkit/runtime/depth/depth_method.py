@@ -18,10 +18,10 @@ from depthkit.runtime.depth.sweep_config import SweepConfig
 from depthkit.runtime.result import Ambiguity, Scale
 from depthkit.runtime.streams import DepthSource
 
-_SETTINGS: dict[str, dict[str, int]] = {
-    "fast": {"shrink": 4, "planes": 48, "paths": 4},
-    "normal": {},
-    "fine": {"shrink": 1},
+_SETTINGS: dict[str, SweepConfig] = {
+    "fast": SweepConfig(shrink=4, planes=48, paths=4),
+    "normal": SweepConfig(),
+    "fine": SweepConfig(shrink=1),
 }
 
 
@@ -136,5 +136,4 @@ def sweep_method(quality: Quality = "normal", *, threads: int = 1) -> DepthMetho
         known = ", ".join(get_args(Quality))
         raise ConfigError(f"quality: one of {known}, got {quality!r}")
     cv2.setNumThreads(threads)
-    config = replace(SweepConfig(), **_SETTINGS[quality])
-    return DepthMethod("sweep", sweep=config, threads=threads)
+    return DepthMethod("sweep", sweep=_SETTINGS[quality], threads=threads)
