@@ -14,25 +14,31 @@ from depthkit.camera import Camera
 from depthkit.cli import main
 from depthkit.data.sequence import Sequence, SequenceWriter, open_sequence
 from depthkit.pipelines.odometry import follow
+from depthkit.runtime import DepthEngine
+from depthkit.runtime.depth.depth_method import network_method
 from depthkit.runtime.result import ScaleState
 
 FRAMES, SIZE, FACTOR = 6, (32, 48), 2.5
 SPEED = ScaleState("observed", "speed", 0.02)
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Frames whose brightness is the network's inverse depth; the truth is 2.5 times as far."""
-    root = tmp_path_factory.mktemp("scaled") / "room"
+def write_room(root: Path, shift: float = 0.0) -> Path:
+    """Write frames whose brightness is the network's inverse depth, and the depth of a fit."""
     camera = Camera(width=SIZE[1], height=SIZE[0], fx=40.0, fy=40.0, cx=23.5, cy=15.5)
     level = np.tile(np.linspace(10, 240, SIZE[1]).astype(np.uint8), (SIZE[0], 1))
-    depth = (FACTOR / (0.1 + level / 255)).astype(np.float32)
+    depth = (1 / ((0.1 + level / 255) / FACTOR + shift)).astype(np.float32)
     with SequenceWriter(root, camera, ext="png") as writer:
         for i in range(FRAMES):
             pose = np.eye(4)
             pose[0, 3] = 0.1 * i
             writer.add_frame(np.dstack([level] * 3), 0.1 * i, pose, depth=depth)
     return root
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A room 2.5 times as far as the network says."""
+    return write_room(tmp_path_factory.mktemp("scaled") / "room")
 
 
 @pytest.fixture
@@ -97,6 +103,38 @@ def test_infer_without_metres_keeps_one_unit(room, model, fake, tmp_path, capsys
     assert "scale: relative" in shown.out
     ratio = depth_of(out, FRAMES - 1) / room.read_depth(FRAMES - 1)
     np.testing.assert_allclose(ratio, 7.0, rtol=2e-3)
+
+
+def test_infer_finds_the_shift_of_a_disparity_network(fake, tmp_path):
+    """An adopted network that leaves factor and shift open: both come from the points."""
+    shifted = open_sequence(write_room(tmp_path / "shifted", shift=0.08))
+    fake(shifted, state=SPEED)
+    stated = {"quantity": "disparity", "ambiguity": "scale-and-shift"}
+    mono = write_mono(tmp_path / "mono.onnx", size=SIZE, **stated)
+    out = tmp_path / "out"
+    words = ("infer", mono, shifted.root, "--out", out, "--poses", "odometry", "--speed", 1)
+    assert run(*words) == 0
+    for i in range(1, FRAMES):
+        np.testing.assert_allclose(depth_of(out, i), shifted.read_depth(i), rtol=5e-3)
+    fit = json.loads((out / "scale_fits.jsonl").read_text().splitlines()[-1])
+    assert fit["factor"] == pytest.approx(FACTOR, rel=0.01)
+    assert fit["shift"] == pytest.approx(0.08, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("stated", "ambiguity"),
+    [
+        ({"scale": "metric"}, "none"),
+        ({}, "scale"),
+        ({"quantity": "inverse", "ambiguity": "scale-and-shift"}, "scale-and-shift"),
+        ({"quantity": "points", "ambiguity": "scale-and-shift"}, "scale"),
+    ],
+)
+def test_what_the_points_settle_is_stated_by_the_manifest(tmp_path, stated, ambiguity):
+    """A shift of another quantity than the inverse depth is not looked for."""
+    path = write_mono(tmp_path / "mono.onnx", size=SIZE, **stated)
+    with network_method(DepthEngine.open(path)) as method:
+        assert method.ambiguity == ambiguity
 
 
 def test_infer_calibrates_a_metric_network_where_that_helps(room, fake, tmp_path, capsys):

@@ -12,9 +12,6 @@ if TYPE_CHECKING:  # baseline.py chooses among frames that the engine makes
 
 Scale = Literal["metric", "relative"]
 ScaleKnown = Literal["unknown", "observed", "held", "lost"]
-Ambiguity = Literal["none", "scale", "scale-and-shift"]
-"""What a depth network leaves open: nothing, one factor, or a factor and a shift of its inverse
-depth."""
 CONFIDENT_SIGMA = 0.2
 """Relative standard deviation of depth up to which a pixel counts as measured: maps take it, and
 scores of confident pixels are over these."""

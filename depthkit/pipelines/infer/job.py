@@ -56,8 +56,10 @@ class Job:
     def scale(self) -> Literal["metric", "relative"]:
         """Scale of all depth that is written."""
         fitted = self.options.by_odometry and self.method.ambiguity != "none"
-        if self.method.own_scale is not None and not fitted:
-            return self.method.own_scale
+        engine = self.method.engine
+        if engine is not None and self.method.own_scale is not None and not fitted:
+            camera = self.stream.camera
+            return engine.scale_of(None if camera is None else camera.K)[0]
         measured = self.motion_scale == "metric"
         if self.options.by_odometry:
             return "metric" if measured else "relative"

@@ -15,7 +15,8 @@ from depthkit.runtime.config import BaselineConfig, Quality
 from depthkit.runtime.depth.depth_engine import DepthEngine
 from depthkit.runtime.depth.depth_stream import DepthStream
 from depthkit.runtime.depth.sweep_config import SweepConfig
-from depthkit.runtime.result import Ambiguity, Scale
+from depthkit.runtime.network.manifest import Ambiguity
+from depthkit.runtime.result import Scale
 from depthkit.runtime.streams import DepthSource
 
 _SETTINGS: dict[str, SweepConfig] = {
@@ -72,9 +73,13 @@ class DepthMethod:
     def ambiguity(self) -> Ambiguity | None:
         """What a network of single frames leaves open, which the points of an odometry settle; None
         of depth from motion, which has the unit of the motion."""
-        if self.own_scale is None:
+        if self.engine is None or self.uses_motion:
             return None
-        return "none" if self.own_scale == "metric" else "scale"
+        manifest = self.engine.manifest
+        inverse = manifest.quantity in ("inverse", "disparity")
+        # A shift of another quantity is none of the inverse depth: a factor is the most that fits.
+        shifted = manifest.unresolved == "scale-and-shift"
+        return "scale" if shifted and not inverse else manifest.unresolved
 
     @property
     def runs_on(self) -> RunsOn:

@@ -16,8 +16,9 @@ from depthkit.errors import DataError, ShapeError
 from depthkit.rigid import inverse
 from depthkit.runtime.depth.scale_fit_frame import LEAST_POINTS, TILES, FitPoints, weights_of
 from depthkit.runtime.depth.scale_fit_track import FitTrack, ScaleFitConfig
+from depthkit.runtime.network.manifest import Ambiguity
 from depthkit.runtime.odometry.landmark_map import MAPPED
-from depthkit.runtime.result import Ambiguity, DepthResult, OdometryResult, Scale, ScaleFit
+from depthkit.runtime.result import DepthResult, OdometryResult, Scale, ScaleFit
 
 AMBIGUITIES: tuple[Ambiguity, ...] = ("none", "scale", "scale-and-shift")
 FARTHEST = 100.0

@@ -16,7 +16,7 @@ from depthkit.runtime.depth.scale_fit_frame import (
     shift_helps,
     tells_shift,
 )
-from depthkit.runtime.result import Ambiguity
+from depthkit.runtime.network.manifest import Ambiguity
 
 GATE = 3.0
 """Standard deviations of an innovation above which a measurement is rejected."""
