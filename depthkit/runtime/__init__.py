@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from depthkit.runtime.depth.depth_engine import DepthEngine, PairMaps
     from depthkit.runtime.depth.depth_stream import DepthStream
     from depthkit.runtime.depth.one_pair import depth_of_pair
+    from depthkit.runtime.depth.scale_fit import ScaledDepth
     from depthkit.runtime.flow.flow_engine import FlowEngine
     from depthkit.runtime.flow.moving_stream import MovingStream
     from depthkit.runtime.motion.told import Motion
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
         DepthResult,
         FlowResult,
         OdometryResult,
+        ScaleFit,
         StaticResult,
         Timing,
     )
@@ -52,6 +54,8 @@ __all__ = [
     "OdometryResult",
     "PairMaps",
     "RuntimeConfig",
+    "ScaleFit",
+    "ScaledDepth",
     "StaticResult",
     "Timing",
     "available_backends",
@@ -80,6 +84,8 @@ _HOMES = {
     "OdometryResult": "result",
     "PairMaps": "depth.depth_engine",
     "RuntimeConfig": "config",
+    "ScaleFit": "result",
+    "ScaledDepth": "depth.scale_fit",
     "StaticResult": "result",
     "Timing": "result",
     "available_backends": "network.backend",
