@@ -21,6 +21,7 @@ import depthkit
 from depthkit.export import foreign_proof
 from depthkit.pipelines.verify import verify
 from depthkit.runtime.depth.depth_engine import NO_K, DepthEngine
+from depthkit.runtime.depth.depth_stream import DepthStream
 from depthkit.runtime.network.manifest import read_manifest
 
 SIZE = (28, 42)
@@ -169,8 +170,13 @@ def test_moge_solves_the_shift_by_K(tmp_path: Path) -> None:
     assert result.scale == "metric" and (result.valid == known).all()
     # The shift is 0.7 of at least 1.4 m: float32 points of 5 m are exact to 1e-6.
     assert np.allclose(result.depth[known], 1 + level[known] / 50, rtol=1e-4)
-    without = answer(tmp_path / "a.onnx", rgb)
-    assert without.depth is None and "needs K" in without.reason
+    with DepthEngine.open(tmp_path / "a.onnx", backend="onnxruntime") as engine:
+        stream = DepthStream(engine)
+        without = stream.process(rgb, stamp=0.0)
+        assert without.depth is None and "needs K" in without.reason
+        assert (without.scale, without.scale_source) == ("relative", NO_K)
+        again = stream.process(rgb, stamp=0.1, K=K)
+    assert again.scale == "metric" and np.array_equal(again.depth, result.depth, equal_nan=True)
 
 
 def test_depth_pro_is_an_inverse_depth_by_the_width(tmp_path: Path) -> None:

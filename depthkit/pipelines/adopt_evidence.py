@@ -115,7 +115,8 @@ def _look(
         return ([*found, hint], []) if engine.manifest.validity else ([hint], found)
     try:
         with _opened(source) as stream:
-            wrong = check_range(engine, first_frames(stream), stream.camera and stream.camera.K)
+            K = None if stream.camera is None else stream.camera.K
+            wrong = check_range(engine, first_frames(stream), K)
             if wrong:
                 return [], wrong
             order = check_order(engine, stream, watcher)
