@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from depthkit.runtime.depth.depth_engine import DepthEngine, PairMaps
     from depthkit.runtime.depth.depth_stream import DepthStream
     from depthkit.runtime.depth.one_pair import depth_of_pair
+    from depthkit.runtime.depth.sweep_config import SweepConfig
+    from depthkit.runtime.depth.sweep_stream import SweepStream
+    from depthkit.runtime.depth.visual_depth import VisualDepth
     from depthkit.runtime.flow.flow_engine import FlowEngine
     from depthkit.runtime.flow.moving_stream import MovingStream
     from depthkit.runtime.motion.told import Motion
@@ -51,7 +54,10 @@ __all__ = [
     "PairMaps",
     "RuntimeConfig",
     "StaticResult",
+    "SweepConfig",
+    "SweepStream",
     "Timing",
+    "VisualDepth",
     "available_backends",
     "check_parity",
     "depth_of_pair",
@@ -78,7 +84,10 @@ _HOMES = {
     "PairMaps": "depth.depth_engine",
     "RuntimeConfig": "config",
     "StaticResult": "result",
+    "SweepConfig": "depth.sweep_config",
+    "SweepStream": "depth.sweep_stream",
     "Timing": "result",
+    "VisualDepth": "depth.visual_depth",
     "available_backends": "network.backend",
     "check_parity": "network.backend",
     "depth_of_pair": "depth.one_pair",
