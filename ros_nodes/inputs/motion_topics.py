@@ -25,9 +25,6 @@ NOT_FILLED = (
     "its orientation stays the identity while it rotates; a driver without orientation must set "
     "orientation_covariance[0] to -1, then the gyroscope is used"
 )
-LOST = 9000.0
-"""Variance of a position, m2, from which an odometry says that it has lost its motion."""
-IS_LOST = "it is lost: the variance of its position is {:.0f} m2"
 NO_STAMP = "the stamp is zero; the publisher does not set it"
 
 Known = tuple[Motion, str]
@@ -49,10 +46,6 @@ class OdometryReader:
     def take(self, message: Any) -> str:
         """Add a message; return why it is rejected, empty if it is kept."""
         stamp, T_odom_base = read_odometry(message)
-        if message.pose.covariance[0] >= LOST:
-            if len(self.track):
-                self.track.restart()  # how it moved meanwhile is not known
-            return IS_LOST.format(message.pose.covariance[0])
         frames = (message.header.frame_id, message.child_frame_id)
         if frames != self._frames and len(self.track):
             self.track.restart()
