@@ -65,6 +65,7 @@ TABLE = {
     "tasks": row("losses models geometry data.snippet config"),
     "evaluation": row("trajectory multiview", "numpy matplotlib"),
     "training": row("tasks models data evaluation config camera geometry source_commit"),
+    "mapping": row("runtime camera trajectory multiview", "numpy cv2", "numba"),
     "runtime": row("config camera trajectory multiview", "numpy cv2 onnxruntime", "openvino gtsam"),
     "outputs": row("config data camera trajectory runtime.result", "numpy cv2 yaml", "rerun"),
     "export": row(
