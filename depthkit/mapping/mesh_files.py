@@ -109,7 +109,9 @@ def linear_colours(rgb: np.ndarray) -> np.ndarray:
 
 def _scene(arrays: list[tuple[np.ndarray, int, str, int]], *, upright: Up, is_lit: bool) -> Any:
     """Return the JSON of a scene with one mesh."""
-    views, accessors, offset = [], [], 0
+    views: list[Any] = []
+    accessors: list[Any] = []
+    offset = 0
     for values, kind, shape, target in arrays:
         size = values.nbytes
         views.append({"buffer": 0, "byteOffset": offset, "byteLength": size, "target": target})
