@@ -16,6 +16,7 @@ from depthkit.errors import ConfigError
 from depthkit.rigid import exp_se3, matrix_to_quaternion
 from ros_nodes.life.lifecycle import build_component
 from ros_nodes.map_node import MapNode
+from ros_nodes.map_world import sigma_of_confidence
 
 pytestmark = pytest.mark.ros
 
@@ -239,6 +240,15 @@ def test_a_correction_of_the_map_frame_moves_the_blocks(rigs):
     assert np.abs(points(found)[:, 0] - 3.05).max() < 0.01
     assert cell(rig.last("grid"), 3.05, 0.05) == 100
     assert values_of(rig.status("output"))["corrections"] == "1"
+
+
+def test_sigma_is_told_by_the_confidence():
+    """2 Phi(0.25 / sigma) - 1: 0.98758 is 0.1, 0.6827 is 0.25 (one deviation), 0 is unknown."""
+    confidence = np.array([[0.98758, 0.68269, 0.9044, 0.0]])
+    found = sigma_of_confidence(confidence)[0]
+    assert found[:3] == pytest.approx([0.1, 0.25, 0.15], rel=0.01)
+    assert np.isnan(found[3])
+    assert (np.diff(sigma_of_confidence(np.linspace(0.01, 1, 500)[None])) <= 0).all()
 
 
 # --- marks ----------------------------------------------------------------------------------------

@@ -105,7 +105,8 @@ def test_parameters_in_the_docs_are_declared() -> None:
     schemas = (DepthNodeConfig, MapNodeConfig, OdometryNodeConfig, PlayerConfig)
     known = {leaf.name for schema in schemas for leaf in leaves(schema)}
     text = read("index.md") + read("errors.md")
-    named = set(re.findall(r"`((?:baseline|camera|motion|extrinsic|scale|noise|band|pose)\.[a-z_]+)", text))
+    parts = "baseline|camera|motion|extrinsic|scale|noise|band|pose"
+    named = set(re.findall(rf"`((?:{parts})\.[a-z_]+)", text))
     commands = text.replace("\\\n", " ").splitlines()
     own = [line for line in commands if re.search(r"depthkit \w+_node|ros_nodes\.\w+_node", line)]
     named |= {name for line in own for name in re.findall(r"-p ([\w.]+):=", line)}
