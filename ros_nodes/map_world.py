@@ -1,9 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the map node keeps: surface and grid, and how corrections of the odometry move them."""
 
-from functools import cache
-from statistics import NormalDist
-
 import numpy as np
 
 from depthkit.mapping.band_grid import BandGrid
@@ -13,6 +10,8 @@ from ros_nodes.map_config import MapNodeConfig
 
 NEAR = 0.25
 """Relative error within which depth lies with the probability that is its confidence."""
+LEAST_DOUBT = 1e-7
+"""Smallest distance of a confidence from 1 that 32 bits tell: sigma 0.02."""
 KEYFRAMES = 10  # keyframes of a submap: parts of its way
 
 
@@ -101,8 +100,8 @@ def load_kernels() -> None:
 def sigma_of_confidence(confidence: np.ndarray) -> np.ndarray:
     """Return the relative standard deviation of which a confidence is the monotone view.
 
-    Confidence is the probability that depth lies within 25 % of the truth; with normal errors that
-    is 2 Phi(0.25 / sigma) - 1. Deviations below 5 % cannot be told apart by it.
+    Confidence is the probability that depth lies within 25 % of the truth; with Laplace errors of
+    its logarithm that is 1 - exp(-sqrt(2) log(1.25) / sigma), as in `sweep_stream`.
 
     Args:
         confidence: 0 to 1. (H, W)
@@ -110,14 +109,7 @@ def sigma_of_confidence(confidence: np.ndarray) -> np.ndarray:
     Returns:
         sigma; NaN where confidence is 0. (H, W) float32
     """
-    steps, sigmas = _table()
-    found = np.interp(np.clip(confidence, 0, 1), steps, sigmas)
-    return np.where(confidence > 0, found, np.nan).astype(np.float32)
-
-
-@cache
-def _table() -> tuple[np.ndarray, np.ndarray]:
-    """Return confidences and their standard deviations, rising and falling."""
-    steps = np.concatenate([np.arange(1, 1000) / 1000, [1 - 1e-6]])
-    normal = NormalDist()
-    return steps, np.array([NEAR / normal.inv_cdf(0.5 + 0.5 * p) for p in steps])
+    known = confidence > 0
+    doubt = np.clip(1 - confidence.astype(np.float64), LEAST_DOUBT, None)
+    sigma = -np.sqrt(2) * np.log(1 + NEAR) / np.log(np.where(known, doubt, 0.5))
+    return np.where(known, sigma, np.nan).astype(np.float32)

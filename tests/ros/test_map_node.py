@@ -14,6 +14,7 @@ from std_srvs.srv import Trigger
 
 from depthkit.errors import ConfigError
 from depthkit.rigid import exp_se3, matrix_to_quaternion
+from depthkit.runtime.depth.sweep_stream import confidence_of
 from ros_nodes.life.lifecycle import build_component
 from ros_nodes.map_node import MapNode
 from ros_nodes.map_world import sigma_of_confidence
@@ -192,7 +193,7 @@ def test_only_confident_pixels_are_used(rigs):
     sure[:, :40] = 0.5
     kind = type(image(sure, START))
     rig.probe.wait_for_reader("confidence", kind)
-    for number in range(24):  # 0.99 is 10 %, four voxels: a frame has a weight of 1 / 16
+    for number in range(24):  # 0.99 is 7 %, three voxels: a frame weighs 1 / 8
         rig.probe.publish("confidence", image(sure, START + number * STEP, encoding="32FC1"))
         rig.show(2.05)
     found = points(rig.last("surface"))
@@ -243,12 +244,12 @@ def test_a_correction_of_the_map_frame_moves_the_blocks(rigs):
 
 
 def test_sigma_is_told_by_the_confidence():
-    """2 Phi(0.25 / sigma) - 1: 0.98758 is 0.1, 0.6827 is 0.25 (one deviation), 0 is unknown."""
-    confidence = np.array([[0.98758, 0.68269, 0.9044, 0.0]])
-    found = sigma_of_confidence(confidence)[0]
-    assert found[:3] == pytest.approx([0.1, 0.25, 0.15], rel=0.01)
-    assert np.isnan(found[3])
-    assert (np.diff(sigma_of_confidence(np.linspace(0.01, 1, 500)[None])) <= 0).all()
+    """The inverse of what the sweep says; by hand 1 - 1 / 1.25^(sqrt(2) / 0.1) is 0.95740."""
+    sigma = np.array([[0.03, 0.1, 0.25, 0.6]], np.float32)
+    np.testing.assert_allclose(sigma_of_confidence(confidence_of(sigma)), sigma, rtol=0.01)
+    assert sigma_of_confidence(np.array([0.95740]))[0] == pytest.approx(0.1, rel=1e-3)
+    assert np.isnan(sigma_of_confidence(np.array([0.0]))[0])
+    assert 0 < sigma_of_confidence(np.array([1.0]))[0] < 0.03
 
 
 # --- marks ----------------------------------------------------------------------------------------
