@@ -217,6 +217,8 @@ class Tsdf:
         if left == 0:
             return keys
         nearest = np.argsort(self._distance_to(keys, centre), kind="stable")
+        too_far = blocks.find(keys[nearest[blocks.most :]])
+        blocks.drop(too_far[too_far >= 0])
         return keys[np.sort(nearest[: blocks.most])]
 
     def _distance_to(self, keys: np.ndarray, centre: np.ndarray) -> np.ndarray:

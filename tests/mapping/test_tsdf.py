@@ -261,6 +261,9 @@ def test_a_frame_larger_than_the_map_keeps_its_nearest_blocks():
     whole = Tsdf(voxel=VOXEL)
     whole.integrate(plane_depth(np.eye(4)), K=K, T_world_cam=np.eye(4))
     assert len(fused) == 6 and fused.dropped == len(whole) - 6
+    for x in (0.0, 0.7, -0.9, 0.0):  # blocks that exist already and are too far now make room, too
+        fused.integrate(plane_depth(at(x)), K=K, T_world_cam=at(x))
+        assert len(fused) <= 6
 
 
 @pytest.mark.parametrize(
