@@ -238,7 +238,8 @@ def test_wrong_numbers_are_wrong_usage(tmp_path: Path, room: Path, model: Path) 
 
 def job(*, scale: str, poses: bool) -> Job:
     """Return a run of a single-frame network whose depth has a scale, with or without poses."""
-    engine: Any = SimpleNamespace(manifest=SimpleNamespace(scale=scale))
+    manifest = SimpleNamespace(scale=scale)
+    engine: Any = SimpleNamespace(manifest=manifest, scale_of=lambda K: (scale, "made"))
     given = np.eye(4)[None] if poses else None
     stream = FrameStream(Path("room"), None, np.zeros(1), (), lambda: iter(()), poses=given)
     options = InferOptions(Path("model"), Path("room"), Path("out"))

@@ -55,8 +55,10 @@ class Job:
     @property
     def scale(self) -> Literal["metric", "relative"]:
         """Scale of all depth that is written."""
-        if self.method.own_scale is not None:
-            return self.method.own_scale
+        engine = self.method.engine
+        if engine is not None and self.method.own_scale is not None:
+            camera = self.stream.camera
+            return engine.scale_of(None if camera is None else camera.K)[0]
         measured = self.motion_scale == "metric"
         if self.options.by_odometry:
             return "metric" if measured else "relative"
