@@ -52,7 +52,9 @@ def open_method(config: DepthNodeConfig, say: Callable[[str], object]) -> DepthM
     """
     if config.model == SWEEP:
         say(f"sweep: depth from several views, quality {config.quality}")
-        return sweep_method(config.quality, threads=config.threads)
+        method = sweep_method(config.quality, threads=config.threads)
+        method.warm_up()
+        return method
     engine = DepthEngine.open(
         config.model,
         backend=config.backend,

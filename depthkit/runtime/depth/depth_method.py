@@ -9,12 +9,15 @@ from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, get_args
 
 import cv2
+import numpy as np
 
 from depthkit.errors import ConfigError
+from depthkit.rigid import make_pose
 from depthkit.runtime.config import BaselineConfig, Quality
 from depthkit.runtime.depth.depth_engine import DepthEngine
 from depthkit.runtime.depth.depth_stream import DepthStream
 from depthkit.runtime.depth.sweep_config import SweepConfig
+from depthkit.runtime.motion.told import Motion
 from depthkit.runtime.result import Scale
 from depthkit.runtime.streams import DepthSource
 
@@ -96,6 +99,23 @@ class DepthMethod:
 
         config = self.sweep or SweepConfig()
         return SweepStream(replace(config, max_gap=max(config.max_gap, max_gap)))
+
+    def warm_up(self) -> None:
+        """Compile what the sweep runs, so that no frame of a live camera waits for it.
+
+        The first time on a machine takes ten seconds of one core, later ones read what was compiled
+        then. A network was run when it was opened.
+        """
+        if self.engine is not None:
+            return
+        source, noise = self.build(), np.random.default_rng(0)
+        smooth = cv2.GaussianBlur(noise.random((240, 400, 3), np.float32), (0, 0), 3.0)
+        wide = (255 * np.clip(4 * smooth - 1.5, 0, 1)).astype(np.uint8)  # can be tracked
+        K = np.array([[300.0, 0.0, 159.5], [0.0, 300.0, 119.5], [0.0, 0.0, 1.0]])
+        for i in range(3):  # 15 pixels of parallax a step; the third frame has a map to fuse with
+            T_world_cam = make_pose(np.eye(3), np.array([0.1 * i, 0.0, 0.0]))
+            rgb = np.ascontiguousarray(wide[:, 15 * i : 15 * i + 320])
+            source.process(rgb, stamp=0.1 * i, K=K, motion=Motion(T_world_cam))
 
     def close(self) -> None:
         """Free the network."""
