@@ -13,11 +13,12 @@ import numpy as np
 
 from depthkit.errors import ConfigError
 from depthkit.rigid import make_pose
-from depthkit.runtime.config import BaselineConfig, Quality
+from depthkit.runtime.config import Backend, BaselineConfig, Precision, Quality
 from depthkit.runtime.depth.depth_engine import DepthEngine
 from depthkit.runtime.depth.depth_stream import DepthStream
 from depthkit.runtime.depth.sweep_config import SweepConfig
 from depthkit.runtime.motion.told import Motion
+from depthkit.runtime.network.feature_engine import FeatureEngine
 from depthkit.runtime.result import Scale
 from depthkit.runtime.streams import DepthSource
 
@@ -26,6 +27,10 @@ _SETTINGS: dict[str, SweepConfig] = {
     "normal": SweepConfig(),
     "fine": SweepConfig(shrink=1),
 }
+
+
+_PLAIN_COSTS: dict[str, Literal["census", "zncc"]] = {"census": "census", "zncc": "zncc"}
+"""Costs that need no network."""
 
 
 class RunsOn(NamedTuple):
@@ -48,6 +53,8 @@ class DepthMethod:
     """Network; None of the sweep."""
     sweep: SweepConfig | None = None
     """Settings of the sweep; None of a network."""
+    describe: FeatureEngine | None = None
+    """Network whose descriptors the sweep compares; None of the other costs."""
     threads: int = 1
     """Processor cores of OpenCV; the sweep itself runs on one."""
 
@@ -98,7 +105,8 @@ class DepthMethod:
         from depthkit.runtime.depth.sweep_stream import SweepStream  # loads numba
 
         config = self.sweep or SweepConfig()
-        return SweepStream(replace(config, max_gap=max(config.max_gap, max_gap)))
+        longest = max(config.max_gap, max_gap)
+        return SweepStream(replace(config, max_gap=longest), describe=self.describe)
 
     def warm_up(self) -> None:
         """Compile what the sweep runs, so that no frame of a live camera waits for it.
@@ -119,8 +127,9 @@ class DepthMethod:
 
     def close(self) -> None:
         """Free the network."""
-        if self.engine is not None:
-            self.engine.close()
+        for network in (self.engine, self.describe):
+            if network is not None:
+                network.close()
 
     def __enter__(self) -> "DepthMethod":
         return self
@@ -134,18 +143,34 @@ def network_method(engine: DepthEngine) -> DepthMethod:
     return DepthMethod(engine.kind, engine)
 
 
-def sweep_method(quality: Quality = "normal", *, threads: int = 1) -> DepthMethod:
+def sweep_method(
+    quality: Quality = "normal",
+    *,
+    similarity: str = "census",
+    threads: int = 1,
+    backend: Backend = "auto",
+    precision: Precision = "default",
+) -> DepthMethod:
     """Return the sweep over several views.
 
     Args:
         quality: fast works at a quarter of the camera's size, normal at half, fine at all of it.
-        threads: processor cores of OpenCV.
+        similarity: what is compared: census, zncc, or an exported network of kind features.
+        threads: processor cores of OpenCV and of that network.
+        backend: runtime of that network.
+        precision: numbers it computes in.
 
     Raises:
-        ConfigError: another word.
+        ConfigError: another word for the quality.
+        EngineError: no such network, or one of another kind.
     """
     if quality not in _SETTINGS:
         known = ", ".join(get_args(Quality))
         raise ConfigError(f"quality: one of {known}, got {quality!r}")
     cv2.setNumThreads(threads)
-    return DepthMethod("sweep", sweep=_SETTINGS[quality], threads=threads)
+    config = _SETTINGS[quality]
+    if (plain := _PLAIN_COSTS.get(similarity)) is not None:
+        return DepthMethod("sweep", sweep=replace(config, cost=plain), threads=threads)
+    describe = FeatureEngine.open(similarity, backend=backend, threads=threads, precision=precision)
+    learned = replace(config, cost="learned")
+    return DepthMethod("sweep", sweep=learned, describe=describe, threads=threads)
