@@ -162,6 +162,10 @@ def test_a_lost_frame_says_why_and_begins_anew(
     assert [line[:6] for line in without] == ["000000", "000001", "000003", "000004", "000005"]
     assert without[2] == "000003: no camera pose (too dark)"
     assert fake_sweep.made[0].resets == 1
+    unit = yaml.safe_load((tmp_path / "out/depth/depth.yaml").read_text())["unit"]
+    assert unit == "one unknown factor for each of the 2 segments that decisions.jsonl names"
+    lines = (tmp_path / "out/decisions.jsonl").read_text().splitlines()
+    assert [json.loads(line)["segment"] for line in lines] == [0, 0, 0, 1, 1, 1, 1, 1]
 
 
 def test_relative_poses_of_a_sequence_are_passed_whole(
