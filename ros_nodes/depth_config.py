@@ -21,7 +21,8 @@ class DepthNodeConfig(OutputConfig, RuntimeConfig):
     camera: CameraConfig = field(default_factory=CameraConfig)
     """Image input."""
     motion: MotionConfig = field(default_factory=MotionConfig)
-    """Source of the camera motion; sweep and pair networks only."""
+    """Source of the camera motion, for the sweep and pair networks; visual also fits the depth of a
+    single-frame network to the points of its odometry."""
     scale: StepScaleConfig = field(default_factory=StepScaleConfig)
     """Metres of motion.source visual."""
     extrinsic: ExtrinsicConfig = field(default_factory=ExtrinsicConfig)

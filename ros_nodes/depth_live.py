@@ -10,6 +10,7 @@ from depthkit.errors import DataError
 from depthkit.runtime import DepthEngine, DepthResult
 from depthkit.runtime.config import SWEEP, BaselineConfig
 from depthkit.runtime.depth.depth_method import DepthMethod, network_method, sweep_method
+from depthkit.runtime.depth.scale_fit import ScaledDepth
 from depthkit.runtime.depth.visual_depth import VisualDepth, found_motion
 from depthkit.runtime.motion.told import NO_MOTION, Motion
 from depthkit.runtime.streams import DepthSource
@@ -144,7 +145,8 @@ class LiveStream:
         visual = before
         if visual is None or (visual.odometry, visual.source) != (tracked.odometry, source):
             source.reset()
-            visual = self._visual = VisualDepth(tracked.odometry, source)
+            fit = None if method.ambiguity is None else ScaledDepth(method.ambiguity)
+            visual = self._visual = VisualDepth(tracked.odometry, source, fit=fit)
         begins = before is not None and visual.segment != moved.segment
         # 2. Depth.
         watch = StopWatch(perf_counter())

@@ -40,8 +40,9 @@ class DepthNode:
 
     A slot keeps the newest image. One worker thread decodes it, looks up the motion up to it,
     computes depth and publishes it with the image's own stamp and frame. With motion.source visual
-    a thread before it tracks every image. A frame without depth publishes none; `baseline` and
-    `/diagnostics` have the reason. Nothing is computed without subscribers.
+    a thread before it tracks every image, and depth of a single-frame network is fitted to its
+    points. A frame without depth publishes none; `baseline` and `/diagnostics` have the reason.
+    Nothing is computed without subscribers.
 
     Subscribes (best effort, newest only):
         image            sensor_msgs/Image, or image/compressed sensor_msgs/CompressedImage
@@ -60,7 +61,7 @@ class DepthNode:
         depth/camera_info  sensor_msgs/CameraInfo of either, at the size sent
         confidence         sensor_msgs/Image 32FC1, 0 to 1, 0 unknown; of sweep and pair networks
         depth_sigma        sensor_msgs/Image 32FC1, relative standard deviation of depth, NaN
-                           unknown; of sweep
+                           unknown; of sweep, and of fitted single frames
         baseline           diagnostic_msgs/DiagnosticArray: which earlier frames, and why
         static_probability sensor_msgs/Image 32FC1, 0 moves to 1 static, NaN unknown; with
                            flow_model, after depth

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from depthkit.runtime import DepthEngine, DepthResult
 from depthkit.runtime.depth.depth_engine import OTHER_FOCAL
 from depthkit.runtime.depth.depth_method import DepthMethod
+from depthkit.runtime.result import ScaleFit
 from ros_nodes.life.monitor import Level, Quantiles, Rate, Status
 
 SILENT = 3.0  # seconds without a frame after which the last status is out of date
@@ -73,7 +74,11 @@ class DepthFigures:
             self._times[name].add(figure)
         self._scale = {"scale": result.scale, "scale_source": result.scale_source}
         level: Level = "warn" if OTHER_FOCAL in result.scale_source else "ok"
-        self._tell(level, f"{result.scale} depth; scale: {result.scale_source}")
+        said = f"{result.scale} depth; scale: {result.scale_source}"
+        if (fit := result.fit) is not None:
+            self._scale |= fit_values(fit)
+            said += f"; fit {fit.state}: {fit.reason}" if fit.reason else ""
+        self._tell(level, said)
 
     def status(self, now: float, *, dropped: int) -> Status:
         """Return the status of the output, with faults since the last status.
@@ -104,6 +109,13 @@ class DepthFigures:
     def _tell(self, level: Level, message: str) -> None:
         with self._lock:
             self._last = time.monotonic(), level, message
+
+
+def fit_values(fit: ScaleFit) -> dict[str, str]:
+    """Return the fit to the odometry's points as values of a status."""
+    figures = {"factor": fit.factor, "shift": fit.shift, "residual": fit.residual}
+    told = {f"fit_{name}": "" if one is None else f"{one:.4g}" for name, one in figures.items()}
+    return told | {"fit_state": fit.state, "fit_points": str(fit.points)}
 
 
 def model_status(
@@ -171,7 +183,8 @@ def _lacks(
     if engine.kind == "mono":
         if min_confidence > 0:
             return "warn", "a single-frame network has no confidence; set min_confidence to 0"
-        return "ok", f"{name}, a single-frame network"
+        fitted = ", fitted to the points of the odometry" if motion == "visual" else ""
+        return "ok", f"{name}, a single-frame network{fitted}"
     if engine.needs_direction and (motion not in DIRECTION or not metres):
         unit = " without metres" if motion in DIRECTION else ""
         source = f"motion.source {motion!r}{unit}"

@@ -239,7 +239,7 @@ def test_wrong_numbers_are_wrong_usage(tmp_path: Path, room: Path, model: Path) 
 def job(*, scale: str, poses: bool) -> Job:
     """Return a run of a single-frame network whose depth has a scale, with or without poses."""
     manifest = SimpleNamespace(scale=scale)
-    engine: Any = SimpleNamespace(manifest=manifest, scale_of=lambda K: (scale, "made"))
+    engine: Any = SimpleNamespace(manifest=manifest, scale_of=lambda K: (scale, "training"))
     given = np.eye(4)[None] if poses else None
     stream = FrameStream(Path("room"), None, np.zeros(1), (), lambda: iter(()), poses=given)
     options = InferOptions(Path("model"), Path("room"), Path("out"))

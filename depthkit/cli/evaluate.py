@@ -167,7 +167,8 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--poses",
         choices=("odometry",),
-        help="sweep, or pairs with --rule: the motion is found in the frames (default: the "
+        help="sweep, or pairs with --rule: the motion is found in the frames; single frames: depth "
+        "is fitted to the points of that odometry (default: the "
         "poses of the sequences)",
     )
     add_scale_sources(parser)
@@ -186,9 +187,11 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
 def _add_align(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--align",
-        choices=("none", "median"),
+        choices=("none", "median", "affine"),
         default="none",
-        help="median: scale each image by its median ratio, for relative depth (default: none)",
+        help="median: scale each image by its median ratio, for relative depth; affine: scale and "
+        "shift its inverse depth by least squares, for networks that leave both open (default: "
+        "none)",
     )
 
 

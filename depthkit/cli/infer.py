@@ -105,8 +105,8 @@ def _add_pair_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="FILE",
         help="camera poses T_world_cam, metres, TUM format, in the clock of the frames; or the "
-        "word odometry: found in the frames, without a network (default: the source's own; where "
-        "it has none, sweep takes odometry)",
+        "word odometry: found in the frames, without a network, and depth of single frames is "
+        "fitted to its points (default: the source's own; where it has none, sweep takes odometry)",
     )
     pairs.add_argument(
         "--speed",

@@ -303,8 +303,9 @@ def infer(
         rule: pair networks: how earlier frames are chosen; None for multi_range.
         shift: pair networks: frames back, of rule fixed and while no displacement is known.
         poses: file of T_world_cam of the frames, metres, TUM rows on the source's clock; or the
-            word odometry: found in the frames, in the same pass. None for those of the source; the
-            sweep takes odometry where it has none.
+            word odometry: found in the frames, in the same pass; depth of single frames is then
+            fitted to its points. None for those of the source; the sweep takes odometry where it
+            has none.
         speed: of the camera all the way, metres a second: of the odometry, else where nothing else
             is known.
         camera_height: with poses odometry: of the camera over flat ground in view, metres.

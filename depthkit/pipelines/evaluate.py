@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["compare", "depth", "flow", "model", "odometry"]
 
 Alignment = Literal["none", "scale", "scale_7dof", "6dof", "7dof"]
+DepthAlign = Literal["none", "median", "affine"]
 
 
 def depth(
@@ -36,7 +37,7 @@ def depth(
     *,
     pred_scale: float | None = None,
     gt_scale: float | None = None,
-    align: Literal["none", "median"] = "none",
+    align: DepthAlign = "none",
     crop: Literal["none", "garg"] = "none",
     min_depth: float = 1e-3,
     max_depth: float = 80.0,
@@ -51,7 +52,8 @@ def depth(
         gt: true depth, metres, 0 = unknown; (H, W) each.
         pred_scale: stored value per metre of the predictions; None: from their folder.
         gt_scale: stored value per metre of the truth.
-        align: median scales each image by its median ratio, for relative depth.
+        align: median scales each image by its median ratio, for relative depth; affine scales and
+            shifts its inverse depth by least squares, for networks that leave both open.
         crop: region to score.
         min_depth: metres; nearer truth is left out, nearer predictions are clipped.
         max_depth: the same, far.
@@ -170,7 +172,7 @@ def model(
     camera_height: float | None = None,
     speed: float | None = None,
     imu: str | Path = "auto",
-    align: Literal["none", "median"] = "none",
+    align: DepthAlign = "none",
     min_depth: float = 1e-3,
     max_depth: float = 80.0,
     every: int = 1,
@@ -195,11 +197,12 @@ def model(
         similarity: of the sweep: census, zncc, or an exported network of kind features; None for
             census.
         poses: sweep, or with a rule: odometry finds the motion in the frames; None for their own
-            poses.
+            poses. Single frames: depth is fitted to the points of that odometry.
         camera_height: of the camera over flat ground in view, metres; gives the odometry metres.
         speed: of the camera all the way, metres a second; gives the odometry metres.
         imu: of the odometry: auto takes the samples of the sequence, none takes none.
-        align: median scales each image by its median ratio, for relative depth.
+        align: median scales each image by its median ratio, for relative depth; affine scales and
+            shifts its inverse depth by least squares, for networks that leave both open.
         min_depth: metres; nearer truth is left out, nearer predictions are clipped.
         max_depth: the same, far.
         every: score every n-th frame.

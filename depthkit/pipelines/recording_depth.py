@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from depthkit.pipelines.odometry.follow import FollowedOdometry
+from depthkit.runtime.depth.scale_fit import ScaledDepth
 from depthkit.runtime.depth.visual_depth import VisualDepth
 from depthkit.runtime.motion.told import NO_MOTION, KnownMotion, usual_gap
 
@@ -23,7 +24,7 @@ class RecordingDepth:
     """Takes frame after frame through a method of depth and, where there is one, an odometry.
 
     Without an odometry the poses of the recording count, with a pose network its motion, with the
-    geometric odometry nothing but that.
+    geometric odometry nothing but that; depth of single frames is fitted to its points.
     """
 
     def __init__(
@@ -53,8 +54,12 @@ class RecordingDepth:
         self._source = method.build(pairs, max_gap=usual_gap(stream.times))
         self._visual: VisualDepth | None = None
         if isinstance(odometry, FollowedOdometry):
-            metric = odometry.scale == "metric"
-            self._visual = VisualDepth(odometry.odometry, self._source, metres_only=metric)
+            fit = None
+            if method.ambiguity is not None:
+                fit = ScaledDepth(method.ambiguity, scale=odometry.scale)
+            self._visual = VisualDepth(
+                odometry.odometry, self._source, metres_only=odometry.scale == "metric", fit=fit
+            )
 
     def take(self, rgb: np.ndarray, stamp: float, pose: np.ndarray | None) -> DepthResult:
         """Return the depth of the next frame, or the reason why it is missing.

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from depthkit.runtime.depth.depth_engine import DepthEngine, PairMaps
     from depthkit.runtime.depth.depth_stream import DepthStream
     from depthkit.runtime.depth.one_pair import depth_of_pair
+    from depthkit.runtime.depth.scale_fit import ScaledDepth
     from depthkit.runtime.depth.sweep_config import SweepConfig
     from depthkit.runtime.depth.sweep_stream import SweepStream
     from depthkit.runtime.depth.visual_depth import VisualDepth
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
         DepthResult,
         FlowResult,
         OdometryResult,
+        ScaleFit,
         StaticResult,
         Timing,
     )
@@ -55,6 +57,8 @@ __all__ = [
     "OdometryResult",
     "PairMaps",
     "RuntimeConfig",
+    "ScaleFit",
+    "ScaledDepth",
     "StaticResult",
     "SweepConfig",
     "SweepStream",
@@ -86,6 +90,8 @@ _HOMES = {
     "OdometryResult": "result",
     "PairMaps": "depth.depth_engine",
     "RuntimeConfig": "config",
+    "ScaleFit": "result",
+    "ScaledDepth": "depth.scale_fit",
     "StaticResult": "result",
     "SweepConfig": "depth.sweep_config",
     "SweepStream": "depth.sweep_stream",

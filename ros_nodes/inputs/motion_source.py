@@ -108,6 +108,12 @@ class MotionSource:
             readers.append(ImuReader("imu", config.max_gap, extrinsic))
         self._topics = [MotionTopic(node, reader, self._changed) for reader in readers]
 
+    @property
+    def frame(self) -> str:
+        """Frame of the poses: frame_id of the odometry; empty before its first message."""
+        readers = [topic.reader for topic in self._topics]
+        return next((one.frame for one in readers if isinstance(one, OdometryReader)), "")
+
     def start(self) -> None:
         """Subscribe."""
         self._running = True

@@ -20,10 +20,11 @@ pytestmark = pytest.mark.ros
 def schema_of(node: str) -> type:
     """Return the configuration that a node declares its parameters from."""
     from ros_nodes.depth_config import DepthNodeConfig
+    from ros_nodes.map_config import MapNodeConfig
     from ros_nodes.odometry_node import OdometryNodeConfig
     from ros_nodes.player_node import PlayerConfig
 
-    kinds = (DepthNodeConfig, OdometryNodeConfig, PlayerConfig)
+    kinds = (DepthNodeConfig, MapNodeConfig, OdometryNodeConfig, PlayerConfig)
     return dict(zip(EXECUTABLES, kinds, strict=True))[node]
 
 

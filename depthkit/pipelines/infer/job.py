@@ -55,8 +55,9 @@ class Job:
     @property
     def scale(self) -> Literal["metric", "relative"]:
         """Scale of all depth that is written."""
+        fitted = self.options.by_odometry and self.method.ambiguity != "none"
         engine = self.method.engine
-        if engine is not None and self.method.own_scale is not None:
+        if engine is not None and self.method.own_scale is not None and not fitted:
             camera = self.stream.camera
             return engine.scale_of(None if camera is None else camera.K)[0]
         measured = self.motion_scale == "metric"
@@ -194,6 +195,7 @@ def _not_for(options: InferOptions, method: DepthMethod) -> tuple[str, ...]:
         return ()
     if method.kind == "sweep":
         return ("rule", "shift", "pose")
-    motion_used = bool(options.flow or (options.by_odometry and options.uses_motion))
-    names = ("rule", "shift", "min_confidence") + (() if motion_used else ("poses",))
-    return names + (() if motion_used and options.by_odometry else ("speed",))
+    names = ("rule", "shift", "min_confidence")
+    if options.by_odometry:  # depth is fitted to its points
+        return names
+    return (*names, "speed") if options.flow else (*names, "poses", "speed")

@@ -32,9 +32,10 @@ if TYPE_CHECKING:
     from depthkit.data.stream import StreamFrame
     from depthkit.runtime.depth.depth_method import DepthMethod
     from depthkit.runtime.network.manifest import Manifest
-    from depthkit.runtime.result import DepthResult
+    from depthkit.runtime.result import DepthResult, ScaleFit
 
 DECISIONS = "decisions.jsonl"
+FITS = "scale_fits.jsonl"
 UNITS = {
     "baselines": "baselines_m",
     "parallax": "parallax_px",
@@ -81,7 +82,7 @@ class Outputs:
         wanted = {"colour": True, "cloud": cloud, "confidence": by_motion}
         for name in (name for name, is_wanted in wanted.items() if is_wanted):
             make_folder(folder / name)
-        self.decisions, self.has_sigma = list[str](), False
+        self.decisions, self.fits, self.has_sigma = list[str](), list[str](), False
 
     def add(
         self,
@@ -103,6 +104,8 @@ class Outputs:
         """
         if self.by_motion:
             self.decisions.append(decision_line(frame, result, segment))
+        if result.fit is not None:
+            self.fits.append(fit_line(frame, result.fit))
         depth = known_depth(result)
         painted = None if depth is None else self.colours.paint(depth)
         if depth is not None and painted is not None:
@@ -138,6 +141,9 @@ class Outputs:
         if self.by_motion:
             (self.folder / DECISIONS).write_text("\n".join(self.decisions) + "\n")
             files |= {"confidence": "confidence", "decisions": DECISIONS}
+        if self.fits:
+            (self.folder / FITS).write_text("\n".join(self.fits) + "\n")
+            files["fits"] = FITS
         if self.video is not None:
             self.video.close()
             files["video"] = "video.mp4"
@@ -188,6 +194,11 @@ def decision_line(frame: StreamFrame, result: DepthResult, segment: int | None =
     )
 
 
+def fit_line(frame: StreamFrame, fit: ScaleFit) -> str:
+    """Say as one JSON object how the depth of a frame was fitted to the odometry's points."""
+    return json.dumps({"frame": frame.name, "index": frame.index, "stamp": frame.time} | vars(fit))
+
+
 def check_scale(result: DepthResult, scale: str, name: str) -> None:
     """Refuse relative depth among metres: one folder has one scale."""
     if result.depth is not None and result.scale != scale:
@@ -209,6 +220,8 @@ def scale_notes(
         unknown = "how far the camera moved is not known (no poses in metres): depth is relative"
         speed = "" if method.needs_poses else " or --speed M_PER_S"
         yield f"{unknown}; {odometry or f'give --poses FILE{speed} for metres'}"
+    elif method.ambiguity not in (None, "none") and odometry and scale == "relative":
+        yield f"depth is in the unit of the odometry's path, not metres; {odometry}"
     manifest = None if method.engine is None else method.engine.manifest
     if manifest is None or method.own_scale != "metric":
         return

@@ -12,7 +12,7 @@ from depthkit.evaluation.depth import DepthProtocol
 from depthkit.pipelines.checks import check_at_least, check_choices, check_positive
 from depthkit.pipelines.models import EngineOptions
 from depthkit.pipelines.odometry.options import ScaleSources
-from depthkit.runtime.config import SWEEP, Quality, Rule
+from depthkit.runtime.config import Quality, Rule
 from depthkit.trajectory import Order
 
 
@@ -106,7 +106,7 @@ class ModelOptions:
     """Sweep: census, zncc, or an exported network of kind features; None for census."""
     poses: Literal["odometry"] | None = None
     """Sweep, or pairs with a rule: the motion is found in the frames; None for the sequences' own
-    poses."""
+    poses. Single frames: depth is fitted to the points of that odometry."""
     scale: ScaleSources = ScaleSources()
     """What gives that odometry metres."""
     protocol: DepthProtocol = field(default_factory=DepthProtocol)
@@ -127,11 +127,6 @@ class ModelOptions:
             check_positive(baselines=baseline)
         if self.baselines and self.shifts:
             raise DataError("baselines and shifts pair frames in two ways; give one of the two")
-        if self.poses and not self.rule and self.model != SWEEP:
-            raise DataError(
-                "--poses odometry scores depth from motion at work; give --rule for a pair "
-                "network, such as multi_range"
-            )
         if self.scale.names and not self.poses:
             raise DataError(
                 f"{self.scale.names[0]}: gives an odometry metres; give --poses odometry"

@@ -6,6 +6,7 @@ Frames without depth lower the coverage; sparsification measures the quality of 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -22,6 +23,7 @@ from depthkit.evaluation.depth import (
     DepthTally,
     scored_pixels,
 )
+from depthkit.evaluation.depth_alignment import align_depth
 from depthkit.evaluation.depth_sigma import BandCoverage
 from depthkit.evaluation.sparsification import PixelSample, Sparsification
 from depthkit.pipelines.infer.writers import known_depth
@@ -32,7 +34,7 @@ from depthkit.pipelines.score.options import ModelOptions
 from depthkit.pipelines.score.pairs import read_truth
 from depthkit.runtime.config import SWEEP, BaselineConfig
 from depthkit.runtime.depth.depth_method import DepthMethod
-from depthkit.runtime.result import CONFIDENT_SIGMA, DepthResult
+from depthkit.runtime.result import CONFIDENT_SIGMA, DepthResult, ScaleFit
 
 Case = tuple[Sequence, int, DepthResult]
 SHOWN = 3  # sequences of which a frame is drawn
@@ -54,6 +56,8 @@ class Tally:
     """One a frame without depth."""
     milliseconds: list[float] = field(default_factory=list)
     """One a frame with depth."""
+    fits: list[ScaleFit] = field(default_factory=list)
+    """One a frame that an odometry's points were held against."""
     shown: list[Case] = field(default_factory=list)
     """A few frames to look at."""
     band: BandCoverage = field(default_factory=BandCoverage)
@@ -63,6 +67,8 @@ class Tally:
         """Take note of a frame."""
         if frame == SHOWN * len(sequence) // 4 and len(self.shown) < SHOWN:
             self.shown.append((sequence, frame, result))
+        if result.fit is not None:
+            self.fits.append(result.fit)
         if result.depth is None:
             self.reasons.append(f"{sequence.name} {frame}: {result.reason}")
             return
@@ -93,6 +99,7 @@ class StreamScore:
         tally, curve = self.tally, self.curve
         if tally.has_sigma:
             figures |= {"confident": self._confident_json(), "band_90": tally.band.share}
+        figures |= {"scale_fit": fit_summary(tally.fits)} if tally.fits else {}
         figures["without_depth"] = tally.reasons
         figures["baseline_m"] = float(np.median(tally.baselines)) if tally.baselines else None
         figures["stream_ms"] = float(np.median(tally.milliseconds)) if tally.milliseconds else None
@@ -109,6 +116,21 @@ class StreamScore:
             return limit | dict.fromkeys(METRICS) | {"coverage": 0.0, "pixel_coverage": 0.0}
         keys = (*METRICS, "coverage", "pixel_coverage")
         return limit | {key: getattr(report, key) for key in keys}
+
+
+def fit_summary(fits: list[ScaleFit]) -> dict[str, Any]:
+    """Sum up the fits to an odometry's points: how often, by what, how steady."""
+    states = Counter(fit.state for fit in fits)
+    factors = np.array([fit.factor for fit in fits if fit.state == "observed"], float)
+    known = [fit.residual for fit in fits if fit.state == "observed" and fit.residual is not None]
+    steps = np.abs(np.diff(np.log(factors)))
+    return {
+        "frames": {state: states[state] for state in ("observed", "held", "lost", "unknown")},
+        "factor": float(np.median(factors)) if len(factors) else None,
+        "factor_step": float(np.median(steps)) if len(steps) else None,
+        "residual": float(np.median(known)) if known else None,
+        "with_shift": sum(fit.shift != 0 for fit in fits),
+    }
 
 
 def stream_config(options: ModelOptions) -> BaselineConfig:
@@ -142,7 +164,7 @@ def score_stream(
 
     Args:
         method: of any kind.
-        sequences: with depth, and poses in metres unless aligned by the median.
+        sequences: with depth, and poses in metres unless aligned.
         config: how pairs are chosen.
         protocol: range and alignment.
         every: score every n-th frame; all are streamed.
@@ -153,7 +175,8 @@ def score_stream(
         DataError: no poses for metres, or nothing to score.
     """
     found = scale is not None and not method.takes_relative_poses
-    metres = method.uses_motion and protocol.align == "none"
+    by_fit = scale is not None and method.ambiguity not in (None, "none")
+    metres = (method.uses_motion or by_fit) and protocol.align == "none"
     if metres or found or method.needs_poses:
         check_poses(sequences, scale, metres=metres or found, posed=method.needs_poses)
     tally, everything = Tally(DepthTally(protocol)), DepthTally(protocol)
@@ -225,8 +248,7 @@ def run_stream(
     for sequence, frame in watch([(s, i) for s in sequences for i in range(len(s))]):
         if at_work is None or sequence is not current:
             source, current = _stream(sequence, scale), sequence
-            found = scale is not None and method.uses_motion
-            odometry = FollowedOdometry(source, scale) if found and scale is not None else None
+            odometry = None if scale is None else FollowedOdometry(source, scale)
             at_work = RecordingDepth(method, source, pairs=config, odometry=odometry)
         pose = None if sequence.poses is None else sequence.poses[frame]
         stamp = float(sequence.times[frame])
@@ -266,7 +288,6 @@ def _aligned(
     pred: np.ndarray, gt: np.ndarray, scored: np.ndarray, protocol: DepthProtocol
 ) -> np.ndarray:
     """Return the depth as it is scored: aligned and clipped. (H, W)"""
-    scale = 1.0
-    if protocol.align == "median":
-        scale = float(np.median(gt[scored]) / np.median(pred[scored]))
-    return np.clip(scale * pred, protocol.min_depth, protocol.max_depth)
+    alignment = align_depth(pred[scored], gt[scored], protocol.align)
+    aligned = alignment.apply(pred, protocol.max_depth)
+    return np.clip(aligned, protocol.min_depth, protocol.max_depth)

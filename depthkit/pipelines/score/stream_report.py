@@ -9,11 +9,12 @@ import numpy as np
 
 from depthkit.data.sequence import Sequence
 from depthkit.evaluation.depth import METRICS, DepthReport
+from depthkit.evaluation.depth_alignment import align_depth
 from depthkit.evaluation.plots import plot_depth, plot_sparsification
 from depthkit.evaluation.report import Cell, Picture, Section, write_report
 from depthkit.pipelines.infer.writers import known_depth
 from depthkit.pipelines.score.pairs import read_truth
-from depthkit.pipelines.score.stream import StreamScore
+from depthkit.pipelines.score.stream import StreamScore, fit_summary
 from depthkit.runtime.result import CONFIDENT_SIGMA, DepthResult
 
 
@@ -27,11 +28,24 @@ def stream_rows(score: StreamScore, constant: DepthReport) -> list[tuple[str, Ce
         ("coverage, frames", f"{100 * report.coverage:.1f} %", ""),
         ("coverage, pixels of those", f"{100 * report.pixel_coverage:.1f} %", ""),
     ]
+    if score.tally.fits:
+        rows += _fit_rows(score)
     if score.tally.has_sigma:
         rows += _sigma_rows(score)
     if curve is not None:
         rows.append(("AUSE of the confidence", curve.ause, "0 is the oracle's order"))
         rows.append(("AURG", curve.aurg, "above 0 is better than chance"))
+    return rows
+
+
+def _fit_rows(score: StreamScore) -> list[tuple[str, Cell, str]]:
+    """Return how the depth was fitted to the odometry's points."""
+    found = fit_summary(score.tally.fits)
+    counts = ", ".join(f"{count} {state}" for state, count in found["frames"].items() if count)
+    rows: list[tuple[str, Cell, str]] = [("frames by state of the fit", counts, "")]
+    if found["factor"] is not None:
+        rows.append(("factor of the fit, median", found["factor"], "points over network"))
+        rows.append(("residual at the points, median", found["residual"], "relative"))
     return rows
 
 
@@ -97,8 +111,9 @@ def _draw(
     image, gt, pred = sequence.read_frame(frame), read_truth(sequence, frame), known_depth(result)
     depth = np.zeros_like(gt) if pred is None else pred
     known = (gt > 0) & (depth > 0)
-    if report.protocol.align == "median" and known.any():
-        depth = depth * np.median(gt[known]) / np.median(depth[known])
+    if known.any():
+        alignment = align_depth(depth[known], gt[known], report.protocol.align)
+        depth = alignment.apply(depth, report.protocol.max_depth)
     baselines = () if result.decision is None else result.decision.baselines
     apart = ", ".join(f"{metres:.2g} m" for metres in baselines)
     title = f"{sequence.name} {frame}" + (f", baselines {apart}" if apart else "")

@@ -19,6 +19,7 @@ from depthkit.runtime.depth.depth_stream import DepthStream
 from depthkit.runtime.depth.sweep_config import SweepConfig
 from depthkit.runtime.motion.told import Motion
 from depthkit.runtime.network.feature_engine import FeatureEngine
+from depthkit.runtime.network.manifest import Ambiguity
 from depthkit.runtime.result import Scale
 from depthkit.runtime.streams import DepthSource
 
@@ -77,6 +78,18 @@ class DepthMethod:
     def own_scale(self) -> Scale | None:
         """Scale of a network's training; None where that of the motion counts."""
         return None if self.engine is None or self.uses_motion else self.engine.manifest.scale
+
+    @property
+    def ambiguity(self) -> Ambiguity | None:
+        """What a network of single frames leaves open, which the points of an odometry settle; None
+        of depth from motion, which has the unit of the motion."""
+        if self.engine is None or self.uses_motion:
+            return None
+        manifest = self.engine.manifest
+        inverse = manifest.quantity in ("inverse", "disparity")
+        # A shift of another quantity is none of the inverse depth: a factor is the most that fits.
+        shifted = manifest.unresolved == "scale-and-shift"
+        return "scale" if shifted and not inverse else manifest.unresolved
 
     @property
     def runs_on(self) -> RunsOn:

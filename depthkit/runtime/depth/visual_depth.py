@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from depthkit.runtime.depth.scale_fit import ScaledDepth
 from depthkit.runtime.motion.told import NO_MOTION, Motion
 from depthkit.runtime.result import DepthResult, OdometryResult
 from depthkit.runtime.streams import NO_IMU, DepthSource, Odometry
@@ -23,7 +24,12 @@ class VisualDepth:
     """
 
     def __init__(
-        self, odometry: Odometry, source: DepthSource, *, metres_only: bool = False
+        self,
+        odometry: Odometry,
+        source: DepthSource,
+        *,
+        metres_only: bool = False,
+        fit: ScaledDepth | None = None,
     ) -> None:
         """Start without frames.
 
@@ -31,8 +37,10 @@ class VisualDepth:
             odometry: source of the motion.
             source: source of the depth.
             metres_only: whether a frame of relative motion is a fault; else its depth is relative.
+            fit: brings the depth of a network of single frames to the unit of the odometry.
         """
         self.odometry, self.source, self._metres_only = odometry, source, metres_only
+        self._fit = fit
         self.moved: OdometryResult | None = None
         """What the odometry said of the newest frame."""
         self.segment: int | None = None
@@ -42,6 +50,8 @@ class VisualDepth:
         """Forget all frames, of the odometry too."""
         self.odometry.reset()
         self.source.reset()
+        if self._fit is not None:
+            self._fit.reset()
         self.moved, self.segment = None, None
 
     def process(
@@ -94,6 +104,8 @@ class VisualDepth:
         # 2. Depth by the whole pose, or the reason why there is none.
         motion = found_motion(moved, metres_only=self._metres_only)
         result = self.source.process(rgb, stamp=moved.stamp, K=K, motion=motion)
+        if self._fit is not None:
+            return self._fit.apply(result, moved)
         if result.depth is None and motion.T_world_cam is None and (why := self._why(moved)):
             return replace(result, reason=f"{result.reason} ({why})")
         return result
