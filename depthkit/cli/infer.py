@@ -13,7 +13,7 @@ from depthkit.cli.arguments import (
     RULES,
     add_crop,
     add_engine_arguments,
-    add_quality,
+    add_sweep,
     options_of,
     positive,
     positive_number,
@@ -81,7 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_pair_arguments(parser: argparse.ArgumentParser) -> None:
     pairs = parser.add_argument_group("depth from motion (sweep, and networks of two frames)")
-    add_quality(pairs)
+    add_sweep(pairs)
     pairs.add_argument(
         "--min-confidence",
         type=_share,

@@ -260,6 +260,7 @@ def infer(
     camera: str | Path | None = None,
     crop: Crop = "mask",
     quality: Quality | None = None,
+    similarity: str | None = None,
     min_confidence: float = 0.0,
     rule: Rule | None = None,
     shift: int | None = None,
@@ -295,6 +296,8 @@ def infer(
             keeps all; or the window to cut (top, left, height, width), pixels.
         quality: of the sweep: works at a quarter (fast), half or all (fine) of the frames' size;
             None for normal.
+        similarity: of the sweep: census, zncc, or an exported network of kind features; None for
+            census.
         min_confidence: leave out depth that is within 25 % of the truth with less than this
             probability; 0 keeps all. Not of networks of single frames.
         rule: pair networks: how earlier frames are chosen; None for multi_range.
@@ -338,6 +341,7 @@ def infer(
         camera=_path(camera),
         crop=crop,
         quality=quality,
+        similarity=similarity,
         min_confidence=min_confidence,
         rule=rule,
         shift=shift,

@@ -129,6 +129,7 @@ def open_method(
     options: EngineOptions = PLAIN,
     *,
     quality: Quality | None = None,
+    similarity: str | None = None,
     note: Note = ignore,
 ) -> DepthMethod:
     """Open what a user names where depth is wanted: a network, or the word sweep.
@@ -137,17 +138,21 @@ def open_method(
         model: as of `as_onnx`, or the word sweep.
         options: what it runs on; the sweep takes the threads.
         quality: of the sweep; None for normal.
+        similarity: of the sweep: census, zncc, or an exported network of kind features; None for
+            census.
         note: receives sentences that the user should read.
 
     Raises:
-        ConfigError: a quality of a network.
+        ConfigError: a quality or a similarity of a network.
     """
     from depthkit.runtime.depth.depth_method import network_method, sweep_method
 
     if model == SWEEP:
-        return sweep_method(quality or "normal", threads=options.threads)
-    if quality is not None:
-        raise ConfigError(f"{model}: --quality is for sweep, not for networks")
+        return sweep_method(quality or "normal", similarity=similarity or "census", **vars(options))
+    given = {"--quality": quality, "--similarity": similarity}
+    for name, value in given.items():
+        if value is not None:
+            raise ConfigError(f"{model}: {name} is for sweep, not for networks")
     return network_method(open_depth(model, options, note=note))
 
 
