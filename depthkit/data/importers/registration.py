@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Depth moved from the pixels of the camera that measured it to those of another camera beside it."""
+"""Depth moved from the pixels of the camera that measured it to those of a camera beside it."""
 
 import numpy as np
 

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """7-Scenes: frame-%06d.{color,depth,pose}.* in a folder or in seq-* folders; depth in mm.
 
-The K that is published for 7-Scenes (585, 320, 240) is the depth camera's, and the poses are, too.
-With it, or without any, frames get K of the colour camera (525, 320, 240), poses and depth are moved
-to that camera, and a sentence says so. Another camera-intrinsics.txt, and --camera FILE, count for
-frames, depth and poses as they are stored: recordings of other cameras come in this layout with
-registered depth. Frames carry no times: they were taken at 30 Hz, so time is frame number / 30.
+The K that is published for 7-Scenes (585, 320, 240) is the depth camera's, and so are the poses.
+With that K, or without any, 640x480 frames get K of the colour camera (525, 320, 240), poses and
+depth are moved to it, and a sentence says so. Another camera-intrinsics.txt, and --camera FILE, are
+the camera of frames, poses and depth as they are stored: recordings of other cameras come in this
+layout with registered depth. Frames carry no times; they were taken at 30 Hz: time is number / 30.
 """
 
 import re
@@ -49,6 +49,15 @@ T_COLOUR_DEPTH = np.array(
 """Points of the depth camera to the colour camera, metres: those of a Kinect of the LIRIS
 laboratory, as the pseudo ground truth of [Brachmann 2021] has them for 7-Scenes."""
 PUBLISHED = "published for 7-Scenes"
+MOVED = (
+    "the K beside the frames is the depth camera's (585, 320, 240), and so are poses and depth: K "
+    "of the colour camera taken as 525, 320, 240, poses and depth moved to it [Brachmann 2021], "
+    "depth unknown where none falls (--camera FILE takes all as stored, of one camera)"
+)
+AS_STORED = (
+    "--camera is the camera of frames, poses and depth as they are stored; the calibration of "
+    "7-Scenes, whose depth camera stands beside the colour camera, is not used"
+)
 K_TOLERANCE = 0.01
 """Pixels by which a K may differ from K_DEPTH and count as the published one."""
 DEPTH_SCALE = 1000.0
@@ -58,14 +67,14 @@ _COLOUR_NAME = re.compile(r"frame-(\d+)\.color$")
 
 
 class Cameras(NamedTuple):
-    """The camera of the frames, and whether poses and depth are those of the depth camera."""
+    """The camera of the frames, and whether poses and depth lie in another one."""
 
     colour: SourceCamera
     calibration: str
     """Where it was read from."""
     is_moved: bool
-    """Poses and depth are moved from the depth camera to the colour camera."""
-    assumed: tuple[str, ...] = ()
+    """Poses and depth are the depth camera's and are moved to the colour camera."""
+    notes: tuple[str, ...] = ()
 
 
 def find(root: Path) -> dict[str, Path]:
@@ -82,6 +91,7 @@ def load(place: Path, name: str, options: ImportOptions) -> Source:
     poses, bad = _poses([Path(f"{prefix}.pose.txt") for prefix in prefixes])
     cameras = _cameras(place, first_size(frames, place), options)
     depth = _depth([Path(f"{prefix}.depth.png") for prefix in prefixes], cameras, options)
+    lost = (f"{bad} of {len(frames)} frames have no usable pose",) if bad else ()
     if cameras.is_moved and poses is not None:
         poses = poses @ inverse(T_COLOUR_DEPTH)
     return Source(
@@ -92,8 +102,8 @@ def load(place: Path, name: str, options: ImportOptions) -> Source:
         camera=cameras.colour,
         poses=poses,
         depth=depth,
-        notes=(f"{bad} of {len(frames)} frames have no usable pose",) if bad else (),
-        assumed=cameras.assumed,
+        notes=(*cameras.notes, *lost),
+        assumed=(MOVED,) if cameras.is_moved else (),
         origin={"calibration": cameras.calibration},
     )
 
@@ -136,23 +146,15 @@ def _cameras(place: Path, size: tuple[int, int], options: ImportOptions) -> Came
     files = (folder / "camera-intrinsics.txt" for folder in (place, options.root))
     path = next((path for path in files if path.is_file()), None)
     K = None if path is None else read_matrix(path, (3, 3))
-    is_published = K is None or np.allclose(K, K_DEPTH, rtol=0, atol=K_TOLERANCE)
+    is_published = size == COLOUR.camera.size and (
+        K is None or np.allclose(K, K_DEPTH, rtol=0, atol=K_TOLERANCE)
+    )
     given = given_camera(options, size)
     if given is not None:
-        words = (
-            "--camera is taken as the camera of frames, poses and depth as they are stored: not the "
-            "calibration of 7-Scenes, with a colour camera (525, 320, 240) beside the depth camera"
-        )
-        return Cameras(given, "--camera", False, (words,) if is_published else ())
-    if path is not None and K is not None and not (is_published and size == COLOUR.camera.size):
+        return Cameras(given, "--camera", False, (AS_STORED,) if is_published else ())
+    if path is not None and K is not None and not is_published:
         return Cameras(pinhole_of(K, size), path.name, False)
-    words = (
-        f"the K {'published' if path is None else f'of {path.name}'} is the depth camera's (585, "
-        "320, 240): K of the colour camera taken as (525, 320, 240), poses and depth moved to it "
-        "by the calibration of [Brachmann 2021], depth unknown where the depth camera does not "
-        "see; --camera FILE takes frames, poses and depth as those of one camera"
-    )
-    return Cameras(COLOUR, PUBLISHED, True, (words,))
+    return Cameras(COLOUR, PUBLISHED, True)
 
 
 def _poses(paths: list[Path]) -> tuple[np.ndarray | None, int]:
