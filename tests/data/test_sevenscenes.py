@@ -226,10 +226,11 @@ def photometric_error(source: Source, depth: np.ndarray, first: int, counted: np
     )
     K = source.camera.camera.K
     T = inverse(source.poses[first + 10]) @ source.poses[first]
-    v, u = np.nonzero(counted)
-    points = (np.stack([u, v, np.ones_like(u)], 1) @ np.linalg.inv(K).T) * depth[v, u, None]
+    v, u = np.mgrid[:480, :640]
+    points = (np.stack([u, v, np.ones_like(u)], -1) @ np.linalg.inv(K).T) * depth[..., None]
     q = (points @ T[:3, :3].T + T[:3, 3]) @ K.T
-    x, y = ((q[:, i : i + 1] / q[:, 2:]).astype(np.float32) for i in (0, 1))
+    z = np.where(counted, q[..., 2], 1.0)
+    x, y = ((q[..., i] / z).astype(np.float32) for i in (0, 1))
     seen = cv2.remap(b, x, y, cv2.INTER_LINEAR)
-    inside = ((x > 0) & (y > 0) & (x < 639) & (y < 479))[:, 0]
-    return float(np.abs(seen[:, 0] - a[v, u])[inside].mean())
+    inside = counted & (x > 0) & (y > 0) & (x < 639) & (y < 479)
+    return float(np.abs(seen - a)[inside].mean())
