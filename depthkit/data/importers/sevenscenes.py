@@ -117,6 +117,9 @@ def read_depth(path: Path, scale: float = DEPTH_SCALE) -> np.ndarray:
 def read_registered(path: Path, scale: float = DEPTH_SCALE) -> np.ndarray:
     """Read depth of the published depth camera on the colour pixels, metres, 0 = unknown.
 
+    On RedKitchen 71 % of the colour pixels have depth then (of its own pixels 89 %); 0.16 % are
+    single holes among known pixels, and far points show through near surfaces as rarely as before.
+
     Args:
         path: picture of 640x480 pixels.
         scale: stored value per metre.
