@@ -123,7 +123,7 @@ def test_nothing_to_score_is_an_error() -> None:
 @pytest.mark.parametrize(
     "choice, message",
     [
-        ({"align": "mean"}, "align must be one of none, median, got 'mean'"),
+        ({"align": "mean"}, "align must be one of none, median, affine, got 'mean'"),
         ({"crop": "eigen"}, "crop must be one of none, garg, got 'eigen'"),
         ({"min_depth": 0.0}, "expected 0 < min depth < max depth, got 0 and 80"),
         ({"max_depth": float("nan")}, "expected 0 < min depth < max depth"),
