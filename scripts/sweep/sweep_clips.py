@@ -3,9 +3,9 @@
 
 Metres, nothing scaled to the truth, one configuration for all. Every frame is streamed, every n-th
 is scored. With --noise the poses are disturbed: each attitude by a normal error of so many degrees,
-each position by one of so many percent of the way in a second. With --odometry the motion is that
-of the geometric odometry on the same frames, live, and one known distance gives metres: that between
-the camera's places at the first frame of its longest segment and at the one farthest from it.
+each position by one of so many percent of the way in a second. With --odometry the motion is
+that of the geometric odometry on the same frames, live, and one known distance gives metres:
+between the places of the camera at the first frame of the longest segment and farthest from it.
 
 Usage: python scripts/sweep/sweep_clips.py NAME=SEQUENCE ... [--every N] [--odometry]
        [--noise DEG:PERCENT ...]
