@@ -139,6 +139,11 @@ class TrainConfig:
         """Whether what is learnt is in metres: from known depth, or known baselines."""
         return self.kind.metric(self)
 
+    @property
+    def depth_has_unit(self) -> bool:
+        """Whether depth of single frames comes out in the unit of the poses."""
+        return self.kind.exported == "mono" and (self.loss.knows_motion or self.is_metric)
+
     def networks(self) -> dict[str, Any]:
         """Return what a checkpoint's weights must fit: wherever the first ones came from."""
         model = replace(self.without_encoder_weights().model, init=None, flow_init=None)

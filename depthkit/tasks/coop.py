@@ -133,6 +133,7 @@ class Coop(ViewSynthesis):
                 name: torch.where(evidence.difference.known, each, torch.nan)
                 for name, each in (("delta", evidence.difference.delta), ("gap", evidence.score))
             },
+            flow=rigid.flow,
         )
 
     def static_probability(self, snippet: Snippet) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from depthkit.config import LossConfig, ModelConfig
 from depthkit.data.snippet import Snippet
-from depthkit.geometry.projection import displacement, resize_intrinsics, size_of
+from depthkit.geometry.projection import displacement, flow_to, resize_intrinsics, size_of
 from depthkit.geometry.se3 import inverse, motion_from_vector
 from depthkit.geometry.warp import Warped, resize, stack_views, warp_to_target
 from depthkit.losses.consistency import depth_difference
@@ -93,13 +93,17 @@ class ViewSynthesis(nn.Module):
         with torch.no_grad():
             health = _health(inverse_depths[0], reduced, warped, views)
             pictures = _pictures(inverse_depths[0], reduced, warped, views) if draws else {}
-            prediction = None if self.training else _predicted(inverse_depths[0])
+            prediction = flow = None
+            if not self.training:
+                # Its scale is free, unless the motion's is known.
+                prediction = Prediction("inverse_depth", inverse_depths[0], metric=False)
+                flow = flow_to(warped.pixels).unflatten(0, (len(self.shifts), -1)).movedim(0, 1)
         loss = torch.stack(list(totals.values())).sum()
         # A NaN motion makes no pixel valid and so no term NaN: it must show, or backward crashes.
         loss = loss + 0 * T_source_target.sum()
         # Photometric error alone: smoothness and the known motion would prefer another step.
         judged = logged["loss/photometric"]
-        return TaskOutput(loss, judged, logged | health, prediction, pictures)
+        return TaskOutput(loss, judged, logged | health, prediction, pictures, flow=flow)
 
     def find_motions(self, snippet: Snippet) -> tuple[Tensor, list[Tensor] | None]:
         """Take the known motions of a snippet, or predict them; returns as `predict_motions`."""
@@ -302,12 +306,6 @@ def _pictures(
         "error": reduced.error.detach().clamp(0, 1),
         "kept": reduced.kept.float(),
     }
-
-
-def _predicted(inverse_depth: Tensor) -> Prediction:
-    """Say that the scale is free: each image's nearest pixel is 1."""
-    nearness = inverse_depth / inverse_depth.amax((2, 3), keepdim=True)
-    return Prediction("inverse_depth", nearness, metric=False)
 
 
 def build_view_synthesis(

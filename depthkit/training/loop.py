@@ -33,6 +33,7 @@ from depthkit.training.motion_unit import begin_at
 from depthkit.training.run_folder import check_folder, restore_run, save_run, write_config
 from depthkit.training.starts import load_starts
 from depthkit.training.validation import validate
+from depthkit.training.verdict import Verdict, judge_run, save_verdict
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,8 @@ class TrainResult:
     best: Path
     warning: str | None = None
     """What the last validation shows to be wrong with the whole run."""
+    verdict: Verdict | None = None
+    """What held-out tracks say of it."""
 
 
 def train(config: TrainConfig, run: Path, *, resume: bool = False) -> TrainResult:
@@ -164,8 +167,15 @@ def train(config: TrainConfig, run: Path, *, resume: bool = False) -> TrainResul
                 counted, clock = step, time.perf_counter()
             if step % config.run.save_every == 0 or step == steps.stop:
                 save_run(last, fabric, task, optimizer, config, data, step, best_val_loss)
-        log.say(warning or f"done: {last}")
-    return TrainResult(steps.stop, loss, best_val_loss, last, best, warning)
+        verdict = judge_run(module, data.val, config, fabric)
+        if fabric.is_global_zero:
+            save_verdict(run, verdict)
+        if verdict.figures():
+            log.scalars(steps.stop, verdict.figures())
+        closing = (verdict.sentence, warning or f"done: {last}")
+        for line in closing if verdict.learnt is not False else closing[::-1]:
+            log.say(line)
+    return TrainResult(steps.stop, loss, best_val_loss, last, best, warning, verdict)
 
 
 # --- steps of the run ----------------------------------------------------------------------------
