@@ -63,8 +63,11 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if args.run is None:
         raise UsageError("no run folder; give --run DIR")
-    from depthkit.pipelines.train import train
+    from depthkit.cli.progress import watching
+    from depthkit.pipelines.train import make_ready, train
 
+    with watching() as watcher:
+        make_ready(config, args.run, resume=args.resume, watcher=watcher)
     result = train(config, args.run, resume=args.resume)
     if result is None:  # another process of the run prints it
         return 0

@@ -77,9 +77,7 @@ def depth_tracks(sequence: Sequence, frame: int) -> DepthTracks | None:
     return max(kept, key=lambda each: each.parallax, default=None)
 
 
-def flow_tracks(
-    sequence: Sequence, frame: int, other: int, size: tuple[int, int]
-) -> FlowTracks:
+def flow_tracks(sequence: Sequence, frame: int, other: int, size: tuple[int, int]) -> FlowTracks:
     """Follow corners of one frame into another, at pixels of a size (h, w)."""
     tracked, start = tracking_size(sequence), _structure(sequence, frame)
     points = _corners(sequence, start)
@@ -132,9 +130,7 @@ def _triangulate(
     if not good.any():
         return None
     parallax = float(np.median(solved.parallax[good]))
-    return DepthTracks(
-        points[good], seen[good], solved.depth[good], T, K, size, parallax, has_unit
-    )
+    return DepthTracks(points[good], seen[good], solved.depth[good], T, K, size, parallax, has_unit)
 
 
 def _relation(sequence: Sequence, frame: int, other: int) -> np.ndarray | None:

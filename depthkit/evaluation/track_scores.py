@@ -81,7 +81,7 @@ def reproject_points(
 
 
 def sample_points(values: np.ndarray, pixels: np.ndarray) -> np.ndarray:
-    """Read a map bilinearly at pixels (u, v), the nearest border outside. (H, W, ...) -> (N, ...)"""
+    """Read a map (H, W, ...) bilinearly at pixels (u, v), the border outside. (N, ...)"""
     height, width = values.shape[:2]
     u = np.clip(pixels[:, 0], 0, width - 1)
     v = np.clip(pixels[:, 1], 0, height - 1)

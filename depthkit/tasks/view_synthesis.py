@@ -22,6 +22,7 @@ from depthkit.losses.masks import Reduced, explainability_loss, reduce_mean, red
 from depthkit.losses.motion import baseline_loss, rotation_loss
 from depthkit.losses.photometric import photometric_error
 from depthkit.losses.smoothness import edge_aware_smoothness, second_order_smoothness
+from depthkit.losses.supervised import taught_loss
 from depthkit.models.mono_depth import DispNetS, UNetDepth, build_depth_network
 from depthkit.models.pose_net import EncoderPose, FlowPose, PoseNet, build_pose_network
 from depthkit.tasks.known_motion import build_known_motion, require_pose_net
@@ -41,11 +42,12 @@ class ViewSynthesis(nn.Module):
         loss: LossConfig,
         shifts: tuple[int, ...],
         pairwise: bool,
+        taught: bool = False,
     ) -> None:
         super().__init__()
         self.depth_net, self.pose_net = depth_net, pose_net
         self.loss, self.shifts, self.pairwise = loss, shifts, pairwise
-        self.motion = build_known_motion(loss)
+        self.motion, self.taught = build_known_motion(loss), taught
 
     def forward(self, snippet: Snippet, *, draws: bool = False) -> TaskOutput:
         """Rebuild the target from each source at each scale, and judge it; draw it if asked to."""
@@ -89,6 +91,7 @@ class ViewSynthesis(nn.Module):
             for name, value in terms.items():
                 totals[name] = totals.get(name, 0) + value / len(inverse_depths)
         totals |= self._gauge(inverse_depths[0]) | self._known_motion(T_source_target, snippet)
+        totals |= self._teacher(inverse_depths, snippet)
         logged = {f"loss/{name}": value.detach() for name, value in totals.items()}
         with torch.no_grad():
             health = _health(inverse_depths[0], reduced, warped, views)
@@ -243,6 +246,18 @@ class ViewSynthesis(nn.Module):
         distance = inverse_depth.log().mean() + math.log(self.loss.gauge_depth)
         return {"gauge": self.loss.gauge_weight * distance.square()}
 
+    def _teacher(self, inverse_depths: list[Tensor], snippet: Snippet) -> dict[str, Tensor]:
+        """Return the term of a teacher's depth, the mean over scales enlarged to full size."""
+        if not self.taught:
+            return {}
+        truth, sigma = snippet.taught.split(1, dim=1)
+        truth = truth * snippet.valid
+        errors = [
+            taught_loss(1 / resize(inverse_depth, size_of(truth)), truth, sigma)
+            for inverse_depth in inverse_depths
+        ]
+        return {"teacher": self.loss.teacher_weight * torch.stack(errors).mean()}
+
     def _known_motion(self, T_source_target: Tensor, snippet: Snippet) -> dict[str, Tensor]:
         """Return the terms that ask for known motions; sources without a pose are left out."""
         terms: dict[str, Tensor] = {}
@@ -309,9 +324,14 @@ def _pictures(
 
 
 def build_view_synthesis(
-    model: ModelConfig, loss: LossConfig, shifts: tuple[int, ...]
+    model: ModelConfig, loss: LossConfig, shifts: tuple[int, ...], *, taught: bool = False
 ) -> ViewSynthesis:
-    """Make the task from its configuration, networks with random or ImageNet weights."""
+    """Make the task from its configuration, networks with random or ImageNet weights.
+
+    Args:
+        model, loss, shifts: of the run.
+        taught: the snippets hold depth of a teacher.
+    """
     pairwise = model.pose_input == "pair"
     return ViewSynthesis(
         build_depth_network(
@@ -331,4 +351,5 @@ def build_view_synthesis(
         loss=loss,
         shifts=shifts,
         pairwise=pairwise,
+        taught=taught,
     )

@@ -24,7 +24,7 @@ from depthkit.data.snippet_loading import (
 from depthkit.errors import TrainingError
 from depthkit.source_commit import source_commit
 from depthkit.tasks import TaskOutput, build_task
-from depthkit.training.data import RunData, check_truth, open_run_data
+from depthkit.training.data import RunData, check_truth, open_run_data, require_teachers
 from depthkit.training.device import build_fabric
 from depthkit.training.flexible_shifts import choose_shifts, parts_of
 from depthkit.training.health import HealthMonitor, find_constant
@@ -77,8 +77,10 @@ def train(config: TrainConfig, run: Path, *, resume: bool = False) -> TrainResul
         seed=config.run.seed,
         single_view=config.single_view,
         known_motion=config.loss.knows_motion,
+        taught=config.taught_by_sweep,
     )
     check_truth(data, config)
+    require_teachers(data)
     fabric.launch()
     fabric.seed_everything(config.run.seed, verbose=False)
 

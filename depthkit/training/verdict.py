@@ -85,7 +85,9 @@ def judge_run(
         fabric: says where the networks are.
     """
     if config.optimizer.steps < LEAST_STEPS:
-        return _none(f"{config.optimizer.steps} steps are a trial; {LEAST_STEPS} or more are judged")
+        return _none(
+            f"{config.optimizer.steps} steps are a trial; {LEAST_STEPS} or more are judged"
+        )
     depths: list[PointScore] = []
     units: list[bool] = []
     flows: list[np.ndarray] = []
@@ -142,9 +144,7 @@ def _judge_depth(
     return [score], tracks.has_unit and (knows_motion or sequence.has_metric_poses)
 
 
-def _judge_flow(
-    flow: torch.Tensor, data: SnippetDataset, place: int
-) -> list[np.ndarray]:
+def _judge_flow(flow: torch.Tensor, data: SnippetDataset, place: int) -> list[np.ndarray]:
     """Return the error of flow, and of no flow, at the tracks to each source. (N, 2) each"""
     number, frame = data.index[place]
     errors = []
