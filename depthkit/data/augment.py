@@ -96,6 +96,7 @@ def zoom_and_crop(snippet: Snippet, scale: float, corner: np.ndarray) -> Snippet
         sources=cut(snippet.sources, "bilinear"),
         valid=cut(snippet.valid[None].float(), "nearest-exact")[0].bool(),
         depth_gt=cut(snippet.depth_gt[None], "nearest-exact")[0],
+        zoom=snippet.zoom * (large[1] / width),
         taught=cut(snippet.taught[None], "nearest-exact")[0],
         K=K,
     )

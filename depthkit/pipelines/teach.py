@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Depth of several posed views, computed once before a training that it teaches.
 
-The sweep looks at every frame of the training sequences; what it is sure of is kept in `teacher/`
+The sweep looks at the frames of the training sequences; what it is sure of is kept in `teacher/`
 of the sequence folder and read again by later runs, until poses or settings change.
 """
 
@@ -32,6 +32,10 @@ DEPTH_STEPS = 2000
 """Steps of a stored depth at the usual depth of a sequence; what is 32 times as far is left out."""
 LEAST_COVERAGE = 0.02
 """Share of sure pixels, over all frames, below which there is no teacher."""
+
+LEAST_INTERVAL = 0.06
+"""Time between two frames that are looked at, seconds: closer ones of a fast camera show the same.
+"""
 
 MakeStream = Callable[["SweepConfig"], "SweepStream"]
 
@@ -89,6 +93,15 @@ def _check(sequence: Sequence) -> None:
         )
 
 
+def _spread(frames: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """Leave out frames sooner than `LEAST_INTERVAL` after the last one taken. (M,) int"""
+    taken: list[int] = []
+    for frame in frames:
+        if not taken or times[frame] - times[taken[-1]] >= LEAST_INTERVAL:
+            taken.append(int(frame))
+    return np.array(taken)
+
+
 def _teach(
     sequence: Sequence, stream: SweepStream, made_of: str, shrink: int, watcher: Watcher
 ) -> float:
@@ -96,12 +109,12 @@ def _teach(
     from depthkit.data.sparse_depth import usual_depth
 
     labels, poses = sequence.segments(), np.asarray(sequence.poses)
-    posed = np.flatnonzero(labels >= 0)
+    posed = _spread(np.flatnonzero(labels >= 0), sequence.times)
     usual = usual_depth(sequence, int(labels[posed[0]]), min(8, len(posed) - 1))[0] or 1.0
     sure, last = 0.0, None
     watcher.begin(f"sweep of {sequence.name}", len(posed))
     with TeacherWriter(sequence, made_of, DEPTH_STEPS / usual) as writer:
-        for i in map(int, posed):
+        for i in posed.tolist():
             if labels[i] != last:
                 stream.reset()
                 last = labels[i]

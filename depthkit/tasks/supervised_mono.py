@@ -29,7 +29,9 @@ class SupervisedMono(nn.Module):
 
     def forward(self, snippet: Snippet, *, draws: bool = False) -> TaskOutput:
         """Predict the target's depth, and judge each scale that has a weight."""
-        inverse_depths = self.depth_net(snippet.target)
+        # The network answers for the camera's own focal length: what is enlarged looks nearer.
+        zoom = snippet.zoom.reshape(-1, 1, 1, 1)
+        inverse_depths = [each / zoom for each in self.depth_net(snippet.target)]
         with full_precision(snippet.target.device):
             depth = snippet.taught[:, :1] if self.taught else snippet.depth_gt
             known = snippet.valid & (depth > 0)

@@ -51,7 +51,7 @@ class ViewSynthesis(nn.Module):
 
     def forward(self, snippet: Snippet, *, draws: bool = False) -> TaskOutput:
         """Rebuild the target from each source at each scale, and judge it; draw it if asked to."""
-        inverse_depths = self.depth_net(snippet.target)[: self.loss.scales]
+        inverse_depths = self.find_depths(snippet)
         T_source_target, explainability = self.find_motions(snippet)
         source_depths = self._source_depths(snippet)
         with full_precision(snippet.target.device):
@@ -59,11 +59,28 @@ class ViewSynthesis(nn.Module):
                 snippet, inverse_depths, T_source_target, explainability, source_depths, draws=draws
             )
 
+    def find_depths(self, snippet: Snippet) -> list[Tensor]:
+        """Predict inverse depth of the targets at each scale. (B, 1, h, w) each
+
+        Where lengths are known, the network answers for its camera's own focal length: the same
+        picture enlarged is nearer, and what teaches it is as far as before. So the answer is for
+        an image enlarged by s, and depth is s times as much [Yin 2023, Metric3D, of labels].
+        """
+        zoom = self._zoom(snippet)
+        return [each / zoom for each in self.depth_net(snippet.target)[: self.loss.scales]]
+
+    def _zoom(self, snippet: Snippet) -> Tensor:
+        """Return the factor from the network's depth to depth. (B, 1, 1, 1)"""
+        zoom = snippet.zoom if self.motion is not None else torch.ones_like(snippet.zoom)
+        return zoom.reshape(-1, 1, 1, 1)
+
     def _source_depths(self, snippet: Snippet) -> Tensor | None:
         """Predict the sources' depth, where consistency asks for it. (S*B, 1, H, W)"""
         if self.loss.consistency_weight == 0:
             return None
-        return 1 / self.depth_net(stack_views(snippet.sources))[0]
+        inverse_depth = self.depth_net(stack_views(snippet.sources))[0]
+        zoom = self._zoom(snippet).repeat(len(self.shifts), 1, 1, 1)
+        return zoom / inverse_depth
 
     def _judge_scales(
         self,

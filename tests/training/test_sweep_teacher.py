@@ -1,25 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Depth of the sweep as a teacher: weights by hand, one unit with the poses, made once, refusals."""
+"""Depth of the sweep as a teacher: weights by hand, one unit, made once, refusals."""
 
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from small_run import batch_of, read_log, small_config, write_world
+from small_run import batch_of, read_log, small_config
 from torch import nn
 
 from depthkit.data.augment import mirror, zoom_and_crop
 from depthkit.data.poses_note import PosesNote, save_poses_note
 from depthkit.data.sequence import open_sequence
+from depthkit.data.snippet import collate
 from depthkit.data.snippet_loading import SnippetDataset
 from depthkit.data.teacher_maps import TeacherWriter, open_teacher
 from depthkit.errors import ConfigError, DataError
 from depthkit.losses.supervised import taught_loss
 from depthkit.pipelines import teach
-from depthkit.pipelines.teach import make_teachers, sweep_settings
+from depthkit.pipelines.teach import _spread, make_teachers, sweep_settings
 from depthkit.pipelines.train import describe, train
 from depthkit.runtime.result import DepthResult
 from depthkit.tasks import build_task
@@ -66,9 +68,9 @@ class Oracle:
 
 
 @pytest.fixture
-def room(tmp_path):
-    """A world of its own, whose folder may be written to."""
-    return write_world(tmp_path / "room")
+def room(world, tmp_path):
+    """A copy of the world, whose folder may be written to."""
+    return Path(shutil.copytree(world, tmp_path / "room"))
 
 
 @pytest.fixture
@@ -114,7 +116,7 @@ def test_a_teacher_that_knows_nothing_costs_nothing():
     pred.requires_grad_()
     loss = taught_loss(pred, truth, sigma)
     loss.backward()
-    assert float(loss) == 0 and pred.grad.abs().sum() == 0
+    assert float(loss.detach()) == 0 and pred.grad.abs().sum() == 0
 
 
 # --- the maps ------------------------------------------------------------------------------------
@@ -151,13 +153,13 @@ def test_the_sweep_is_asked_once_and_again_after_new_poses(room, oracle):
     make_teachers(config, replace(teach.SILENT, note=notes.append))
     assert oracle.asked == list(range(24)) and oracle.resets == 1
     assert notes == ["room: the sweep is sure of 48% of the pixels"]  # half, but of the first
-    before = (room / "teacher" / "depth" / "000007.png").read_bytes()
+    before = open_teacher(oracle.sequence).read("000007", 7)
     make_teachers(config)
     assert len(oracle.asked) == 24
     save_poses_note(room, PosesNote("given", "metric", ((0, 11), (12, 23))))
     make_teachers(config)
     assert len(oracle.asked) == 48 and oracle.resets == 3
-    assert (room / "teacher" / "depth" / "000007.png").read_bytes() == before
+    np.testing.assert_allclose(open_teacher(oracle.sequence).read("000007", 7), before, rtol=5e-3)
 
 
 def test_only_what_the_sweep_is_sure_of_teaches(room, oracle):
@@ -221,9 +223,7 @@ class SaysDepth(nn.Module):
 @pytest.mark.parametrize("factor", [1.0, 1.2])
 def test_a_task_pays_the_relative_error(room, words, factor):
     """True depth costs nothing beside the rebuilt views, 20 % too far ln 1.2 times the weight."""
-    config = small_config(
-        room, *words, "loss.teacher_weight=0.5", "supervised.scale_weights=[0.5]"
-    )
+    config = small_config(room, *words, "loss.teacher_weight=0.5", "supervised.scale_weights=[0.5]")
     shifts = () if config.single_view else (-1, 1)
     snippet = batch_of(SnippetDataset([open_sequence(room)], shifts=shifts, size=(64, 96)), 4, 9)
     sigma = torch.full_like(snippet.depth_gt, 0.05)
@@ -231,7 +231,7 @@ def test_a_task_pays_the_relative_error(room, words, factor):
     task = build_task(config, shifts)
     task.depth_net = SaysDepth(factor * snippet.depth_gt)
     output = task(snippet)
-    paid = output.terms.get("loss/teacher", output.loss)
+    paid = output.terms.get("loss/teacher", output.loss.detach())
     assert float(paid) == pytest.approx(0.5 * math.log(factor), abs=1e-6)
     output.loss.backward()
     assert task.depth_net.inverse.grad.isfinite().all()
@@ -291,9 +291,48 @@ def test_data_that_cannot_teach_are_one_line(room, tmp_path, monkeypatch):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_fast_camera_is_looked_at_now_and_then():
+    """At 50 Hz every third frame, at 10 Hz each, over a pause too."""
+    frames = np.arange(9)
+    assert _spread(frames, frames / 50).tolist() == [0, 3, 6]
+    assert _spread(frames, frames / 10).tolist() == frames.tolist()
+    assert _spread(frames[[0, 1, 7, 8]], frames / 50).tolist() == [0, 7]
+
+
 def test_views_are_compared_at_about_320_pixels(room):
     """Frames of 96 pixels as they are, of 640 at half size."""
     sequence = open_sequence(room)
     assert sweep_settings(sequence).shrink == 1
     large = replace(sequence, camera=sequence.camera.resized((480, 640)))
     assert sweep_settings(large).shrink == 2
+
+
+# --- focal length --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("words", [TAUGHT, MONO])
+def test_what_is_enlarged_is_answered_nearer(room, words):
+    """96 pixels become 120: the network sees a scene 1.25 times nearer, and depth is its answer
+    times 1.25, so that known lengths teach one scale whatever the zoom."""
+    config = small_config(room, *words)
+    shifts = () if config.single_view else (-1, 1)
+    data = SnippetDataset([open_sequence(room)], shifts=shifts, size=(64, 96))
+    snippet = zoom_and_crop(data[(5, 0)], 1.25, np.array([0.5, 0.5]))
+    assert float(snippet.zoom) == 1.25 and float(data[(5, 0)].zoom) == 1
+    fx = float(data[(5, 0)].K[0, 0])
+    assert float(snippet.K[0, 0]) == pytest.approx(1.25 * fx)
+    batch = collate([replace(snippet, taught=torch.zeros(2, 64, 96))])
+    task = build_task(config, shifts).eval()
+    task.depth_net = SaysDepth(torch.full((1, 1, 64, 96), 2.0))
+    depth = task(batch).prediction.depth().detach()
+    assert float(depth.mean()) == pytest.approx(2.5, rel=1e-6)
+
+
+def test_learnt_motion_keeps_its_free_scale(room):
+    """Where a pose network learns the scale beside depth nothing is multiplied."""
+    config = small_config(room)
+    data = SnippetDataset([open_sequence(room)], shifts=(-1, 1), size=(64, 96))
+    batch = collate([zoom_and_crop(data[(5, 0)], 1.25, np.array([0.5, 0.5]))])
+    task = build_task(config, (-1, 1)).eval()
+    task.depth_net = SaysDepth(torch.full((1, 1, 64, 96), 2.0))
+    assert float(task.find_depths(batch)[0].mean()) == 0.5
