@@ -163,7 +163,7 @@ ROW = """
         exported="mono",
         parts=("depth",),
         next_command="infer {run} SOURCE --out DIR --toy",
-        truth=Truth(depth=True),
+        truth=Truth(depth=always),
         metric=always,
         starts_from=("depth_net",),
     ),

@@ -147,7 +147,7 @@ class SnippetDataset(Dataset):
         teacher = self.teachers[number]
         stem = self.sequences[number].frames[frame].stem
         maps = None if teacher is None else teacher.read(stem, frame)
-        return torch.cat([self._map(None if maps is None else maps[k], fill=0) for k in (0, 1)])
+        return torch.cat([self._map(None if maps is None else maps[k], fill=0.0) for k in (0, 1)])
 
     def _map(self, values: np.ndarray | None, fill: float) -> Tensor:
         """Bring a one-channel map to the snippet's size by nearest pixel. (1, H, W)"""

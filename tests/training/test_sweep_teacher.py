@@ -240,10 +240,10 @@ def test_a_task_pays_the_relative_error(room, words, factor):
 @pytest.mark.parametrize("words", [TAUGHT, MONO])
 def test_a_run_learns_from_the_sweep(room, oracle, tmp_path, words):
     """`depthkit.pipelines.train` asks the sweep, then trains; the checkpoint is metric."""
-    config = small_config(room, *words, "optimizer.steps=2")
+    config = small_config(room, *words, "optimizer.steps=6", "data.zoom=1.2")
     assert describe(config)[0].loss is not None and not (room / "teacher").exists()
     result = train(config, tmp_path / "run")
-    assert result.steps == 2 and len(oracle.asked) == 24
+    assert result.steps == 6 and len(oracle.asked) == 24
     if words is TAUGHT:
         assert read_log(tmp_path / "run")[0]["loss/teacher"] > 0
 
