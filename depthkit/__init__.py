@@ -20,7 +20,9 @@ from depthkit.errors import DepthkitError
 
 if TYPE_CHECKING:
     from depthkit.pipelines import evaluate
+    from depthkit.pipelines.adopt import Adopted
     from depthkit.pipelines.door import infer, inspect, odometry, open_sequence, prepare
+    from depthkit.pipelines.door_adopt import adopt
     from depthkit.pipelines.infer.summary import InferSummary
     from depthkit.pipelines.inspect import InspectSummary
     from depthkit.pipelines.models import open_model
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Adopted",
     "DepthEvaluation",
     "DepthkitError",
     "FlowEvaluation",
@@ -46,6 +49,7 @@ __all__ = [
     "OdometrySummary",
     "PrepareSummary",
     "Watcher",
+    "adopt",
     "evaluate",
     "infer",
     "inspect",
@@ -58,6 +62,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Adopted": "pipelines.adopt",
     "DepthEvaluation": "pipelines.score.depth_maps",
     "FlowEvaluation": "pipelines.score.flow_maps",
     "InferSummary": "pipelines.infer.summary",
@@ -67,6 +72,7 @@ _HOMES = {
     "OdometrySummary": "pipelines.odometry.summary",
     "PrepareSummary": "pipelines.prepare",
     "Watcher": "watcher",
+    "adopt": "pipelines.door_adopt",
     "infer": "pipelines.door",
     "inspect": "pipelines.door",
     "load_record": "pipelines.records",
