@@ -69,10 +69,6 @@ def _sensor_teaches(config: "TrainConfig") -> bool:
     return not config.taught_by_sweep
 
 
-def _taught_by_sweep(config: "TrainConfig") -> bool:
-    return config.taught_by_sweep
-
-
 def _sweep_teaches(config: "TrainConfig") -> str:
     return "supervised.teacher: sweep" if config.taught_by_sweep else ""
 
@@ -167,8 +163,8 @@ class Truth:
 
     depth: Callable[["TrainConfig"], bool] = never
     """Whether there must be metric depth, in the sequences held out too."""
-    metric_poses: Callable[["TrainConfig"], bool] = never
-    """Whether the poses must be metres."""
+    metric_poses: Callable[["TrainConfig"], str] = no_reason
+    """Why the poses must be metres; empty where they need not."""
     poses: Callable[["TrainConfig"], str] = no_reason
     """Why every sequence must have poses; empty where it need not."""
     weighted_motion: bool = False
@@ -257,7 +253,7 @@ KINDS: dict[Task, TaskKind] = {
         exported="mono",
         parts=("depth",),
         next_command=_INFER,
-        truth=Truth(depth=_sensor_teaches, poses=_sweep_teaches, metric_poses=_taught_by_sweep),
+        truth=Truth(depth=_sensor_teaches, poses=_sweep_teaches, metric_poses=_sweep_teaches),
         metric=always,
         starts_from=("depth_net",),
         options=("sweep_teacher",),

@@ -141,8 +141,8 @@ def check_truth(data: RunData, config: TrainConfig) -> None:
         _check_depth(sequences, config.task)
     if why := truth.poses(config):
         _check_known_motion(sequences, why)
-    if truth.metric_poses(config):
-        _check_metric_poses(sequences)
+    if why := truth.metric_poses(config):
+        _check_metric_poses(sequences, why)
     if truth.weighted_motion:
         check_poses(data, config.loss)
     if truth.one_focal_length:
@@ -158,11 +158,11 @@ def _check_depth(sequences: list[Sequence], task: str) -> None:
             )
 
 
-def _check_metric_poses(sequences: list[Sequence]) -> None:
+def _check_metric_poses(sequences: list[Sequence], why: str) -> None:
     for sequence in sequences:
         if not sequence.has_metric_poses:
             raise DataError(
-                f"{sequence.name}: supervised.teacher: sweep gives metres by poses in metres, and "
+                f"{sequence.name}: {why} gives metres by poses in metres, and "
                 "these are up to scale; tell the odometry a length (camera height, speed), or "
                 "learn by rebuilt views with loss.motion: known"
             )
