@@ -7,6 +7,9 @@ from typing import NamedTuple
 import numpy as np
 
 GRID = 9
+"""Points along each side at which frames are judged."""
+TOO_FAR = 1.6
+"""Parallax above which a source is left out, as a multiple of the longest wanted one."""
 
 
 class Candidate(NamedTuple):
@@ -50,6 +53,8 @@ def choose(
 ) -> list[int]:
     """Choose the candidate nearest to each wanted parallax, by the ratio.
 
+    One of far more parallax than any wanted is taken only alone: its levels would be pixels apart.
+
     Args:
         candidates: past frames.
         wanted: parallaxes, pixels.
@@ -60,6 +65,9 @@ def choose(
         Indices, each once, the smallest parallax first.
     """
     usable = [i for i, c in enumerate(candidates) if c.parallax >= least and c.overlap >= overlap]
+    most = TOO_FAR * max(wanted)
+    near = [i for i in usable if candidates[i].parallax <= most]
+    usable = near or sorted(usable, key=lambda i: candidates[i].parallax)[:1]
     chosen: list[int] = []
     for goal in wanted:
         rest = [i for i in usable if i not in chosen]
