@@ -47,7 +47,7 @@ class LossConfig:
     """Where camera motion comes from: a pose network (learnt), the poses of the sequence (known),
     or those with a small learnt correction for each pair of frames (refined). With known or refined
     motion there is no pose network, and depth learns in minutes."""
-    teacher_weight: float = option(0.3, least=0)
+    teacher_weight: float = option(0.1, least=0)
     """Weight of the relative error of depth against supervised.teacher: sweep, beside rebuilt
     views."""
     motion_prior: float = option(0.01, least=0)
