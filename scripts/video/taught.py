@@ -7,8 +7,8 @@ known length, the distance of the camera between two frames, all of it is metres
 seconds of this process; depth of --test frames, where the source has any, is for the score alone.
 
     python scripts/video/taught.py walk.mp4 OUT --camera camera.yaml --distance 0:150:0.83
-    python scripts/pairs/prepare_real_pairs.py DATA PAIRS     # PAIRS/kitchen, K of the colour
-    python scripts/video/taught.py PAIRS/kitchen OUT --train 0:320 --test 320:400 --distance given
+    depthkit prepare sevenscenes_redkitchen --out DATA --name kitchen
+    python scripts/video/taught.py DATA/kitchen OUT --train 0:320 --test 320:400 --distance given
 """
 
 import argparse
@@ -19,6 +19,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from motion_first import FARTHEST, find_poses, shrink
 
 import depthkit
 from depthkit.config import TrainConfig
@@ -28,12 +29,10 @@ from depthkit.data.sequence import Sequence, SequenceWriter, open_sequence
 from depthkit.errors import DataError
 from depthkit.evaluation.depth import DepthScore, depth_metrics
 from depthkit.pipelines.train import train
-from depthkit.runtime.odometry.geometric import GeometricOdometry
 from depthkit.tasks.loaded import load_task
 
 RECIPE = Path(__file__).resolve().parent.parent.parent / "configs" / "indoor" / "taught.yaml"
 WORKING_WIDTH = 320  # pixels, of the frames that are compared and trained on
-FARTHEST = 10.0  # metres; what a sensor says beyond is not scored
 
 
 def open_source(args: argparse.Namespace) -> Sequence:
@@ -42,21 +41,6 @@ def open_source(args: argparse.Namespace) -> Sequence:
         return open_sequence(args.source)
     made = depthkit.prepare(args.source, args.out / "prepared", camera=args.camera, fov=args.fov)
     return open_sequence(made.sequences[0].path)
-
-
-def find_poses(source: Sequence, frames: range) -> tuple[np.ndarray, PosesNote]:
-    """Run the odometry on full frames. (N, 4, 4), NaN where unknown, and their segments."""
-    odometry = GeometricOdometry()
-    for i in frames:
-        stamp = float(source.times[i])
-        odometry.process(source.read_frame(i), stamp=stamp, K=source.camera.K)
-    path = odometry.smoothed()
-    places = np.searchsorted(source.times[frames.start : frames.stop], path.stamps - 1e-6)
-    poses = np.full((len(frames), 4, 4), np.nan)
-    poses[places] = path.poses
-    spans = [places[path.segments == segment] for segment in np.unique(path.segments)]
-    segments = tuple((int(span.min()), int(span.max())) for span in spans)
-    return poses, PosesNote("odometry", "up_to_scale", segments)
 
 
 def to_metres(
@@ -116,11 +100,6 @@ def write_training(source: Sequence, args: argparse.Namespace) -> Path:
             writer.add_frame(shrink(source.read_frame(i), size), float(source.times[i]), pose)
     save_poses_note(out, note)
     return out
-
-
-def shrink(rgb: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Bring a frame to a size (H, W)."""
-    return cv2.resize(rgb, size[::-1], interpolation=cv2.INTER_AREA)
 
 
 @torch.no_grad()

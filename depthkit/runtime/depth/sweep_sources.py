@@ -8,6 +8,8 @@ import numpy as np
 
 GRID = 9
 """Points along each side at which frames are judged."""
+SLACK = 1e-6
+"""Rounding that leaves a point on the border inside, pixels."""
 TOO_FAR = 1.6
 """Parallax above which a source is left out, as a multiple of the longest wanted one."""
 
@@ -38,8 +40,8 @@ def look(
     turned = np.einsum("nij,pj->npi", T_sources_target[:, :3, :3], rays)
     moved = turned + inverse_depth * T_sources_target[:, None, :3, 3]
     (start, ahead), (end, front) = _pixels(turned, K), _pixels(moved, K)
-    inside = ahead & front & (end >= 0).all(axis=2)
-    inside &= (end <= np.array([width - 1, height - 1])).all(axis=2)
+    inside = ahead & front & (end >= -SLACK).all(axis=2)
+    inside &= (end <= np.array([width - 1, height - 1]) + SLACK).all(axis=2)
     steps = np.linalg.norm(end - start, axis=2)
     count = np.maximum(inside.sum(axis=1), 1)
     parallax = np.where(inside, steps, 0).sum(axis=1) / count
