@@ -129,7 +129,7 @@ def test_a_row_is_true_of_its_task(task: Task, room: Path) -> None:
     assert (judged.prediction is not None) == ("depth" in kind.parts)
     if judged.prediction is not None:
         assert judged.prediction.depth().shape == (2, 1, 64, 96)
-        assert judged.prediction.metric == (kind.truth.depth or kind.exported == "pair")
+        assert judged.prediction.metric == (kind.truth.depth(config) or kind.exported == "pair")
 
 
 @pytest.mark.parametrize("task", KINDS)
@@ -163,7 +163,7 @@ ROW = """
         exported="mono",
         parts=("depth",),
         next_command="infer {run} SOURCE --out DIR --toy",
-        truth=Truth(depth=True),
+        truth=Truth(depth=always),
         metric=always,
         starts_from=("depth_net",),
     ),

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The `depthkit` program: finds the verb, builds only its parser, turns known errors into one line.
 
-Exit codes: 0 done, 1 a known error, 2 wrong usage, 130 interrupted. A bug keeps its traceback.
-A verb is a module of this package with `add_arguments(parser)` and `run(args)`; it imports heavy
-libraries inside `run`, so that every `--help` is instant.
+Exit codes: 0 done, 1 a known error, 2 wrong usage, 3 a training that learnt nothing, 130
+interrupted. A bug keeps its traceback. A verb is a module of this package with
+`add_arguments(parser)` and `run(args)`, which may return an exit code; it imports heavy libraries
+inside `run`, so that every `--help` is instant.
 """
 
 import argparse
@@ -78,9 +79,9 @@ def _run_verb(words: list[str]) -> int:
         args = parser.parse_args(words[1:])
     except SystemExit as stop:  # argparse has printed its help or its error
         return int(stop.code or 0)
-    module.run(args)
+    code: int | None = module.run(args)
     sys.stdout.flush()  # a reader that left is noticed here, not at interpreter exit
-    return 0
+    return code or 0
 
 
 def _read_verb(words: list[str]) -> str:

@@ -25,7 +25,13 @@ Task = Literal[
 ]
 Part = Literal["depth", "pose", "flow"]
 Option = Literal[
-    "random_shift", "flexible_shifts", "gradient_diffusion", "flow_init", "mask_net", "known_motion"
+    "random_shift",
+    "flexible_shifts",
+    "gradient_diffusion",
+    "flow_init",
+    "mask_net",
+    "known_motion",
+    "sweep_teacher",
 ]
 
 
@@ -57,6 +63,14 @@ def _all_scales_rebuilt(config: "TrainConfig") -> bool:
 
 def _all_scales_weighted(config: "TrainConfig") -> bool:
     return len(config.supervised.scale_weights) >= 5
+
+
+def _sensor_teaches(config: "TrainConfig") -> bool:
+    return not config.taught_by_sweep
+
+
+def _sweep_teaches(config: "TrainConfig") -> str:
+    return "supervised.teacher: sweep" if config.taught_by_sweep else ""
 
 
 def _pair_distance(config: "TrainConfig") -> str:
@@ -126,6 +140,13 @@ def _check_stabilized(config: "TrainConfig") -> None:
     )
 
 
+def _check_taught(config: "TrainConfig") -> None:
+    require(
+        not config.taught_by_sweep or config.loss.knows_motion,
+        "supervised.teacher: sweep has the unit of the poses; set loss.motion: known or refined",
+    )
+
+
 def _check_whole_frames(config: "TrainConfig") -> None:
     require(
         config.flow.window is None,
@@ -140,8 +161,10 @@ def _check_whole_frames(config: "TrainConfig") -> None:
 class Truth:
     """What the data must hold beside frames."""
 
-    depth: bool = False
-    """Metric depth, in the sequences held out too."""
+    depth: Callable[["TrainConfig"], bool] = never
+    """Whether there must be metric depth, in the sequences held out too."""
+    metric_poses: Callable[["TrainConfig"], str] = no_reason
+    """Why the poses must be metres; empty where they need not."""
     poses: Callable[["TrainConfig"], str] = no_reason
     """Why every sequence must have poses; empty where it need not."""
     weighted_motion: bool = False
@@ -196,7 +219,8 @@ KINDS: dict[Task, TaskKind] = {
         metric=_baselines_known,
         uses_all_weights=_all_scales_rebuilt,
         starts_from=("depth_net", "pose_net"),
-        options=("known_motion",),
+        options=("known_motion", "sweep_teacher"),
+        check=_check_taught,
     ),
     "supervised_pair": TaskKind(
         networks=_TWO_FRAMES,
@@ -204,7 +228,7 @@ KINDS: dict[Task, TaskKind] = {
         exported="pair",
         parts=("depth",),
         next_command=_INFER,
-        truth=Truth(depth=True, poses=_pair_distance, one_focal_length=True),
+        truth=Truth(depth=always, poses=_pair_distance, one_focal_length=True),
         metric=always,
         uses_all_weights=_all_scales_weighted,
         starts_from=("depth_net",),
@@ -229,9 +253,10 @@ KINDS: dict[Task, TaskKind] = {
         exported="mono",
         parts=("depth",),
         next_command=_INFER,
-        truth=Truth(depth=True),
+        truth=Truth(depth=_sensor_teaches, poses=_sweep_teaches, metric_poses=_sweep_teaches),
         metric=always,
         starts_from=("depth_net",),
+        options=("sweep_teacher",),
     ),
     "shading": TaskKind(
         networks=("shading",),
@@ -239,7 +264,7 @@ KINDS: dict[Task, TaskKind] = {
         exported="mono",
         parts=("depth",),
         next_command=_INFER,
-        truth=Truth(depth=True),
+        truth=Truth(depth=always),
         metric=always,
         starts_from=("depth_net",),
     ),

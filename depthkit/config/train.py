@@ -128,6 +128,11 @@ class TrainConfig:
             "known_motion" in options or not self.loss.knows_motion,
             f"loss.motion: for {tasks_with('known_motion')} only; set it to learnt",
         )
+        require(
+            "sweep_teacher" in options or not self.taught_by_sweep,
+            f"supervised.teacher: sweep is for {tasks_with('sweep_teacher')} only; set it to "
+            "sensor",
+        )
 
     @property
     def single_view(self) -> bool:
@@ -138,6 +143,16 @@ class TrainConfig:
     def is_metric(self) -> bool:
         """Whether what is learnt is in metres: from known depth, or known baselines."""
         return self.kind.metric(self)
+
+    @property
+    def taught_by_sweep(self) -> bool:
+        """Whether depth of the sweep teaches."""
+        return self.supervised.teacher == "sweep"
+
+    @property
+    def depth_has_unit(self) -> bool:
+        """Whether depth of single frames comes out in the unit of the poses."""
+        return self.kind.exported == "mono" and (self.loss.knows_motion or self.is_metric)
 
     def networks(self) -> dict[str, Any]:
         """Return what a checkpoint's weights must fit: wherever the first ones came from."""

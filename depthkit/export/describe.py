@@ -110,7 +110,7 @@ def name_scale(loaded: LoadedTask, graph: Graph) -> tuple[Literal["metric", "rel
         return loaded.scale, source
     if loaded.scale == "relative":
         return "relative", "none: depth and motion share one unknown factor"
-    known = "depth" if kind.truth.depth else "baselines"
+    known = "depth" if kind.truth.depth(loaded.config) else "baselines"
     return "metric", f"known {known} in training"
 
 

@@ -19,7 +19,8 @@ def build_task(config: TrainConfig, shifts: tuple[int, ...]) -> nn.Module:
         case "view_synthesis":
             from depthkit.tasks.view_synthesis import build_view_synthesis
 
-            return build_view_synthesis(config.model, config.loss, shifts)
+            taught = config.taught_by_sweep
+            return build_view_synthesis(config.model, config.loss, shifts, taught=taught)
         case "supervised_pair":
             from depthkit.tasks.supervised_pair import build_supervised_pair
 
