@@ -6,6 +6,7 @@
     depthkit.prepare("clip.mp4", "data", fov=70)      # video -> sequence folder
     depthkit.inspect("data")                          # can it teach depth, and with which shifts?
     depthkit.odometry("data/clip", "path", speed=2.0) # camera trajectory and sparse points
+    depthkit.reconstruct("clip.mp4", "room")          # video -> path, depth, surface, report
     depthkit.infer("shading-colon", "data/clip", "out")
     depthkit.evaluate.depth("out", "data/clip", align="median")
     with depthkit.open_model("sweepnet-stillbox") as engine: ...
@@ -20,12 +21,20 @@ from depthkit.errors import DepthkitError
 
 if TYPE_CHECKING:
     from depthkit.pipelines import evaluate
-    from depthkit.pipelines.door import infer, inspect, odometry, open_sequence, prepare
+    from depthkit.pipelines.door import (
+        infer,
+        inspect,
+        odometry,
+        open_sequence,
+        prepare,
+        reconstruct,
+    )
     from depthkit.pipelines.infer.summary import InferSummary
     from depthkit.pipelines.inspect import InspectSummary
     from depthkit.pipelines.models import open_model
     from depthkit.pipelines.odometry.summary import OdometrySummary
     from depthkit.pipelines.prepare import PrepareSummary
+    from depthkit.pipelines.reconstruct.summary import ReconstructSummary
     from depthkit.pipelines.records import load_record, save_record
     from depthkit.pipelines.score.depth_maps import DepthEvaluation
     from depthkit.pipelines.score.flow_maps import FlowEvaluation
@@ -45,6 +54,7 @@ __all__ = [
     "OdometryEvaluation",
     "OdometrySummary",
     "PrepareSummary",
+    "ReconstructSummary",
     "Watcher",
     "evaluate",
     "infer",
@@ -54,6 +64,7 @@ __all__ = [
     "open_model",
     "open_sequence",
     "prepare",
+    "reconstruct",
     "save_record",
 ]
 
@@ -66,6 +77,7 @@ _HOMES = {
     "OdometryEvaluation": "pipelines.score.trajectories",
     "OdometrySummary": "pipelines.odometry.summary",
     "PrepareSummary": "pipelines.prepare",
+    "ReconstructSummary": "pipelines.reconstruct.summary",
     "Watcher": "watcher",
     "infer": "pipelines.door",
     "inspect": "pipelines.door",
@@ -74,6 +86,7 @@ _HOMES = {
     "open_model": "pipelines.models",
     "open_sequence": "pipelines.door",
     "prepare": "pipelines.door",
+    "reconstruct": "pipelines.door",
     "save_record": "pipelines.records",
 }
 

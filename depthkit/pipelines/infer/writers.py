@@ -78,6 +78,8 @@ class Outputs:
         for name in names:
             make_folder(folder / name)
         self.decisions: list[str] = []
+        self.painted: np.ndarray | None = None
+        """Depth of the last frame in colours; None where it had none. (H, W, 3) uint8"""
 
     def add(
         self,
@@ -97,7 +99,7 @@ class Outputs:
         if self.pairs:
             self.decisions.append(decision_line(frame, result))
         depth = known_depth(result)
-        painted = None if depth is None else self.colours.paint(depth)
+        painted = self.painted = None if depth is None else self.colours.paint(depth)
         if depth is not None and painted is not None:
             self.depth.add(frame.name, depth)
             self.depth.scale_source = result.scale_source

@@ -64,7 +64,7 @@ def search_focal(frames: Sequence[np.ndarray], times: np.ndarray) -> FoundFocal:
     Returns:
         The focal length, or why it is not determined.
     """
-    small = [_reduced(frame) for frame in frames]
+    small = [reduced(frame) for frame in frames]
     focal, fits = TYPICAL, list[FocalFit]()
     for _ in range(ROUNDS):
         # 1. The odometry under the focal length of now; its keyframes say how to change it.
@@ -131,7 +131,8 @@ def _why_not(count: int, posed: int, fits: int) -> str:
     return f"the camera turns and moves too little at once ({fits} of {LEAST_FITS} fits)"
 
 
-def _reduced(frame: np.ndarray) -> np.ndarray:
+def reduced(frame: np.ndarray) -> np.ndarray:
+    """Return a frame at the size that the search works at. (H, W, 3) uint8"""
     height, width = frame.shape[:2]
     if width <= WIDTH:
         return frame
