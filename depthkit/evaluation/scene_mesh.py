@@ -126,9 +126,10 @@ def sampled(mesh: SceneMesh, step: float) -> tuple[np.ndarray, np.ndarray]:
     inks = mesh.colours[mesh.faces[keep]] * light  # (M, 3, 3)
     longest = np.linalg.norm(np.roll(corners, 1, axis=1) - corners, axis=2).max(initial=0.0)
     count = int(np.clip(np.ceil(longest / max(step, LEAST_STEP)), 1, 12))
-    weights = np.array(
-        [(i, j, count - i - j) for i in range(count + 1) for j in range(count + 1 - i)]
-    ) / count  # (S, 3)
+    weights = (
+        np.array([(i, j, count - i - j) for i in range(count + 1) for j in range(count + 1 - i)])
+        / count
+    )  # (S, 3)
     points = np.einsum("sk,mkc->msc", weights, corners).reshape(-1, 3)
     colours = np.einsum("sk,mkc->msc", weights, inks).reshape(-1, 3)
     return points, np.clip(colours, 0, 255).astype(np.uint8)
@@ -150,7 +151,11 @@ def _draw_path(picture: np.ndarray, path: np.ndarray, low: np.ndarray, scale: fl
     along = np.concatenate([[0.0], np.cumsum(steps)])
     at = np.arange(0, along[-1] + 1, 0.5)
     dense = np.stack([np.interp(at, along, path[:, k]) for k in range(3)], axis=1)
-    for points, colour, radius in ((dense, (20, 20, 20), 1), (path[:1], START, 5), (path[-1:], END, 5)):
+    for points, colour, radius in (
+        (dense, (20, 20, 20), 1),
+        (path[:1], START, 5),
+        (path[-1:], END, 5),
+    ):
         u, v = _pixels(points, low, scale, height)
         offsets = range(-radius, radius + 1)
         for du, dv in ((a, b) for a in offsets for b in offsets if a * a + b * b <= radius**2):

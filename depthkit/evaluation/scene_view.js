@@ -2,9 +2,11 @@
 // A surface and a camera's path, to be turned, moved and flown along. No library, no network.
 (() => {
   "use strict";
-  const box = document.getElementById("scene-view");
+  // A page may hold several views: each script stands behind its data, and these behind the view.
+  const data = document.currentScript.previousElementSibling;
+  const box = data.previousElementSibling;
   const canvas = box.querySelector("canvas");
-  const scene = JSON.parse(document.getElementById("scene-data").textContent);
+  const scene = JSON.parse(data.textContent);
   const gl = canvas.getContext("webgl2", { antialias: true });
   if (!gl) {
     box.querySelector(".scene-missing").hidden = false;

@@ -49,8 +49,8 @@ def scene_view(mesh: SceneMesh, path: ScenePath) -> str:
     data = json.dumps(scene_data(thinned(mesh, MOST_VERTICES), path), separators=(",", ":"))
     script = _SCRIPT.read_text(encoding="utf-8")
     return (
-        f"<style>{_STYLE}</style><div id='scene-view'>{_CONTROLS}</div>"
-        f"<script type='application/json' id='scene-data'>{data}</script>"
+        f"<style>{_STYLE}</style><div class='scene-view'>{_CONTROLS}</div>"
+        f"<script type='application/json'>{data}</script>"
         f"<script>{script}</script>"
     )
 
@@ -125,7 +125,7 @@ to orange. Walls are drawn from the side that the camera saw.</p>
 """
 
 _STYLE = """
-#scene-view canvas { width: 100%; height: 32rem; display: block; border-radius: 6px;
+.scene-view canvas { width: 100%; height: 32rem; display: block; border-radius: 6px;
   touch-action: none; cursor: grab; }
 .scene-bar { display: flex; flex-wrap: wrap; gap: .5rem; margin: .6rem 0 .3rem; }
 .scene-bar button { font: inherit; font-size: .9rem; padding: .25rem .7rem; color: var(--ink);

@@ -99,7 +99,14 @@ def _vertices(volume: Volume, least_weight: float) -> tuple[np.ndarray, np.ndarr
     positions = np.zeros((count, 3), np.float32)
     colours = np.zeros((count, 3), np.uint8)
     place_vertices(
-        volume.keys, volume.rows, volume.distance, volume.colour, volume.voxel, ids, positions, colours
+        volume.keys,
+        volume.rows,
+        volume.distance,
+        volume.colour,
+        volume.voxel,
+        ids,
+        positions,
+        colours,
     )
     return positions, colours, ids
 

@@ -209,7 +209,12 @@ class Tsdf:
         height, width = size
         # Inner normals of the sides of the viewing pyramid, in the camera.
         sides = np.array(
-            [[fx, 0, cx + 0.5], [-fx, 0, width - 0.5 - cx], [0, fy, cy + 0.5], [0, -fy, height - 0.5 - cy]]
+            [
+                [fx, 0, cx + 0.5],
+                [-fx, 0, width - 0.5 - cx],
+                [0, fy, cy + 0.5],
+                [0, -fy, height - 0.5 - cy],
+            ]
         )
         sides /= np.linalg.norm(sides, axis=1, keepdims=True)
         radius = 0.5 * math.sqrt(3) * reach

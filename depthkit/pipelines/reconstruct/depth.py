@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from depthkit.runtime.result import DepthResult
     from depthkit.runtime.streams import DepthSource
     from depthkit.watcher import Watcher
+
+    Observe = Callable[[StreamFrame, Placed, DepthResult], None]
 
 WORKING_WIDTH = 320
 """Width that depth is worked out at, pixels, as nearly as a whole factor allows."""
@@ -76,6 +79,7 @@ def find_depth(
     watcher: Watcher,
     *,
     voxel: float | None,
+    observe: Observe | None = None,
 ) -> DepthPass:
     """Read every frame again; write its depth, and grow the surface of its segment.
 
@@ -85,6 +89,7 @@ def find_depth(
         folder: exists.
         watcher: receives progress.
         voxel: of the surfaces; None by the scene's depth.
+        observe: is shown every frame with its pose and depth, where it has a pose.
     """
     found = DepthPass(_open_segments(stream, placed, folder, voxel), FilmStrip(len(stream)))
     video = SideBySideVideo(folder / VIDEO, fps=_frame_rate(stream.times))
@@ -99,6 +104,8 @@ def find_depth(
             current = one.segment
             result = _depth_of(source, stream, frame, rgb, one)
             _keep(segment, frame, rgb, result, one)
+            if observe is not None:
+                observe(frame, one, result)
         painted = None if segment is None else segment.outputs.painted
         known = result is not None and result.depth is not None
         video.add(rgb, painted if known and painted is not None else np.zeros_like(rgb), frame.name)

@@ -116,9 +116,7 @@ def _with_camera(
     return stream, known
 
 
-def _known(
-    origin: Origin, camera: Camera, words: str, sigma: float | None = None
-) -> KnownCamera:
+def _known(origin: Origin, camera: Camera, words: str, sigma: float | None = None) -> KnownCamera:
     view = math.degrees(2 * math.atan(0.5 * camera.width / camera.fx))
     return KnownCamera(origin, round(camera.fx, 2), round(view, 2), sigma, words)
 

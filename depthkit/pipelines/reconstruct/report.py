@@ -20,7 +20,6 @@ from depthkit.pipelines.odometry.summary import unit_of
 if TYPE_CHECKING:
     from depthkit.pipelines.reconstruct.run import Reconstruction
     from depthkit.pipelines.reconstruct.summary import PartSummary, ReconstructSummary
-    from depthkit.pipelines.reconstruct.surface import Surface
 
 PICTURES = "pictures"
 TOP_WIDTH = 900  # pixels of the view from above
@@ -29,9 +28,7 @@ STRIP = (
     "upper row: frames; middle: their depth, near is bright; lower: the pixels of it that were "
     "measured with a standard deviation of 10 % or less, which alone make the surface"
 )
-SHEET = (
-    "the whole run, each frame with its depth; framed orange: no depth, framed red: no pose"
-)
+SHEET = "the whole run, each frame with its depth; framed orange: no depth, framed red: no pose"
 READING = (
     "The path was found first, by geometry alone, in one pass over the frames; then every frame "
     "was compared with earlier ones seen from elsewhere on the path, which gives depth where there "
@@ -73,21 +70,29 @@ def reconstruct_sections(
         summary: figures and words.
         found: what they are drawn from.
     """
-    surface = found.surfaces.get(summary.main.number)
-    sections = [Section("What is metres, what failed, what was assumed", text=_in_words(summary))]
-    if surface is not None:
-        mesh = SceneMesh(
-            surface.mesh.vertices, surface.mesh.faces, surface.mesh.colours, surface.voxel
-        )
-        view = scene_view(mesh, _scene_path(summary, found))
-        sections.insert(0, Section("The surface and the path", html=view))
-        sections.append(Section("From above", pictures=[_top_view(pictures, mesh, found, summary)]))
-    sections += _depth_sections(pictures, found)
+    words = Section("What is metres, what failed, what was assumed", text=in_words(summary))
+    sections = [*surface_sections(pictures, summary, found), words]
+    sections += depth_sections(pictures, found, names=("strip", "sheet"))
     sections += _path_sections(pictures, summary, found)
     sections.append(Section("Figures", rows=_figure_rows(summary)))
     if len(summary.segments) > 1:
         sections.append(Section("Segments", rows=_segment_rows(summary)))
     return [*sections, Section("How to read it", text=READING)]
+
+
+def surface_sections(
+    pictures: Path, summary: ReconstructSummary, found: Reconstruction
+) -> list[Section]:
+    """Return the 3-D view and the view from above; none where there is no surface."""
+    surface = found.surfaces.get(summary.main.number)
+    if surface is None:
+        return []
+    mesh = SceneMesh(surface.mesh.vertices, surface.mesh.faces, surface.mesh.colours, surface.voxel)
+    view = scene_view(mesh, _scene_path(summary, found))
+    return [
+        Section("The surface and the path", html=view),
+        Section("From above", pictures=[_top_view(pictures, mesh, found, summary)]),
+    ]
 
 
 def _lead(summary: ReconstructSummary) -> str:
@@ -98,8 +103,9 @@ def _lead(summary: ReconstructSummary) -> str:
     )
 
 
-def _in_words(summary: ReconstructSummary) -> str:
-    failed = summary.failed or ("Nothing failed.",)
+def in_words(summary: ReconstructSummary) -> str:
+    """Say what is metres, what failed, what was assumed: a paragraph each."""
+    failed = summary.failed or ("nothing.",)
     return "\n\n".join(
         [
             *summary.metric,
@@ -116,9 +122,7 @@ def _scene_path(summary: ReconstructSummary, found: Reconstruction) -> ScenePath
     place = np.array([order[t] for t, _ in rows])
     begins = np.append(True, np.diff(place) > 1)
     camera = found.camera
-    return ScenePath(
-        np.stack([one.T_world_cam for _, one in rows]), begins, camera.K, camera.size
-    )
+    return ScenePath(np.stack([one.T_world_cam for _, one in rows]), begins, camera.K, camera.size)
 
 
 def _top_view(
@@ -138,13 +142,15 @@ def _top_view(
     return Picture(file, caption)
 
 
-def _depth_sections(pictures: Path, found: Reconstruction) -> list[Section]:
+def depth_sections(
+    pictures: Path, found: Reconstruction, *, names: tuple[str, ...]
+) -> list[Section]:
+    """Draw small pictures of depth. names: of them, strip and sheet."""
+    strip = found.depth.strip
+    drawn = {"strip": (strip.draw_strip(), STRIP), "sheet": (strip.draw_sheet(), SHEET)}
     shown = []
-    strip = found.depth.strip.draw_strip()
-    for name, picture, caption in (
-        ("strip", strip, STRIP),
-        ("sheet", found.depth.strip.draw_sheet(), SHEET),
-    ):
+    for name in names:
+        picture, caption = drawn[name]
         if picture is not None:
             file = pictures / f"{name}.jpg"
             write_atomic(file, encode(picture, "jpg"))

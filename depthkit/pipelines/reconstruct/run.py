@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from depthkit.camera import Camera
     from depthkit.data.stream import FrameStream
     from depthkit.pipelines.odometry.path_log import PathLog, Segment
+    from depthkit.pipelines.reconstruct.depth import Observe
     from depthkit.pipelines.reconstruct.options import ReconstructOptions
 
 REPORT = "report.html"
@@ -63,6 +64,18 @@ def reconstruct(options: ReconstructOptions, watcher: Watcher = SILENT) -> Recon
         DataError: nothing to read, a single picture, no frame with a pose or none with depth, or
             an output that exists.
     """
+    return reconstruct_all(options, watcher)[0]
+
+
+def reconstruct_all(
+    options: ReconstructOptions, watcher: Watcher = SILENT, *, observe: Observe | None = None
+) -> tuple[ReconstructSummary, Reconstruction]:
+    """Do what `reconstruct` does; return also what its report is drawn from.
+
+    Args:
+        options, watcher: as there.
+        observe: is shown every frame that has a pose, with it and with its depth.
+    """
     check_replaceable(options.out, REPORT, force=options.force)
     start = time.perf_counter()
     # 1. The frames and their camera.
@@ -76,7 +89,7 @@ def reconstruct(options: ReconstructOptions, watcher: Watcher = SILENT) -> Recon
         log, _ = follow_all(stream, at_work, skipped, watcher)
         placed = place_frames(at_work.odometry.smoothed(), at_work.odometry)
         # 3. Depth and surfaces.
-        depth = find_depth(stream, placed, folder, watcher, voxel=options.voxel)
+        depth = find_depth(stream, placed, folder, watcher, voxel=options.voxel, observe=observe)
         _check_depth(stream.path, depth)
         surfaces = {number: one.builder.close() for number, one in depth.segments.items()}
         found = Reconstruction(_camera_of(stream), log, placed, depth, surfaces)
@@ -111,7 +124,7 @@ def reconstruct(options: ReconstructOptions, watcher: Watcher = SILENT) -> Recon
         write_reconstruct_report(folder, summary, found)
         summary = replace(summary, seconds=round(time.perf_counter() - start, 3))
         save_record(summary, folder / SUMMARY)
-    return summary
+    return summary, found
 
 
 def _camera_of(stream: FrameStream) -> Camera:

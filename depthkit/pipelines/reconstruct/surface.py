@@ -115,9 +115,7 @@ class SurfaceBuilder:
         except DataError:  # no voxel has that weight
             return None
         points = self._tsdf.surface_points(least_weight=LEAST_WEIGHT)
-        return Surface(
-            mesh, points, self._tsdf.voxel, self._tsdf.frames, self._tsdf.dropped
-        )
+        return Surface(mesh, points, self._tsdf.voxel, self._tsdf.frames, self._tsdf.dropped)
 
     def _begin(self) -> None:
         """Choose the voxel and take in what has waited."""
