@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Reconstruct films and show the shipped networks, or train others; print what came out and where it is."""
+    """Show films and shipped networks at work, or train others; print what came out and where."""
     if args.train and args.seed is not None:
         raise UsageError("--seed is of the flights without --train; give --set run.seed=S")
     if args.set and not args.train:

@@ -29,7 +29,7 @@ class Blocks:
         self.weight = np.zeros((0, SIDE, SIDE, SIDE), np.float32)
         """Weight of the distance; 0: never seen."""
         self.colour = np.zeros((0, SIDE, SIDE, SIDE, 3), np.uint8)
-        """RGB; meaningful near the surface."""
+        """RGB; (0, 0, 0): none was seen."""
         self._reserve(min(_FIRST, most))
 
     def __len__(self) -> int:

@@ -22,7 +22,7 @@ class Volume:
     weight: np.ndarray
     """Weight of the distance; 0: never seen. (M, 16, 16, 16) float32"""
     colour: np.ndarray
-    """RGB. (M, 16, 16, 16, 3) uint8"""
+    """RGB; (0, 0, 0): none was seen. (M, 16, 16, 16, 3) uint8"""
     voxel: float
     """Distance of neighbouring voxels; voxel (i, j, k) lies at its index times this."""
 

@@ -79,8 +79,8 @@ def mesh_of(volume: Volume, *, least_weight: float, least_faces: int = 0) -> Mes
     count = write_faces(*where, positions, np.zeros((0, 3), np.int32))
     if count == 0:
         raise DataError(
-            f"mesh: no surface among {len(volume.keys)} blocks with weights of {least_weight:g} and "
-            "more; integrate frames with confident depth, or lower least_weight"
+            f"mesh: no surface among {len(volume.keys)} blocks with weights of {least_weight:g} "
+            "and more; integrate frames with confident depth, or lower least_weight"
         )
     faces = np.zeros((count, 3), np.int32)
     write_faces(*where, positions, faces)

@@ -7,6 +7,7 @@ axes too, and the matrix of its one node turns them upright.
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -56,6 +57,28 @@ def write_ply(path: Path, mesh: Mesh | Points, *, comment: str = "") -> None:
         lines += [f"element face {len(faces)}", "property list uchar int vertex_indices"]
     header = "\n".join([*lines, "end_header\n"]).encode()
     _write(Path(path), header + vertices.tobytes() + triangles.tobytes())
+
+
+def read_ply(path: Path) -> Mesh:
+    """Read a PLY file that `write_ply` wrote; points are a mesh without faces.
+
+    Raises:
+        DataError: the file is missing, or is another kind of PLY.
+    """
+    try:
+        head, end, body = Path(path).read_bytes().partition(b"end_header\n")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+    counts = {
+        name: int(n) for name, n in re.findall(r"element (\w+) (\d+)", head.decode("latin-1"))
+    }
+    sizes = _VERTEX.itemsize * counts.get("vertex", 0), _FACE.itemsize * counts.get("face", 0)
+    is_ours = b"binary_little_endian" in head and end and len(body) == sum(sizes)
+    if not is_ours:
+        raise DataError(f"{path}: expected a PLY file of depthkit: binary, x y z red green blue")
+    vertices = np.frombuffer(body[: sizes[0]], _VERTEX)
+    faces = np.frombuffer(body[sizes[0] :], _FACE)["corners"]
+    return Mesh(vertices["xyz"].copy(), faces.astype(np.int32), vertices["rgb"].copy())
 
 
 def write_glb(path: Path, mesh: Mesh, *, up: Up = "-y") -> None:
@@ -109,7 +132,9 @@ def linear_colours(rgb: np.ndarray) -> np.ndarray:
 
 def _scene(arrays: list[tuple[np.ndarray, int, str, int]], *, upright: Up, is_lit: bool) -> Any:
     """Return the JSON of a scene with one mesh."""
-    views, accessors, offset = [], [], 0
+    views: list[Any] = []
+    accessors: list[Any] = []
+    offset = 0
     for values, kind, shape, target in arrays:
         size = values.nbytes
         views.append({"buffer": 0, "byteOffset": offset, "byteLength": size, "target": target})

@@ -10,6 +10,9 @@ from numba import njit
 
 from depthkit.mapping.tsdf_kernels import row_of
 
+GREY = 176
+"""Colour of a surface that no picture shows."""
+
 
 @njit(cache=True, nogil=True)
 def _find_neighbours(keys, rows, n, sign, found):  # type: ignore[no-untyped-def]
@@ -62,6 +65,8 @@ def number_cells(keys, rows, distance, weight, least_weight, ids):  # type: igno
 def place_vertices(keys, rows, distance, colour, voxel, ids, positions, colours):  # type: ignore[no-untyped-def]
     """Put each vertex at the mean of the crossings of the cell's twelve edges.
 
+    Its colour is the mean of the voxels there that have one, grey without any.
+
     Args:
         keys, rows: packed indices of the blocks and their rows. (N,)
         distance, colour: voxels. (M, 16, 16, 16) and (M, 16, 16, 16, 3)
@@ -90,7 +95,7 @@ def place_vertices(keys, rows, distance, colour, voxel, ids, positions, colours)
                         corner[c] = distance[row, a & 15, b & 15, d & 15]
                         for channel in range(3):
                             shade[c, channel] = colour[row, a & 15, b & 15, d & 15, channel]
-                    at, mean, crossings = np.zeros(3), np.zeros(3), 0
+                    at, mean, crossings, coloured = np.zeros(3), np.zeros(3), 0, 0.0
                     for c in range(8):
                         for axis in range(3):
                             e = c | (1 << axis)
@@ -100,12 +105,19 @@ def place_vertices(keys, rows, distance, colour, voxel, ids, positions, colours)
                             crossings += 1
                             for other in range(3):
                                 at[other] += part if other == axis else (c >> other) & 1
-                            mean += (1.0 - part) * shade[c] + part * shade[e]
+                            for end, share in ((c, 1.0 - part), (e, part)):
+                                if shade[end].sum() > 0.0:
+                                    mean += share * shade[end]
+                                    coloured += share
+                    if coloured > 0.0:
+                        mean /= coloured
+                    else:
+                        mean[:] = GREY
                     cell = np.array([i, j, k])
                     for axis in range(3):
                         place = first[axis] * 16 + cell[axis] + at[axis] / crossings
                         positions[vertex, axis] = voxel * place
-                        colours[vertex, axis] = np.uint8(mean[axis] / crossings + 0.5)
+                        colours[vertex, axis] = int(mean[axis] + 0.5)
 
 
 @njit(cache=True, nogil=True)

@@ -89,7 +89,8 @@ def integrate(rows, keys, distance, weight, colour, inverse, sigma, rgb, ray, T_
     Args:
         rows: rows to update. (R,)
         keys: submap and block index of each row. (N, 4)
-        distance, weight, colour: voxels; they are edited. (N, 16, 16, 16) and (N, 16, 16, 16, 3)
+        distance, weight: voxels; they are edited. (N, 16, 16, 16)
+        colour: RGB, (0, 0, 0) for none; edited. (N, 16, 16, 16, 3)
         inverse: inverse depth, 0 unknown. (H, W) float32
         sigma: relative standard deviation. (H, W) float32
         rgb: picture, or (0, 0, 3) for none. (H, W, 3) uint8
@@ -110,7 +111,7 @@ def integrate(rows, keys, distance, weight, colour, inverse, sigma, rgb, ray, T_
                     z = (keys[row, 3] * 16 + k) * voxel
                     # 1. The voxel in the camera and in the picture.
                     Z = T[2, 0] * x + T[2, 1] * y + T[2, 2] * z + T[2, 3]
-                    if Z <= 0.0 or Z > most:
+                    if not 0.0 < Z <= most:
                         continue
                     X = T[0, 0] * x + T[0, 1] * y + T[0, 2] * z + T[0, 3]
                     Y = T[1, 0] * x + T[1, 1] * y + T[1, 2] * z + T[1, 3]
@@ -136,15 +137,15 @@ def integrate(rows, keys, distance, weight, colour, inverse, sigma, rgb, ray, T_
                     share = w / (before + w)
                     distance[row, i, j, k] += share * (d - distance[row, i, j, k])
                     weight[row, i, j, k] = min(before + w, heaviest)
-                    if rgb.shape[0] > 0 and abs(d) <= 0.5 * band:
+                    if rgb.shape[0] > 0 and depth - Z <= band:
                         # A rounded mean stands still for small shares: at least an eighth is new.
                         part = max(share, 0.125)
+                        cell = colour[row, i, j, k]
+                        if cell[0] == 0 and cell[1] == 0 and cell[2] == 0:
+                            part = 1.0
                         for c in range(3):
-                            old = float(colour[row, i, j, k, c])
-                            if before == 0.0:
-                                old = float(rgb[v0, u0, c])
-                            mean = old + part * (rgb[v0, u0, c] - old)
-                            colour[row, i, j, k, c] = np.uint8(mean + 0.5)
+                            mean = cell[c] + part * (float(rgb[v0, u0, c]) - cell[c])
+                            cell[c] = max(1, int(mean + 0.5))  # black is (1, 1, 1)
 
 
 @njit(cache=True, nogil=True)
@@ -235,7 +236,12 @@ def add_volume(  # type: ignore[no-untyped-def]
                     mean = to_distance[row, i, j, k]
                     to_distance[row, i, j, k] = mean + share * (sums[0] - mean)
                     to_weight[row, i, j, k] = before + sums[1]
+                    cell = to_colour[row, i, j, k]
+                    if sums[2] + sums[3] + sums[4] <= 0.0:
+                        continue
+                    if cell[0] == 0 and cell[1] == 0 and cell[2] == 0:
+                        share = 1.0
                     for channel in range(3):
-                        old = float(to_colour[row, i, j, k, channel])
-                        new = old + share * (sums[2 + channel] - old)
-                        to_colour[row, i, j, k, channel] = np.uint8(new + 0.5)
+                        cell[channel] = int(
+                            cell[channel] + share * (sums[2 + channel] - cell[channel]) + 0.5
+                        )

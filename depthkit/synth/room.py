@@ -11,8 +11,8 @@ from depthkit.camera import Camera
 from depthkit.errors import ConfigError
 from depthkit.rigid import make_pose
 from depthkit.synth import meshes
-from depthkit.synth.patterns import fractal_noise
 from depthkit.synth.path import turns
+from depthkit.synth.patterns import fractal_noise
 from depthkit.synth.scene import Body, Light, Scene
 
 WIDTH, HEIGHT, LENGTH = 5.6, 2.7, 7.0

@@ -151,8 +151,8 @@ def _words(found: FoundFocal, known: KnownCamera) -> str:
         )
     return (
         f"no calibration: focal length found from the motion of points, {known.focal:.0f} px "
-        f"+- {100 * found.sigma:.0f} %, a view {known.field_of_view:.0f} degrees wide ({found.fits} "
-        f"sets of keyframes agree); {pinhole} assumed; --camera or --fov overrides it"
+        f"+- {100 * found.sigma:.0f} %, a view {known.field_of_view:.0f} degrees wide "
+        f"({found.fits} sets of keyframes agree); {pinhole} assumed; --camera or --fov overrides it"
     )
 
 

@@ -66,7 +66,8 @@ def place_frames(smoothed: SmoothedPath, odometry: GeometricOdometry) -> PlacedF
     segments = [int(one) for one in smoothed.segments]
     counts = {one: segments.count(one) for one in dict.fromkeys(segments)}
     sizes = dict(sorted(counts.items(), key=lambda item: -item[1]))
-    R_level = {segments[-1]: R for R in (_level(odometry, smoothed.poses[-1]),) if R is not None}
+    R = _level(odometry, smoothed.poses[-1])
+    R_level = {} if R is None else {segments[-1]: R}
     found = {}
     for stamp, T, segment, metric in zip(
         smoothed.stamps, smoothed.poses, segments, smoothed.metric, strict=True
