@@ -152,8 +152,9 @@ def world_sections(out: Path, worlds: list[World]) -> list[Section]:
         drawn = surface_sections(folder, world.summary, world.found)
         drawn += depth_sections(folder, world.found, names=("strip",))
         link = f"{RESULTS}/{name}/{REPORT}"
-        text = f"{TEXTS[name]}\n\n{in_words(world.summary)}\n\nAll of it: {link}."
-        head = Section(HEADINGS[name], text=text, rows=score_rows(world.score))
+        text = f"{TEXTS[name]}\n\n{in_words(world.summary)}"
+        more = f"<p><a href='{link}'>All of its report</a></p>"
+        head = Section(HEADINGS[name], text=text, rows=score_rows(world.score), html=more)
         sections += [head, *drawn]
     return sections
 

@@ -33,9 +33,10 @@ WAITING = 6
 MOVED, TURNED = 0.01, 1.0
 """Motion since the last frame taken in from which on the next one is, in median depths and in
 degrees: standing still adds the same errors again and again."""
-LEAST_WEIGHT = 0.1
-"""Weight of a voxel that counts: one is an observation as sharp as a voxel, so a tenth is ten
-unsure ones, or one within three voxels."""
+SHARPNESS = 0.25
+"""Smallest voxel in typical standard deviations of depth: a finer one would show noise alone."""
+VIEWS = 3.0
+"""Observations of typical sharpness that a voxel needs to count."""
 LEAST_FACES = 60
 """Faces of the smallest piece that is kept."""
 MOST_BLOCKS = 6000
@@ -82,7 +83,7 @@ class SurfaceBuilder:
         self._waiting = list[_Seen]()
         self._tsdf: Tsdf | None = None
         self._last: np.ndarray | None = None
-        self._typical = 0.0
+        self._typical = self._unsure = 0.0
 
     def add(self, result: DepthResult, rgb: np.ndarray, T_world_cam: np.ndarray) -> None:
         """Take in a frame, where the camera has moved since the last one.
@@ -101,6 +102,8 @@ class SurfaceBuilder:
             return
         self._waiting.append(seen)
         self._typical = float(np.median([np.nanmedian(one.depth) for one in self._waiting]))
+        spread = [np.nanmedian(one.depth * one.sigma) for one in self._waiting]
+        self._unsure = float(np.median(spread))
         if len(self._waiting) == WAITING:
             self._begin()
 
@@ -110,16 +113,18 @@ class SurfaceBuilder:
             self._begin()
         if self._tsdf is None:
             return None
+        # An observation weighs (voxel / standard deviation)^2.
+        weight = VIEWS * min(1.0, (self._tsdf.voxel / max(self._unsure, 1e-9)) ** 2)
         try:
-            mesh = self._tsdf.mesh(least_weight=LEAST_WEIGHT, least_faces=LEAST_FACES)
+            mesh = self._tsdf.mesh(least_weight=weight, least_faces=LEAST_FACES)
         except DataError:  # no voxel has that weight
             return None
-        points = self._tsdf.surface_points(least_weight=LEAST_WEIGHT)
+        points = self._tsdf.surface_points(least_weight=weight)
         return Surface(mesh, points, self._tsdf.voxel, self._tsdf.frames, self._tsdf.dropped)
 
     def _begin(self) -> None:
         """Choose the voxel and take in what has waited."""
-        voxel = self.voxel or self._typical / STEPS
+        voxel = self.voxel or max(self._typical / STEPS, SHARPNESS * self._unsure)
         if self.is_metric and self.voxel is None:
             voxel = max(voxel, FINEST)
         reach = max(REACH * self._typical, 2 * voxel)
