@@ -19,13 +19,13 @@ from depthkit.pipelines.reconstruct.strip import FilmStrip
 from depthkit.pipelines.reconstruct.surface import SurfaceBuilder
 from depthkit.runtime.motion.told import Motion, usual_gap
 from depthkit.runtime.result import CONFIDENT_SIGMA
+from depthkit.watcher import Watcher
 
 if TYPE_CHECKING:
     from depthkit.data.stream import FrameStream, StreamFrame
     from depthkit.pipelines.reconstruct.placed import Placed, PlacedFrames
     from depthkit.runtime.result import DepthResult
     from depthkit.runtime.streams import DepthSource
-    from depthkit.watcher import Watcher
 
     Observe = Callable[[StreamFrame, Placed, DepthResult], None]
 
@@ -94,7 +94,8 @@ def find_depth(
     found = DepthPass(_open_segments(stream, placed, folder, voxel), FilmStrip(len(stream)))
     video = SideBySideVideo(folder / VIDEO, fps=_frame_rate(stream.times))
     source, current = make_depth_source(stream), None
-    for frame, rgb in readable(stream, "depth", found.skipped, watcher):
+    quiet = Watcher(watcher.begin, watcher.advance)  # what is unreadable was said at first reading
+    for frame, rgb in readable(stream, "depth", found.skipped, quiet):
         one = placed.by_stamp.get(frame.time)
         segment = None if one is None else found.segments.get(one.segment)
         result = None

@@ -93,38 +93,60 @@ def reconstruct_all(
         _check_depth(stream.path, depth)
         surfaces = {number: one.builder.close() for number, one in depth.segments.items()}
         found = Reconstruction(_camera_of(stream), log, placed, depth, surfaces)
-        # 4. Files, figures, words.
-        parts, files = _write_parts(folder, found)
-        files |= _write_path(folder, found) | write_table(folder, log.frames)
-        files |= {"video": VIDEO, "report": REPORT, "summary": SUMMARY}
-        main = parts[0]
-        summary = ReconstructSummary(
-            source=str(options.source),
-            out=str(options.out),
-            frames=len(log.frames),
-            skipped=tuple(skipped),
-            camera=camera,
-            poses=len(placed.by_stamp),
-            depth_frames=sum(one.depth_frames for one in parts),
-            scale=main.unit,
-            scale_source=main.scale_source,
-            scale_sigma=main.scale_sigma,
-            segments=parts,
-            losses=log.losses(),
-            metric=about_metres(main, at_work.sources, log),
-            failed=about_failures(
-                log, parts, depth, surfaces.get(main.number), at_work.odometry.notes
-            ),
-            assumed=about_assumptions(camera, assumed, main),
-            seconds=round(time.perf_counter() - start, 3),
-            files=files,
-        )
+        # 4. Files, figures, words, report.
+        parts, files = _write_files(folder, found)
+        told = _Told(camera, assumed, at_work.sources, at_work.odometry.notes, tuple(skipped))
+        summary = _summary(options, found, parts, told, files)
+        summary = replace(summary, seconds=round(time.perf_counter() - start, 3))
         from depthkit.pipelines.reconstruct.report import write_reconstruct_report
 
         write_reconstruct_report(folder, summary, found)
         summary = replace(summary, seconds=round(time.perf_counter() - start, 3))
         save_record(summary, folder / SUMMARY)
     return summary, found
+
+
+@dataclass(frozen=True)
+class _Told:
+    """What is known beside the frames, and what was said of them."""
+
+    camera: KnownCamera
+    assumed: tuple[str, ...]
+    sources: tuple[str, ...]
+    """Of metres."""
+    suspicions: tuple[str, ...]
+    skipped: tuple[str, ...]
+
+
+def _summary(
+    options: ReconstructOptions,
+    found: Reconstruction,
+    parts: tuple[PartSummary, ...],
+    told: _Told,
+    files: dict[str, str],
+) -> ReconstructSummary:
+    """Put figures and words together; the time follows."""
+    main, log = parts[0], found.log
+    surface = found.surfaces.get(main.number)
+    return ReconstructSummary(
+        source=str(options.source),
+        out=str(options.out),
+        frames=len(log.frames),
+        skipped=told.skipped,
+        camera=told.camera,
+        poses=len(found.placed.by_stamp),
+        depth_frames=sum(one.depth_frames for one in parts),
+        scale=main.unit,
+        scale_source=main.scale_source,
+        scale_sigma=main.scale_sigma,
+        segments=parts,
+        losses=log.losses(),
+        metric=about_metres(main, told.sources, log),
+        failed=about_failures(log, parts, found.depth, surface, told.suspicions),
+        assumed=about_assumptions(told.camera, told.assumed, main),
+        seconds=0.0,
+        files=files,
+    )
 
 
 def _camera_of(stream: FrameStream) -> Camera:
@@ -158,6 +180,15 @@ def _check_depth(source: Path, depth: DepthPass) -> None:
 
 
 # --- files ---------------------------------------------------------------------------------------
+
+
+def _write_files(
+    folder: Path, found: Reconstruction
+) -> tuple[tuple[PartSummary, ...], dict[str, str]]:
+    """Write everything but the report; return the figures of each segment, and what lies where."""
+    parts, files = _write_parts(folder, found)
+    files |= _write_path(folder, found) | write_table(folder, found.log.frames)
+    return parts, files | {"video": VIDEO, "report": REPORT, "summary": SUMMARY}
 
 
 def _write_parts(
