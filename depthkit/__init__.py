@@ -21,14 +21,10 @@ from depthkit.errors import DepthkitError
 
 if TYPE_CHECKING:
     from depthkit.pipelines import evaluate
-    from depthkit.pipelines.door import (
-        infer,
-        inspect,
-        odometry,
-        open_sequence,
-        prepare,
-        reconstruct,
-    )
+    from depthkit.pipelines.adopt import Adopted
+    from depthkit.pipelines.door import infer, inspect, odometry, open_sequence, prepare
+    from depthkit.pipelines.door_adopt import adopt
+    from depthkit.pipelines.door_reconstruct import reconstruct
     from depthkit.pipelines.infer.summary import InferSummary
     from depthkit.pipelines.inspect import InspectSummary
     from depthkit.pipelines.models import open_model
@@ -45,6 +41,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Adopted",
     "DepthEvaluation",
     "DepthkitError",
     "FlowEvaluation",
@@ -56,6 +53,7 @@ __all__ = [
     "PrepareSummary",
     "ReconstructSummary",
     "Watcher",
+    "adopt",
     "evaluate",
     "infer",
     "inspect",
@@ -69,6 +67,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Adopted": "pipelines.adopt",
     "DepthEvaluation": "pipelines.score.depth_maps",
     "FlowEvaluation": "pipelines.score.flow_maps",
     "InferSummary": "pipelines.infer.summary",
@@ -79,6 +78,7 @@ _HOMES = {
     "PrepareSummary": "pipelines.prepare",
     "ReconstructSummary": "pipelines.reconstruct.summary",
     "Watcher": "watcher",
+    "adopt": "pipelines.door_adopt",
     "infer": "pipelines.door",
     "inspect": "pipelines.door",
     "load_record": "pipelines.records",
@@ -86,7 +86,7 @@ _HOMES = {
     "open_model": "pipelines.models",
     "open_sequence": "pipelines.door",
     "prepare": "pipelines.door",
-    "reconstruct": "pipelines.door",
+    "reconstruct": "pipelines.door_reconstruct",
     "save_record": "pipelines.records",
 }
 

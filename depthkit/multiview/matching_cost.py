@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Matching costs of a plane sweep and of rectified pairs, one code for all: census, ZNCC, learnt.
 
-A level is a plane of one inverse depth, or a disparity. Each source is turned into the target's
-axes first; what is left of the motion takes a pixel to u' = scale u + shift at every level, the same
-scale and shift for the whole picture [Collins 1996]. The costs of several sources are combined by
-the mean of the better half: a source that does not see a point must not spoil it [Kang 2001].
+A level is a plane of one inverse depth, or a disparity. Each source is turned into the axes of the
+target first; what is left of the motion takes a pixel to u' = scale u + shift at every level, the
+same scale and shift for the whole picture [Collins 1996]. The costs of several sources are combined
+by the mean of the better half: a source that does not see a point must not spoil it [Kang 2001].
 """
 
 from collections.abc import Callable, Sequence

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from depthkit.runtime.flow.moving_stream import MovingStream
     from depthkit.runtime.motion.told import Motion
     from depthkit.runtime.network.backend import available_backends, check_parity, open_backend
+    from depthkit.runtime.network.feature_engine import FeatureEngine
     from depthkit.runtime.network.manifest import Manifest, read_manifest
     from depthkit.runtime.odometry.geometric import GeometricConfig, GeometricOdometry
     from depthkit.runtime.odometry.odometry_engine import OdometryEngine
@@ -38,6 +39,7 @@ __all__ = [
     "DepthEngine",
     "DepthResult",
     "DepthStream",
+    "FeatureEngine",
     "FlowEngine",
     "FlowResult",
     "GeometricConfig",
@@ -65,6 +67,7 @@ _HOMES = {
     "DepthEngine": "depth.depth_engine",
     "DepthResult": "result",
     "DepthStream": "depth.depth_stream",
+    "FeatureEngine": "network.feature_engine",
     "FlowEngine": "flow.flow_engine",
     "FlowResult": "result",
     "GeometricConfig": "odometry.geometric",

@@ -61,7 +61,8 @@ class Job:
     def scale(self) -> Literal["metric", "relative"]:
         """Scale of all depth that is written."""
         if not self.pairs:
-            return self.engine.manifest.scale
+            camera = self.stream.camera
+            return self.engine.scale_of(None if camera is None else camera.K)[0]
         measured = self.motion_scale == "metric"
         if self.options.by_odometry:
             return "metric" if measured else "relative"
