@@ -209,12 +209,15 @@ def score(backend: Backend, sequences: tuple[str, ...]) -> dict[str, Any]:
     from depthkit.pipelines.score.stream import score_stream
     from depthkit.runtime.config import BaselineConfig
     from depthkit.runtime.depth.depth_engine import DepthEngine
+    from depthkit.runtime.depth.depth_method import network_method
 
     engine = DepthEngine(backend)
     align = "none" if backend.manifest.scale == "metric" else "median"
     opened = [open_sequence(path) for path in sequences]
     check_metric(opened, align)
-    report = score_stream(engine, opened, BaselineConfig(), DepthProtocol(align)).report
+    report = score_stream(
+        network_method(engine), opened, BaselineConfig(), DepthProtocol(align)
+    ).report
     return {"abs_rel": report.abs_rel, "align": align, "coverage": report.coverage}
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from depthkit.pipelines.inspect import InspectSummary
     from depthkit.pipelines.odometry.summary import OdometrySummary
     from depthkit.pipelines.prepare import PrepareSummary
-    from depthkit.runtime.config import Backend, Precision, Rule
+    from depthkit.runtime.config import Backend, Precision, Quality, Rule
     from depthkit.trajectory import Order
 
 
@@ -259,6 +259,9 @@ def infer(
     rerun: bool = False,
     camera: str | Path | None = None,
     crop: Crop = "mask",
+    quality: Quality | None = None,
+    similarity: str | None = None,
+    min_confidence: float = 0.0,
     rule: Rule | None = None,
     shift: int | None = None,
     poses: str | Path | None = None,
@@ -277,7 +280,8 @@ def infer(
     """Write depth maps of frames, and where wanted motion, flow, video and point clouds.
 
     Args:
-        model: exported .onnx, run folder, checkpoint, or a shipped model's name.
+        model: exported .onnx, run folder, checkpoint, or a shipped model's name; or the word sweep:
+            depth from several views, without a network.
         source: sequence folder, folder of images, video or ROS 2 bag.
         out: folder to write; it appears when all of it is there. Depth is out/depth/NAME.png,
             (H, W) uint16, value / depth_scale = depth, 0 = unknown.
@@ -290,10 +294,18 @@ def infer(
         camera: calibration file of images or a video; a sequence has its own.
         crop: black borders: mask leaves them without depth, auto cuts frames to the picture, none
             keeps all; or the window to cut (top, left, height, width), pixels.
+        quality: of the sweep: works at a quarter (fast), half or all (fine) of the frames' size;
+            None for normal.
+        similarity: of the sweep: census, zncc, or an exported network of kind features; None for
+            census.
+        min_confidence: leave out depth that is within 25 % of the truth with less than this
+            probability; 0 keeps all. Not of networks of single frames.
         rule: pair networks: how earlier frames are chosen; None for multi_range.
         shift: pair networks: frames back, of rule fixed and while no displacement is known.
         poses: file of T_world_cam of the frames, metres, TUM rows on the source's clock; or the
-            word odometry: found in the frames, in the same pass.
+            word odometry: found in the frames, in the same pass; depth of single frames is then
+            fitted to its points. None for those of the source; the sweep takes odometry where it
+            has none.
         speed: of the camera all the way, metres a second: of the odometry, else where nothing else
             is known.
         camera_height: with poses odometry: of the camera over flat ground in view, metres.
@@ -328,6 +340,9 @@ def infer(
         rerun=rerun,
         camera=_path(camera),
         crop=crop,
+        quality=quality,
+        similarity=similarity,
+        min_confidence=min_confidence,
         rule=rule,
         shift=shift,
         poses=_path(poses),

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from depthkit.runtime.depth.depth_engine import DepthEngine, PairMaps
     from depthkit.runtime.depth.depth_stream import DepthStream
     from depthkit.runtime.depth.one_pair import depth_of_pair
+    from depthkit.runtime.depth.scale_fit import ScaledDepth
+    from depthkit.runtime.depth.sweep_config import SweepConfig
+    from depthkit.runtime.depth.sweep_stream import SweepStream
+    from depthkit.runtime.depth.visual_depth import VisualDepth
     from depthkit.runtime.flow.flow_engine import FlowEngine
     from depthkit.runtime.flow.moving_stream import MovingStream
     from depthkit.runtime.motion.told import Motion
@@ -29,6 +33,7 @@ if TYPE_CHECKING:
         DepthResult,
         FlowResult,
         OdometryResult,
+        ScaleFit,
         StaticResult,
         Timing,
     )
@@ -52,8 +57,13 @@ __all__ = [
     "OdometryResult",
     "PairMaps",
     "RuntimeConfig",
+    "ScaleFit",
+    "ScaledDepth",
     "StaticResult",
+    "SweepConfig",
+    "SweepStream",
     "Timing",
+    "VisualDepth",
     "available_backends",
     "check_parity",
     "depth_of_pair",
@@ -80,8 +90,13 @@ _HOMES = {
     "OdometryResult": "result",
     "PairMaps": "depth.depth_engine",
     "RuntimeConfig": "config",
+    "ScaleFit": "result",
+    "ScaledDepth": "depth.scale_fit",
     "StaticResult": "result",
+    "SweepConfig": "depth.sweep_config",
+    "SweepStream": "depth.sweep_stream",
     "Timing": "result",
+    "VisualDepth": "depth.visual_depth",
     "available_backends": "network.backend",
     "check_parity": "network.backend",
     "depth_of_pair": "depth.one_pair",

@@ -31,6 +31,7 @@ PACKAGES = (
     Package("cv2", "opencv-python-headless", None),
     Package("yaml", "PyYAML", None),
     Package("rich", "rich", None),
+    Package("numba", "numba", None),
     Package("torch", "torch", "train"),
     Package("torchvision", "torchvision", "train"),
     Package("kornia", "kornia", "train"),

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Depth of a stream of frames by plane sweep over past frames: no network, no training.
 
-For each frame: sources by parallax, pose correction, sweep, check, fusion with the last map, filling
-along the edges of the picture. It needs camera poses; their unit is that of depth. Deterministic:
-the same frames with the same stamps and poses give the same bytes, live and offline.
+For each frame: sources by parallax, pose correction, sweep, check, fusion with the last map, and
+filling along the edges of the picture. It needs camera poses; their unit is that of depth. The same
+frames with the same stamps and poses give the same bytes, live and offline.
 """
 
 from dataclasses import dataclass, replace
