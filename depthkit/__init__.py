@@ -6,6 +6,7 @@
     depthkit.prepare("clip.mp4", "data", fov=70)      # video -> sequence folder
     depthkit.inspect("data")                          # can it teach depth, and with which shifts?
     depthkit.odometry("data/clip", "path", speed=2.0) # camera trajectory and sparse points
+    depthkit.reconstruct("clip.mp4", "room")          # video -> path, depth, surface, report
     depthkit.infer("shading-colon", "data/clip", "out")
     depthkit.evaluate.depth("out", "data/clip", align="median")
     with depthkit.open_model("sweepnet-stillbox") as engine: ...
@@ -23,11 +24,13 @@ if TYPE_CHECKING:
     from depthkit.pipelines.adopt import Adopted
     from depthkit.pipelines.door import infer, inspect, odometry, open_sequence, prepare
     from depthkit.pipelines.door_adopt import adopt
+    from depthkit.pipelines.door_reconstruct import reconstruct
     from depthkit.pipelines.infer.summary import InferSummary
     from depthkit.pipelines.inspect import InspectSummary
     from depthkit.pipelines.models import open_model
     from depthkit.pipelines.odometry.summary import OdometrySummary
     from depthkit.pipelines.prepare import PrepareSummary
+    from depthkit.pipelines.reconstruct.summary import ReconstructSummary
     from depthkit.pipelines.records import load_record, save_record
     from depthkit.pipelines.score.depth_maps import DepthEvaluation
     from depthkit.pipelines.score.flow_maps import FlowEvaluation
@@ -48,6 +51,7 @@ __all__ = [
     "OdometryEvaluation",
     "OdometrySummary",
     "PrepareSummary",
+    "ReconstructSummary",
     "Watcher",
     "adopt",
     "evaluate",
@@ -58,6 +62,7 @@ __all__ = [
     "open_model",
     "open_sequence",
     "prepare",
+    "reconstruct",
     "save_record",
 ]
 
@@ -71,6 +76,7 @@ _HOMES = {
     "OdometryEvaluation": "pipelines.score.trajectories",
     "OdometrySummary": "pipelines.odometry.summary",
     "PrepareSummary": "pipelines.prepare",
+    "ReconstructSummary": "pipelines.reconstruct.summary",
     "Watcher": "watcher",
     "adopt": "pipelines.door_adopt",
     "infer": "pipelines.door",
@@ -80,6 +86,7 @@ _HOMES = {
     "open_model": "pipelines.models",
     "open_sequence": "pipelines.door",
     "prepare": "pipelines.door",
+    "reconstruct": "pipelines.door_reconstruct",
     "save_record": "pipelines.records",
 }
 

@@ -21,6 +21,7 @@ from depthkit.errors import DepthkitError
 from depthkit.pipelines.infer.options import InferOptions
 from depthkit.pipelines.models import EngineOptions
 from depthkit.pipelines.odometry.options import OdometryOptions
+from depthkit.pipelines.reconstruct.options import ReconstructOptions
 from depthkit.synth.boxes import write_box_sequence
 
 Output = pytest.CaptureFixture[str]
@@ -29,6 +30,7 @@ JOBS: dict[str, Callable[..., Any]] = {
     "inspect": depthkit.inspect,
     "infer": depthkit.infer,
     "odometry": depthkit.odometry,
+    "reconstruct": depthkit.reconstruct,
     "open_model": depthkit.open_model,
     "open_sequence": depthkit.open_sequence,
     "save_record": depthkit.save_record,
@@ -105,6 +107,7 @@ def test_signature_is_typed_and_documented(name: str) -> None:
             {"start": {"frames"}, "stop": set(), "motion": {"camera_height", "speed"}},
         ),
         (depthkit.odometry, OdometryOptions, {"scale": {"camera_height", "speed", "imu"}}),
+        (depthkit.reconstruct, ReconstructOptions, {"scale": {"camera_height", "speed", "imu"}}),
     ],
 )
 def test_every_option_is_offered(

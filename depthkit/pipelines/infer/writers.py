@@ -83,6 +83,8 @@ class Outputs:
         for name in (name for name, is_wanted in wanted.items() if is_wanted):
             make_folder(folder / name)
         self.decisions, self.fits, self.has_sigma = list[str](), list[str](), False
+        self.painted: np.ndarray | None = None
+        """Depth of the last frame in colours; None where it had none. (H, W, 3) uint8"""
 
     def add(
         self,
@@ -107,7 +109,7 @@ class Outputs:
         if result.fit is not None:
             self.fits.append(fit_line(frame, result.fit))
         depth = known_depth(result)
-        painted = None if depth is None else self.colours.paint(depth)
+        painted = self.painted = None if depth is None else self.colours.paint(depth)
         if depth is not None and painted is not None:
             self.depth.add(frame.name, depth)
             self.depth.scale_source = result.scale_source
