@@ -29,6 +29,7 @@ VERBS = {
     "export": "write a trained network as one ONNX file that proves itself",
     "verify": "run an exported file's stored input on this machine's backends",
     "infer": "make depth maps, a trajectory and point clouds from frames or a video",
+    "match": "find the disparity of a rectified stereo pair",
     "bench": "measure a model on this machine: latency, frames a second, memory, parity",
     "doctor": "show what is installed and what can be done with it",
     "completion": "print a script that completes verbs, options and files in your shell",

@@ -21,9 +21,10 @@ Task = Literal[
     "supervised_mono",
     "shading",
     "flow",
+    "similarity",
     "coop",
 ]
-Part = Literal["depth", "pose", "flow"]
+Part = Literal["depth", "pose", "flow", "features"]
 Option = Literal[
     "random_shift", "flexible_shifts", "gradient_diffusion", "flow_init", "mask_net", "known_motion"
 ]
@@ -158,7 +159,7 @@ class TaskKind:
     """Depth networks that it trains: values of `model.depth`, the usual one first."""
     reads: Literal["frame", "pair", "snippet"]
     """Frames of a sample: the target alone, with one source, or with any number of sources."""
-    exported: Literal["mono", "pair", "flow"]
+    exported: Literal["mono", "pair", "flow", "features"]
     """Manifest kind of the first of its parts."""
     parts: tuple[Part, ...]
     """Networks of its own that `export --part` writes, the usual one first."""
@@ -249,6 +250,13 @@ KINDS: dict[Task, TaskKind] = {
         exported="flow",
         parts=("flow",),
         next_command="export {run} --part flow --out flow.onnx",
+    ),
+    "similarity": TaskKind(
+        networks=_ONE_FRAME,  # it trains none of them
+        reads="snippet",
+        exported="features",
+        parts=("features",),
+        next_command="export {run} --part features --out similarity.onnx",
     ),
     "coop": TaskKind(
         networks=_ONE_FRAME,

@@ -84,7 +84,9 @@ class MultiScaleFusion(nn.Module):
     def __init__(self, channels: int) -> None:
         """Make it with random weights; channels: numbers of a descriptor."""
         super().__init__()
-        self.stem = nn.Sequential(convolve(2, _STEM), convolve(_STEM, _STEM), convolve(_STEM, _STEM))
+        self.stem = nn.Sequential(
+            convolve(2, _STEM), convolve(_STEM, _STEM), convolve(_STEM, _STEM)
+        )
         self.stages = nn.ModuleList(
             nn.Sequential(
                 ResidualBlock(_STEM, _WIDE),

@@ -18,6 +18,7 @@ from depthkit.models.similarity_blocks import AttentionGate, MultiScaleFusion, c
 
 _LUMA = (0.299, 0.587, 0.114)  # of ITU-R BT.601, as OpenCV's grey
 _WINDOW = 9  # pixels: side of the square whose mean and contrast are taken out
+_LEAST_SQUARE = 1e-8  # of a descriptor's length: an all-zero one stays finite
 _LEAST_CONTRAST = 0.02  # of [0, 1]: where there is no texture, noise is not blown up to some
 
 
@@ -44,7 +45,9 @@ class FeaturesNet(nn.Module):
         grey = (image * image.new_tensor(_LUMA)[:, None, None]).sum(1, keepdim=True)
         grey = F.pad(grey, (0, right, 0, bottom), mode="replicate")
         x = torch.cat([(grey - 0.45) / 0.225, local_contrast(grey)], 1)
-        return F.normalize(self.extractor(x)[..., :height, :width].float(), dim=1)
+        x = self.extractor(x)[..., :height, :width].float()
+        # Not F.normalize: the norm along strided channels takes torch five times as long.
+        return x * (x.square().sum(1, keepdim=True) + _LEAST_SQUARE).rsqrt()
 
 
 def local_contrast(grey: Tensor) -> Tensor:
@@ -56,15 +59,16 @@ def local_contrast(grey: Tensor) -> Tensor:
         grey: in [0, 1]. (B, 1, H, W)
 
     Returns:
-        Differences from the mean of a square, in its standard deviations. (B, 1, H, W)
+        Differences from the mean around, as multiples of their own size around. (B, 1, H, W)
     """
+    # The contrast of the differences, not E[x^2] - E[x]^2, which rounding spoils on even walls.
+    difference = grey - _mean_around(grey)
+    return difference * (_mean_around(difference.square()) + _LEAST_CONTRAST**2).rsqrt()
+
+
+def _mean_around(x: Tensor) -> Tensor:
     radius = _WINDOW // 2
-    mean, square = (
-        F.avg_pool2d(F.pad(x, (radius,) * 4, mode="replicate"), _WINDOW, stride=1)
-        for x in (grey, grey.square())
-    )
-    variance = (square - mean.square()).clamp(min=0)
-    return (grey - mean) * (variance + _LEAST_CONTRAST**2).rsqrt()
+    return F.avg_pool2d(F.pad(x, (radius,) * 4, mode="replicate"), _WINDOW, stride=1)
 
 
 class SmallNet(nn.Module):

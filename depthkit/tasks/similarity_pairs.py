@@ -47,17 +47,50 @@ class MatchPairs:
 
 
 @dataclass(frozen=True)
+class _Window:
+    """The part of the pictures that is compared."""
+
+    top: int
+    left: int
+    size: tuple[int, int]
+    """(H, W), pixels."""
+
+    def cut(self, maps: Tensor) -> Tensor:
+        """(..., H, W) -> (..., h, w)"""
+        (height, width), top, left = self.size, self.top, self.left
+        return maps[..., top : top + height, left : left + width]
+
+    def corner(self, like: Tensor) -> Tensor:
+        """First pixel (u, v). (2, 1, 1)"""
+        return like.new_tensor([self.left, self.top])[:, None, None]
+
+
+@dataclass(frozen=True)
+class _Views:
+    """Target and source of each pair; the target itself where a homography makes the pair."""
+
+    seen: Tensor
+    """The sources. (B, 3, H, W)"""
+    depth: Tensor
+    """Depth of the targets in the window, metres; 0 where unknown. (B, 1, h, w)"""
+    motion: Tensor
+    """T_source_target. (B, 4, 4)"""
+    by_motion: Tensor
+    """Pairs of two frames. (B,) bool"""
+
+
+@dataclass(frozen=True)
 class _Places:
-    """Where each pixel of the target lies in the source."""
+    """Where each pixel of the window lies in the source."""
 
     at: Tensor
-    """Pixels (u, v). (B, 2, H, W)"""
+    """Pixels (u, v). (B, 2, h, w)"""
     beside: Tensor
-    """The same for a depth that is a little smaller. (B, 2, H, W)"""
+    """The same for a depth that is a little smaller. (B, 2, h, w)"""
     visible: Tensor
-    """(B, 1, H, W) bool"""
+    """(B, 1, h, w) bool"""
     hidden: Tensor
-    """(B, 1, H, W) bool"""
+    """(B, 1, h, w) bool"""
 
 
 @torch.no_grad()
@@ -68,87 +101,98 @@ def make_pairs(snippet: Snippet, config: SimilarityConfig) -> MatchPairs:
         snippet: a batch; one of its sources is taken for each target.
         config: how pairs are made.
     """
-    batch, height, width = len(snippet.target), *size_of(snippet.target)
-    rows = torch.arange(batch, device=snippet.target.device)
-    # 1. One source a target; the target itself where a homography makes the pair.
-    source = torch.randint(snippet.sources.shape[1], (batch,), device=rows.device)
-    motion = snippet.T_source_target_gt[rows, source]
-    by_motion = _has_motion(snippet, motion) & (
-        torch.rand(batch, device=rows.device) >= config.homography_share
-    )
-    motion = torch.where(by_motion[:, None, None], motion, torch.eye(4, device=rows.device))
-    views = by_motion.view(-1, 1, 1, 1)
-    seen = torch.where(views, snippet.sources[rows, source], snippet.target)
-    depth = torch.where(views, snippet.depth_gt, 1.0)
+    # 1. A window, and one source for each target.
+    window = _draw_window(size_of(snippet.target), config.window)
+    views = _choose_views(snippet, window, config.homography_share)
     # 2. Where each pixel lies in the source, and whether it is seen there.
-    places = _find_places(depth, motion, snippet.K)
-    # 3. The window, and the homography that brings the source near the target.
-    size = config.window or (height, width)
-    top, left = (int(torch.randint(b - s + 1, ())) for b, s in zip((height, width), size, strict=True))
+    places = _find_places(views, snippet.K, window)
+    # 3. The homography that brings the source near the target, with a small turn.
     H = torch.where(
-        by_motion[:, None, None],
-        _plane_homographies(depth, motion, snippet.K),
-        _random_homographies(batch, size, corner=(left, top), like=depth),
+        views.by_motion[:, None, None],
+        _plane_homographies(views, snippet.K),
+        _random_homographies(len(views.depth), window, like=views.depth),
     )
-    turn = _turns(batch, size, corner=(left, top), strength=config.disturbance, like=depth)
-    H_source_second = H @ turn
-    # 4. Matches, and the direction of search.
-    back = torch.linalg.inv(H_source_second)
-    at, beside = _move(places.at, back), _move(places.beside, back)
-    direction = _directions(beside - at)
-    # 5. The second view, disturbed.
-    shift = _across(direction) * (2 * torch.rand(batch, 1, device=rows.device) - 1)
-    shift = config.disturbance * shift
-    grid = _window_grid(size, (left, top), depth).expand(batch, -1, -1, -1)
-    second = sample(seen, _move(grid + shift[..., None, None], H_source_second))
+    H = H @ _turns(len(H), window, strength=config.disturbance, like=H)
+    # 4. Matches in the second view, and the direction of search there.
+    back = torch.linalg.inv(H)
+    matches = _move(places.at, back)
+    direction = _directions(_move(places.beside, back) - matches)
+    matches = matches - window.corner(matches)
+    # 5. The second view, a little off across that direction, and disturbed.
+    off = 2 * torch.rand(len(H), 1, device=H.device) - 1
+    off = config.disturbance * off * _across(direction)
+    grid = pixel_grid(*window.size, H)[:2].unflatten(1, window.size) + window.corner(H)
+    second = sample(views.seen, _move(grid + off[..., None, None], H))
     second = disturb(second, strength=config.disturbance)
-    # 6. Points, half of the hidden ones first.
-    part = (..., slice(top, top + size[0]), slice(left, left + size[1]))
-    corner = at.new_tensor([left, top])
-    matches = at[part] - corner[:, None, None]
-    usable = snippet.valid[part] & inside(matches, torch.ones_like(matches[:, :1]), size)
-    points, flat = _draw_points(
-        usable & places.visible[part], usable & places.hidden[part], config.points
+    # 6. Points.
+    usable = window.cut(snippet.valid) & inside(
+        matches, torch.ones_like(matches[:, :1]), window.size
     )
-    chosen = matches.flatten(2).gather(2, flat[:, None].expand(-1, 2, -1)).transpose(1, 2)
-    along = direction[part].flatten(2).gather(2, flat[:, None].expand(-1, 2, -1)).transpose(1, 2)
-    visible, hidden = (
-        (usable & kind[part]).flatten(1).gather(1, flat)
-        for kind in (places.visible, places.hidden)
+    visible, hidden = usable & places.visible, usable & places.hidden
+    points, index = draw_points(visible, hidden, config.points)
+    return MatchPairs(
+        first=window.cut(snippet.target),
+        second=second,
+        points=points,
+        matches=_take(matches, index),
+        direction=_take(direction, index),
+        visible=visible.flatten(1).gather(1, index),
+        hidden=hidden.flatten(1).gather(1, index),
     )
-    first = snippet.target[part]
-    return MatchPairs(first, second, points, chosen, along, visible, hidden)
 
 
-def _has_motion(snippet: Snippet, motion: Tensor) -> Tensor:
-    """Tell which pairs have a motion of some length, and depth. (B,) bool"""
-    known = motion.isfinite().all(-1).all(-1) & (snippet.depth_gt > 0).flatten(1).any(1)
-    return known & (motion[:, :3, 3].norm(dim=1) > 0)
+def _draw_window(whole: tuple[int, int], size: tuple[int, int] | None) -> _Window:
+    if size is None:
+        return _Window(0, 0, whole)
+    top, left = (int(torch.randint(b - s + 1, ())) for b, s in zip(whole, size, strict=True))
+    return _Window(top, left, size)
 
 
-def _find_places(depth: Tensor, motion: Tensor, K: Tensor) -> _Places:
-    known = depth > 0
-    depth = torch.where(known, depth, 1.0)
-    at, far = reproject(depth, T_source_target=motion, K_target=K, K_source=K)
-    beside, _ = reproject(depth / _STEP, T_source_target=motion, K_target=K, K_source=K)
-    here = known & inside(at, far, size_of(depth))
-    ratio = far / nearest_surface(at, far, here)
+def _choose_views(snippet: Snippet, window: _Window, homography_share: float) -> _Views:
+    """Draw a source for each target, and which pairs a homography makes."""
+    batch, device = len(snippet.target), snippet.target.device
+    rows = torch.arange(batch, device=device)
+    source = torch.randint(snippet.sources.shape[1], (batch,), device=device)
+    motion = snippet.T_source_target_gt[rows, source]
+    depth = window.cut(snippet.depth_gt)
+    known = motion.isfinite().all(-1).all(-1) & (depth > 0).flatten(1).any(1)
+    moves = known & (motion[:, :3, 3].norm(dim=1) > 0)
+    by_motion = moves & (torch.rand(batch, device=device) >= homography_share)
+    seen = torch.where(by_motion.view(-1, 1, 1, 1), snippet.sources[rows, source], snippet.target)
+    motion = torch.where(by_motion[:, None, None], motion, torch.eye(4, device=device))
+    return _Views(seen, torch.where(by_motion.view(-1, 1, 1, 1), depth, 1.0), motion, by_motion)
+
+
+def _find_places(views: _Views, K: Tensor, window: _Window) -> _Places:
+    known = views.depth > 0
+    depth = torch.where(known, views.depth, 1.0)
+    K_window = K.clone()
+    K_window[:, :2, 2] -= window.corner(K)[:, 0, 0]
+    cameras = {"T_source_target": views.motion, "K_target": K_window, "K_source": K}
+    at, far = reproject(depth, **cameras)
+    beside, _ = reproject(depth / _STEP, **cameras)
+    size = size_of(views.seen)
+    here = known & inside(at, far, size)
+    ratio = far / nearest_surface(at, far, here, size=size)
     return _Places(at, beside, here & (ratio < _SEEN), here & (ratio > _HIDDEN))
 
 
-def nearest_surface(pixels: Tensor, depth: Tensor, usable: Tensor) -> Tensor:
+def nearest_surface(
+    pixels: Tensor, depth: Tensor, usable: Tensor, *, size: tuple[int, int]
+) -> Tensor:
     """Return the least depth of all points that fall on the pixels around each point's place.
 
     Args:
-        pixels: places (u, v) in the other view. (B, 2, H, W)
-        depth: of the points there, metres. (B, 1, H, W)
-        usable: points that count. (B, 1, H, W) bool
+        pixels: places (u, v) in the other view. (B, 2, h, w)
+        depth: of the points there, metres. (B, 1, h, w)
+        usable: points that count. (B, 1, h, w) bool
+        size: of the other view, (H, W) pixels.
 
     Returns:
-        Metres, the point's own depth at the most. (B, 1, H, W)
+        Metres, the point's own depth at the most. (B, 1, h, w)
     """
-    batch, height, width = len(depth), *size_of(depth)
-    own = torch.where(usable, depth, torch.inf).flatten(1)  # (B, H*W)
+    batch, (height, width) = len(depth), size
+    own = torch.where(usable, depth, torch.inf).flatten(1)  # (B, h*w)
     corner = pixels.floor().clamp(min=-1, max=max(height, width)).long()
     nearest = depth.new_full((batch, height * width), torch.inf)
     around = list[Tensor]()
@@ -161,29 +205,27 @@ def nearest_surface(pixels: Tensor, depth: Tensor, usable: Tensor) -> Tensor:
     return torch.minimum(found, own).where(usable.flatten(1), 1.0).view_as(depth)
 
 
-def _plane_homographies(depth: Tensor, motion: Tensor, K: Tensor) -> Tensor:
+def _plane_homographies(views: _Views, K: Tensor) -> Tensor:
     """Return K (R + q t n^T) K^-1 for a plane facing the camera at an inverse depth of the scene.
 
     (B, 3, 3), pixels of the target to pixels of the source.
     """
     inverse_depths = list[Tensor]()
-    for one in depth.flatten(1):
+    for one in views.depth.flatten(1):
         known = one[one > 0]
         place = int(torch.randint(max(len(known), 1), ()))
         inverse_depths.append(1 / known[place] if len(known) else one.new_ones(()))
     q = torch.stack(inverse_depths)[:, None]
-    flat = motion[:, :3, :3].clone()
-    flat[:, :, 2] += q * motion[:, :3, 3]
+    flat = views.motion[:, :3, :3].clone()
+    flat[:, :, 2] += q * views.motion[:, :3, 3]
     return K @ flat @ torch.linalg.inv(K)
 
 
-def _random_homographies(
-    batch: int, size: tuple[int, int], *, corner: tuple[int, int], like: Tensor
-) -> Tensor:
+def _random_homographies(batch: int, window: _Window, *, like: Tensor) -> Tensor:
     """Draw homographies that move the corners of the window by a few percent of it. (B, 3, 3)"""
-    (height, width), (left, top) = size, corner
+    height, width = window.size
     before = like.new_tensor([[0, 0], [width, 0], [width, height], [0, height]])
-    before = before + before.new_tensor([left, top])
+    before = before + window.corner(like)[:, 0, 0]
     moved = (2 * torch.rand(batch, 4, 2, device=like.device) - 1) * _CORNERS
     after = before + moved * before.new_tensor([width, height])
     return torch.stack([four_point_homography(before, each) for each in after])
@@ -201,31 +243,28 @@ def four_point_homography(before: Tensor, after: Tensor) -> Tensor:
     return torch.cat([solved, solved.new_ones(1)]).view(3, 3).to(before.dtype)
 
 
-def _turns(
-    batch: int, size: tuple[int, int], *, corner: tuple[int, int], strength: float, like: Tensor
-) -> Tensor:
+def _turns(batch: int, window: _Window, *, strength: float, like: Tensor) -> Tensor:
     """Draw small turns about the middle of the window. (B, 3, 3)"""
     angle = strength * _TURN * (2 * torch.rand(batch, device=like.device) - 1)
-    middle = like.new_tensor([corner[0] + size[1] / 2, corner[1] + size[0] / 2])
+    middle = like.new_tensor(window.size[::-1]) / 2 + window.corner(like)[:, 0, 0]
     cos, sin = angle.cos(), angle.sin()
     R = torch.stack([torch.stack([cos, -sin], 1), torch.stack([sin, cos], 1)], 1)
     turn = torch.eye(3, device=like.device).repeat(batch, 1, 1)
     turn[:, :2, :2] = R
-    turn[:, :2, 2] = middle - (R @ middle[:, None])[..., 0]
+    turn[:, :2, 2] = middle - R @ middle
     return turn
 
 
-def _window_grid(size: tuple[int, int], corner: tuple[int, int], like: Tensor) -> Tensor:
-    """Return the pixels (u, v) of a window. (1, 2, H, W)"""
-    grid = pixel_grid(*size, like)[:2].unflatten(1, size)
-    return (grid + like.new_tensor(corner)[:, None, None])[None]
-
-
 def _move(pixels: Tensor, H: Tensor) -> Tensor:
-    """Apply homographies to pixels. (B, 2, H, W)"""
-    whole = torch.cat([pixels, torch.ones_like(pixels[:, :1])], 1).flatten(2)
-    moved = (H @ whole).unflatten(2, size_of(pixels))
-    return moved[:, :2] / moved[:, 2:].clamp(min=1e-6)
+    """Apply homographies to pixels. (B or 1, 2, h, w), (B, 3, 3) -> (B, 2, h, w)"""
+    flat = pixels.flatten(-2)
+    moved = H[:, :, :2] @ flat + H[:, :, 2:]  # (B, 3, h*w)
+    return (moved[:, :2] / moved[:, 2:].clamp(min=1e-6)).unflatten(2, size_of(pixels))
+
+
+def _take(maps: Tensor, index: Tensor) -> Tensor:
+    """Take pixels by their numbers. (B, 2, h, w), (B, N) -> (B, N, 2)"""
+    return maps.flatten(2).gather(2, index[:, None].expand(-1, 2, -1)).transpose(1, 2)
 
 
 def _directions(step: Tensor) -> Tensor:
@@ -242,21 +281,24 @@ def _across(direction: Tensor) -> Tensor:
     return torch.stack([-mean[:, 1], mean[:, 0]], 1)
 
 
-def _draw_points(visible: Tensor, hidden: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Draw points: up to an eighth hidden, the others visible where there are enough.
+def draw_points(visible: Tensor, hidden: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Draw points: an eighth of them hidden, the others visible, where there are enough.
+
+    Args:
+        visible, hidden: pixels that may be drawn; others fill up. (B, 1, h, w) bool
+        count: number of points N, at most twice the pixels.
 
     Returns:
-        Pixels (u, v), (B, N, 2), and their numbers row by row, (B, N).
+        Pixels (u, v), (B, N, 2) int, and their numbers row by row, (B, N) int.
     """
-    width = visible.shape[-1]
+    width, pixels = visible.shape[-1], visible[0].numel()
     drawn = torch.rand(visible.shape, device=visible.device)
-    rank = [
-        torch.where(kind, drawn, drawn - 1).flatten(1).topk(min(n, drawn[0].numel()), dim=1).indices
-        for kind, n in ((visible, count - count // 8), (hidden, count // 8))
-        if n
+    parts = [
+        torch.where(kind, drawn, drawn - 1).flatten(1).topk(min(wanted, pixels), dim=1).indices
+        for kind, wanted in ((visible, count - count // 8), (hidden, count // 8))
     ]
-    flat = torch.cat(rank, 1)
-    return torch.stack([flat % width, flat // width], 2), flat
+    index = torch.cat(parts, 1)
+    return torch.stack([index % width, index // width], 2), index
 
 
 def disturb(image: Tensor, *, strength: float) -> Tensor:
