@@ -134,6 +134,14 @@ def _check_whole_frames(config: "TrainConfig") -> None:
     )
 
 
+def _check_window(config: "TrainConfig") -> None:
+    window, size = config.similarity.window, config.data.size
+    require(
+        window is None or (window[0] <= size[0] and window[1] <= size[1]),
+        f"similarity.window: at most data.size, {size}; got {window}",
+    )
+
+
 # --- the rows -------------------------------------------------------------------------------------
 
 
@@ -257,6 +265,7 @@ KINDS: dict[Task, TaskKind] = {
         exported="features",
         parts=("features",),
         next_command="export {run} --part features --out similarity.onnx",
+        check=_check_window,
     ),
     "coop": TaskKind(
         networks=_ONE_FRAME,

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Disparity of a rectified pair, coarse to fine: a robust cost first, a fine one near its answer.
 
-At small sizes of the pictures the whole range of disparities is searched with census, which needs
-no training and is not fooled by what is far from its training. Each larger size is searched within
-a few levels of the answer before, with census, ZNCC or a learnt similarity [Chebbi 2023]. Every
-size is regularised by semi-global matching; a match must be found from both pictures.
+At a small size of the pictures the whole range of disparities is searched, at 1/8 and below with
+census, which needs no training. Each larger size is searched within a few levels of the answer
+before, with census, ZNCC or a learnt similarity [Chebbi 2023]. Every size is regularised by
+semi-global matching; a match must be found from both pictures.
 """
 
 from collections.abc import Iterator
@@ -15,29 +15,37 @@ import numpy as np
 
 from depthkit.errors import check_shape
 from depthkit.multiview.matching_cost import Cost, Describe, stereo_cost
-from depthkit.multiview.semi_global import P1, P2, semi_global
+from depthkit.multiview.semi_global import semi_global
 
+MOST_COSTS = 30_000_000
+"""Costs that are held at once where the whole range is searched: five bytes each."""
 _PRIOR_SIZES = 8  # the robust cost rules where sides are this many times smaller, or more
 _LEAST_SIDE = 12  # pixels: smaller pictures say nothing
 
 
 @dataclass(frozen=True)
 class MatchConfig:
-    """How a rectified pair is matched; chosen on rendered pairs (scripts/similarity)."""
+    """How a rectified pair is matched.
+
+    Penalties were chosen on six rendered pairs (scripts/similarity/stereo_pairs.py, seeds from
+    60000); pairs of other seeds and Middlebury's motorcycle judge.
+    """
 
     cost: Cost = "census"
     """What is compared at the finer sizes."""
     margin: int = 7
     """Levels searched on either side of the coarser answer."""
-    whole_range: int = 2
-    """Sizes of 1 / this and smaller are searched over the whole range of disparities: 1 searches
-    everything everywhere, 8 is the fastest."""
+    whole_range: int | None = None
+    """Size, 1 / this, at which the whole range of disparities is searched: 1 searches everything,
+    16 is the hybrid of the paper; None for the finest of 1/2 to 1/16 whose costs fit into
+    MOST_COSTS. On rendered pairs 2 is a little better than 4 and 8."""
     paths: int = 8
     """Directions of semi-global matching."""
-    p1: float = P1
-    """Penalty of a step by one level."""
-    p2: float = P2
-    """Penalty of a larger step."""
+    p1: float = 30.0
+    """Penalty of a step by one level, for costs of 0 to 128: five times that of a sweep, where
+    several sources have been averaged."""
+    p2: float = 240.0
+    """Penalty of a larger step, where the picture is even."""
     agreement: float = 1.0
     """Largest difference between the disparities from left and from right, pixels."""
     speckle: int = 100
@@ -103,19 +111,17 @@ def search(
     Returns:
         Pixels, at most `max_disparity`. (H, W) float32
     """
-    disparity: np.ndarray | None = None
+    disparity = np.zeros((0, 0), np.float32)
     for factor in _factors(left.shape, max_disparity, config):
         small = [_shrink(each, factor) for each in (left, right)]
         most = -(-max_disparity // factor)
-        whole = factor >= config.whole_range or disparity is None
         cost: Cost = "census" if factor >= _PRIOR_SIZES else config.cost
         lowest = None
-        if not whole and disparity is not None and 2 * config.margin < most:
+        if disparity.size and 2 * config.margin < most:
             before = _enlarge(disparity, small[0].shape)
             lowest = np.clip(np.rint(before) - config.margin, 0, most - 2 * config.margin)
             lowest = lowest.astype(np.int16)
         disparity = _search_size(small, most, lowest, cost, config, describe)
-    assert disparity is not None  # there is a size of 1
     return np.minimum(disparity, np.float32(max_disparity))
 
 
@@ -149,18 +155,19 @@ def _search_size(
 
 
 def _factors(shape: tuple[int, ...], max_disparity: int, config: MatchConfig) -> Iterator[int]:
-    """Name the sizes, coarsest first: 16 (or what leaves some picture) down to 1."""
-    if config.whole_range == 1:
-        yield 1
-        return
-    factor = 16
+    """Name the sizes, coarsest first: what is searched over the whole range, then down to 1."""
+    factor = config.whole_range or _finest_whole(shape, max_disparity)
     while factor > 1 and (min(shape) // factor < _LEAST_SIDE or max_disparity < factor):
         factor //= 2
-    # A coarser answer is of no use to a size that searches everything itself.
-    factor = min(factor, max(config.whole_range, 1))
     while factor >= 1:
         yield factor
         factor //= 2
+
+
+def _finest_whole(shape: tuple[int, ...], max_disparity: int) -> int:
+    """Return the smallest factor at which all costs of the whole range may be held."""
+    costs = shape[0] * shape[1] * (max_disparity + 1)
+    return next((factor for factor in (2, 4, 8) if costs / factor**3 <= MOST_COSTS), 16)
 
 
 def agrees(there: np.ndarray, back: np.ndarray, tolerance: float) -> np.ndarray:

@@ -54,7 +54,15 @@ class Similarity(nn.Module):
 
     def forward(self, snippet: Snippet, *, draws: bool = False) -> TaskOutput:
         """Describe both views of pairs, and judge true and false matches."""
-        pairs = self._pairs(snippet)
+        if self.training:
+            return self._judge(snippet, draws)
+        device = snippet.target.device
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            torch.manual_seed(_HELD_OUT_SEED)
+            return self._judge(snippet, draws)
+
+    def _judge(self, snippet: Snippet, draws: bool) -> TaskOutput:
+        pairs = make_pairs(snippet, self.similarity)
         descriptors = self.features_net(torch.cat([pairs.first, pairs.second]))
         with full_precision(snippet.target.device):
             first, second = descriptors.float().chunk(2)
@@ -68,13 +76,6 @@ class Similarity(nn.Module):
             pictures = _pictures(pairs, first, second) if draws else {}
         logged = {f"loss/{name}": value.detach() for name, value in terms.items()}
         return TaskOutput(loss, health["health/false_wins"], logged | health, images=pictures)
-
-    def _pairs(self, snippet: Snippet) -> MatchPairs:
-        if self.training:
-            return make_pairs(snippet, self.similarity)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(_HELD_OUT_SEED)
-            return make_pairs(snippet, self.similarity)
 
     def _compare(self, first: Tensor, second: Tensor, pairs: MatchPairs) -> Candidates:
         """Score each point at its true place and at all offsets along the direction of search."""
