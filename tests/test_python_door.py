@@ -19,6 +19,7 @@ from depthkit.cli import main
 from depthkit.data.prepare import PrepareOptions
 from depthkit.errors import DepthkitError
 from depthkit.pipelines.infer.options import InferOptions
+from depthkit.pipelines.match import MatchOptions
 from depthkit.pipelines.models import EngineOptions
 from depthkit.pipelines.odometry.options import OdometryOptions
 from depthkit.synth.boxes import write_box_sequence
@@ -29,6 +30,7 @@ JOBS: dict[str, Callable[..., Any]] = {
     "inspect": depthkit.inspect,
     "infer": depthkit.infer,
     "odometry": depthkit.odometry,
+    "match": depthkit.match,
     "open_model": depthkit.open_model,
     "open_sequence": depthkit.open_sequence,
     "save_record": depthkit.save_record,
@@ -103,6 +105,11 @@ def test_signature_is_typed_and_documented(name: str) -> None:
             depthkit.prepare,
             PrepareOptions,
             {"start": {"frames"}, "stop": set(), "motion": {"camera_height", "speed"}},
+        ),
+        (
+            depthkit.match,
+            MatchOptions,
+            {"engine": {field.name for field in dataclasses.fields(EngineOptions)}},
         ),
         (depthkit.odometry, OdometryOptions, {"scale": {"camera_height", "speed", "imu"}}),
     ],
