@@ -12,7 +12,7 @@ if TYPE_CHECKING:  # baseline.py chooses among frames that the engine makes
 
 Scale = Literal["metric", "relative"]
 ScaleKnown = Literal["unknown", "observed", "held", "lost"]
-CONFIDENT_SIGMA = 0.1
+CONFIDENT_SIGMA = 0.2
 """Relative standard deviation of depth up to which a pixel counts as measured: maps take it, and
 scores of confident pixels are over these."""
 

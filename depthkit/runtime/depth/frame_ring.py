@@ -39,14 +39,15 @@ class RingFrame:
 class FrameRing:
     """Past frames, newest first, at most a fixed number, spread over short and long baselines."""
 
-    def __init__(self, config: BaselineConfig, *, nominal_baseline: float) -> None:
+    def __init__(self, config: BaselineConfig, *, nominal_baseline: float | None) -> None:
         """Make an empty ring.
 
         Args:
             config: capacity and longest baseline.
-            nominal_baseline: D0 of the network, metres.
+            nominal_baseline: D0 of the network, metres; None while unknown: then the shifts are
+                spaced.
         """
-        self._config, self._nominal = config, nominal_baseline
+        self._config, self.nominal_baseline = config, nominal_baseline
         self._frames: list[RingFrame] = []
         # Rule fixed looks up exact shifts, so the newest frames stay whatever their spacing.
         self._kept = config.shift if config.rule == "fixed" else 1
@@ -73,14 +74,15 @@ class FrameRing:
     def _dispensable(self, newest: RingFrame) -> int:
         """Return the index of the frame that leaves the smallest gap among the baselines."""
         baselines = np.array([distance(past, newest) for past in self._frames])
+        nominal = self.nominal_baseline
         # Without displacements the spacing is that of the shifts.
-        if np.isnan(baselines).any():
+        if nominal is None or np.isnan(baselines).any():
             counts, finest = np.array([newest.index - past.index for past in self._frames]), 1.0
             return self._kept + _smallest_hole(counts[self._kept :], finest)
         # A frame beyond the longest useful baseline goes before a redundant one.
-        if baselines.max() > self._config.max_baseline * self._nominal:
+        if baselines.max() > self._config.max_baseline * nominal:
             return int(baselines.argmax())
-        return self._kept + _smallest_hole(baselines[self._kept :], FINEST * self._nominal)
+        return self._kept + _smallest_hole(baselines[self._kept :], FINEST * nominal)
 
 
 def _smallest_hole(baselines: np.ndarray, finest: float) -> int:

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What becomes of a swept map: its uncertainty, fusion over time, and filling."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from depthkit.multiview.global_smoother import fill
+from depthkit.rigid import inverse
+from depthkit.runtime.depth.sweep import Swept
+from depthkit.runtime.depth.sweep_confidence import filled_sigma, swept_sigma
+from depthkit.runtime.result import CONFIDENT_SIGMA
+
+UNKNOWN = 2.0
+"""Sigma of a pixel of which nothing is known."""
+SAME = 0.05
+"""Relative difference of inverse depths that are the same surface, or two levels."""
+AGED = 1.1
+"""Factor of sigma when a map is carried on: motion and rounding are not exact."""
+LEAST_GAIN = 0.7
+"""Least factor of sigma when two maps agree: their errors are alike, so it does not fall as that of
+independent measurements."""
+DOUBT = 2.0
+"""Factor of sigma where two maps disagree and the surer one stays."""
+TRUST = 0.08
+"""Sigma at which a measured value and the filled one count the same."""
+WEIGHED_AT = 0.05
+SUREST = 0.02
+"""Sigma below which a pixel gains no more weight in filling."""
+
+
+@dataclass(frozen=True, eq=False)
+class DepthMap:
+    """Inverse depth of a frame with its uncertainty."""
+
+    inverse: np.ndarray
+    """Inverse depth; 0 unknown. (h, w) float32"""
+    sigma: np.ndarray
+    """Relative standard deviation. (h, w) float32"""
+    T_world_cam: np.ndarray
+    """(4, 4)"""
+    K: np.ndarray
+    """Intrinsics at h x w, pixels. (3, 3)"""
+
+    @property
+    def sure(self) -> np.ndarray:
+        """Pixels that count as measured. (h, w) bool"""
+        return (self.inverse > 0) & (self.sigma <= CONFIDENT_SIGMA)
+
+
+def measured(swept: Swept, grey: np.ndarray, T_world_cam: np.ndarray, K: np.ndarray) -> DepthMap:
+    """Give a swept map its uncertainty.
+
+    Args:
+        swept: result of the sweep.
+        grey: target. (h, w) uint8
+        T_world_cam: its pose. (4, 4)
+        K: its intrinsics, pixels. (3, 3)
+    """
+    return DepthMap(swept.inverse, swept_sigma(swept, grey), T_world_cam, K)
+
+
+def carried(last: DepthMap, T_world_cam: np.ndarray, K: np.ndarray) -> DepthMap:
+    """Move a map into another frame by the known motion; the nearest point wins a pixel."""
+    from depthkit.runtime.depth.fusion_kernels import carry
+
+    T = inverse(T_world_cam) @ last.T_world_cam
+    moved = np.zeros_like(last.inverse)
+    sigma = np.full_like(last.sigma, UNKNOWN)
+    turn = K @ T[:3, :3] @ np.linalg.inv(last.K)
+    carry(last.inverse, last.sigma, turn, K @ T[:3, 3], moved, sigma)
+    return DepthMap(moved, np.minimum(AGED * sigma, UNKNOWN), T_world_cam, K)
+
+
+def fused(new: DepthMap, last: DepthMap, *, step: float) -> DepthMap:
+    """Fuse a map with the last one, carried into its frame.
+
+    Args:
+        new: of this frame.
+        last: from `carried`.
+        step: difference of two levels of the sweep.
+    """
+    known = last.inverse > 0
+    near = np.abs(new.inverse - last.inverse) <= np.maximum(2 * step, SAME * new.inverse)
+    # 1. Where both agree: the mean weighted by the inverse variance.
+    a, b = 1 / new.sigma**2, np.where(known, 1 / last.sigma**2, 0)
+    mean = (a * new.inverse + b * last.inverse) / (a + b)
+    together = np.maximum(1 / np.sqrt(a + b), LEAST_GAIN * np.minimum(new.sigma, last.sigma))
+    # 2. Where they do not: the surer one stays, with doubt.
+    older = known & ~near & (last.sigma < new.sigma)
+    agree, differ = known & near, known & ~near
+    value = np.where(agree, mean, np.where(older, last.inverse, new.inverse))
+    sigma = np.where(agree, together, np.where(older, last.sigma, new.sigma))
+    # The doubt is as large as the other map was sure.
+    surer, other = np.minimum(new.sigma, last.sigma), np.maximum(new.sigma, last.sigma)
+    sigma = np.where(differ, sigma * (1 + (DOUBT - 1) * surer / other), sigma)
+    return DepthMap(
+        value.astype(np.float32),
+        np.minimum(sigma, UNKNOWN).astype(np.float32),
+        new.T_world_cam,
+        new.K,
+    )
+
+
+def dense(own: DepthMap, grey: np.ndarray) -> DepthMap:
+    """Fill unsure pixels from sure ones along the picture's edges.
+
+    Args:
+        own: measured map.
+        grey: its picture. (h, w) uint8
+    """
+    weight = (WEIGHED_AT / np.maximum(own.sigma, SUREST)) ** 2
+    filled, reach = fill(own.inverse, weight.astype(np.float32), grey)
+    # A measured pixel keeps its value as far as it is sure.
+    share = TRUST**2 / (TRUST**2 + own.sigma**2)
+    value = np.maximum(share * own.inverse + (1 - share) * filled, np.float32(1e-9))
+    sigma = filled_sigma(own.sigma, own.inverse, filled, value, reach)
+    return DepthMap(value.astype(np.float32), sigma, own.T_world_cam, own.K)

@@ -1,0 +1,369 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Depth of a stream of frames by plane sweep over past frames: no network, no training.
+
+For each frame: sources by parallax, pose correction, sweep, check, fusion with the last map, filling
+along the picture's edges. Needs camera poses; their unit is the unit of depth. Deterministic: the
+same frames with the same stamps and poses give the same bytes, live and offline.
+"""
+
+from dataclasses import dataclass, replace
+from time import perf_counter
+
+import cv2
+import numpy as np
+
+from depthkit.camera import resize_matrix
+from depthkit.errors import EngineError, check_shape
+from depthkit.multiview.matching_cost import Describe
+from depthkit.multiview.pose_correction import Corrected, correct_poses
+from depthkit.rigid import inverse
+from depthkit.runtime.config import BaselineConfig
+from depthkit.runtime.depth.baseline import Decision
+from depthkit.runtime.depth.frame_ring import FrameRing, RingFrame
+from depthkit.runtime.depth.sweep import inverse_levels, sweep
+from depthkit.runtime.depth.sweep_config import SweepConfig
+from depthkit.runtime.depth.sweep_map import DepthMap, carried, dense, fused, measured
+from depthkit.runtime.depth.sweep_sources import Candidate, choose, look
+from depthkit.runtime.frame_gate import BLACK_FRAME, FrameGate, Intrinsics
+from depthkit.runtime.motion.told import NO_MOTION, Motion
+from depthkit.runtime.preprocess import (
+    NetworkFrame,
+    check_camera,
+    enlarge_depth,
+    enlarge_inverse,
+    is_black,
+    to_size,
+)
+from depthkit.runtime.result import DepthResult, Timing
+
+WIDER = 1.6
+"""Factor by which the range of inverse depths exceeds that of the tracks and of the last map."""
+ENDS = (2, 98)
+"""Percentiles of inverse depth that make the range."""
+FEW = 10
+"""Tracked corners below which their inverse depths say nothing."""
+USUAL_PARALLAX = 0.05
+"""Parallax of the nominal baseline of the ring of past frames, as a share of the width."""
+NO_POSE = "no camera pose, and a sweep needs one; give poses or an odometry"
+LEAST_SIDE = 48
+"""Shorter side of the frames that are compared, pixels, below which matching fails."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Plan:
+    """Frames to compare, with mended poses, and the scene's depth as far as it is known."""
+
+    sources: list[RingFrame]
+    corrected: Corrected
+    parallax: tuple[float, ...]
+    inverse_depth: float
+
+
+class SweepStream:
+    """Sweeps each frame against chosen past ones. A `DepthSource`; one thread at a time.
+
+    Memory is bounded by the ring of past frames at the size they are compared at.
+    """
+
+    def __init__(
+        self, config: SweepConfig | None = None, *, describe: Describe | None = None
+    ) -> None:
+        """Start without past frames.
+
+        Args:
+            config: settings; the usual ones if None.
+            describe: descriptors of the learnt cost.
+
+        Raises:
+            EngineError: the learnt cost without descriptors.
+        """
+        self.config = config or SweepConfig()
+        self._describe = describe
+        if self.config.cost == "learned" and describe is None:
+            raise EngineError(
+                "cost learned needs a network of kind features; name one, or take cost census"
+            )
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all frames; needed where poses begin anew, as in another segment."""
+        config = self.config
+        ring = BaselineConfig(capacity=config.capacity, max_age=config.max_age)
+        self._ring = FrameRing(ring, nominal_baseline=None)
+        self._gate = FrameGate(config.max_gap)
+        self._index = -1
+        self._metric: bool | None = None
+        self._last: DepthMap | None = None
+        self._depths = 0.0
+
+    def process(
+        self,
+        rgb: np.ndarray,
+        *,
+        stamp: float,
+        K: np.ndarray | None = None,
+        motion: Motion = NO_MOTION,
+    ) -> DepthResult:
+        """Take the next frame and return its depth, or the reason why it is missing.
+
+        Args:
+            rgb: (H, W, 3) uint8
+            stamp: seconds, rising.
+            K: intrinsics at H x W, pixels. (3, 3)
+            motion: camera motion; its pose is needed, in metres or in a unit of its own.
+
+        Raises:
+            TypeError, ShapeError: the caller's bug.
+        """
+        started = perf_counter()
+        if not isinstance(rgb, np.ndarray):
+            raise TypeError(f"frame must be a numpy array, got {type(rgb).__name__}")
+        self._index += 1
+        # 1. An unusable frame is skipped; the past frames stay.
+        fault = self._fault_of(rgb, K, stamp, motion)
+        if fault or K is None or motion.T_world_cam is None:
+            return self._without_depth(K, stamp, fault)
+        camera = self._gate.steady(rgb.shape[:2], K)
+        current = self._ring_frame(rgb, K if camera[1] is None else camera[1], stamp, motion)
+        # 2. A frame that does not continue the past ones drops them.
+        reason = self._new_start(current, camera, motion.metric)
+        if reason:
+            result = self._without_depth(K, stamp, reason)
+        else:
+            # 3. Sources, poses, sweep, fusion, filling.
+            result = self._depth(current, K, rgb.shape[:2], started)
+        self._ring.push(current)
+        self._gate.enter(stamp, camera)
+        return result
+
+    # --- what may be wrong with a frame -----------------------------------------------------------
+
+    def _fault_of(self, rgb: np.ndarray, K: np.ndarray | None, stamp: float, motion: Motion) -> str:
+        """Return why a frame is skipped; empty if it is not."""
+        if fault := self._gate.fault_of(rgb, stamp):
+            return fault
+        if self._gate.repeats(stamp):
+            return f"stamp {stamp:.3f} s came before; the frame is left out"
+        if K is None:
+            return "no intrinsics: a sweep needs K of the camera"
+        check_shape("K", K, "3 3")
+        try:
+            check_camera(K)
+        except EngineError as error:
+            return str(error)
+        if min(rgb.shape[:2]) // self.config.shrink < LEAST_SIDE:
+            return (
+                f"frames of {rgb.shape[1]}x{rgb.shape[0]} shrunk {self.config.shrink} times are "
+                f"too small to compare, {LEAST_SIDE} pixels at least; lower shrink"
+            )
+        if is_black(rgb):
+            return BLACK_FRAME
+        if motion.T_world_cam is None:
+            return NO_POSE
+        check_shape("T_world_cam", motion.T_world_cam, "4 4")
+        return "" if np.isfinite(motion.T_world_cam).all() else "the camera pose is not finite"
+
+    def _new_start(self, current: RingFrame, camera: Intrinsics, metric: bool) -> str:
+        """Drop the past frames if the frame does not continue them, and return why; else empty."""
+        reason = self._gate.break_before(current.stamp, camera)
+        before, self._metric = self._metric, metric
+        if not reason and before is not None and before != metric:
+            reason = "the unit of the poses changed"
+        if not reason:
+            return ""
+        self._ring.clear()
+        self._ring.nominal_baseline = None
+        self._last, self._depths = None, 0.0
+        return f"{reason}; the past is forgotten"
+
+    def _ring_frame(
+        self, rgb: np.ndarray, K: np.ndarray, stamp: float, motion: Motion
+    ) -> RingFrame:
+        """Shrink a frame to the size at which frames are compared."""
+        size = rgb.shape[0] // self.config.shrink, rgb.shape[1] // self.config.shrink
+        pose = np.asarray(motion.T_world_cam, dtype=np.float64)
+        small = np.array(to_size(rgb, size))
+        frame = NetworkFrame(small, resize_matrix(rgb.shape[:2], size) @ K)
+        return RingFrame(self._index, stamp, frame, pose[:3, :3], pose[:3, 3])
+
+    def _without_depth(
+        self, K: np.ndarray | None, stamp: float, reason: str, decision: Decision | None = None
+    ) -> DepthResult:
+        metric = bool(self._metric)
+        return DepthResult(
+            depth=None,
+            valid=None,
+            confidence=None,
+            K=None if K is None else np.array(K, dtype=np.float64),
+            scale="metric" if metric else "relative",
+            scale_source="camera poses" if metric else "camera poses up to one unknown factor",
+            stamp=stamp,
+            decision=decision,
+            reason=reason,
+        )
+
+    # --- depth ------------------------------------------------------------------------------------
+
+    def _depth(
+        self, current: RingFrame, K: np.ndarray, size: tuple[int, int], started: float
+    ) -> DepthResult:
+        grey = _grey(current)
+        plan, reason = self._plan(current, grey)
+        if plan is None:
+            return self._without_depth(K, current.stamp, reason)
+        planned = perf_counter()
+        # 1. The last map in this frame, the range of inverse depths, and the sweep.
+        last = None if self._last is None else carried(self._last, _pose(current), current.frame.K)
+        levels = self._levels(plan, last)
+        config = self.config
+        swept = sweep(
+            grey,
+            [_grey(source) for source in plan.sources],
+            plan.corrected.T_sources_target,
+            K=current.frame.K,
+            inverse_depths=levels,
+            paths=config.paths,
+            cost=config.cost,
+            describe=self._describe,
+        )
+        swept_at = perf_counter()
+        # 2. How sure each pixel is; fused with the last map where both know it.
+        own = measured(swept, grey, _pose(current), current.frame.K)
+        if config.fuse and last is not None:
+            own = fused(own, last, step=float(levels[1] - levels[0]))
+        # 3. Filled along the picture's edges.
+        whole = dense(own, grey)
+        self._remember(own, whole)
+        result = self._result(whole, current, K, size, _decide(plan, current))
+        return replace(result, timing=Timing.until_now(started, planned, swept_at))
+
+    def _plan(self, current: RingFrame, grey: np.ndarray) -> tuple[_Plan | None, str]:
+        """Choose the sources and mend their poses; without any, say why."""
+        past = list(self._ring)
+        if not past:
+            return None, "no past frame yet"
+        T = np.stack([inverse(_pose(one)) @ _pose(current) for one in past])
+        typical = self._typical(current, grey, past, T)
+        if typical is None:
+            return None, "the camera has not moved enough yet: no corner shows parallax"
+        width = grey.shape[1]
+        candidates = look(T, current.frame.K, grey.shape, typical)
+        config = self.config
+        chosen = choose(
+            candidates,
+            [share * width for share in config.parallaxes],
+            least=config.least_parallax * width,
+            overlap=config.min_overlap,
+        )
+        if not chosen:
+            return None, self._why_none(candidates, width)
+        corrected = correct_poses(
+            grey,
+            [_grey(past[i]) for i in chosen],
+            T[chosen],
+            K=current.frame.K,
+            inverse_depth=typical,
+            keep=not config.correct_poses,
+        )
+        parallax = tuple(candidates[i].parallax for i in chosen)
+        return _Plan([past[i] for i in chosen], corrected, parallax, typical), ""
+
+    def _why_none(self, candidates: list[Candidate], width: int) -> str:
+        """Say why no past frame is of use."""
+        most = max(c.parallax for c in candidates)
+        least = self.config.least_parallax * width
+        if most < least:
+            return f"too little parallax: {most:.1f} pixels at most, {least:.1f} are needed"
+        return "no past frame with parallax shows enough of this one; the camera turned away"
+
+    def _typical(
+        self, current: RingFrame, grey: np.ndarray, past: list[RingFrame], T: np.ndarray
+    ) -> float | None:
+        """Return a typical inverse depth: of the last map, else of tracks; None if unknown."""
+        if self._depths > 0:
+            return self._depths
+        # The past frames farthest away show most parallax, as long as corners can be followed.
+        lengths = np.linalg.norm(T[:, :3, 3], axis=1)
+        far = np.argsort(-lengths, kind="stable")[: len(self.config.parallaxes)]
+        if not lengths[far[0]] > 0:
+            return None
+        found = correct_poses(
+            grey,
+            [_grey(past[i]) for i in far],
+            T[far],
+            K=current.frame.K,
+            inverse_depth=0.0,
+        )
+        known = found.inverse_depths[found.inverse_depths > 0]
+        return float(np.median(known)) if len(known) >= FEW else None
+
+    def _levels(self, plan: _Plan, last: DepthMap | None) -> np.ndarray:
+        """Return the inverse depths to try: those of the tracks and of the last map, widened."""
+        tracked = plan.corrected.inverse_depths
+        known = [tracked[tracked > 0]] if (tracked > 0).sum() >= FEW else []
+        if last is not None:
+            sure = last.inverse[last.sure]
+            known += [sure] if sure.size >= FEW else []
+        if not known:
+            known = [np.array([plan.inverse_depth / 3, plan.inverse_depth * 3])]
+        ends = np.array([np.percentile(part, ENDS) for part in known])
+        return inverse_levels(
+            ends[:, 0].min() / WIDER, ends[:, 1].max() * WIDER, self.config.planes
+        )
+
+    def _remember(self, own: DepthMap, whole: DepthMap) -> None:
+        """Keep what the next frame starts from."""
+        self._last, self._depths = own, float(np.median(whole.inverse))
+        focal, width = own.K[0, 0], own.inverse.shape[1]
+        self._ring.nominal_baseline = USUAL_PARALLAX * width / (focal * self._depths)
+
+    def _result(
+        self,
+        whole: DepthMap,
+        current: RingFrame,
+        K: np.ndarray,
+        size: tuple[int, int],
+        decision: Decision,
+    ) -> DepthResult:
+        """Bring the map to the camera's size."""
+        sigma = enlarge_depth(whole.sigma, size)
+        return replace(
+            self._without_depth(K, current.stamp, "", decision),
+            depth=enlarge_inverse(1 / whole.inverse, size),
+            valid=np.ones(size, dtype=bool),
+            sigma=sigma,
+            confidence=confidence_of(sigma),
+        )
+
+
+def _decide(plan: _Plan, current: RingFrame) -> Decision:
+    """Say which frames were compared, and how well their poses fit."""
+    corrected = plan.corrected
+    return Decision(
+        "sweep",
+        shifts=tuple(current.index - source.index for source in plan.sources),
+        baselines=tuple(np.linalg.norm(corrected.T_sources_target[:, :3, 3], axis=1).tolist()),
+        parallax=plan.parallax,
+        reason=f"{len(plan.sources)} frames by parallax; tracks agree with their poses within "
+        f"{corrected.after:.2f} pixels, {corrected.before:.2f} as given",
+    )
+
+
+def confidence_of(sigma: np.ndarray) -> np.ndarray:
+    """Return the probability that depth is within 25 % of the truth, for Laplace errors.
+
+    Args:
+        sigma: relative standard deviation. (H, W)
+    """
+    return (1 - np.exp(-np.sqrt(2) * np.log(1.25) / sigma)).astype(np.float32)
+
+
+def _grey(frame: RingFrame) -> np.ndarray:
+    return cv2.cvtColor(frame.frame.rgb, cv2.COLOR_RGB2GRAY)
+
+
+def _pose(frame: RingFrame) -> np.ndarray:
+    """Return T_world_cam. (4, 4)"""
+    T = np.eye(4)
+    T[:3, :3], T[:3, 3] = frame.R_world_cam, frame.position
+    return T
