@@ -22,11 +22,12 @@ from depthkit.errors import DepthkitError
 if TYPE_CHECKING:
     from depthkit.pipelines import evaluate
     from depthkit.pipelines.adopt import Adopted
-    from depthkit.pipelines.door import infer, inspect, odometry, open_sequence, prepare
+    from depthkit.pipelines.door import infer, inspect, match, odometry, open_sequence, prepare
     from depthkit.pipelines.door_adopt import adopt
     from depthkit.pipelines.door_reconstruct import reconstruct
     from depthkit.pipelines.infer.summary import InferSummary
     from depthkit.pipelines.inspect import InspectSummary
+    from depthkit.pipelines.match import MatchSummary
     from depthkit.pipelines.models import open_model
     from depthkit.pipelines.odometry.summary import OdometrySummary
     from depthkit.pipelines.prepare import PrepareSummary
@@ -47,6 +48,7 @@ __all__ = [
     "FlowEvaluation",
     "InferSummary",
     "InspectSummary",
+    "MatchSummary",
     "ModelEvaluation",
     "OdometryEvaluation",
     "OdometrySummary",
@@ -58,6 +60,7 @@ __all__ = [
     "infer",
     "inspect",
     "load_record",
+    "match",
     "odometry",
     "open_model",
     "open_sequence",
@@ -72,6 +75,7 @@ _HOMES = {
     "FlowEvaluation": "pipelines.score.flow_maps",
     "InferSummary": "pipelines.infer.summary",
     "InspectSummary": "pipelines.inspect",
+    "MatchSummary": "pipelines.match",
     "ModelEvaluation": "pipelines.score.model",
     "OdometryEvaluation": "pipelines.score.trajectories",
     "OdometrySummary": "pipelines.odometry.summary",
@@ -82,6 +86,7 @@ _HOMES = {
     "infer": "pipelines.door",
     "inspect": "pipelines.door",
     "load_record": "pipelines.records",
+    "match": "pipelines.door",
     "odometry": "pipelines.door",
     "open_model": "pipelines.models",
     "open_sequence": "pipelines.door",

@@ -19,6 +19,7 @@ from depthkit.cli import main
 from depthkit.data.prepare import PrepareOptions
 from depthkit.errors import DepthkitError
 from depthkit.pipelines.infer.options import InferOptions
+from depthkit.pipelines.match import MatchOptions
 from depthkit.pipelines.models import EngineOptions
 from depthkit.pipelines.odometry.options import OdometryOptions
 from depthkit.pipelines.reconstruct.options import ReconstructOptions
@@ -31,6 +32,7 @@ JOBS: dict[str, Callable[..., Any]] = {
     "infer": depthkit.infer,
     "odometry": depthkit.odometry,
     "reconstruct": depthkit.reconstruct,
+    "match": depthkit.match,
     "open_model": depthkit.open_model,
     "open_sequence": depthkit.open_sequence,
     "save_record": depthkit.save_record,
@@ -105,6 +107,11 @@ def test_signature_is_typed_and_documented(name: str) -> None:
             depthkit.prepare,
             PrepareOptions,
             {"start": {"frames"}, "stop": set(), "motion": {"camera_height", "speed"}},
+        ),
+        (
+            depthkit.match,
+            MatchOptions,
+            {"engine": {field.name for field in dataclasses.fields(EngineOptions)}},
         ),
         (depthkit.odometry, OdometryOptions, {"scale": {"camera_height", "speed", "imu"}}),
         (depthkit.reconstruct, ReconstructOptions, {"scale": {"camera_height", "speed", "imu"}}),

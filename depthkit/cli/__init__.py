@@ -32,6 +32,7 @@ VERBS = {
     "adopt": "take a depth network of another program (ONNX) as a model of ours",
     "verify": "run an exported file's stored input on this machine's backends",
     "infer": "make depth maps, a trajectory and point clouds from frames or a video",
+    "match": "find the disparity of a rectified stereo pair",
     "bench": "measure a model on this machine: latency, frames a second, memory, parity",
     "doctor": "show what is installed and what can be done with it",
     "completion": "print a script that completes verbs, options and files in your shell",

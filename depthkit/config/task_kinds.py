@@ -21,9 +21,10 @@ Task = Literal[
     "supervised_mono",
     "shading",
     "flow",
+    "similarity",
     "coop",
 ]
-Part = Literal["depth", "pose", "flow"]
+Part = Literal["depth", "pose", "flow", "features"]
 Option = Literal[
     "random_shift",
     "flexible_shifts",
@@ -154,6 +155,14 @@ def _check_whole_frames(config: "TrainConfig") -> None:
     )
 
 
+def _check_window(config: "TrainConfig") -> None:
+    window, size = config.similarity.window, config.data.size
+    require(
+        window is None or (window[0] <= size[0] and window[1] <= size[1]),
+        f"similarity.window: at most data.size, {size}; got {window}",
+    )
+
+
 # --- the rows -------------------------------------------------------------------------------------
 
 
@@ -181,7 +190,7 @@ class TaskKind:
     """Depth networks that it trains: values of `model.depth`, the usual one first."""
     reads: Literal["frame", "pair", "snippet"]
     """Frames of a sample: the target alone, with one source, or with any number of sources."""
-    exported: Literal["mono", "pair", "flow"]
+    exported: Literal["mono", "pair", "flow", "features"]
     """Manifest kind of the first of its parts."""
     parts: tuple[Part, ...]
     """Networks of its own that `export --part` writes, the usual one first."""
@@ -274,6 +283,14 @@ KINDS: dict[Task, TaskKind] = {
         exported="flow",
         parts=("flow",),
         next_command="export {run} --part flow --out flow.onnx",
+    ),
+    "similarity": TaskKind(
+        networks=_ONE_FRAME,  # it trains none of them
+        reads="snippet",
+        exported="features",
+        parts=("features",),
+        next_command="export {run} --part features --out similarity.onnx",
+        check=_check_window,
     ),
     "coop": TaskKind(
         networks=_ONE_FRAME,

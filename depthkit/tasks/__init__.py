@@ -41,6 +41,10 @@ def build_task(config: TrainConfig, shifts: tuple[int, ...]) -> nn.Module:
             from depthkit.tasks.flow import build_flow
 
             return build_flow(config, shifts)
+        case "similarity":
+            from depthkit.tasks.similarity import build_similarity
+
+            return build_similarity(config)
         case "coop":
             from depthkit.tasks.coop import build_coop
 
