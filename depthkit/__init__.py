@@ -7,6 +7,7 @@
     depthkit.inspect("data")                          # can it teach depth, and with which shifts?
     depthkit.odometry("data/clip", "path", speed=2.0) # camera trajectory and sparse points
     depthkit.reconstruct("clip.mp4", "room")          # video -> path, depth, surface, report
+    depthkit.recordings("reconstruct", "videos", "rooms", workers=4)  # many, restartable
     depthkit.infer("shading-colon", "data/clip", "out")
     depthkit.evaluate.depth("out", "data/clip", align="median")
     with depthkit.open_model("sweepnet-stillbox") as engine: ...
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
         open_sequence,
         prepare,
         reconstruct,
+        recordings,
     )
     from depthkit.pipelines.infer.summary import InferSummary
     from depthkit.pipelines.inspect import InspectSummary
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from depthkit.pipelines.odometry.summary import OdometrySummary
     from depthkit.pipelines.prepare import PrepareSummary
     from depthkit.pipelines.reconstruct.summary import ReconstructSummary
+    from depthkit.pipelines.recordings.overview import RecordingsSummary
     from depthkit.pipelines.records import load_record, save_record
     from depthkit.pipelines.score.depth_maps import DepthEvaluation
     from depthkit.pipelines.score.flow_maps import FlowEvaluation
@@ -55,6 +58,7 @@ __all__ = [
     "OdometrySummary",
     "PrepareSummary",
     "ReconstructSummary",
+    "RecordingsSummary",
     "Watcher",
     "evaluate",
     "infer",
@@ -65,6 +69,7 @@ __all__ = [
     "open_sequence",
     "prepare",
     "reconstruct",
+    "recordings",
     "save_record",
 ]
 
@@ -78,6 +83,7 @@ _HOMES = {
     "OdometrySummary": "pipelines.odometry.summary",
     "PrepareSummary": "pipelines.prepare",
     "ReconstructSummary": "pipelines.reconstruct.summary",
+    "RecordingsSummary": "pipelines.recordings.overview",
     "Watcher": "watcher",
     "infer": "pipelines.door",
     "inspect": "pipelines.door",
@@ -87,6 +93,7 @@ _HOMES = {
     "open_sequence": "pipelines.door",
     "prepare": "pipelines.door",
     "reconstruct": "pipelines.door",
+    "recordings": "pipelines.door",
     "save_record": "pipelines.records",
 }
 

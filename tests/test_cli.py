@@ -213,6 +213,7 @@ def test_core_is_free_of_torch(monkeypatch: pytest.MonkeyPatch) -> None:
         "opencv-python-headless",
         "pyyaml",
         "rich",
+        "numba",
     }
 
 

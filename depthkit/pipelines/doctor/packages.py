@@ -31,6 +31,7 @@ PACKAGES = (
     Package("cv2", "opencv-python-headless", None),
     Package("yaml", "PyYAML", None),
     Package("rich", "rich", None),
+    Package("numba", "numba", None),
     Package("torch", "torch", "train"),
     Package("torchvision", "torchvision", "train"),
     Package("kornia", "kornia", "train"),
@@ -48,6 +49,7 @@ PACKAGES = (
     Package("openvino", "openvino", "openvino"),
     Package("gtsam", "gtsam", "gtsam"),
     Package("rosbags", "rosbags", "bag"),
+    Package("ray", "ray", "cluster"),
     Package("pillow_heif", "pillow-heif", "heic"),
 )
 
