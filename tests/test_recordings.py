@@ -353,9 +353,13 @@ def test_a_cluster_gives_the_same_bytes_and_survives_kills(walks: Path, tmp_path
 
 
 @needs_ray
-@pytest.mark.slow
-def test_an_address_without_a_cluster_is_one_line(walks: Path, tmp_path: Path) -> None:
-    """Nothing is started in its place."""
-    with pytest.raises(EngineError, match="--ray no-such-host:1: no cluster"):
-        prepare_all(walks, tmp_path / "out", ray="no-such-host:1")
+@pytest.mark.parametrize(
+    ("address", "why"), [("127.0.0.1:1", "refused"), ("somewhere", "expected HOST:PORT")]
+)
+def test_an_address_without_a_cluster_is_one_line(
+    address: str, why: str, walks: Path, tmp_path: Path
+) -> None:
+    """Said at once, and nothing is started in its place."""
+    with pytest.raises(EngineError, match=f"--ray {address}: no cluster: .*{why}"):
+        prepare_all(walks, tmp_path / "out", ray=address)
     assert list(tmp_path.iterdir()) == []

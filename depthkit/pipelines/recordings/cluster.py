@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 from depthkit.errors import EngineError
 from depthkit.installation import install_line
 from depthkit.pipelines.recordings.job import Job, Outcome, attempt, one_core
 
 LOCAL = "local"
+PATIENCE = 10.0  # seconds that a cluster gets to answer
 STORE = 100 * 2**20  # bytes of shared memory: the tasks exchange a few kilobytes
 
 
@@ -99,9 +102,25 @@ def _start(ray: Any, address: str, workers: int | None) -> None:
             with one_core(), _same_path():
                 ray.init(address=LOCAL, **here, **quiet)
         else:
+            _check_answers(address)
             ray.init(address=address, **quiet)
-    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise EngineError(f"--ray {address}: no cluster: {_first_line(error)}") from None
+
+
+def _check_answers(address: str) -> None:
+    """Refuse an address where nobody listens, for which Ray would wait many minutes.
+
+    Raises:
+        OSError: nobody listens there.
+        ValueError: it is no address.
+    """
+    if address == "auto":
+        return  # Ray looks for a cluster of this machine, and says at once that there is none
+    place = urlsplit(address if "://" in address else f"//{address}")
+    if place.hostname is None or place.port is None:
+        raise ValueError("expected HOST:PORT, auto or local")
+    socket.create_connection((place.hostname, place.port), timeout=PATIENCE).close()
 
 
 @contextmanager
