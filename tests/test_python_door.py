@@ -31,6 +31,7 @@ JOBS: dict[str, Callable[..., Any]] = {
     "infer": depthkit.infer,
     "odometry": depthkit.odometry,
     "reconstruct": depthkit.reconstruct,
+    "recordings": depthkit.recordings,
     "open_model": depthkit.open_model,
     "open_sequence": depthkit.open_sequence,
     "save_record": depthkit.save_record,

@@ -114,6 +114,21 @@ def test_a_data_set_is_its_sequences(tmp_path: Path) -> None:
     assert [one.name for one in find_recordings([tmp_path / "data"], "infer")] == ["c", "a"]
 
 
+def test_a_recording_of_a_data_set_is_named_so_that_it_opens_alone(tmp_path: Path) -> None:
+    """A EuRoC recording is its folder, not that of its camera."""
+    for name in ("MH_01", "V1_01"):
+        frames = tmp_path / "euroc" / name / "mav0" / "cam0" / "data"
+        frames.parent.mkdir(parents=True)
+        pictures(frames)
+        rows = [f"{1000 * i},{one.name}" for i, one in enumerate(sorted(frames.iterdir()))]
+        (frames.parent / "data.csv").write_text("#timestamp [ns],filename\n" + "\n".join(rows))
+        (frames.parent / "sensor.yaml").write_text("sensor_type: camera\n")
+    found = find_recordings([tmp_path / "euroc"], "infer")
+    assert {one.name: one.source for one in found} == {
+        name: tmp_path / "euroc" / name for name in ("MH_01", "V1_01")
+    }
+
+
 def test_equal_names_get_the_folder_above_or_are_refused(tmp_path: Path) -> None:
     """Two clip.mp4 of two days are told apart; a.mp4 beside a.mov is for the user to say."""
     for place in ("mon/clip.mp4", "tue/clip.mp4", "mon/clip.mov"):
@@ -363,3 +378,37 @@ def test_an_address_without_a_cluster_is_one_line(
     with pytest.raises(EngineError, match=f"--ray {address}: no cluster: .*{why}"):
         prepare_all(walks, tmp_path / "out", ray=address)
     assert list(tmp_path.iterdir()) == []
+
+
+@needs_ray
+@pytest.mark.slow
+def test_a_cluster_by_its_address_gives_the_same_odometry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two nodes of one core, found by their address, against two processes: the same paths."""
+    from ray.cluster_utils import Cluster
+
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, sys.path)))
+    for name, seed in (("one", 3), ("two", 5)):
+        write_box_sequence(tmp_path / "rooms" / name, 12, (96, 128), seed=seed)
+    small = {"num_cpus": 1, "object_store_memory": 100 * 2**20}
+    cluster = Cluster(initialize_head=True, head_node_args={**small, "include_dashboard": False})
+    try:
+        cluster.add_node(**small)
+        for name, where in (("mine", ["--workers", "2"]), ("theirs", ["--ray", cluster.address])):
+            words = ["odometry", str(tmp_path / "rooms"), "--out", str(tmp_path / name), *where]
+            assert main(words) == 0
+            assert capsys.readouterr().out.count("done") == 2
+    finally:
+        cluster.shutdown()
+    # The place of the output, and times, which the summary, the report and the overview state.
+    timed = ("summary.json", "recordings.json", "index.html")
+    mine, theirs = (contents(tmp_path / name, *timed) for name in ("mine", "theirs"))
+    assert mine == theirs and "two/trajectory_tum.txt" in mine
+    for name in ("one", "two"):
+        first, second = (
+            json.loads((tmp_path / place / name / "summary.json").read_text())
+            for place in ("mine", "theirs")
+        )
+        differs = {key for key in first if first[key] != second[key]}
+        assert differs <= {"out", "seconds", "milliseconds"} and "out" in differs

@@ -71,13 +71,16 @@ def _read_list(word: str | Path) -> Iterator[Path]:
 def _expand(path: Path, verb: str) -> list[Recording]:
     """List the recordings in a folder of several; anything else is one recording."""
     places = _places(path, verb) if path.is_dir() else {}
-    if len(places) < 2:
+    if not places:
         return [Recording(_name_of(path), path, path)]
     return [Recording(name, place, path, name) for name, place in places.items()]
 
 
 def _places(path: Path, verb: str) -> dict[str, Path]:
-    """List recordings by name: sequences of a data set, or what the importers find."""
+    """List recordings by name: sequences of a data set, or what the importers find.
+
+    Empty for what is one recording itself.
+    """
     if is_bag(path) or _is_sequence(path):
         return {}
     if (path / "split.yaml").is_file():
@@ -87,10 +90,29 @@ def _places(path: Path, verb: str) -> dict[str, Path]:
     if prepared:
         return prepared
     try:
-        _, places = find_sequences(path, *(WITHOUT_CAMERA if verb == "infer" else ()))
+        kind, places = find_sequences(path, *(WITHOUT_CAMERA if verb == "infer" else ()))
     except DataError:  # the verb itself says what is wrong with it
         return {}
-    return places if all(place.exists() for place in places.values()) else {}
+    if len(places) == 1 and not next(iter(places.values())).is_file():
+        return {}
+    alone = {name: _alone(place, path, kind) for name, place in places.items()}
+    return {name: place for name, place in alone.items() if place is not None}
+
+
+def _alone(place: Path, root: Path, kind: str) -> Path | None:
+    """Return the largest folder below the root that is this sequence alone, calibration and all.
+
+    The place of a EuRoC recording, for one, is its camera's folder, without the IMU.
+    """
+    between = [path for path in (place, *place.parents) if root in path.parents]
+    for path in reversed(between):
+        try:
+            _, found = find_sequences(path, kind)
+        except DataError:
+            continue
+        if list(found.values()) == [place]:
+            return path
+    return None
 
 
 def _is_sequence(path: Path) -> bool:

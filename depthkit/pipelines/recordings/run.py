@@ -125,7 +125,8 @@ def recordings(options: RecordingsOptions, watcher: Watcher = SILENT) -> Recordi
         watcher.note(f"{len(outcomes)} of {len(jobs)} recordings finished by an earlier run, kept")
     # 2. The others, side by side; the overview grows with them.
     rest = [job for job in jobs if job.name not in outcomes]
-    watcher.begin(options.verb, len(rest))
+    if rest:
+        watcher.begin(options.verb, len(rest))
     try:
         for outcome in run_all(rest, workers=options.workers, ray=options.ray):
             outcomes[outcome.name] = _with_report(outcome, options)
@@ -170,8 +171,9 @@ def _stamp(verb: str, source: Path, words: Mapping[str, Any]) -> str:
     question = {
         "depthkit": __version__,
         "verb": verb,
+        "source": str(source.resolve()),
         "bytes": source.stat().st_size if source.is_file() else None,
-        "options": {name: words[name] for name in sorted(words) if name not in ("out", "workers")},
+        "options": {name: words[name] for name in sorted(words) if name not in SET_HERE},
     }
     return json.dumps(plain(question), indent=2, default=str) + "\n"
 
