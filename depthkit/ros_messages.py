@@ -111,6 +111,29 @@ def read_image(msg: Any, *, bits: int = 16) -> np.ndarray:
     return cv2.cvtColor(pixels, layout.code)
 
 
+def read_depth(msg: Any) -> np.ndarray:
+    """Read a sensor_msgs/Image of depth [REP 118], or of any other value of a pixel.
+
+    Args:
+        msg: 32FC1, metres; or 16UC1, millimetres with 0 for unknown. Rows may be padded.
+
+    Returns:
+        Metres, NaN unknown, in memory of its own. (H, W) float32
+
+    Raises:
+        DataError: another encoding, or size, step and data that do not fit together.
+    """
+    layout = {"32FC1": _Layout(1, None, "f4"), "16UC1": _Layout(1, None, "u2")}.get(msg.encoding)
+    if layout is None:
+        raise DataError(
+            f"depth: encoding is {msg.encoding!r}, expected 32FC1 (metres) or 16UC1 (millimetres)"
+        )
+    pixels = np.array(_view(msg, layout), np.float32)
+    if layout.dtype == "u2":
+        pixels = np.where(pixels > 0, np.float32(1e-3) * pixels, np.float32(np.nan))
+    return pixels
+
+
 def _view(msg: Any, layout: _Layout) -> np.ndarray:
     """Look at the pixels in the message's own memory. (rows, W) or (rows, W, channels)"""
     _check_size(msg, layout)

@@ -30,13 +30,14 @@ PROFILE = HOME / "ros_nodes" / "fastdds.xml"
 PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 
 NO_SCALE = (
-    "no source of metres: depth is on depth_relative, odometry on visual_odometry_relative; for "
-    "metres: scale_source:=imu, twist, speed or odometry, or camera_height:=1.2"
+    "no source of metres: depth_node finds the motion in its own images, depth is on "
+    "depth_relative, odometry on visual_odometry_relative; for metres: scale_source:=imu, twist, "
+    "speed or odometry, or camera_height:=1.2"
 )
 
 ARGUMENTS = {
     "params_file": ("", "YAML file of node parameters (configs/ros/*.yaml are examples)"),
-    "model": ("", "depth network, a file or the name of a shipped one; empty: that of params_file"),
+    "model": ("", "sweep, or a depth network: a file or a shipped name; empty: params_file's"),
     "pose_model": ("", "pose network of odometry_node; empty: that of params_file, or geometry"),
     "image": ("image", "topic of the camera's images; <image>/compressed with camera.transport"),
     "camera_info": ("", "topic of the camera's calibration; empty: camera_info next to the image"),
@@ -55,6 +56,7 @@ ARGUMENTS = {
 SWITCHES = {
     "depth_node": ("true", "start depth_node"),
     "odometry_node": ("false", "start odometry_node, which publishes on visual_odometry"),
+    "map_node": ("false", "start map_node: surface and grid from the depth in metres"),
     "loop": ("false", "the player restarts at the end"),
     "cloud": ("false", "start point_cloud_xyzrgb_node of depth_image_proc: depth, image -> points"),
     "rviz": ("false", "start RViz"),
@@ -87,6 +89,9 @@ def start(context: LaunchContext) -> list:
         actions += depth(given)
     if wanted["odometry_node"]:
         actions.append(odometry(given))
+    if wanted["map_node"]:
+        topics = {"odometry": given["odometry"] or given["visual_odometry"]}
+        actions.append(worker("map_node", given, topics, {}))
     if given["source"]:
         actions.append(player(given))
     if wanted["cloud"]:
@@ -110,10 +115,11 @@ def read(context: LaunchContext) -> dict[str, str]:
 
 
 def depth(given: dict[str, str]) -> list:
-    """Describe depth_node; without any odometry in metres its depth is relative."""
-    if not given["odometry"] and not given["model"] and not has_scale(given):
-        without_motion = {"model": "depthnet-stillbox", "motion": {"source": "none"}}
-        return [LogInfo(msg=NO_SCALE), worker("depth_node", given, {}, without_motion)]
+    """Describe depth_node; without any odometry in metres it finds the motion in its images."""
+    source = said_of(given, "depth_node").get("motion", {}).get("source", "odometry")
+    if not given["odometry"] and source in ("auto", "odometry") and not has_scale(given):
+        own_motion = {"model": given["model"], "motion": {"source": "visual"}}
+        return [LogInfo(msg=NO_SCALE), worker("depth_node", given, {}, own_motion)]
     topics = {"odometry": given["odometry"] or given["visual_odometry"]}
     return [worker("depth_node", given, topics, {"model": given["model"]})]
 
@@ -136,13 +142,18 @@ def has_scale(given: dict[str, str]) -> bool:
     """Whether arguments or params_file give odometry_node metres; a network's training may."""
     if given["scale_source"] or given["camera_height"] or given["pose_model"]:
         return True
-    file = given["params_file"]
-    sections = yaml.safe_load(Path(file).read_text(encoding="utf-8")) if file else {}
-    named = (said for name, said in sections.items() if name.endswith("odometry_node"))
-    said = next(named, {}).get("ros__parameters", {})
+    said = said_of(given, "odometry_node")
     scale = said.get("scale", {})
     measured = scale.get("camera_height") or scale.get("source", "auto") != "auto"
     return bool(measured or said.get("model") or said.get("imu", {}).get("use"))
+
+
+def said_of(given: dict[str, str], node: str) -> dict:
+    """Return the parameters of a node in params_file."""
+    file = given["params_file"]
+    sections = yaml.safe_load(Path(file).read_text(encoding="utf-8")) if file else {}
+    named = (said for name, said in sections.items() if name.endswith(node))
+    return next(named, {}).get("ros__parameters", {})
 
 
 def beside(image: str) -> str:

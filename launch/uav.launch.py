@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A drone: odometry and pair depth from one camera; nothing is trained.
+"""A drone: odometry and depth from several views of one camera; nothing is trained.
 
-Metres come from `scale_source` (imu, twist, speed), from `camera_height`, or from the autopilot's
-odometry (`odometry:=/mavros/local_position/odom`); without any, both are relative.
+Images and camera_info are enough: depth_node finds the motion in the images, depth and odometry are
+relative. Metres come from `scale_source` (imu, twist, speed), from `camera_height`, or from the
+autopilot's odometry (`odometry:=/mavros/local_position/odom`).
 """
 
 from pathlib import Path

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Point, Pose, Quaternion, Transform, TransformStamped, Vector3
+from nav_msgs.msg import MapMetaData, OccupancyGrid
 from sensor_msgs.msg import CameraInfo, Image, Imu, PointCloud2, PointField
 from std_msgs.msg import Header
 
@@ -175,6 +176,53 @@ def points_message(points: SparsePoints, T: np.ndarray, header: Header) -> Point
         data=data,
         is_dense=True,
     )
+
+
+def cloud_message(positions: np.ndarray, header: Header) -> PointCloud2:
+    """Put points into a PointCloud2 with x, y, z.
+
+    Args:
+        positions: in the header's frame, metres. (N, 3)
+        header: stamp and frame.
+    """
+    data = message_array("B")
+    data.frombytes(np.ascontiguousarray(positions, "<f4").tobytes())
+    return PointCloud2(
+        header=header,
+        height=1,
+        width=len(positions),
+        fields=[
+            PointField(name=name, offset=4 * i, datatype=PointField.FLOAT32, count=1)
+            for i, name in enumerate("xyz")
+        ],
+        is_bigendian=False,
+        point_step=12,
+        row_step=12 * len(positions),
+        data=data,
+        is_dense=True,
+    )
+
+
+def grid_message(
+    cells: np.ndarray, corner: np.ndarray, cell: float, header: Header
+) -> OccupancyGrid:
+    """Put a grid into an OccupancyGrid.
+
+    Args:
+        cells: -1 unknown, 0 free to 100 occupied; row 0 has the smallest y. (H, W) int8
+        corner: position (x, y) of the outer corner of cells[0, 0], metres. (2,)
+        cell: side of a cell, metres.
+        header: stamp and frame.
+    """
+    data = message_array("b")
+    data.frombytes(np.ascontiguousarray(cells, np.int8).tobytes())
+    height, width = cells.shape
+    place = Pose(position=Point(x=float(corner[0]), y=float(corner[1]), z=0.0))
+    place.orientation.w = 1.0
+    about = MapMetaData(
+        map_load_time=header.stamp, resolution=cell, width=width, height=height, origin=place
+    )
+    return OccupancyGrid(header=header, info=about, data=data)
 
 
 def stamp_message(ns: int) -> Time:

@@ -34,9 +34,10 @@ TOPICS = {
     "depth_relative": Image,
     "depth/camera_info": CameraInfo,
     "confidence": Image,
+    "depth_sigma": Image,
     "baseline": DiagnosticArray,
 }
-COMPUTED = ("depth", "depth_relative", "confidence", "baseline")
+COMPUTED = ("depth", "depth_relative", "confidence", "depth_sigma", "baseline")
 """Topics whose subscribers make the node compute."""
 
 
@@ -106,7 +107,7 @@ class DepthOutput:
     def _send_maps(
         self, maps: "Maps", header: Header, *, metric: bool, config: OutputConfig
     ) -> None:
-        """Publish depth on the topic of its scale, and confidence."""
+        """Publish depth on the topic of its scale, confidence and sigma."""
         known = maps.known(config, metric=metric)
         encoding = config.encoding if metric else "32FC1"
         self._give(
@@ -116,6 +117,9 @@ class DepthOutput:
         if (confidence := maps.confidence) is not None:
             sure = np.where(maps.valid, confidence, np.float32(0))
             self._give("confidence", lambda: image_message(sure, "32FC1", header))
+        if (sigma := maps.sigma) is not None:
+            spread = np.where(maps.valid, sigma, np.float32(np.nan))
+            self._give("depth_sigma", lambda: image_message(spread, "32FC1", header))
 
     def _give(self, topic: str, make: Callable[[], Any]) -> None:
         """Make and publish a message if the topic has subscribers."""
@@ -139,6 +143,8 @@ class Maps:
     """Pixels of known depth inside the field of view. (h, w) bool"""
     confidence: np.ndarray | None
     """Confidence, 0 to 1; None if the engine has none. (h, w) float32"""
+    sigma: np.ndarray | None = None
+    """Relative standard deviation; None if the source has none. (h, w) float32"""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -171,11 +177,12 @@ def maps_of(result: DepthResult, inside: np.ndarray | None, width: int) -> Maps 
     if result.depth is None or result.valid is None:
         return None
     size = output_size(result.depth.shape, width)
-    valid, confidence = nearest(result.valid, size), result.confidence
+    valid, confidence, sigma = nearest(result.valid, size), result.confidence, result.sigma
     return Maps(
         nearest(result.depth, size),
         valid if inside is None else valid & nearest(inside, size),
         None if confidence is None else nearest(confidence, size),
+        None if sigma is None else nearest(sigma, size),
     )
 
 
@@ -212,7 +219,7 @@ def nearest(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def baseline_message(result: DepthResult, header: Header, name: str) -> DiagnosticArray:
-    """Report the earlier frames of a pair network and the reason for them; or why depth is missing.
+    """Report the earlier frames behind a depth and the reason for them; or why depth is missing.
 
     Args:
         result: result of the engine.

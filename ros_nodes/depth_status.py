@@ -8,10 +8,12 @@ from dataclasses import dataclass
 
 from depthkit.runtime import DepthEngine, DepthResult
 from depthkit.runtime.depth.depth_engine import OTHER_FOCAL
+from depthkit.runtime.depth.depth_method import DepthMethod
+from depthkit.runtime.result import ScaleFit
 from ros_nodes.life.monitor import Level, Quantiles, Rate, Status
 
 SILENT = 3.0  # seconds without a frame after which the last status is out of date
-DIRECTION = ("odometry",)  # sources of motion with a direction, not only a distance
+DIRECTION = ("odometry", "visual")  # sources of motion with a direction, not only a distance
 SHOWN = (("age", 50), ("age", 95), ("age", 99), ("network", 50), ("overhead", 50), ("overhead", 95))
 """Quantiles in the values of the output's status; their names end in ms."""
 
@@ -25,7 +27,7 @@ class Stages:
     total_ms: float
     """Time from taking the message to the end of publishing."""
     engine_ms: float
-    """Time inside DepthStream.process, the cost of the bare engine."""
+    """Time inside the source of depth, the cost of the bare engine."""
     wait_ms: float
     """Time spent waiting for the motion that brackets the frame."""
 
@@ -72,7 +74,11 @@ class DepthFigures:
             self._times[name].add(figure)
         self._scale = {"scale": result.scale, "scale_source": result.scale_source}
         level: Level = "warn" if OTHER_FOCAL in result.scale_source else "ok"
-        self._tell(level, f"{result.scale} depth; scale: {result.scale_source}")
+        said = f"{result.scale} depth; scale: {result.scale_source}"
+        if (fit := result.fit) is not None:
+            self._scale |= fit_values(fit)
+            said += f"; fit {fit.state}: {fit.reason}" if fit.reason else ""
+        self._tell(level, said)
 
     def status(self, now: float, *, dropped: int) -> Status:
         """Return the status of the output, with faults since the last status.
@@ -105,47 +111,88 @@ class DepthFigures:
             self._last = time.monotonic(), level, message
 
 
+def fit_values(fit: ScaleFit) -> dict[str, str]:
+    """Return the fit to the odometry's points as values of a status."""
+    figures = {"factor": fit.factor, "shift": fit.shift, "residual": fit.residual}
+    told = {f"fit_{name}": "" if one is None else f"{one:.4g}" for name, one in figures.items()}
+    return told | {"fit_state": fit.state, "fit_points": str(fit.points)}
+
+
 def model_status(
-    engine: DepthEngine | None, *, fault: str, motion: str, min_confidence: float
+    method: DepthMethod | None, *, fault: str, motion: str, metres: bool, min_confidence: float
 ) -> Status:
     """Return the status of the model, with a fault if an input for it is missing.
 
     Args:
-        engine: engine; None while no model is open.
+        method: where depth comes from; None while no model is open.
         fault: why no model is open.
-        motion: parameter `motion.source`.
+        motion: source of the motion.
+        metres: whether that source may give metres.
         min_confidence: parameter `min_confidence`.
     """
-    if engine is None:
+    if method is None:
         return Status("error", fault)
-    manifest, backend = engine.manifest, engine.backend
+    runs_on = method.runs_on
     values: dict[str, str | float | int] = {
-        "kind": manifest.kind,
+        "kind": method.kind,
+        "backend": runs_on.name,
+        "precision": runs_on.precision,
+        "threads": runs_on.threads,
+    }
+    if method.engine is None:
+        level, message = _sweep_lacks(motion, metres)
+        return Status(level, message, values | _settings_of(method))
+    manifest = method.engine.manifest
+    values |= {
         "network": manifest.network,
-        "backend": backend.name,
-        "precision": backend.precision,
-        "threads": backend.threads,
         "size": "{1}x{0}".format(*manifest.size),
         "scale": manifest.scale,
         "scale_source": manifest.scale_source,
         "sha256": manifest.sha256[:12],
     }
-    level, message = _lacks(engine, motion, min_confidence)
+    level, message = _lacks(method.engine, motion, metres, min_confidence)
     return Status(level, message, values)
 
 
-def _lacks(engine: DepthEngine, motion: str, min_confidence: float) -> tuple[Level, str]:
+def _settings_of(method: DepthMethod) -> dict[str, str | float | int]:
+    """Return the settings of the sweep that rule its cost."""
+    sweep = method.sweep
+    return (
+        {}
+        if sweep is None
+        else {name: getattr(sweep, name) for name in ("shrink", "planes", "cost")}
+    )
+
+
+def _sweep_lacks(motion: str, metres: bool) -> tuple[Level, str]:
+    name = "sweep, depth from several views"
+    if motion not in DIRECTION:
+        return "error", (
+            f"{name}, needs poses, which motion.source {motion!r} does not give; set motion.source "
+            "to visual (found in the images) or odometry"
+        )
+    if not metres:
+        return "ok", f"{name}; motion has no unit: depth is relative and goes to depth_relative"
+    return "ok", name
+
+
+def _lacks(
+    engine: DepthEngine, motion: str, metres: bool, min_confidence: float
+) -> tuple[Level, str]:
     name = engine.manifest.network
     if engine.kind == "mono":
         if min_confidence > 0:
             return "warn", "a single-frame network has no confidence; set min_confidence to 0"
-        return "ok", f"{name}, a single-frame network"
-    if engine.needs_direction and motion not in DIRECTION:
+        fitted = ", fitted to the points of the odometry" if motion == "visual" else ""
+        return "ok", f"{name}, a single-frame network{fitted}"
+    if engine.needs_direction and (motion not in DIRECTION or not metres):
+        unit = " without metres" if motion in DIRECTION else ""
+        source = f"motion.source {motion!r}{unit}"
         return "error", (
-            f"{name} needs the direction of motion, which motion.source {motion!r} does not "
+            f"{name} needs the direction of motion, which {source} does not "
             "give; set motion.source to odometry, or take depthnet-stillbox, which needs none"
         )
-    if motion == "none":
+    if motion == "none" or not metres:
         return "warn", (
             f"{name} is a pair network and the distance between the frames is unknown: depth is "
             "relative and goes to depth_relative; for metres set motion.source"

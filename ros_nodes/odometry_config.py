@@ -21,19 +21,18 @@ GEOMETRIC_QUEUE = 4
 """Frames that wait: a keyframe takes the time of five other frames."""
 
 
+ScaleSource = Literal["auto", "model", "speed", "twist", "odometry", "height", "imu"]
 MOVING = ("speed", "twist", "odometry")
 """Sources of scale that know the length of a step."""
 
 
 @dataclass(frozen=True)
-class ScaleConfig:
-    """Source of the metric scale of the odometry."""
+class StepScaleConfig:
+    """Source of the metric scale of geometric odometry: how long a step is."""
 
-    source: Literal["auto", "model", "speed", "twist", "odometry", "height", "imu"] = "auto"
-    """Source of the scale. Auto: of a network its training, of geometry scale.camera_height and an
-    IMU in use, else none. Model: a network trained in metres. Speed: the constant scale.speed.
-    Twist: topic twist. Odometry: topic scale_odometry (wheels, GPS-INS). Height: the constant
-    scale.camera_height over level ground. Imu: topic imu, by gyroscope and accelerometer."""
+    source: Literal["auto", "speed", "twist", "odometry"] = "auto"
+    """Source of the scale. Auto: scale.camera_height where it is given, else none. Speed: the
+    constant scale.speed. Twist: topic twist. Odometry: topic scale_odometry (wheels, GPS-INS)."""
     speed: float = option(0.0, least=0, live=True)
     """Constant speed for source speed, m/s."""
     camera_height: float = option(0.0, least=0)
@@ -45,6 +44,37 @@ class ScaleConfig:
     wait: float = option(0.05, least=0, most=5, live=True)
     """Longest wait of a frame for the sample of twist or odometry that brackets it, seconds; set it
     above the period of the topic."""
+    max_gap: float = option(0.5, above=0)
+    """Longest pause between two samples that is interpolated, seconds."""
+    stale: float = option(1.0, above=0, live=True)
+    """Longest silence of a topic before it is an error, seconds."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+        if self.source == "speed" and self.speed == 0:
+            raise ConfigError("speed: above 0 for source speed, got 0.0")
+
+    @property
+    def motion(self) -> MotionConfig:
+        """Settings of the source of motion."""
+        return MotionConfig(
+            source=self.source if self.source in MOVING else "none",
+            speed=self.speed,
+            wait=self.wait,
+            max_gap=self.max_gap,
+            stale=self.stale,
+        )
+
+
+@dataclass(frozen=True)
+class ScaleConfig(StepScaleConfig):
+    """Source of the metric scale of the odometry."""
+
+    source: ScaleSource = "auto"  # type: ignore[assignment]
+    """Source of the scale. Auto: of a network its training, of geometry scale.camera_height and an
+    IMU in use, else none. Model: a network trained in metres. Speed: the constant scale.speed.
+    Twist: topic twist. Odometry: topic scale_odometry (wheels, GPS-INS). Height: the constant
+    scale.camera_height over level ground. Imu: topic imu, by gyroscope and accelerometer."""
     depth_model: Path = Path()
     """Depth network for source height of a pose network, exported from the same run. This, `every`,
     `needed`, `window`, `least_motion`, `max_spread` and `hold` are of method network only."""
@@ -60,30 +90,13 @@ class ScaleConfig:
     """Relative standard deviation of the measurements above which the scale is unknown."""
     hold: float = option(10.0, above=0, live=True)
     """Longest use of a scale after its source has stopped, seconds; the scale drifts."""
-    max_gap: float = option(0.5, above=0)
-    """Longest pause between two samples that is interpolated, seconds."""
-    stale: float = option(1.0, above=0, live=True)
-    """Longest silence of a topic before it is an error, seconds."""
 
     def __post_init__(self) -> None:
-        check_ranges(self)
+        super().__post_init__()
         if self.needed > self.window:
             raise ConfigError(f"needed: at most window ({self.window}), got {self.needed}")
-        if self.source == "speed" and self.speed == 0:
-            raise ConfigError("speed: above 0 for source speed, got 0.0")
         if self.source == "height" and self.camera_height == 0:
             raise ConfigError("camera_height: above 0 for source height, got 0.0")
-
-    @property
-    def motion(self) -> MotionConfig:
-        """Settings of the source of motion."""
-        return MotionConfig(
-            source=self.source if self.source in MOVING else "none",  # type: ignore[arg-type]
-            speed=self.speed,
-            wait=self.wait,
-            max_gap=self.max_gap,
-            stale=self.stale,
-        )
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from ros_nodes.inputs.imu_input import ImuInput
 from ros_nodes.inputs.motion_source import MotionSource
 from ros_nodes.life.monitor import Provider, Status
 from ros_nodes.odometry_config import MOVING, OdometryNodeConfig
-from ros_nodes.odometry_geometry_status import GeometryFigures, scale_status
+from ros_nodes.odometry_geometry_status import NO_SOURCE, GeometryFigures, scale_status
 from ros_nodes.odometry_method import Step
 
 GRACE = 2.0  # seconds that the first frames wait for the place of the IMU, which TF may tell late
@@ -42,18 +42,26 @@ class GeometricMethod:
     stage = "tracking"
     fault = ""
 
-    def __init__(self, node: Node, config: OdometryNodeConfig, extrinsic: Extrinsic) -> None:
+    def __init__(
+        self,
+        node: Node,
+        config: OdometryNodeConfig,
+        extrinsic: Extrinsic,
+        *,
+        no_source: str = NO_SOURCE,
+    ) -> None:
         """Set up; the odometry itself begins with the first frame.
 
         Args:
             node: node that the topics are relative to.
             config: settings of the node.
             extrinsic: source of T_base_cam.
+            no_source: what the status says without any source of metres.
 
         Raises:
             DataError: the IMU's calibration file is invalid.
         """
-        self._config = config
+        self._config, self._no_source = config, no_source
         cv2.setNumThreads(config.threads)  # more than it has cores to itself slows OpenCV down
         self._motion = MotionSource(
             node,
@@ -112,6 +120,11 @@ class GeometricMethod:
 
     def change_camera(self) -> None:
         """Do nothing: the odometry compares the intrinsics itself."""
+
+    @property
+    def engine(self) -> GeometricOdometry | None:
+        """The odometry at work; another one after each restart."""
+        return self._engine
 
     # --- frames -----------------------------------------------------------------------------------
 
@@ -267,6 +280,7 @@ class GeometricMethod:
             source=source,
             given=self._measures,
             motion=motion,
+            no_source=self._no_source,
         )
 
     def _imu_status(self, now: float) -> Status:

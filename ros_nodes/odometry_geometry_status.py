@@ -67,7 +67,14 @@ class GeometryFigures:
         return Status("ok", f"{self._tracks} tracks, {self._keyframes} keyframes", values)
 
 
-def scale_status(scale: ScaleState, *, source: str, given: bool, motion: Status | None) -> Status:
+def scale_status(
+    scale: ScaleState,
+    *,
+    source: str,
+    given: bool,
+    motion: Status | None,
+    no_source: str = NO_SOURCE,
+) -> Status:
     """Return the status of task "scale".
 
     Args:
@@ -75,6 +82,7 @@ def scale_status(scale: ScaleState, *, source: str, given: bool, motion: Status 
         source: parameter scale.source.
         given: whether any source of metres is configured.
         motion: status of the topic of speed, twist or odometry; None without.
+        no_source: what is said without any source of metres.
     """
     values: dict[str, str | float | int] = {
         "scale source": source,
@@ -86,7 +94,7 @@ def scale_status(scale: ScaleState, *, source: str, given: bool, motion: Status 
     }
     values |= {} if motion is None else motion.values
     if not given:
-        return Status("warn", NO_SOURCE, values)
+        return Status("warn", no_source, values)
     if motion is not None and motion.level == "error":
         return Status("error", motion.message, values)
     if scale.state == "observed":

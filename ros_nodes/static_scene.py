@@ -29,7 +29,7 @@ TOPIC = "static_probability"
 RECENT = 3.0  # seconds for which the last fault stays in the status
 NO_POSES = (
     "camera poses are unknown, and flow is compared with their rigid flow; set motion.source to "
-    "odometry"
+    "odometry or visual"
 )
 
 
@@ -180,7 +180,7 @@ class StaticScene:
         result = stream.process(
             frame.rgb, item.depth, T_world_cam=pose, same_unit=item.depth.scale == "metric"
         )
-        if pose is None and self._motion.config.source != "odometry":
+        if pose is None and self._motion.config.source not in ("odometry", "visual"):
             return StaticResult(None, result.rule, frame.stamp, reason=NO_POSES)
         if pose is None or not np.isfinite(pose).all():
             reason = self._motion.reason or result.reason

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ros_nodes.depth_config import DepthNodeConfig
 from ros_nodes.life.schema import Leaf, default_text, leaves, values_text
+from ros_nodes.map_config import MapNodeConfig
 from ros_nodes.odometry_node import OdometryNodeConfig
 from ros_nodes.player_node import PlayerConfig
 
@@ -17,6 +18,7 @@ OUT = Path(__file__).parent.parent / "docs" / "ros" / "parameters.md"
 NODES = {
     "depth_node": DepthNodeConfig,
     "odometry_node": OdometryNodeConfig,
+    "map_node": MapNodeConfig,
     "player_node": PlayerConfig,
 }
 HEAD = """# Parameters of the ROS nodes

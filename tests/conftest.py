@@ -24,6 +24,18 @@ def data_root() -> Path:
     return folder
 
 
+@pytest.fixture
+def fake_sweep(monkeypatch: pytest.MonkeyPatch) -> type:
+    """Put a double in the place of the sweep; those that are made are in its list `made`."""
+    from fake_sweep import FakeSweep
+
+    from depthkit.runtime.depth import sweep_stream
+
+    FakeSweep.made = []
+    monkeypatch.setattr(sweep_stream, "SweepStream", FakeSweep)
+    return FakeSweep
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip what this machine cannot run."""
     if item.get_closest_marker("gpu") is not None and not _cuda_answers():

@@ -49,6 +49,8 @@ class FakeOdometry:
     """What `process` was given beside each frame."""
     first: int | None = None
     last: int | None = None
+    true_points: int = 0
+    """Number of points with the true depth of the sequence; 0 for two that mean nothing."""
     segment: int = 0
     path: list = field(default_factory=list)
 
@@ -99,10 +101,22 @@ class FakeOdometry:
         T[:3, 3] *= self.unit
         return T
 
+    def _true(self, stamp, T) -> SparsePoints:
+        """Points of the true depth, in the unit of the odometry, in its world."""
+        depth = self.sequence.read_depth(int(np.argmin(np.abs(self.sequence.times - stamp))))
+        rng = np.random.default_rng(0)
+        v, u = (rng.integers(0, size, self.true_points) for size in depth.shape)
+        rays = np.linalg.inv(self.sequence.camera.K) @ np.stack([u, v, np.ones(len(u))])
+        positions = (self.unit * depth[v, u] * rays).T @ T[:3, :3].T + T[:3, 3]
+        pixels = np.stack([u, v], axis=1).astype(float)
+        return SparsePoints(np.arange(len(u)), pixels, positions, np.full(len(u), 0.02))
+
     def _result(self, stamp, T, step, reason, since=None) -> OdometryResult:
         points = SparsePoints(
             np.array([7, 9]), np.array([[10.0, 11], [20, 21]]), np.ones((2, 3)), np.full(2, 0.1)
         )
+        if self.true_points and not reason:
+            points = self._true(stamp, T)
         return OdometryResult(
             T_previous_current=step,
             T_world_cam=T,

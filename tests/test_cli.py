@@ -209,11 +209,11 @@ def test_extras_of_the_program_are_those_of_setup(monkeypatch: pytest.MonkeyPatc
 def test_core_is_free_of_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     """The robot installs the core, which must not bring torch."""
     assert read_setup(monkeypatch)["core"] == {
+        "numba",
         "numpy",
         "opencv-python-headless",
         "pyyaml",
         "rich",
-        "numba",
     }
 
 

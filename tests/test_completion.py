@@ -31,10 +31,14 @@ CASES = [
     ("train --set a=1 b", []),  # takes all words up to the next option
     ("train --run clips ow", ["own.yaml"]),  # --run has its value: this is the configuration
     ("evaluate ", ["depth", "odometry", "flow", "model", "compare"]),
-    ("evaluate depth --align ", ["none", "median"]),
+    ("evaluate depth --align ", ["none", "median", "affine"]),
     ("export run --precision ", ["fp32", "fp16", "int8"]),
     ("export run --precision = f", ["fp32", "fp16"]),  # bash parts words at "="
     ("infer a", ["a b.mp4"]),
+    ("infer sw", ["sweep", "sweepnet-stillbox"]),
+    ("evaluate model sw", ["sweep", "sweepnet-stillbox"]),
+    ("verify sw", ["sweepnet-stillbox"]),
+    ("infer sweep --quality ", ["fast", "normal", "fine"]),
     ("infer --every ", []),
     ("synth ", ["stillbox", "street", "colon"]),
     ("completion ", ["bash", "zsh", "fish"]),

@@ -64,7 +64,7 @@ def test_judge_names_what_runs_models() -> None:
     can = judge(states(onnxruntime="missing", openvino="missing"))
     for verb in ("infer", "verify", "bench", "demo"):
         assert not can[verb].able and install_line("runtime") in can[verb].reason
-    assert can["train"].able and can["prepare"].able
+    assert can["train"].able and can["prepare"].able and can["infer sweep"].able
     assert can["evaluate"].able and "without models: onnxruntime" in can["evaluate"].reason
     assert install_line("runtime") in can["export"].reason
     alone = judge(states(onnxruntime="missing"))["infer"]
@@ -115,7 +115,8 @@ def test_text_groups_verbs_that_share_an_answer() -> None:
     can = judge(states(torch="missing"))
     text = abilities_text({verb: vars(ability) for verb, ability in can.items()})
     assert text.startswith(
-        "synth, prepare, inspect, odometry, evaluate, verify, infer, bench, demo: yes; "
+        "synth, prepare, inspect, odometry, evaluate, verify, infer, infer sweep, bench, "
+        "demo: yes; "
         "train, export: no ("
     )
 

@@ -21,6 +21,7 @@ from depthkit.installation import install_line
 from depthkit.pipelines.infer.job import Job
 from depthkit.pipelines.infer.options import InferOptions
 from depthkit.runtime.config import BaselineConfig
+from depthkit.runtime.depth.depth_method import DepthMethod
 from depthkit.synth.boxes import write_box_sequence
 from depthkit.trajectory import Trajectory, save_tum
 
@@ -237,11 +238,12 @@ def test_wrong_numbers_are_wrong_usage(tmp_path: Path, room: Path, model: Path) 
 
 def job(*, scale: str, poses: bool) -> Job:
     """Return a run of a single-frame network whose depth has a scale, with or without poses."""
-    engine: Any = SimpleNamespace(kind="mono", manifest=SimpleNamespace(scale=scale))
+    manifest = SimpleNamespace(scale=scale)
+    engine: Any = SimpleNamespace(manifest=manifest, scale_of=lambda K: (scale, "training"))
     given = np.eye(4)[None] if poses else None
     stream = FrameStream(Path("room"), None, np.zeros(1), (), lambda: iter(()), poses=given)
     options = InferOptions(Path("model"), Path("room"), Path("out"))
-    return Job(engine, None, None, stream, options, BaselineConfig())
+    return Job(DepthMethod("mono", engine), None, None, stream, options, BaselineConfig())
 
 
 def test_poses_beside_depth_have_its_unit() -> None:

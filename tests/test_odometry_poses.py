@@ -141,15 +141,13 @@ def test_what_does_not_go_together_is_one_line(room, model, tmp_path, capsys, wo
 
 
 def test_pictures_without_k_are_one_line(room, model, fake, tmp_path, capsys):
-    """The odometry needs K too, and single frames take its trajectory."""
+    """The odometry needs K too, and single frames in metres take its trajectory."""
     fake(room, state=SPEED)
-    mono = write_mono(tmp_path / "mono.onnx", size=SIZE)
+    mono = write_mono(tmp_path / "mono.onnx", size=SIZE, scale="metric")
     words = ("infer", mono, room.root / "frames", "--out", tmp_path / "a", "--trajectory", "tum")
     assert run(*words, "--poses", "odometry") == 1
     assert "odometry needs K; give --camera FILE" in capsys.readouterr().err
     words = ("infer", mono, room.root, "--out", tmp_path / "a", "--poses", "odometry")
-    assert run(*words) == 1
-    assert "sees single frames; --poses is for pair networks" in capsys.readouterr().err
     assert run(*words, "--speed", 3, "--trajectory", "tum") == 0
     assert len(load_tum(tmp_path / "a/trajectory_tum.txt")) == FRAMES
 

@@ -15,6 +15,7 @@ from depthkit.ros_messages import (
     nanoseconds,
     read_camera,
     read_compressed,
+    read_depth,
     read_image,
     read_odometry,
     read_pose,
@@ -261,6 +262,30 @@ def test_image_has_memory_of_its_own(kind, encoding):
     assert rgb.flags.c_contiguous and rgb.flags.writeable and not np.shares_memory(rgb, held)
     rgb[:] = 0
     np.testing.assert_array_equal(read_image(msg), before)
+
+
+@every_kind
+@pytest.mark.parametrize("big", [False, True])
+def test_depth_is_metres(kind, big):
+    """32FC1 as it is, NaN too; 16UC1 in millimetres with 0 unknown; padded rows, either order."""
+    order = ">" if big else "<"
+    metres = np.array([[1.5, np.nan], [0.25, 7.0]], f"{order}f4")
+    np.testing.assert_array_equal(
+        read_depth(image(kind, "32FC1", metres.tobytes(), (2, 2), big=big)), metres
+    )
+    millimetres = np.array([[1500, 0, 9], [250, 65535, 9]], f"{order}u2").tobytes()
+    found = read_depth(image(kind, "16UC1", millimetres, (2, 2), step=6, big=big))
+    np.testing.assert_allclose(found, [[1.5, np.nan], [0.25, 65.535]], rtol=1e-6)
+    assert found.dtype == np.float32 and found.flags.writeable
+
+
+@every_kind
+def test_a_picture_is_no_depth(kind):
+    """Another encoding is named beside what is expected; data that are cut are refused."""
+    with pytest.raises(DataError, match="encoding is 'mono8', expected 32FC1"):
+        read_depth(image(kind, "mono8", bytes(4), (2, 2)))
+    with pytest.raises(DataError, match="data holds 4 bytes"):
+        read_depth(image(kind, "32FC1", bytes(4), (2, 2), step=8))
 
 
 @pytest.mark.ros

@@ -28,6 +28,7 @@ VERBS = {
     "train": "train depth and pose networks from a configuration file",
     "evaluate": "score depth maps or a trajectory against the truth",
     "export": "write a trained network as one ONNX file that proves itself",
+    "adopt": "take a depth network of another program (ONNX) as a model of ours",
     "verify": "run an exported file's stored input on this machine's backends",
     "infer": "make depth maps, a trajectory and point clouds from frames or a video",
     "bench": "measure a model on this machine: latency, frames a second, memory, parity",

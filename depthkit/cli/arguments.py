@@ -10,7 +10,9 @@ from typing import Any
 BACKENDS = ("auto", "onnxruntime", "openvino", "cuda", "tensorrt")
 PRECISIONS = ("default", "fp32", "bf16", "fp16")
 RULES = ("fixed", "best_of_n", "nearest", "feedback", "multi_range")
+QUALITIES = ("fast", "normal", "fine")
 MODEL_HELP = "exported .onnx, run folder, checkpoint, or a shipped model's name"
+DEPTH_HELP = f"{MODEL_HELP}; or the word sweep: depth from several views, without a network"
 
 
 def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,6 +30,22 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
         help="number format to compute in; default: that of the file",
     )
     add_threads(parser)
+
+
+def add_sweep(parser: argparse._ActionsContainer) -> None:
+    """Declare the working size of the sweep, and what it compares."""
+    parser.add_argument(
+        "--quality",
+        choices=QUALITIES,
+        help="sweep: works at a quarter (fast), half (normal) or all (fine) of the frames' size "
+        "(default: normal)",
+    )
+    parser.add_argument(
+        "--similarity",
+        metavar="census|zncc|MODEL",
+        help="sweep: what is compared; MODEL: an exported network of kind features (default: "
+        "census)",
+    )
 
 
 def add_threads(parser: argparse.ArgumentParser) -> None:

@@ -70,6 +70,8 @@ def _argument(action: argparse.Action, words: tuple[str, ...]) -> Argument:
     takes_value = action.nargs != 0
     if action.dest == "config" and words == ("train",):
         choices = tuple(list_recipes())
+    if action.dest == "model" and not action.option_strings:
+        choices = _models(words)
     return Argument(
         flags=tuple(action.option_strings),
         takes_value=takes_value,
@@ -78,6 +80,14 @@ def _argument(action: argparse.Action, words: tuple[str, ...]) -> Argument:
         takes_files=takes_value and (action.type is Path or _may_be_path(action)),
         help=_PROGRAM._get_formatter()._expand_help(action) if action.help else "",
     )
+
+
+def _models(words: tuple[str, ...]) -> tuple[str, ...]:
+    """List the models that a command takes by name."""
+    from depthkit.pipelines.models import shipped_names
+
+    takes_sweep = words in (("infer",), ("evaluate", "model"))
+    return (*shipped_names(), *(("sweep",) if takes_sweep else ()))
 
 
 def _may_be_path(action: argparse.Action) -> bool:

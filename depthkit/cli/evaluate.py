@@ -5,10 +5,11 @@ import argparse
 from pathlib import Path
 
 from depthkit.cli.arguments import (
-    MODEL_HELP,
+    DEPTH_HELP,
     RULES,
     add_engine_arguments,
     add_scale_sources,
+    add_sweep,
     positive,
     positive_number,
 )
@@ -54,13 +55,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_common(flow)
     model = kinds.add_parser(
         "model",
-        help="a trained model, on sequence folders with depth",
+        help="a trained model, or sweep, on sequence folders with depth",
         description="Infer and score in one go. A network that sees single frames is scored frame "
         "by frame. A pair network is scored over several displacements (default: 0.25 to 4 times "
         "its nominal baseline) with the sequence's own poses. Two references stand beside it: "
         "depth triangulated from OpenCV's DIS flow and the same poses, and the best constant "
         "depth. With --rule whole sequences are streamed as on a robot, and the rule chooses the "
-        "earlier frames.",
+        "earlier frames. The word sweep streams them too: all pixels are scored, then those that "
+        "count as measured, and the sigmas themselves.",
     )
     _add_model(model)
     _add_common(model)
@@ -128,7 +130,7 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
         "model",
         metavar="MODEL",
         type=Path,
-        help=MODEL_HELP,
+        help=DEPTH_HELP,
     )
     parser.add_argument(
         "sequences",
@@ -161,17 +163,23 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
         choices=RULES,
         help="pairs: stream the sequences with this choice of earlier frames; --shift N of fixed",
     )
+    add_sweep(parser)
     parser.add_argument(
         "--poses",
         choices=("odometry",),
-        help="pairs, with --rule: the motion is found in the frames (default: the poses of the "
-        "sequences)",
+        help="sweep, or pairs with --rule: the motion is found in the frames; single frames: depth "
+        "is fitted to the points of that odometry (default: the "
+        "poses of the sequences)",
     )
     add_scale_sources(parser)
     _add_align(parser)
     _add_range(parser)
     parser.add_argument(
-        "--every", type=positive, default=1, metavar="N", help="score every n-th frame (default: 1)"
+        "--every",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="score every n-th frame; --rule and sweep stream all (default: 1)",
     )
     add_engine_arguments(parser)
 
@@ -179,9 +187,11 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
 def _add_align(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--align",
-        choices=("none", "median"),
+        choices=("none", "median", "affine"),
         default="none",
-        help="median: scale each image by its median ratio, for relative depth (default: none)",
+        help="median: scale each image by its median ratio, for relative depth; affine: scale and "
+        "shift its inverse depth by least squares, for networks that leave both open (default: "
+        "none)",
     )
 
 

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from depthkit.cli.arguments import (
-    MODEL_HELP,
+    DEPTH_HELP,
     RULES,
     add_crop,
     add_engine_arguments,
+    add_sweep,
     positive,
     positive_number,
 )
@@ -27,7 +28,7 @@ NAMED = 3  # frames without depth that the text names
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the verb."""
-    parser.add_argument("model", type=Path, help=MODEL_HELP)
+    parser.add_argument("model", type=Path, help=DEPTH_HELP)
     add_source(parser, "sequence folder, folder of images, video or ROS 2 bag")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument(
@@ -39,7 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--trajectory",
         choices=("tum", "kitti"),
-        help="also write the camera trajectory from the pose network's motions, in this format",
+        help="also write the camera trajectory in this format: that of the pose network, or of "
+        "--poses odometry",
     )
     parser.add_argument(
         "--flow",
@@ -77,23 +79,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_pair_arguments(parser: argparse.ArgumentParser) -> None:
-    pairs = parser.add_argument_group("pair networks (depth from two frames)")
+    pairs = parser.add_argument_group("depth from motion (sweep, and networks of two frames)")
+    add_sweep(pairs)
     pairs.add_argument(
-        "--rule", choices=RULES, help="how earlier frames are chosen (default: multi_range)"
+        "--min-confidence",
+        type=_share,
+        default=0.0,
+        metavar="P",
+        help="leave out pixels whose depth is within 25 %% of the truth with less than this "
+        "probability, 0 to 1 (default: 0, all are kept)",
+    )
+    pairs.add_argument(
+        "--rule", choices=RULES, help="pairs: how earlier frames are chosen (default: multi_range)"
     )
     pairs.add_argument(
         "--shift",
         type=positive,
         metavar="N",
-        help="frames back to the earlier frame, for rule fixed and while no displacement is known "
-        "(default: 3)",
+        help="pairs: frames back to the earlier frame, for rule fixed and while no displacement is "
+        "known (default: 3)",
     )
     pairs.add_argument(
         "--poses",
         type=Path,
         metavar="FILE",
         help="camera poses T_world_cam, metres, TUM format, in the clock of the frames; or the "
-        "word odometry: found in the frames, without a network",
+        "word odometry: found in the frames, without a network, and depth of single frames is "
+        "fitted to its points (default: the source's own; where it has none, sweep takes odometry)",
     )
     pairs.add_argument(
         "--speed",
@@ -172,6 +184,13 @@ def _lines_without_depth(summary: InferSummary) -> list[str]:
     lines = [f"no depth for {count} of {summary.frames} frames:"]
     lines += [f"  {line}" for line in summary.without_depth[:NAMED]]
     return lines + ([f"  and {count - NAMED} more, see summary.json"] if count > NAMED else [])
+
+
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, got {text!r}")
+    return value
 
 
 def _speed(text: str) -> float:

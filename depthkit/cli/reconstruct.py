@@ -130,7 +130,7 @@ def as_text(summary: ReconstructSummary) -> str:
     lines = [
         f"{summary.poses} of {summary.frames} frames with a pose, {summary.depth_frames} with "
         f"depth{unreadable}",
-        f"{share:.0f} % of the pixels measured to 10 % or better; {surface}",
+        f"{share:.0f} % of the pixels measured, the rest filled in; {surface}",
         f"lengths: {unit}",
         f"camera: {summary.camera.origin}, {summary.camera.focal:.1f} px, "
         f"{summary.camera.field_of_view:.1f} degrees wide",

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Depth scores as published on KITTI (Eigen 2014, Garg 2016, Zhou 2017): per image, then the mean.
 
-Truth counts where min < gt < max; the prediction is then clipped to [min, max]. Median scaling
-multiplies each image by the ratio of medians over the scored pixels, which borrows the scale from
-the truth, so the spread of those ratios is reported with it.
+Truth counts where min < gt < max; the prediction is then clipped to [min, max]. Median scaling and
+affine alignment borrow from the truth, so the spread of the ratios of medians stands beside them.
 """
 
 from collections.abc import Iterable
@@ -13,21 +12,31 @@ from typing import Any
 import numpy as np
 
 from depthkit.errors import DataError, ShapeError
+from depthkit.evaluation.depth_alignment import DepthAlignment, align_depth
 from depthkit.evaluation.depth_extent import Extent
+from depthkit.evaluation.depth_protocol import (
+    CROPS,
+    DepthProtocol,
+    clip_depth,
+    garg_crop,
+    scored_pixels,
+)
 from depthkit.evaluation.rank import rank_order
 from depthkit.evaluation.resample import resize_depth
 
-DEPTH_ALIGNMENTS = {
-    "none": "predictions taken as they are, in metres",
-    "median": "each prediction scaled by median(truth) / median(prediction) of its scored pixels",
-}
-
-CROPS = {
-    "none": "whole image",
-    "garg": "Garg crop (rows 0.40810811 to 0.99189189, columns 0.03594771 to 0.96405229)",
-}
-
-_GARG = (0.40810811, 0.99189189, 0.03594771, 0.96405229)
+__all__ = [
+    "CROPS",
+    "METRICS",
+    "DepthProtocol",
+    "DepthReport",
+    "DepthScore",
+    "DepthTally",
+    "clip_depth",
+    "depth_metrics",
+    "garg_crop",
+    "score_depth",
+    "scored_pixels",
+]
 
 
 @dataclass(frozen=True)
@@ -55,35 +64,13 @@ class DepthScore:
     """share of the pixels with a truth that also have a prediction"""
     rank_correlation: float
     """Spearman's, of prediction and truth: 1 the same order, -1 near and far swapped, NaN none"""
+    alignment: DepthAlignment = DepthAlignment()
+    """what the prediction was aligned by"""
+    behind: float = 0.0
+    """share of the scored pixels whose aligned inverse depth is not above 0: scored as max depth"""
 
 
 METRICS = tuple(field.name for field in fields(DepthScore))[:7]
-
-
-@dataclass(frozen=True)
-class DepthProtocol:
-    """Evaluation protocol; figures of different protocols are not comparable."""
-
-    align: str = "none"
-    """a key of `DEPTH_ALIGNMENTS`"""
-    crop: str = "none"
-    """a key of `CROPS`"""
-    min_depth: float = 1e-3
-    """metres; nearer truth is not scored, nearer predictions are clipped"""
-    max_depth: float = 80.0
-    """metres; further truth is not scored, further predictions are clipped"""
-
-    def __post_init__(self) -> None:
-        for name, value, known in (
-            ("align", self.align, DEPTH_ALIGNMENTS),
-            ("crop", self.crop, CROPS),
-        ):
-            if value not in known:
-                raise DataError(f"{name} must be one of {', '.join(known)}, got {value!r}")
-        if not 0 < self.min_depth < self.max_depth:
-            raise DataError(
-                f"expected 0 < min depth < max depth, got {self.min_depth:g} and {self.max_depth:g}"
-            )
 
 
 @dataclass(frozen=True)
@@ -114,48 +101,23 @@ class DepthReport:
     """median over images of the rank correlation of prediction and truth"""
     out_of_range: float
     """share of all true pixels that min and max depth leave out"""
+    behind: float
+    """mean over images of the share of pixels that the alignment put behind infinity"""
+    flat: int
+    """images to which no positive factor fits: aligned, they are one constant"""
     scores: tuple[DepthScore | None, ...]
     """one a frame with a truth, None where the prediction is missing"""
     indices: tuple[int, ...]
     """of those frames, counted from 0 in the pairs that were given"""
-
     sizes: tuple[tuple[int, int, int, int], ...] = ()
-    """(h, w, H, W) of predictions and truth where they differ, each once"""
+    """(h, w, H, W) of predictions and truth where they differ"""
 
     def as_json(self) -> dict[str, Any]:
         """Return the figures of the command line's contract, without the list of images."""
         figures = {key: getattr(self, key) for key in (*METRICS, "coverage", "frames")}
-        rest = ("frames_gt", "pixel_coverage", "ratio_median", "ratio_spread", "rank_correlation")
+        rest = ["frames_gt", "pixel_coverage", "ratio_median", "ratio_spread", "rank_correlation"]
+        rest += ["behind", "flat"] if self.protocol.align == "affine" else []
         return figures | vars(self.protocol) | {key: getattr(self, key) for key in rest}
-
-
-def garg_crop(size: tuple[int, int]) -> tuple[slice, slice]:
-    """Return the rows and columns of the Garg crop, fractions of (H, W) cut to integers."""
-    height, width = size
-    top, bottom, left, right = _GARG
-    return (
-        slice(int(top * height), int(bottom * height)),
-        slice(int(left * width), int(right * width)),
-    )
-
-
-def scored_pixels(gt: np.ndarray, valid: np.ndarray | None, protocol: DepthProtocol) -> np.ndarray:
-    """Return the pixels whose truth counts: inside the crop, valid, min < gt < max. (H, W) bool"""
-    with np.errstate(invalid="ignore"):
-        mask = (gt > protocol.min_depth) & (gt < protocol.max_depth)  # NaN and inf fail
-    if valid is not None:
-        mask &= valid
-    if protocol.crop == "garg":
-        inside = np.zeros_like(mask)
-        inside[garg_crop((mask.shape[0], mask.shape[1]))] = True
-        mask &= inside
-    return mask
-
-
-def clip_depth(pred: np.ndarray, protocol: DepthProtocol) -> np.ndarray:
-    """Clip predicted depth to the range as the score does; unknown pixels stay unknown. (H, W)"""
-    known = np.isfinite(pred) & (pred > 0)
-    return np.where(known, np.clip(pred, protocol.min_depth, protocol.max_depth), 0.0)
 
 
 def depth_metrics(
@@ -171,7 +133,7 @@ def depth_metrics(
     """Score one depth map.
 
     Args:
-        pred: metres, or any unit when aligned by the median; 0, NaN and inf = not predicted. (H, W)
+        pred: metres, or any unit when aligned; 0, NaN and inf = not predicted. (H, W)
         gt: metres, 0 = unknown. (H, W)
         valid: pixels that are image at all. (H, W) bool
         align: a key of `DEPTH_ALIGNMENTS`.
@@ -184,9 +146,9 @@ def depth_metrics(
         DataError: an unknown choice, or no pixel has both a truth that counts and a prediction.
     """
     score = _score_image(pred, gt, valid, DepthProtocol(align, crop, min_depth, max_depth))
-    if score is None:
-        raise DataError("no pixel has both a truth inside the depth range and a prediction")
-    return score
+    if score is not None:
+        return score
+    raise DataError("no pixel has both a truth inside the depth range and a prediction")
 
 
 def _score_image(
@@ -200,14 +162,16 @@ def _score_image(
     if not mask.any():
         return None
     g, p = gt[mask].astype(np.float64), pred[mask].astype(np.float64)
-    ratio = float(np.median(g) / np.median(p))
-    scaled = p * ratio if protocol.align == "median" else p
+    alignment = align_depth(p, g, protocol.align)
+    aligned = alignment.apply(p, protocol.max_depth)
     return DepthScore(
-        **_errors(np.clip(scaled, protocol.min_depth, protocol.max_depth), g),
-        ratio=ratio,
+        **_errors(np.clip(aligned, protocol.min_depth, protocol.max_depth), g),
+        ratio=float(np.median(g) / np.median(p)),
         pixels=len(g),
         pixel_coverage=float(mask.sum() / wanted.sum()),
         rank_correlation=rank_order(p, g),
+        alignment=alignment,
+        behind=alignment.behind(p),
     )
 
 
@@ -243,20 +207,50 @@ def score_depth(
     Raises:
         DataError: an unknown choice, or no frame has both a prediction and a truth.
     """
-    protocol = DepthProtocol(align, crop, min_depth, max_depth)
-    scores: dict[int, DepthScore | None] = {}
-    sizes: list[tuple[int, int, int, int]] = []
-    extent, everything = Extent(), replace(protocol, min_depth=1e-30, max_depth=np.inf)
-    for index, (pred, gt) in enumerate(pairs):
-        counted = int(scored_pixels(gt, valid, protocol).sum())
-        extent.add(gt[scored_pixels(gt, valid, everything)], counted)
+    tally = DepthTally(DepthProtocol(align, crop, min_depth, max_depth), valid)
+    for pred, gt in pairs:
+        tally.add(pred, gt)
+    return tally.report()
+
+
+class DepthTally:
+    """Scores of images that come one after the other; `score_depth` without the loop."""
+
+    def __init__(self, protocol: DepthProtocol, valid: np.ndarray | None = None) -> None:
+        """Start without images; arguments as of `score_depth`."""
+        self._protocol, self._valid = protocol, valid
+        self._everything = replace(protocol, min_depth=1e-30, max_depth=np.inf)
+        self._scores: dict[int, DepthScore | None] = {}
+        self._sizes: list[tuple[int, int, int, int]] = []
+        self._extent, self._index = Extent(), -1
+
+    def add(self, pred: np.ndarray | None, gt: np.ndarray) -> None:
+        """Score the next image: prediction or None where it is missing, and truth."""
+        self._index += 1
+        valid = self._valid
+        counted = int(scored_pixels(gt, valid, self._protocol).sum())
+        self._extent.add(gt[scored_pixels(gt, valid, self._everything)], counted)
         if counted == 0:
-            continue  # a frame without truth says nothing about the prediction
+            return  # a frame without truth says nothing about the prediction
         if pred is not None and pred.shape != gt.shape:
-            sizes.append((pred.shape[0], pred.shape[1], gt.shape[0], gt.shape[1]))
+            self._sizes.append((pred.shape[0], pred.shape[1], gt.shape[0], gt.shape[1]))
         fitted = None if pred is None else resize_depth(pred, gt.shape)
-        scores[index] = None if fitted is None else _score_image(fitted, gt, valid, protocol)
-    return _summarise(scores, protocol, extent, tuple(dict.fromkeys(sizes)))
+        score = None if fitted is None else _score_image(fitted, gt, valid, self._protocol)
+        self._scores[self._index] = score
+
+    @property
+    def found(self) -> bool:
+        """Whether any image could be scored."""
+        return any(score is not None for score in self._scores.values())
+
+    def report(self) -> DepthReport:
+        """Return the mean over the images.
+
+        Raises:
+            DataError: no image has both a prediction and a truth.
+        """
+        sizes = tuple(dict.fromkeys(self._sizes))
+        return _summarise(self._scores, self._protocol, self._extent, sizes)
 
 
 def _summarise(
@@ -282,6 +276,8 @@ def _summarise(
         ratio_spread=float(np.std(ratios / np.median(ratios))),
         rank_correlation=_median([score.rank_correlation for score in found]),
         out_of_range=extent.out_of_range,
+        behind=float(np.mean([score.behind for score in found])),
+        flat=sum(score.alignment.a == 0 for score in found),
         scores=tuple(scores.values()),
         indices=tuple(scores),
         sizes=sizes,

@@ -151,7 +151,7 @@ def as_scored(
     """Bring a prediction to what the score sees, for a picture beside its figure.
 
     Args:
-        pred: metres, or any unit when aligned by the median; 0, NaN and inf = unknown. (H, W)
+        pred: metres, or any unit when aligned; 0, NaN and inf = unknown. (H, W)
         gt: metres, 0 = unknown. (H, W)
         protocol: alignment and range.
 
@@ -165,8 +165,28 @@ def as_scored(
         score = depth_metrics(pred, gt, **vars(protocol))
     except DataError:
         return clip_depth(pred, protocol), scored, "not scored"
-    scale = score.ratio if protocol.align == "median" else 1.0
-    return clip_depth(scale * pred, protocol), scored, _figure(score)
+    return clip_depth(aligned_as_scored(pred, score, protocol), protocol), scored, _figure(score)
+
+
+def aligned_as_scored(pred: np.ndarray, score: DepthScore, protocol: DepthProtocol) -> np.ndarray:
+    """Align a map as its score did; unknown pixels become 0. (H, W)"""
+    return score.alignment.apply(pred, protocol.max_depth)
+
+
+def alignment_notes(report: DepthReport) -> list[str]:
+    """Say where an affine alignment is degenerate."""
+    notes = []
+    if report.flat and report.protocol.align == "affine":
+        notes.append(
+            f"in {report.flat} of {report.frames} frames no factor above 0 fits (predictions are "
+            "constant, or near and far are swapped): they are scored as one constant depth"
+        )
+    if report.behind > 0:
+        notes.append(
+            f"the affine fit has no depth for {100 * report.behind:.1f} % of the scored pixels "
+            f"(inverse depth of 0 or less): they are scored as {report.protocol.max_depth:g} m"
+        )
+    return notes
 
 
 def _figure(score: DepthScore) -> str:

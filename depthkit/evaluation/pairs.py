@@ -125,11 +125,11 @@ def score_pair(
     if not mask.any():
         return None
     score = depth_metrics(pred, gt, valid, **vars(protocol))
-    scale = score.ratio if protocol.align == "median" else 1.0
-    p = np.clip(scale * pred[mask].astype(np.float64), protocol.min_depth, protocol.max_depth)
+    aligned = score.alignment.apply(pred.astype(np.float64), protocol.max_depth)
+    p = np.clip(aligned[mask], protocol.min_depth, protocol.max_depth)
     known = (gt > 0) & np.isfinite(pred) & (pred > 0)
     known &= True if valid is None else valid
-    p0, g0 = (np.minimum(depth[known] * to_nominal, far) for depth in (scale * pred, gt))
+    p0, g0 = (np.minimum(depth[known] * to_nominal, far) for depth in (aligned, gt))
     return PairScore(
         abs_rel=score.abs_rel,
         rmse=score.rmse,

@@ -9,7 +9,8 @@ import numpy as np
 import depthkit
 from depthkit.config import TrainConfig
 from depthkit.export.graphs import LEAST_DEPTH, Graph
-from depthkit.runtime.network.manifest import Check, Manifest, Mixture, Precision, StaticLaw
+from depthkit.runtime.network.manifest import Manifest, Precision
+from depthkit.runtime.network.manifest_parts import Check, Mixture, StaticLaw
 from depthkit.runtime.network.parity import (
     TOLERANCES,
     encode_floats,

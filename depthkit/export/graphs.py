@@ -29,6 +29,7 @@ LEAST_SIDE = {
     "mono": 33,
     "pose": 33,
     "flow": 33,
+    "features": 33,
 }  # pixels; the coarsest maps need this much
 
 

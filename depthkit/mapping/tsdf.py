@@ -13,7 +13,8 @@ import numpy as np
 
 from depthkit.errors import ConfigError, DataError, check_shape
 from depthkit.mapping.blocks import SIDE, Blocks, pack_keys, unpack_keys
-from depthkit.rigid import exp_se3, inverse, log_se3
+from depthkit.mapping.submaps import Submaps
+from depthkit.rigid import inverse
 
 if TYPE_CHECKING:
     from depthkit.mapping.fused import Volume
@@ -64,9 +65,7 @@ class Tsdf:
         self.frames = 0
         """Number of frames integrated."""
         self._blocks = Blocks(max_blocks)
-        self._per_submap = keyframes_per_submap
-        self._poses: dict[int, np.ndarray] = {}
-        self._newest = 0
+        self._submaps = Submaps(keyframes_per_submap)
 
     def __len__(self) -> int:
         """Return the number of blocks."""
@@ -95,14 +94,14 @@ class Tsdf:
         Raises:
             DataError: K or the pose is not finite.
         """
-        depth, sigma, rgb = _check_frame(depth, sigma, rgb)
+        depth, sigma, rgb = check_frame(depth, sigma, rgb)
         if not (np.isfinite(K).all() and np.isfinite(T_world_cam).all()):
             raise DataError("Tsdf.integrate: K and T_world_cam must be finite; leave the frame out")
         from depthkit.mapping.tsdf_kernels import integrate
 
         # 1. The frame in the submap of its keyframe.
-        submap = self._submap_of(keyframe)
-        T_map_cam = inverse(self._poses.setdefault(submap, np.eye(4))) @ T_world_cam
+        submap, T_world_map = self._submaps.enter(keyframe)
+        T_map_cam = inverse(T_world_map) @ T_world_cam
         ray = np.array([K[0, 0], K[1, 1], K[0, 2], K[1, 2]], np.float64)
         # 2. Blocks near its surfaces, made where there are none; and those that it sees through.
         touched = self._touched(depth, sigma, ray, T_map_cam)
@@ -120,40 +119,20 @@ class Tsdf:
             *(inverse_depth, sigma, rgb, ray, inverse(T_map_cam), limits),
         )
         self.frames += 1
-        self._newest = max(self._newest, keyframe)
 
     def move(self, correction: np.ndarray, since: int = 0) -> None:
-        """Move the submaps that hold keyframes from a number on, as one rigid body.
-
-        Args:
-            correction: T_corrected_world, the rigid motion of the world's points. (4, 4)
-            since: first keyframe that moves; its submap moves as a whole.
-        """
-        for submap, T_world_map in self._poses.items():
-            if submap >= self._submap_of(since):
-                self._poses[submap] = correction @ T_world_map
+        """Move the submaps of keyframes from `since` on, see `Submaps.move`."""
+        self._submaps.move(correction, since)
 
     def bend(self, correction: np.ndarray, since: int = 0) -> None:
-        """Move the newest submap by a correction, and those back to `since` by growing parts of it.
-
-        Drift grows along the way, so a loop that ends here moves what was seen at its beginning not
-        at all. The parts are linear in the keyframe's number.
-
-        Args:
-            correction: T_corrected_world of the newest keyframe. (4, 4)
-            since: keyframe at which the correction begins.
-        """
-        first, last = self._submap_of(since), self._submap_of(self._newest)
-        for submap, T_world_map in self._poses.items():
-            if submap > first or first == last:
-                share = 1.0 if first == last else min(1.0, (submap - first) / (last - first))
-                self._poses[submap] = exp_se3(share * log_se3(correction)) @ T_world_map
+        """Spread a loop's correction over the submaps since then, see `Submaps.bend`."""
+        self._submaps.bend(correction, since)
 
     def fused(self) -> "Volume":
         """Return all submaps as one volume in the world."""
         from depthkit.mapping.fused import fuse
 
-        return fuse(self._blocks, self._poses, self.voxel)
+        return fuse(self._blocks, self._submaps.poses, self.voxel)
 
     def mesh(self, *, least_weight: float = 1.0, least_faces: int = 0) -> "Mesh":
         """Return the surface as triangles.
@@ -181,9 +160,6 @@ class Tsdf:
         return points_of(self.fused(), least_weight=least_weight)
 
     # --- inside -----------------------------------------------------------------------------------
-
-    def _submap_of(self, keyframe: int) -> int:
-        return keyframe // self._per_submap if self._per_submap else 0
 
     def _touched(
         self, depth: np.ndarray, sigma: np.ndarray, ray: np.ndarray, T_map_cam: np.ndarray
@@ -241,11 +217,15 @@ class Tsdf:
         if left == 0:
             return keys
         nearest = np.argsort(self._distance_to(keys, centre), kind="stable")
+        too_far = blocks.find(keys[nearest[blocks.most :]])
+        blocks.drop(too_far[too_far >= 0])
         return keys[np.sort(nearest[: blocks.most])]
 
     def _distance_to(self, keys: np.ndarray, centre: np.ndarray) -> np.ndarray:
         """Return the distances of blocks' centres to a point of the world. (N,)"""
-        poses = np.stack([self._poses[submap] for submap in keys[:, 0].tolist()] or [np.eye(4)])
+        poses = np.stack(
+            [self._submaps.poses[submap] for submap in keys[:, 0].tolist()] or [np.eye(4)]
+        )
         poses = poses[: len(keys)]
         points = (keys[:, 1:] + 0.5) * (SIDE * self.voxel)
         moved = np.einsum("nij,nj->ni", poses[:, :3, :3], points) + poses[:, :3, 3]
@@ -266,7 +246,7 @@ def _check_settings(
             raise ConfigError(f"Tsdf: {name}: above {least:g} and finite, got {value}")
 
 
-def _check_frame(
+def check_frame(
     depth: np.ndarray, sigma: np.ndarray | None, rgb: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return depth, sigma and picture in the kernels' types; the picture may be empty."""

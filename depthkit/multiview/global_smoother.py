@@ -12,11 +12,9 @@ from depthkit.errors import check_shape
 
 AMOUNT = 900.0
 """Strength: about the square of the reach in an even region, pixels."""
-EDGE = 8.0
+EDGE = 16.0
 """Grey difference that cuts the link of two pixels to 1 / e."""
 ROUNDS = 3
-ATTENUATION = 0.25
-"""Factor of the strength from round to round [Min 2014]."""
 
 
 def fill(
@@ -52,7 +50,7 @@ def fill(
     down[:, :-1] = np.exp(-np.abs(np.diff(grey, axis=0)) / edge).T
     # Strengths of the rounds, whose sum is the wanted one [Min 2014, eq. 13].
     rounds = np.arange(ROUNDS)
-    strengths = 1.5 * amount * 4.0 ** (ROUNDS - 1 - rounds) / (4.0**ROUNDS - 1) * 1.0
+    strengths = 1.5 * amount * 4.0 ** (ROUNDS - 1 - rounds) / (4.0**ROUNDS - 1)
     for strength in strengths:
         solve_lines(both, across, np.float32(strength))
         columns = np.ascontiguousarray(both.transpose(0, 2, 1))

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Matching costs of a plane sweep and of rectified pairs, one code for all: census, ZNCC, learnt.
 
-A level is a plane of one inverse depth, or a disparity. Each source is turned into the target's
-axes first; what is left of the motion takes a pixel to u' = scale u + shift at every level, the same
-scale and shift for the whole picture [Collins 1996]. The costs of several sources are combined by
-the mean of the better half: a source that does not see a point must not spoil it [Kang 2001].
+A level is a plane of one inverse depth, or a disparity. Each source is turned into the axes of the
+target first; what is left of the motion takes a pixel to u' = scale u + shift at every level, the
+same scale and shift for the whole picture [Collins 1996]. The costs of several sources are combined
+by the mean of the better half: a source that does not see a point must not spoil it [Kang 2001].
 """
 
 from collections.abc import Callable, Sequence
@@ -93,18 +93,19 @@ def matching_cost(
     volume = np.empty((*target.shape, levels or lines.shape[1]), np.uint8)
     base = np.zeros(target.shape, np.int16) if lowest is None else lowest
     kept = (len(sources) + 1) // 2
+    table = np.ascontiguousarray(lines.transpose(0, 2, 1))  # (S, 3, N)
     match cost:
         case "census":
             codes = _codes(target, 1), np.stack([_codes(_twice(s), 2) for s in sources])
             scale, unseen = np.float32(FULL / BITS), np.float32(UNSEEN * BITS)
-            compare_codes(*codes, lines, base, scale, unseen, kept, volume)
+            compare_codes(*codes, table, base, scale, unseen, kept, volume)
         case "zncc" | "learned":
             named = zncc_descriptors if cost == "zncc" else describe
             if named is None:
                 raise ValueError("matching_cost: the learnt cost needs describe")
             codes = _whole(named(target)), np.stack([_whole(named(s)) for s in sources])
             scale, unseen = np.float32(FULL), np.float32(UNSEEN)
-            compare_descriptors(*codes, lines, base, scale, unseen, kept, volume)
+            compare_descriptors(*codes, table, base, scale, unseen, kept, volume)
     # Costs of pixels in other windows belong to other levels: only whole volumes are averaged.
     return volume if lowest is not None else cv2.blur(volume, (3, 3))
 

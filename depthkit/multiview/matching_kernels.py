@@ -12,7 +12,7 @@ BITS = 48
 """Bits of a code: two for each of the 24 pixels of the checker pattern."""
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def census(grey, stride):  # type: ignore[no-untyped-def]
     """Return ternary census codes: which of 24 neighbours are darker, and which brighter.
 
@@ -52,13 +52,29 @@ def _count_bits(x):  # type: ignore[no-untyped-def]
 @njit(inline="always")
 def _places(lines, first, u, v, rows, columns, index):  # type: ignore[no-untyped-def]
     """Write where a pixel lies in a source at each of its levels; -1 outside. index: (D,) int64"""
-    for k in range(len(index)):
-        n = min(max(first + k, 0), len(lines) - 1)
-        # Twice the position, rounded: the grid of half pixels. Float32 adds exactly as written.
-        x = np.float32(2) * (lines[n, 0] * u + lines[n, 1]) + np.float32(0.5)
-        y = np.float32(2) * (lines[n, 0] * v + lines[n, 2]) + np.float32(0.5)
-        inside = x >= 0 and y >= 0 and x < columns and y < rows and n == first + k
-        index[k] = np.int64(y) * columns + np.int64(x) if inside else -1
+    depth, levels = len(index), lines.shape[1]
+    if first < 0 or first + depth > levels:  # a window that reaches beyond the levels
+        for k in range(depth):
+            n = min(max(first + k, 0), levels - 1)
+            index[k] = _place(lines[0, n], lines[1, n], lines[2, n], u, v, rows, columns)
+            index[k] = index[k] if n == first + k else -1
+        return
+    # Slices of known length let the compiler use vectors.
+    scale, across = lines[0, first : first + depth], lines[1, first : first + depth]
+    down = lines[2, first : first + depth]
+    for k in range(depth):
+        index[k] = _place(scale[k], across[k], down[k], u, v, rows, columns)
+
+
+@njit(inline="always")
+def _place(scale, across, down, u, v, rows, columns):  # type: ignore[no-untyped-def]
+    """Return the place on the grid of half pixels, -1 outside. Float32 adds exactly as written."""
+    x = np.float32(2) * (scale * np.float32(u) + across) + np.float32(0.5)
+    y = np.float32(2) * (scale * np.float32(v) + down) + np.float32(0.5)
+    x = min(max(x, np.float32(-1)), np.float32(columns))
+    y = min(max(y, np.float32(-1)), np.float32(rows))
+    inside = (x >= 0) & (y >= 0) & (x < columns) & (y < rows)
+    return np.int64(np.int32(y)) * columns + np.int64(np.int32(x)) if inside else -1
 
 
 @njit(inline="always")
@@ -81,14 +97,14 @@ def _write_mean(each, kept, factor, cost):  # type: ignore[no-untyped-def]
         cost[k] = np.uint8(total * factor + np.float32(0.5))
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def compare_codes(target, sources, lines, lowest, factor, unseen, kept, cost):  # type: ignore[no-untyped-def]
     """Write the cost of every level: mean Hamming distance of the best sources.
 
     Args:
         target: codes. (H, W) uint64
         sources: codes of each source on a grid of half pixels, row by row. (S, 2H, 2W) uint64
-        lines: where a pixel lies in each source at each level: u' = scale u + shift. (S, N, 3)
+        lines: where a pixel lies in each source at each level: u' = scale u + shift. (S, 3, N)
             float32: scale, shift of u, shift of v
         lowest: first level of each pixel. (H, W) int16
         factor: cost of one bit.
@@ -114,7 +130,7 @@ def compare_codes(target, sources, lines, lowest, factor, unseen, kept, cost):  
             _write_mean(each, kept, factor / kept, cost[v, u])
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def compare_descriptors(target, sources, lines, lowest, factor, unseen, kept, cost):  # type: ignore[no-untyped-def]
     """Write the cost of every level from unit descriptors: factor (1 - cosine) / 2.
 
@@ -135,10 +151,10 @@ def compare_descriptors(target, sources, lines, lowest, factor, unseen, kept, co
                 for k in range(depth):
                     n = lowest[v, u] + k
                     each[s, k] = unseen
-                    if n < 0 or n >= lines.shape[1]:
+                    if n < 0 or n >= lines.shape[2]:
                         continue
-                    x = np.int64(np.floor(lines[s, n, 0] * u + lines[s, n, 1] + np.float32(0.5)))
-                    y = np.int64(np.floor(lines[s, n, 0] * v + lines[s, n, 2] + np.float32(0.5)))
+                    x = np.int64(np.floor(lines[s, 0, n] * u + lines[s, 1, n] + np.float32(0.5)))
+                    y = np.int64(np.floor(lines[s, 0, n] * v + lines[s, 2, n] + np.float32(0.5)))
                     if x < 0 or y < 0 or x >= width or y >= height:
                         continue
                     product = np.int32(0)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Relative poses of a few views, mended by tracks of corners before dense matching.
 
-A sweep looks along epipolar lines, so a pose that is off by a pixel spoils it. Corners of the target
-are tracked into each source, and the poses and the corners' inverse depths are fitted together by
+A sweep looks along epipolar lines, so a pose that is off by a pixel spoils it. Corners are tracked
+into each source, and poses and inverse depths of the corners are fitted together by
 Gauss-Newton with a Schur complement [Triggs 1999, section 6]. A prior keeps the given poses: it is
 tight where they agree with the tracks already, and gives way where they do not. The total length of
 the baselines is held: tracks cannot tell it, and metres must stay metres.

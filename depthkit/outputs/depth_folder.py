@@ -22,8 +22,10 @@ from depthkit.errors import DataError
 
 Scale = Literal["metric", "relative"]
 
-LARGEST = np.iinfo(np.uint16).max
+LARGEST = np.iinfo(np.uint16).max - 1  # the last number is unknown depth to those who read it
 HEADROOM = 4.0  # the first frame may be this much nearer than a later one
+OUTLIERS = 0.005
+"""Share of a frame's known pixels, the farthest ones, that the factor does not follow."""
 
 DEFAULT_DEPTH_SCALE = 1000.0
 """PNG values per metre where none is stated (millimetres, as RGB-D cameras write)."""
@@ -196,7 +198,9 @@ class DepthFolder:
     """Depth as 16-bit PNG and `depth.yaml`, which says how to read them.
 
     A pixel is round(depth * depth_scale), 0 where depth is unknown. The factor is chosen at the
-    first frame; a later frame that does not fit lowers it, and what is there is written again.
+    first frame, with room for 4 times its depth but for the farthest 0.5 % of the pixels; a later
+    frame with more pixels than that beyond the range lowers it, and what is there is written again.
+    Single pixels beyond the range are written as unknown, counted, and named in depth.yaml.
     """
 
     def __init__(self, folder: Path, *, scale: Scale, scale_source: str) -> None:
@@ -210,6 +214,8 @@ class DepthFolder:
         _make_new_folder(folder)
         self.folder, self.scale, self.scale_source = folder, scale, scale_source
         self.depth_scale = 0.0
+        self.beyond = 0
+        """Number of pixels written as unknown because they lie beyond the range."""
         self.paths: list[Path] = []
 
     def add(self, name: str, depth: np.ndarray) -> None:
@@ -220,14 +226,18 @@ class DepthFolder:
             depth: metres or relative; not finite or not positive is unknown. (H, W)
         """
         known = np.isfinite(depth) & (depth > 0)
-        largest = float(depth[known].max()) if known.any() else 0.0
-        if largest > 0 and not self.depth_scale:
-            self.depth_scale = choose_depth_scale(largest)
-        elif largest * self.depth_scale > LARGEST:
-            self._lower(choose_depth_scale(largest))
+        # 1. The factor.
+        if known.any():
+            largest = float(np.quantile(depth[known], 1 - OUTLIERS, method="higher"))
+            if not self.depth_scale:
+                self.depth_scale = choose_depth_scale(largest)
+            elif largest * self.depth_scale > LARGEST:
+                self._lower(choose_depth_scale(largest))
+        # 2. Whole numbers; what is known must not become 0, which means unknown.
         raw = np.rint(np.where(known, depth, 0).astype(np.float64) * self.depth_scale)
-        # What is known must not become 0, which means unknown.
-        raw = np.where(known, np.maximum(raw, 1), 0)
+        fits = raw <= LARGEST
+        self.beyond += int((~fits).sum())
+        raw = np.where(known & fits, np.maximum(raw, 1), 0)
         path = self.folder / f"{name}.png"
         write_atomic(path, encode(raw.astype(np.uint16), "png"))
         self.paths.append(path)
@@ -240,7 +250,11 @@ class DepthFolder:
             "scale": self.scale,
             "unit": "metres" if self.scale == "metric" else "one unknown factor for all frames",
             "scale_source": self.scale_source,
-        } | more
+        }
+        if self.beyond:
+            most = f"{LARGEST / self.depth_scale:g}"
+            record["beyond"] = f"{self.beyond} pixels deeper than {most} are stored as unknown"
+        record |= more
         write_atomic(self.folder / "depth.yaml", dump_yaml(record))
 
     def _lower(self, depth_scale: float) -> None:
@@ -256,7 +270,7 @@ def choose_depth_scale(largest: float) -> float:
     """Return the factor 1, 2 or 5 times a power of ten that leaves room above a depth.
 
     Args:
-        largest: largest depth of the first frame.
+        largest: depth of the first frame that nearly all of its pixels reach at most.
     """
     most = LARGEST / (HEADROOM * largest)
     decade = 10.0 ** math.floor(math.log10(most))

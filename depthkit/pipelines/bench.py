@@ -134,7 +134,7 @@ def make_call(backend: Backend, task: Task) -> Callable[[], Timing]:
 
     match backend.manifest.kind:
         case "mono":
-            return _mono_call(backend, draw)
+            return _mono_call(backend, draw, task.size)
         case "pair":
             return _pair_call(backend, draw, task)
         case "flow":
@@ -143,11 +143,15 @@ def make_call(backend: Backend, task: Task) -> Callable[[], Timing]:
             return _pose_call(backend, draw)
 
 
-def _mono_call(backend: Backend, draw: Callable[[], np.ndarray]) -> Callable[[], Timing]:
+def _mono_call(
+    backend: Backend, draw: Callable[[], np.ndarray], size: tuple[int, int]
+) -> Callable[[], Timing]:
+    """One frame of a camera of 53 degrees: some networks have a shift that K decides."""
     from depthkit.runtime.depth.depth_engine import DepthEngine
 
-    engine = DepthEngine(backend)
-    return lambda: engine.depth(draw()).timing
+    engine, (height, width) = DepthEngine(backend), size
+    K = np.array([[width, 0, (width - 1) / 2], [0, width, (height - 1) / 2], [0, 0, 1.0]])
+    return lambda: engine.depth(draw(), K=K).timing
 
 
 def _pair_call(
@@ -205,12 +209,15 @@ def score(backend: Backend, sequences: tuple[str, ...]) -> dict[str, Any]:
     from depthkit.pipelines.score.stream import score_stream
     from depthkit.runtime.config import BaselineConfig
     from depthkit.runtime.depth.depth_engine import DepthEngine
+    from depthkit.runtime.depth.depth_method import network_method
 
     engine = DepthEngine(backend)
     align = "none" if backend.manifest.scale == "metric" else "median"
     opened = [open_sequence(path) for path in sequences]
     check_metric(opened, align)
-    report = score_stream(engine, opened, BaselineConfig(), DepthProtocol(align)).report
+    report = score_stream(
+        network_method(engine), opened, BaselineConfig(), DepthProtocol(align)
+    ).report
     return {"abs_rel": report.abs_rel, "align": align, "coverage": report.coverage}
 
 

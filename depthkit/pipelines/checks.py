@@ -8,9 +8,10 @@ import math
 import typing
 from collections.abc import Iterable
 from dataclasses import fields
+from pathlib import Path
 from typing import Any, Literal
 
-from depthkit.errors import ConfigError
+from depthkit.errors import ConfigError, DataError
 
 
 def check_choices(options: Any) -> None:
@@ -65,6 +66,21 @@ def check_crop(crop: str | tuple[int, int, int, int]) -> None:
         check_choice("crop", crop, ("mask", "auto", "none"))
     elif len(crop) != 4 or min(crop) < 0 or min(crop[2:]) < 1:
         raise ConfigError(f"crop: expected (top, left, height, width) in pixels, got {crop}")
+
+
+def check_out(out: Path, *, force: bool) -> None:
+    """Refuse another kind of file, and to overwrite without --force.
+
+    Raises:
+        DataError: the file or the JSON beside it must stay.
+    """
+    if out.suffix != ".onnx":
+        raise DataError(f"{out}: --out must end in .onnx")
+    for path in (out, out.with_suffix(".json")):
+        if path.is_dir():
+            raise DataError(f"{path}: is a folder; choose another --out")
+        if path.exists() and not force:
+            raise DataError(f"{path}: exists already; use --force to replace it")
 
 
 def _choices(annotation: Any) -> tuple[Any, ...]:

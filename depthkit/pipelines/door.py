@@ -7,9 +7,8 @@ result is a record, progress goes to a `Watcher`, and what goes wrong is a `Dept
 
 from __future__ import annotations
 
-from collections.abc import Sequence as Seq
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from depthkit.watcher import SILENT, Watcher
 
@@ -21,10 +20,7 @@ if TYPE_CHECKING:
     from depthkit.pipelines.inspect import InspectSummary
     from depthkit.pipelines.odometry.summary import OdometrySummary
     from depthkit.pipelines.prepare import PrepareSummary
-    from depthkit.pipelines.reconstruct.summary import ReconstructSummary
-    from depthkit.pipelines.recordings.overview import RecordingsSummary
-    from depthkit.pipelines.recordings.run import Verb
-    from depthkit.runtime.config import Backend, Precision, Rule
+    from depthkit.runtime.config import Backend, Precision, Quality, Rule
     from depthkit.trajectory import Order
 
 
@@ -250,79 +246,6 @@ def odometry(
     return work(options, watcher)
 
 
-def reconstruct(
-    source: str | Path,
-    out: str | Path,
-    *,
-    camera: str | Path | None = None,
-    fov: float | None = None,
-    camera_height: float | None = None,
-    speed: float | None = None,
-    imu: str | Path = "auto",
-    imu_to_camera: str | Path | None = None,
-    imu_units: str = "",
-    imu_topic: str = "",
-    every: int = 1,
-    size: tuple[int, int] | None = None,
-    max_gap: float | None = None,
-    voxel: float | None = None,
-    topic: str = "",
-    bits: Literal[10, 12, 16] = 16,
-    force: bool = False,
-    watcher: Watcher = SILENT,
-) -> ReconstructSummary:
-    """Turn a video into path, depth, surface and a report, without any network.
-
-    Args:
-        source: sequence folder, folder of images, video, ROS bag or one sequence of a data set.
-        out: folder to write; it appears when all of it is there. The surface is out/mesh.glb, the
-            report out/report.html.
-        camera: calibration file; a sequence has its own.
-        fov: without a calibration: horizontal field of view of a pinhole, degrees; None: by EXIF,
-            else found from the motion of points.
-        camera_height: of the camera over flat ground in view, metres; gives metres.
-        speed: of the camera all the way, metres a second; gives metres.
-        imu: auto takes the samples of the source, none takes none; or their file.
-        imu_to_camera: file of T_cam_imu (4, 4); None for what the source says.
-        imu_units: units of the samples where they are not rad/s and m/s2: deg/s, g, mg, or two.
-        imu_topic: bags: topic of the IMU; empty for the only one.
-        every: take every n-th frame.
-        size: (H, W) that frames are resized to before everything else, pixels; None keeps theirs.
-        max_gap: longest pause inside a segment, seconds; None for 3, more for slow frames.
-        voxel: finest detail of the surface, metres or the path's own unit; None: by the depth.
-        topic: bags: pictures to take; empty for the only ones.
-        bits: bags: bits in use of a 16-bit pixel.
-        force: replace an earlier output.
-        watcher: receives progress, and notes that the user should read.
-
-    Raises:
-        DataError: nothing to read, a single picture, no frame with a pose or none with depth, or
-            an output that exists.
-    """
-    from depthkit.pipelines.odometry.options import ScaleSources
-    from depthkit.pipelines.reconstruct.options import ReconstructOptions
-    from depthkit.pipelines.reconstruct.run import reconstruct as work
-
-    options = ReconstructOptions(
-        source=Path(source),
-        out=Path(out),
-        camera=_path(camera),
-        fov=fov,
-        scale=ScaleSources(camera_height, speed, imu),
-        imu_to_camera=_path(imu_to_camera),
-        imu_units=imu_units,
-        imu_topic=imu_topic,
-        every=every,
-        size=size,
-        max_gap=max_gap,
-        voxel=voxel,
-        topic=topic,
-        bits=bits,
-        force=force,
-    )
-    return work(options, watcher)
-
-
 def infer(
     model: str | Path,
     source: str | Path,
@@ -336,6 +259,9 @@ def infer(
     rerun: bool = False,
     camera: str | Path | None = None,
     crop: Crop = "mask",
+    quality: Quality | None = None,
+    similarity: str | None = None,
+    min_confidence: float = 0.0,
     rule: Rule | None = None,
     shift: int | None = None,
     poses: str | Path | None = None,
@@ -354,7 +280,8 @@ def infer(
     """Write depth maps of frames, and where wanted motion, flow, video and point clouds.
 
     Args:
-        model: exported .onnx, run folder, checkpoint, or a shipped model's name.
+        model: exported .onnx, run folder, checkpoint, or a shipped model's name; or the word sweep:
+            depth from several views, without a network.
         source: sequence folder, folder of images, video or ROS 2 bag.
         out: folder to write; it appears when all of it is there. Depth is out/depth/NAME.png,
             (H, W) uint16, value / depth_scale = depth, 0 = unknown.
@@ -367,10 +294,18 @@ def infer(
         camera: calibration file of images or a video; a sequence has its own.
         crop: black borders: mask leaves them without depth, auto cuts frames to the picture, none
             keeps all; or the window to cut (top, left, height, width), pixels.
+        quality: of the sweep: works at a quarter (fast), half or all (fine) of the frames' size;
+            None for normal.
+        similarity: of the sweep: census, zncc, or an exported network of kind features; None for
+            census.
+        min_confidence: leave out depth that is within 25 % of the truth with less than this
+            probability; 0 keeps all. Not of networks of single frames.
         rule: pair networks: how earlier frames are chosen; None for multi_range.
         shift: pair networks: frames back, of rule fixed and while no displacement is known.
         poses: file of T_world_cam of the frames, metres, TUM rows on the source's clock; or the
-            word odometry: found in the frames, in the same pass.
+            word odometry: found in the frames, in the same pass; depth of single frames is then
+            fitted to its points. None for those of the source; the sweep takes odometry where it
+            has none.
         speed: of the camera all the way, metres a second: of the odometry, else where nothing else
             is known.
         camera_height: with poses odometry: of the camera over flat ground in view, metres.
@@ -405,6 +340,9 @@ def infer(
         rerun=rerun,
         camera=_path(camera),
         crop=crop,
+        quality=quality,
+        similarity=similarity,
+        min_confidence=min_confidence,
         rule=rule,
         shift=shift,
         poses=_path(poses),
@@ -418,49 +356,6 @@ def infer(
         force=force,
     )
     return work(options, watcher)
-
-
-def recordings(
-    verb: Verb,
-    sources: str | Path | Seq[str | Path],
-    out: str | Path,
-    *,
-    workers: int | None = None,
-    ray: str = "",
-    force: bool = False,
-    watcher: Watcher = SILENT,
-    **options: Any,
-) -> RecordingsSummary:
-    """Run prepare, odometry, reconstruct or infer over many recordings, several at a time.
-
-    A run that was stopped goes on where it was when it is called again. Worker processes import the
-    script that calls this: it needs an `if __name__ == "__main__"` around the call.
-
-    Args:
-        verb: what is done with each recording.
-        sources: recordings, folders of recordings, or "@FILE" with a path a line.
-        out: folder that gets one folder a recording, recordings.json and index.html.
-        workers: recordings at a time, a process of one core each; None for one, on a cluster for as
-            many as it has cores.
-        ray: address of a Ray cluster (HOST:PORT, auto), whose machines see the same folders; local
-            starts one on this machine; empty for processes of this machine.
-        force: replace earlier outputs; else those of the same source and options are kept.
-        watcher: receives progress, what the verb says of each recording, and errors.
-        options: further options of the verb, as its own function takes them.
-
-    Returns:
-        recordings: what became of each. failed: names of those that failed, which stop no other.
-
-    Raises:
-        ConfigError: an option that the verb does not take, or that is of one recording only.
-        DataError: no recording, two of one name, or an output folder that holds something else.
-        EngineError: Ray is not installed, or no cluster answers.
-    """
-    from depthkit.pipelines.recordings.run import RecordingsOptions
-    from depthkit.pipelines.recordings.run import recordings as work
-
-    words = [sources] if isinstance(sources, str | Path) else list(sources)
-    return work(RecordingsOptions(verb, words, Path(out), workers, ray, force, options), watcher)
 
 
 def open_sequence(path: str | Path) -> Sequence:

@@ -22,12 +22,13 @@ if TYPE_CHECKING:
     from depthkit.pipelines.score.flow_maps import FlowEvaluation
     from depthkit.pipelines.score.model import ModelEvaluation
     from depthkit.pipelines.score.trajectories import OdometryEvaluation
-    from depthkit.runtime.config import Backend, Precision, Rule
+    from depthkit.runtime.config import Backend, Precision, Quality, Rule
     from depthkit.trajectory import Order
 
 __all__ = ["compare", "depth", "flow", "model", "odometry"]
 
 Alignment = Literal["none", "scale", "scale_7dof", "6dof", "7dof"]
+DepthAlign = Literal["none", "median", "affine"]
 
 
 def depth(
@@ -36,7 +37,7 @@ def depth(
     *,
     pred_scale: float | None = None,
     gt_scale: float | None = None,
-    align: Literal["none", "median"] = "none",
+    align: DepthAlign = "none",
     crop: Literal["none", "garg"] = "none",
     min_depth: float = 1e-3,
     max_depth: float = 80.0,
@@ -51,7 +52,8 @@ def depth(
         gt: true depth, metres, 0 = unknown; (H, W) each.
         pred_scale: stored value per metre of the predictions; None: from their folder.
         gt_scale: stored value per metre of the truth.
-        align: median scales each image by its median ratio, for relative depth.
+        align: median scales each image by its median ratio, for relative depth; affine scales and
+            shifts its inverse depth by least squares, for networks that leave both open.
         crop: region to score.
         min_depth: metres; nearer truth is left out, nearer predictions are clipped.
         max_depth: the same, far.
@@ -164,11 +166,13 @@ def model(
     baselines: Sequence[float] = (),
     shifts: Sequence[int] = (),
     rule: Rule | None = None,
+    quality: Quality | None = None,
+    similarity: str | None = None,
     poses: Literal["odometry"] | None = None,
     camera_height: float | None = None,
     speed: float | None = None,
     imu: str | Path = "auto",
-    align: Literal["none", "median"] = "none",
+    align: DepthAlign = "none",
     min_depth: float = 1e-3,
     max_depth: float = 80.0,
     every: int = 1,
@@ -182,16 +186,23 @@ def model(
     """Infer and score in one go, beside the best constant depth and the classical answer.
 
     Args:
-        model: exported .onnx, run folder, checkpoint, or a shipped model's name.
+        model: exported .onnx, run folder, checkpoint, or a shipped model's name; or the word sweep:
+            depth from several views, streamed.
         sequences: folders with depth; a data set folder stands for its test sequences.
         baselines: pair networks: metres between the two cameras, a row each.
         shifts: pair networks: frames from target to source, -3 for three earlier, a row each.
         rule: pair networks: stream the sequences with this choice of earlier frames.
-        poses: with a rule: odometry finds the motion in the frames; None for their own poses.
+        quality: of the sweep: works at a quarter (fast), half or all (fine) of the frames' size;
+            None for normal.
+        similarity: of the sweep: census, zncc, or an exported network of kind features; None for
+            census.
+        poses: sweep, or with a rule: odometry finds the motion in the frames; None for their own
+            poses. Single frames: depth is fitted to the points of that odometry.
         camera_height: of the camera over flat ground in view, metres; gives the odometry metres.
         speed: of the camera all the way, metres a second; gives the odometry metres.
         imu: of the odometry: auto takes the samples of the sequence, none takes none.
-        align: median scales each image by its median ratio, for relative depth.
+        align: median scales each image by its median ratio, for relative depth; affine scales and
+            shifts its inverse depth by least squares, for networks that leave both open.
         min_depth: metres; nearer truth is left out, nearer predictions are clipped.
         max_depth: the same, far.
         every: score every n-th frame.
@@ -219,6 +230,8 @@ def model(
         baselines=tuple(baselines),
         shifts=tuple(shifts),
         rule=rule,
+        quality=quality,
+        similarity=similarity,
         poses=poses,
         scale=ScaleSources(camera_height, speed, imu),
         protocol=DepthProtocol(align, "none", min_depth, max_depth),

@@ -8,9 +8,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from depthkit.errors import DataError
 from depthkit.export.calibration import read_calibration
 from depthkit.export.model import Exported, Options, export_model
+from depthkit.pipelines.checks import check_out
 from depthkit.tasks.loaded import load_task
 
 __all__ = ["ExportOptions", "Exported", "Options", "as_json", "check_out", "export"]
@@ -45,21 +45,6 @@ def export(options: ExportOptions) -> Exported:
     return export_model(
         load_task(options.run), options.out, options.graph, calibration=calibration or None
     )
-
-
-def check_out(out: Path, *, force: bool) -> None:
-    """Refuse another kind of file, and to overwrite without --force.
-
-    Raises:
-        DataError: the file or the JSON beside it must stay.
-    """
-    if out.suffix != ".onnx":
-        raise DataError(f"{out}: --out must end in .onnx")
-    for path in (out, out.with_suffix(".json")):
-        if path.is_dir():
-            raise DataError(f"{path}: is a folder; choose another --out")
-        if path.exists() and not force:
-            raise DataError(f"{path}: exists already; use --force to replace it")
 
 
 def as_json(exported: Exported) -> dict[str, Any]:

@@ -15,16 +15,22 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
-from depthkit.errors import CheckpointError, EngineError
+from depthkit.errors import CheckpointError, ConfigError, EngineError
+from depthkit.runtime.config import SWEEP
 
 if TYPE_CHECKING:
-    from depthkit.runtime.config import Backend, Precision
+    from depthkit.runtime.config import Backend, Precision, Quality
     from depthkit.runtime.depth.depth_engine import DepthEngine
+    from depthkit.runtime.depth.depth_method import DepthMethod
     from depthkit.runtime.flow.flow_engine import FlowEngine
     from depthkit.runtime.odometry.odometry_engine import OdometryEngine
     from depthkit.tasks.loaded import LoadedTask
 
 Part = Literal["depth", "pose", "flow"]
+NO_NETWORK = (
+    "sweep: is depth from several views and has no network; it is for 'depthkit infer', "
+    "'depthkit evaluate model', depth_node and depthkit.runtime.SweepStream"
+)
 Note: TypeAlias = Callable[[str], None]
 """A callback that receives one sentence for the user."""
 
@@ -118,6 +124,38 @@ def _first_part(model: Path) -> Part:
     return next((part for part in parts if _has_part(model, part)), "depth")
 
 
+def open_method(
+    model: Path,
+    options: EngineOptions = PLAIN,
+    *,
+    quality: Quality | None = None,
+    similarity: str | None = None,
+    note: Note = ignore,
+) -> DepthMethod:
+    """Open what a user names where depth is wanted: a network, or the word sweep.
+
+    Args:
+        model: as of `as_onnx`, or the word sweep.
+        options: what it runs on; the sweep takes the threads.
+        quality: of the sweep; None for normal.
+        similarity: of the sweep: census, zncc, or an exported network of kind features; None for
+            census.
+        note: receives sentences that the user should read.
+
+    Raises:
+        ConfigError: a quality or a similarity of a network.
+    """
+    from depthkit.runtime.depth.depth_method import network_method, sweep_method
+
+    if model == SWEEP:
+        return sweep_method(quality or "normal", similarity=similarity or "census", **vars(options))
+    given = {"--quality": quality, "--similarity": similarity}
+    for name, value in given.items():
+        if value is not None:
+            raise ConfigError(f"{model}: {name} is for sweep, not for networks")
+    return network_method(open_depth(model, options, note=note))
+
+
 def open_depth(model: Path, options: EngineOptions = PLAIN, *, note: Note = ignore) -> DepthEngine:
     """Open the depth network of a model; see `as_onnx`."""
     from depthkit.runtime.depth.depth_engine import DepthEngine
@@ -195,10 +233,12 @@ def needs_export(model: Path) -> bool:
     """Whether a model is weights of torch: a run folder, a checkpoint, or shipped as such.
 
     Raises:
-        CheckpointError: there is no such model.
+        CheckpointError: there is no such model, or it is the word sweep.
     """
     from depthkit.runtime.network.manifest import SHIPPED
 
+    if model == SWEEP:
+        raise CheckpointError(NO_NETWORK)
     if model.exists():
         return model.is_dir() or model.suffix == ".safetensors"
     is_name = model.parent == Path()
@@ -206,16 +246,22 @@ def needs_export(model: Path) -> bool:
         return False
     if is_name and (SHIPPED / f"{model.name}.safetensors").is_file():
         return True
-    names = sorted({file.stem for file in SHIPPED.glob("*") if file.suffix != ".md"})
     raise CheckpointError(
-        f"{model}: no such model; give an exported .onnx, a run or checkpoint folder, or a shipped "
-        f"name ({', '.join(names)})"
+        f"{model}: no such model; give an exported .onnx, a run or checkpoint folder, a shipped "
+        f"name ({', '.join(shipped_names())}), or the word sweep"
     )
+
+
+def shipped_names() -> list[str]:
+    """List the names of the shipped models, exported or as weights."""
+    from depthkit.runtime.network.manifest import SHIPPED
+
+    return sorted({file.stem for file in SHIPPED.glob("*") if file.suffix != ".md"})
 
 
 def has_own_pose(model: Path) -> bool:
     """Whether a model is a run whose pose network can be exported, beside the depth network."""
-    return needs_export(model) and _has_part(model, "pose")
+    return model != SWEEP and needs_export(model) and _has_part(model, "pose")
 
 
 def _has_part(model: Path, part: Part) -> bool:

@@ -16,10 +16,15 @@ if TYPE_CHECKING:
     from depthkit.runtime.depth.depth_engine import DepthEngine, PairMaps
     from depthkit.runtime.depth.depth_stream import DepthStream
     from depthkit.runtime.depth.one_pair import depth_of_pair
+    from depthkit.runtime.depth.scale_fit import ScaledDepth
+    from depthkit.runtime.depth.sweep_config import SweepConfig
+    from depthkit.runtime.depth.sweep_stream import SweepStream
+    from depthkit.runtime.depth.visual_depth import VisualDepth
     from depthkit.runtime.flow.flow_engine import FlowEngine
     from depthkit.runtime.flow.moving_stream import MovingStream
     from depthkit.runtime.motion.told import Motion
     from depthkit.runtime.network.backend import available_backends, check_parity, open_backend
+    from depthkit.runtime.network.feature_engine import FeatureEngine
     from depthkit.runtime.network.manifest import Manifest, read_manifest
     from depthkit.runtime.odometry.geometric import GeometricConfig, GeometricOdometry
     from depthkit.runtime.odometry.odometry_engine import OdometryEngine
@@ -28,6 +33,7 @@ if TYPE_CHECKING:
         DepthResult,
         FlowResult,
         OdometryResult,
+        ScaleFit,
         StaticResult,
         Timing,
     )
@@ -38,6 +44,7 @@ __all__ = [
     "DepthEngine",
     "DepthResult",
     "DepthStream",
+    "FeatureEngine",
     "FlowEngine",
     "FlowResult",
     "GeometricConfig",
@@ -50,8 +57,13 @@ __all__ = [
     "OdometryResult",
     "PairMaps",
     "RuntimeConfig",
+    "ScaleFit",
+    "ScaledDepth",
     "StaticResult",
+    "SweepConfig",
+    "SweepStream",
     "Timing",
+    "VisualDepth",
     "available_backends",
     "check_parity",
     "depth_of_pair",
@@ -65,6 +77,7 @@ _HOMES = {
     "DepthEngine": "depth.depth_engine",
     "DepthResult": "result",
     "DepthStream": "depth.depth_stream",
+    "FeatureEngine": "network.feature_engine",
     "FlowEngine": "flow.flow_engine",
     "FlowResult": "result",
     "GeometricConfig": "odometry.geometric",
@@ -77,8 +90,13 @@ _HOMES = {
     "OdometryResult": "result",
     "PairMaps": "depth.depth_engine",
     "RuntimeConfig": "config",
+    "ScaleFit": "result",
+    "ScaledDepth": "depth.scale_fit",
     "StaticResult": "result",
+    "SweepConfig": "depth.sweep_config",
+    "SweepStream": "depth.sweep_stream",
     "Timing": "result",
+    "VisualDepth": "depth.visual_depth",
     "available_backends": "network.backend",
     "check_parity": "network.backend",
     "depth_of_pair": "depth.one_pair",

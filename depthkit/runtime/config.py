@@ -15,6 +15,9 @@ from depthkit.config.ranges import check_ranges, option, require
 Rule = Literal["fixed", "best_of_n", "nearest", "feedback", "multi_range"]
 Backend = Literal["auto", "onnxruntime", "openvino", "cuda", "tensorrt"]
 Precision = Literal["default", "fp32", "bf16", "fp16"]
+Quality = Literal["fast", "normal", "fine"]
+SWEEP = Path("sweep")
+"""In place of a model: depth from several views by geometry, without a network."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,8 @@ class EngineConfig:
     """Network and backend of an engine."""
 
     model: Path = Path("model.onnx")
-    """Exported network: a file, or the name of a shipped one."""
+    """Exported network: a file, or the name of a shipped one; or the word sweep, depth from several
+    views without a network."""
     backend: Backend = "auto"
     """Inference backend; auto: ONNX Runtime with the best available provider."""
     threads: int = option(1, least=1)
@@ -106,5 +110,10 @@ class EngineConfig:
 class RuntimeConfig(EngineConfig):
     """Settings of a depth engine and its stream."""
 
+    quality: Quality = "normal"
+    """Working size of model sweep. Fast: a quarter of the camera's width; normal: half; fine: all
+    of it."""
+    similarity: str = "census"
+    """What model sweep compares: census, zncc, or an exported network of kind features."""
     baseline: BaselineConfig = field(default_factory=BaselineConfig)
     """Choice of baselines; pair networks only."""

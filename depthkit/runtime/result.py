@@ -40,6 +40,26 @@ class Timing:
         return self.preprocess_ms + self.network_ms + self.postprocess_ms
 
 
+@dataclass(frozen=True)
+class ScaleFit:
+    """Fit of a network's depth to sparse points: `1 / D = 1 / (factor * depth) + shift`."""
+
+    factor: float | None = None
+    """Factor on the network's depth; None if unknown. 1 where a metric network stays as it is."""
+    shift: float = 0.0
+    """Shift of the inverse depth, 1 / unit of the fitted depth; 0: a factor alone is fitted."""
+    residual: float | None = None
+    """Relative spread of the points about the fitted depth, at the last frame that had any; None if
+    unknown."""
+    points: int = 0
+    """Number of points that agreed with the last fit."""
+    state: ScaleKnown = "unknown"
+    """unknown: no fit yet. observed: this frame's points agree with it. held: they do not, or there
+    are none, and the last fit is kept. lost: kept for too long, or the points' unit is another."""
+    reason: str = ""
+    """Why it is not observed; empty if it is."""
+
+
 @dataclass(frozen=True, eq=False)
 class DepthResult:
     """Depth of one frame, or the reason why it is missing. The caller owns the arrays."""
@@ -67,6 +87,8 @@ class DepthResult:
     sigma: np.ndarray | None = None
     """Relative standard deviation of depth, > 0: 0.05 is 5 %. None if the source has none. (H, W)
     float32"""
+    fit: ScaleFit | None = None
+    """Fit of the depth to the points of an odometry; None where none was made."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -35,9 +35,10 @@ STEP_BACK = 1.0  # seconds of a step back in time that means a restarted clock o
 class MotionConfig:
     """Source of the camera motion; without one the depth of pair networks is relative."""
 
-    source: Literal["none", "odometry", "twist", "speed"] = "none"
+    source: Literal["auto", "none", "odometry", "twist", "speed", "visual"] = "auto"
     """Source of the translation. Odometry: poses of nav_msgs/Odometry. Twist: speed of Twist or
-    TwistStamped. Speed: the constant motion.speed."""
+    TwistStamped. Speed: the constant motion.speed. Visual: geometric odometry on the images
+    themselves, metres by scale.*. Auto: visual for model sweep, else none."""
     attitude: Literal["none", "imu"] = "none"
     """Source of the rotation without poses. Imu: sensor_msgs/Imu, its orientation or else its
     gyroscope."""
@@ -106,6 +107,12 @@ class MotionSource:
         if config.attitude == "imu":
             readers.append(ImuReader("imu", config.max_gap, extrinsic))
         self._topics = [MotionTopic(node, reader, self._changed) for reader in readers]
+
+    @property
+    def frame(self) -> str:
+        """Frame of the poses: frame_id of the odometry; empty before its first message."""
+        readers = [topic.reader for topic in self._topics]
+        return next((one.frame for one in readers if isinstance(one, OdometryReader)), "")
 
     def start(self) -> None:
         """Subscribe."""
@@ -196,7 +203,8 @@ class MotionSource:
             return Status("error", "; ".join(fault for fault in faults if fault), values)
         if self.reason and now - self._queried_at < RECENT:
             return Status("warn", f"the last frame has no motion: {self.reason}", values)
-        known = f"motion from {source}" if source != "none" else "motion is not used"
+        used = source not in ("auto", "none")
+        known = f"motion from {source}" if used else "motion is not used"
         return Status("ok", known, values)
 
     def _query(self, stamp: float, camera_frame: str, since: float | None) -> Motion:

@@ -43,6 +43,11 @@ class OdometryReader:
         self.track = PoseTrack(max_gap=max_gap)
         self._frames = ("", "")
 
+    @property
+    def frame(self) -> str:
+        """Frame of the poses: frame_id of the messages; empty before the first."""
+        return self._frames[0]
+
     def take(self, message: Any) -> str:
         """Add a message; return why it is rejected, empty if it is kept."""
         stamp, T_odom_base = read_odometry(message)

@@ -4,12 +4,13 @@
 
 Three stages with the same player in a process of its own:
   transport  frames reach this process and nothing else is done: receipt minus stamp;
-  engine     the bare `DepthStream` over the same frames, while the player plays;
+  engine     the bare source of depth over the same frames, while the player plays;
   node       player, depth node and this process, which receives the depth: three processes.
 The floor is an ideal node: frames arrive with the transport's delays, the newest is taken whenever
 the engine is free, and it takes as long as the bare engine took. What the node adds is the rest.
 
     python scripts/ros/bench_ros.py MODEL BAG [--seconds 30] [--set motion.source:=odometry ...]
+    python scripts/ros/bench_ros.py sweep SEQUENCE --topic depth_relative --quality fast
 """
 
 import argparse
@@ -36,8 +37,11 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 
 from depthkit.data.stream import FrameStream, open_stream
-from depthkit.runtime import BaselineConfig, DepthEngine, DepthStream
+from depthkit.runtime import BaselineConfig, DepthEngine
+from depthkit.runtime.config import SWEEP
+from depthkit.runtime.depth.depth_method import DepthMethod, network_method, sweep_method
 from depthkit.runtime.motion.told import Motion
+from depthkit.runtime.streams import DepthSource
 from ros_nodes.life.run import use_profile
 
 PERCENTILES = (50, 95, 99)
@@ -64,7 +68,7 @@ def main() -> None:
 def read_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("model", help="exported file or shipped name")
+    parser.add_argument("model", help="sweep, exported file or shipped name")
     parser.add_argument("bag", type=Path, help="bag or sequence folder")
     parser.add_argument("--seconds", type=float, default=30.0, help="of each stage")
     parser.add_argument("--threads", type=int, default=1)
@@ -72,6 +76,8 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--precision", default="default")
     parser.add_argument("--rule", default="multi_range")
     parser.add_argument("--fps", type=float, default=30.0)
+    parser.add_argument("--quality", default="normal", help="of sweep")
+    parser.add_argument("--topic", default="depth", help="depth, or depth_relative")
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME:=VALUE", help="of the node")
     return parser.parse_args()
 
@@ -83,7 +89,7 @@ def measure(args: argparse.Namespace, consumer: "Consumer") -> dict[str, Any]:
     with player(args):
         model_ms = engine_times(args, args.seconds)
     with player(args), depth_node(args) as node:
-        ages = consumer.ages("depth", args.seconds)
+        ages = consumer.ages(args.topic, args.seconds)
         usage = cpu_share(node.pid)
         said = consumer.diagnostics()
     stages = {"the transport": transport, "the bare engine": model_ms, "the node": ages}
@@ -152,10 +158,9 @@ def engine_times(args: argparse.Namespace, seconds: float) -> np.ndarray:
     """Time the bare stream over the clip's frames, again and again, milliseconds. (N,)"""
     source = open_stream(args.bag)
     frames = [(frame.rgb, frame.time, frame.T_world_cam) for frame in source.frames()]
-    opened = {"backend": args.backend, "threads": args.threads, "precision": args.precision}
     spent: list[float] = []
-    with DepthEngine.open(args.model, **opened) as engine:
-        stream = DepthStream(engine, BaselineConfig(rule=args.rule))
+    with bare_method(args) as method:
+        stream = method.build(BaselineConfig(rule=args.rule))
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             stream.reset()
@@ -163,8 +168,16 @@ def engine_times(args: argparse.Namespace, seconds: float) -> np.ndarray:
     return np.array(spent)
 
 
+def bare_method(args: argparse.Namespace) -> DepthMethod:
+    """Open what the node opens."""
+    if args.model == str(SWEEP):
+        return sweep_method(args.quality, threads=args.threads)
+    opened = {"backend": args.backend, "threads": args.threads, "precision": args.precision}
+    return network_method(DepthEngine.open(args.model, **opened))
+
+
 def _one_pass(
-    stream: DepthStream, frames: list[Any], source: FrameStream, end: float
+    stream: DepthSource, frames: list[Any], source: FrameStream, end: float
 ) -> Iterator[float]:
     K = None if source.camera is None else source.camera.K
     for rgb, stamp, pose in frames:
@@ -223,7 +236,7 @@ def player(args: argparse.Namespace) -> Iterator[subprocess.Popen[bytes]]:
 @contextmanager
 def depth_node(args: argparse.Namespace) -> Iterator[subprocess.Popen[bytes]]:
     """Run the node with the same engine as the bare one."""
-    named = ("model", "threads", "backend", "precision")
+    named = ("model", "threads", "backend", "precision", "quality")
     words = [f"{key}:={getattr(args, key)}" for key in named]
     with running("depth_node", [*words, f"baseline.rule:={args.rule}", *args.set]) as one:
         yield one

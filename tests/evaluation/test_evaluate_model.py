@@ -25,6 +25,7 @@ from depthkit.evaluation.pairs import (
 )
 from depthkit.pipelines.score import model as evaluate_model
 from depthkit.pipelines.score.pairs import Setting, score_row
+from depthkit.runtime.depth.depth_method import DepthMethod
 from depthkit.trajectory import exp_se3
 
 Output = pytest.CaptureFixture[str]
@@ -185,7 +186,8 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def evaluate(model: Any, monkeypatch: pytest.MonkeyPatch, *words: str | Path) -> int:
     """Run the program with a model in the place of an engine."""
-    monkeypatch.setattr(evaluate_model, "open_depth", lambda *_, **__: nullcontext(model))
+    opened = nullcontext(DepthMethod(model.kind, model))
+    monkeypatch.setattr(evaluate_model, "open_method", lambda *_, **__: opened)
     monkeypatch.setattr(evaluate_model, "EnginePairs", lambda engine: engine)
     return main(["evaluate", "model", "some_run", *map(str, words)])
 

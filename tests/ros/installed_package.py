@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-EXECUTABLES = ("depth_node", "odometry_node", "player_node")
+EXECUTABLES = ("depth_node", "map_node", "odometry_node", "player_node")
 TAKEN = ("setup.py", "package.xml", "LICENSE", "depthkit", "ros_nodes", "launch", "configs")
 WEIGHTS = ("*.safetensors", "*.onnx")  # 60 MB that no test of an installation runs
 

@@ -19,7 +19,9 @@ from depthkit.ros_messages import nanoseconds, read_camera, read_image, read_pos
 from depthkit.runtime.result import SparsePoints
 from ros_nodes.convert import (
     camera_info_message,
+    cloud_message,
     depth_message,
+    grid_message,
     image_message,
     points_message,
     pose_message,
@@ -243,3 +245,24 @@ def test_landmarks_survive_the_wire():
         header("odom"),
     )
     assert sent(empty).width == 0 and len(empty.data) == 0
+
+
+def test_a_cloud_survives_the_wire():
+    """x, y, z of each point; an empty one is a message, too."""
+    points = np.array([[1.0, 2, 3], [4, 5, 6]])
+    message = sent(cloud_message(points, header("odom")))
+    assert [one.name for one in message.fields] == ["x", "y", "z"]
+    assert (message.width, message.point_step, message.row_step) == (2, 12, 24)
+    assert np.frombuffer(message.data, "<f4").reshape(2, 3).tolist() == points.tolist()
+    assert sent(cloud_message(np.zeros((0, 3)), header("odom"))).width == 0
+
+
+def test_a_grid_survives_the_wire():
+    """Rows of rising y from the corner on; unknown is -1."""
+    cells = np.array([[-1, 0, 100], [100, 0, -1]], np.int8)
+    message = sent(grid_message(cells, np.array([-1.5, 2.0]), 0.5, header("map")))
+    assert (message.info.width, message.info.height) == (3, 2)
+    assert message.info.resolution == 0.5 and message.info.map_load_time == message.header.stamp
+    place = message.info.origin
+    assert (place.position.x, place.position.y, place.orientation.w) == (-1.5, 2.0, 1.0)
+    assert list(message.data) == [-1, 0, 100, 100, 0, -1]

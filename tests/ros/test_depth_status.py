@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from depthkit.runtime import DepthEngine, DepthResult
+from depthkit.runtime.depth.depth_method import network_method
 from depthkit.runtime.result import Timing
 from ros_nodes.depth_status import DepthFigures, Stages, model_status
 
@@ -118,12 +119,15 @@ def test_what_a_model_lacks(made_models, model, motion, confidence, level, words
     """Each model with what it is fed: well, or what to do."""
     file = made_models / f"{model}.onnx"
     with DepthEngine.open(file if file.exists() else model) as engine:
-        said = model_status(engine, fault="", motion=motion, min_confidence=confidence)
+        method, metres = network_method(engine), motion != "none"
+        said = model_status(
+            method, fault="", motion=motion, metres=metres, min_confidence=confidence
+        )
     assert said.level == level and words in said.message
     assert said.values["kind"] == ("mono" if model == "mono" else "pair")
 
 
 def test_without_a_model_the_fault_is_the_message():
     """An error, in the engine's own line."""
-    said = model_status(None, fault="gone", motion="none", min_confidence=0)
+    said = model_status(None, fault="gone", motion="none", metres=False, min_confidence=0)
     assert (said.level, said.message, dict(said.values)) == ("error", "gone", {})

@@ -87,10 +87,10 @@ def topic(node: Any, name: str) -> str:
 
 
 def test_uav_without_metres_gives_relative_depth_and_odometry(start: Any) -> None:
-    """Nothing but a camera: both nodes, and a line that names the sources of metres."""
+    """Nothing but a camera: depth_node tracks its own images; sources of metres are named."""
     found = start(image="/camera/image_raw")
-    assert found["depth_node"].parameters[-1]["motion"] == {"source": "none"}
-    assert found["depth_node"].parameters[-1]["model"] == "depthnet-stillbox"
+    assert found["depth_node"].parameters[-1]["motion"] == {"source": "visual"}
+    assert "model" not in found["depth_node"].parameters[-1]  # that of uav.yaml: sweep
     assert topic(found["odometry_node"], "image") == "/camera/image_raw"
     assert "model" not in found["odometry_node"].parameters[-1]
     assert "scale_source:=imu" in found["said"]
@@ -130,6 +130,20 @@ def test_without_odometry_node_the_topic_is_as_before(start: Any) -> None:
     """odometry_node:=false: the autopilot's odometry on `odometry`."""
     found = start(odometry_node="false")
     assert "odometry_node" not in found and topic(found["depth_node"], "odometry") == "odometry"
+
+
+def test_a_model_without_metres_gets_its_motion_from_the_images_too(start: Any) -> None:
+    """A named network keeps its name; odometry that nobody publishes is not waited for."""
+    found = start(model="depthnet-stillbox")["depth_node"].parameters[-1]
+    assert found["model"] == "depthnet-stillbox" and found["motion"] == {"source": "visual"}
+
+
+def test_a_source_of_motion_in_the_file_is_not_overruled(start: Any, tmp_path: Path) -> None:
+    """A user's own file: motion by twist stays that."""
+    file = tmp_path / "own.yaml"
+    file.write_text("/**/depth_node:\n  ros__parameters:\n    motion:\n      source: twist\n")
+    found = start(params_file=str(file))
+    assert "motion" not in found["depth_node"].parameters[-1] and not found["said"]
 
 
 @pytest.mark.parametrize("section", ["/**/odometry_node", "/drone/odometry_node"])

@@ -98,13 +98,15 @@ def test_parameters_in_the_docs_are_declared() -> None:
     """Each `motion.wait` and `-p name:=...` of the how-to is a parameter of some node."""
     from ros_nodes.depth_config import DepthNodeConfig
     from ros_nodes.life.schema import leaves
+    from ros_nodes.map_config import MapNodeConfig
     from ros_nodes.odometry_node import OdometryNodeConfig
     from ros_nodes.player_node import PlayerConfig
 
-    schemas = (DepthNodeConfig, OdometryNodeConfig, PlayerConfig)
+    schemas = (DepthNodeConfig, MapNodeConfig, OdometryNodeConfig, PlayerConfig)
     known = {leaf.name for schema in schemas for leaf in leaves(schema)}
     text = read("index.md") + read("errors.md")
-    named = set(re.findall(r"`((?:baseline|camera|motion|extrinsic|scale|noise)\.[a-z_]+)", text))
+    parts = "baseline|camera|motion|extrinsic|scale|noise|band|pose"
+    named = set(re.findall(rf"`((?:{parts})\.[a-z_]+)", text))
     commands = text.replace("\\\n", " ").splitlines()
     own = [line for line in commands if re.search(r"depthkit \w+_node|ros_nodes\.\w+_node", line)]
     named |= {name for line in own for name in re.findall(r"-p ([\w.]+):=", line)}

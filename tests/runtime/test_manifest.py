@@ -188,3 +188,28 @@ def test_a_slip_in_a_shipped_name_is_seen(name):
     meant = {"sw": "sweepnet-stillbox", "sh": "shading-colon", "de": "depthnet-stillbox"}[name[:2]]
     with pytest.raises(EngineError, match=rf"{name}: no such model file; did you mean {meant}\?$"):
         find_model(name)
+
+
+def test_files_of_before_load_without_the_new_fields(path):
+    """A record without quantity, ambiguity and the like is read; relative lacks a factor."""
+    record, model = split(path.read_bytes(), "x")
+    sidecar_path(path).unlink()
+    new = ("quantity", "ambiguity", "focal_rule", "validity", "resize", "licence", "adopted_from")
+    old = {key: value for key, value in record.items() if key not in new}
+    assert len(old) == len(record) - len(new)
+    path.write_bytes(join(old, model)[0])
+    manifest = read_manifest(path)
+    assert (manifest.quantity, manifest.unresolved, manifest.focal_rule) == (
+        "depth",
+        "scale",
+        "none",
+    )
+    assert manifest.resize.rule == "stretch" and manifest.adopted_from is None
+
+
+def test_metres_with_an_unknown_scale_are_refused(path):
+    """A record that says both contradicts itself."""
+    file = read_model(path)
+    write_model(path, replace(file.manifest, scale="metric", ambiguity="scale"), file.model)
+    with pytest.raises(EngineError, match="says metres, and that scale of its depth is unknown"):
+        read_manifest(path)

@@ -28,10 +28,10 @@ def read_depth(folder):
 
 @pytest.mark.parametrize(
     ("largest", "expected"),
-    [(10.0, 1000.0), (80.0, 200.0), (1.0, 10000.0), (0.004, 2e6), (65535 / 4, 1.0), (1e6, 0.01)],
+    [(10.0, 1000.0), (80.0, 200.0), (1.0, 10000.0), (0.004, 2e6), (65534 / 4, 1.0), (1e6, 0.01)],
 )
 def test_depth_scale_is_the_largest_round_one_with_headroom(largest, expected):
-    """65535 / (4 * largest), rounded down to 1, 2 or 5 times a power of ten."""
+    """65534 / (4 * largest), rounded down to 1, 2 or 5 times a power of ten."""
     assert choose_depth_scale(largest) == pytest.approx(expected)
 
 
@@ -71,6 +71,56 @@ def test_depth_of_all_frames_shares_one_scale(tmp_path):
     assert np.allclose(back["near"][:, :2], near[:, :2], atol=step)
     assert np.allclose(back["far"][:, :2], 500 * near[:, :2], atol=step)
     assert back["near"][0, 2] == 0
+
+
+def room(*far):
+    """Depths of 1 to 3 m, the last pixels replaced."""
+    depth = np.linspace(1, 3, 1000).astype(np.float32).reshape(20, 50)
+    depth.reshape(-1)[len(depth.reshape(-1)) - len(far) :] = far
+    return depth
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_one_far_outlier_changes_no_scale(tmp_path, first):
+    """In the first frame or in a later one: it is unknown and counted; the rest stays as fine."""
+    plain = DepthFolder(tmp_path / "plain", scale="metric", scale_source="x")
+    plain.add("a", room())
+    folder = DepthFolder(tmp_path / "d", scale="metric", scale_source="x")
+    folder.add("a", room(1e6) if first else room())
+    before = (folder.paths[0].read_bytes(), folder.paths[0].stat().st_mtime_ns)
+    folder.add("b", room() if first else room(5e4, 1e6))
+    folder.close()
+    assert folder.depth_scale == plain.depth_scale == 5000
+    assert before == (folder.paths[0].read_bytes(), folder.paths[0].stat().st_mtime_ns)
+    far = "a" if first else "b"
+    back = read_depth(tmp_path / "d")
+    assert back[far][-1, -1] == 0
+    assert np.abs(back["a"] - room())[:, :-2].max() <= 0.5001 / 5000
+    record = yaml.safe_load((tmp_path / "d" / "depth.yaml").read_text())
+    assert (
+        record["beyond"] == f"{1 if first else 2} pixels deeper than 13.1068 are stored as unknown"
+    )
+
+
+def test_what_many_pixels_show_is_no_outlier(tmp_path):
+    """One in a hundred at 50 m: the folder is written with a smaller scale, nothing is lost."""
+    folder = DepthFolder(tmp_path / "d", scale="metric", scale_source="x")
+    folder.add("a", room())
+    folder.add("b", room(*[50.0] * 10))
+    folder.close()
+    back = read_depth(tmp_path / "d")
+    assert folder.depth_scale == 200 and folder.beyond == 0
+    assert (back["b"].reshape(-1)[-10:] == 50).all()
+    assert "beyond" not in yaml.safe_load((tmp_path / "d" / "depth.yaml").read_text())
+
+
+def test_the_largest_number_is_never_written(tmp_path):
+    """65535 means unknown to readers: a depth that would become it is stored as unknown."""
+    folder = DepthFolder(tmp_path / "d", scale="metric", scale_source="x")
+    folder.add("a", room())
+    folder.add("b", room(65535 / 5000, 65534 / 5000))
+    back = cv2.imread(str(tmp_path / "d" / "b.png"), cv2.IMREAD_UNCHANGED)
+    assert back[-1, -2:].tolist() == [0, 65534]
 
 
 def test_colours_are_bright_near_and_black_where_unknown():

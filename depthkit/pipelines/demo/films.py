@@ -27,7 +27,7 @@ SCORED = 5
 HEIGHT = 1.6
 """Height of the camera over the street, metres: what is measured on a car once."""
 ROOM_SIZE, STREET_SIZE = (240, 320), (192, 576)
-ROOM_FRAMES, STREET_FRAMES = 84, 48
+ROOM_FRAMES, STREET_FRAMES = 64, 36
 STREET_SPEED = 8.0
 """Metres a second."""
 FIRST_STREET = 3

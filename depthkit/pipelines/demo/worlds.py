@@ -62,7 +62,7 @@ class WorldScore:
     abs_rel: float
     """Of all pixels up to FAR."""
     abs_rel_measured: float
-    """Of those with a standard deviation of 10 % or less."""
+    """Of the measured ones: with a standard deviation up to CONFIDENT_SIGMA."""
     measured: float
     """Share of these."""
     abs_rel_constant: float

@@ -54,7 +54,8 @@ def judge(packages: dict[str, State]) -> dict[str, Ability]:
     verbs = {"synth": synth, "prepare": core, "inspect": core, "odometry": odometry}
     verbs |= {"evaluate": evaluate}
     verbs |= {"train": train, "export": export}
-    return verbs | {"verify": runtime, "infer": runtime, "bench": runtime, "demo": demo}
+    verbs |= {"verify": runtime, "infer": runtime, "infer sweep": core, "bench": runtime}
+    return verbs | {"demo": demo}
 
 
 def _judge_runtime(packages: dict[str, State], core: Ability) -> Ability:

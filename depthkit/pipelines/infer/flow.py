@@ -136,8 +136,11 @@ def pose_of(job: Job, frame: StreamFrame, moved: OdometryResult | None) -> Pose:
         fits = moved.scale == job.scale == "metric"
         return Pose(moved.T_world_cam if known else None, fits, not known)
     network = job.odometry if isinstance(job.odometry, OdometryEngine) else None
-    network_fits = network is not None and _share_unit(
-        job.engine.manifest, network.manifest, metric=job.scale == "metric"
+    depth = job.method.engine
+    network_fits = (
+        network is not None
+        and depth is not None
+        and _share_unit(depth.manifest, network.manifest, metric=job.scale == "metric")
     )
     if moved is not None and (network_fits or not poses_fit):
         return Pose(moved.T_world_cam, network_fits, moved.T_previous_current is None)

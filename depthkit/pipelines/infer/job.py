@@ -15,14 +15,14 @@ from depthkit.pipelines.infer.writers import scale_notes
 from depthkit.pipelines.models import (
     has_own_pose,
     needs_export,
-    open_depth,
     open_flow,
+    open_method,
     open_odometry,
 )
 from depthkit.pipelines.odometry.follow import FollowedOdometry
 from depthkit.pipelines.odometry.options import REMEDY
-from depthkit.runtime.config import BaselineConfig
-from depthkit.runtime.depth.depth_engine import DepthEngine
+from depthkit.runtime.config import SWEEP, BaselineConfig
+from depthkit.runtime.depth.depth_method import DepthMethod
 from depthkit.runtime.flow.flow_engine import FlowEngine
 from depthkit.runtime.motion.told import usual_gap
 from depthkit.runtime.odometry.odometry_engine import OdometryEngine
@@ -33,7 +33,7 @@ from depthkit.watcher import SILENT, Watcher
 class Job:
     """One run at work: engines, frames, what is wanted."""
 
-    engine: DepthEngine
+    method: DepthMethod
     odometry: OdometryEngine | FollowedOdometry | None
     """A pose network, or the geometric odometry."""
     flow: FlowEngine | None
@@ -48,11 +48,6 @@ class Job:
     """Readable ones, with the reason."""
 
     @property
-    def pairs(self) -> bool:
-        """Whether the network takes pairs."""
-        return self.engine.kind == "pair"
-
-    @property
     def metric_poses(self) -> bool:
         """Whether the frames come with poses in metres."""
         return self.stream.poses is not None and self.stream.metric
@@ -60,12 +55,16 @@ class Job:
     @property
     def scale(self) -> Literal["metric", "relative"]:
         """Scale of all depth that is written."""
-        if not self.pairs:
-            return self.engine.manifest.scale
+        fitted = self.options.by_odometry and self.method.ambiguity != "none"
+        engine = self.method.engine
+        if engine is not None and self.method.own_scale is not None and not fitted:
+            camera = self.stream.camera
+            return engine.scale_of(None if camera is None else camera.K)[0]
         measured = self.motion_scale == "metric"
         if self.options.by_odometry:
             return "metric" if measured else "relative"
-        return "metric" if self.metric_poses or self.options.speed or measured else "relative"
+        paced = self.options.speed is not None and not self.method.needs_poses
+        return "metric" if self.metric_poses or paced or measured else "relative"
 
     @property
     def motion_scale(self) -> Literal["metric", "relative"] | None:
@@ -77,13 +76,13 @@ class Job:
     def notes(self) -> Iterator[str]:
         """Say what the user should know before it begins."""
         remedy = f"the odometry lacks a scale: {REMEDY}" if self.options.by_odometry else ""
-        yield from scale_notes(
-            self.engine.manifest, self.scale, self.stream.camera, odometry=remedy
-        )
+        yield from scale_notes(self.method, self.scale, self.stream.camera, odometry=remedy)
         if isinstance(self.odometry, FollowedOdometry):
             yield from self.odometry.notes
         if self.metric_poses and self.options.speed:
             yield "--speed is not used: the poses say how far the camera moved"
+        elif self.options.speed and self.method.kind == "sweep" and not self.options.by_odometry:
+            yield "--speed is not used beside relative poses; it gives --poses odometry metres"
         network = self.odometry if isinstance(self.odometry, OdometryEngine) else None
         shifts = () if network is None else network.manifest.shifts
         learnt = sorted({abs(shift) for shift in shifts})
@@ -106,36 +105,59 @@ def open_job(
         watcher: receives progress, and notes that the user should read.
 
     Raises:
-        DataError: a pair network without K, or options of pairs for single frames.
+        DataError: depth from motion without K, or options of pairs for single frames.
         EngineError: a trajectory is wanted, and there is no pose network.
     """
     with ExitStack() as stack:
-        engine = stack.enter_context(open_depth(options.model, options.engine, note=watcher.note))
-        config = pair_config(options, engine, stream)
-        odometry: OdometryEngine | FollowedOdometry | None = None
-        if options.by_odometry:
-            odometry = FollowedOdometry(stream, options.scale)
-            if engine.kind == "pair" and engine.needs_direction and odometry.scale == "relative":
-                raise DataError(
-                    f"{options.model}: needs the camera's motion in metres, and the odometry lacks "
-                    f"a scale; {REMEDY}"
-                )
-        elif options.trajectory and not options.pose and not needs_export(options.model):
-            raise EngineError(
-                f"{options.model}: has no pose network beside; give --pose MODEL, or "
-                "--poses odometry"
+        note, runs_on = watcher.note, options.engine
+        method = stack.enter_context(
+            open_method(
+                options.model,
+                runs_on,
+                quality=options.quality,
+                similarity=options.similarity,
+                note=note,
             )
-        if odometry is None and _wants_network(options):
-            gap = usual_gap(stream.times)
-            odometry = stack.enter_context(
-                open_odometry(
-                    options.pose or options.model, options.engine, max_gap=gap, note=watcher.note
-                )
-            )
+        )
+        config = pair_config(options, method, stream)
+        odometry = _open_motion(options, method, stream, watcher)
+        if isinstance(odometry, OdometryEngine):
+            stack.enter_context(odometry)
         flow = None
         if options.flow:
-            flow = stack.enter_context(open_flow(options.flow, options.engine, note=watcher.note))
-        yield Job(engine, odometry, flow, stream, options, config, watcher)
+            flow = stack.enter_context(open_flow(options.flow, runs_on, note=note))
+        yield Job(method, odometry, flow, stream, options, config, watcher)
+
+
+def _open_motion(
+    options: InferOptions, method: DepthMethod, stream: FrameStream, watcher: Watcher
+) -> OdometryEngine | FollowedOdometry | None:
+    """Open the odometry or the pose network that is wanted; None for neither."""
+    if options.by_odometry:
+        found = FollowedOdometry(stream, options.scale)
+        if found.scale == "relative" and not method.takes_relative_poses:
+            raise DataError(
+                f"{options.model}: needs the camera's motion in metres, and the odometry lacks "
+                f"a scale; {REMEDY}"
+            )
+        return found
+    if options.trajectory and not options.pose and not _is_run(options):
+        raise EngineError(
+            f"{options.model}: has no pose network beside; give --pose MODEL, or --poses odometry"
+        )
+    if not _wants_network(options):
+        return None
+    return open_odometry(
+        options.pose or options.model,
+        options.engine,
+        max_gap=usual_gap(stream.times),
+        note=watcher.note,
+    )
+
+
+def _is_run(options: InferOptions) -> bool:
+    """Whether the model is a run that may hold a pose network."""
+    return options.model != SWEEP and needs_export(options.model)
 
 
 def _wants_network(options: InferOptions) -> bool:
@@ -145,26 +167,35 @@ def _wants_network(options: InferOptions) -> bool:
     return asked or bool(wanted and has_own_pose(options.model))
 
 
-def pair_config(options: InferOptions, engine: DepthEngine, stream: FrameStream) -> BaselineConfig:
-    """Return how pairs are chosen; refuse what does not go with the network."""
-    if engine.kind == "mono":
-        motion_used = bool(options.flow or (options.by_odometry and options.uses_motion))
-        pairs = ("rule", "shift") + (() if motion_used else ("poses",))
-        pairs += () if motion_used and options.by_odometry else ("speed",)
-        words = [name for name in pairs if getattr(options, name)]
-        if words:
-            raise DataError(
-                f"{options.model}: sees single frames; --{words[0]} is for pair networks"
-            )
+def pair_config(options: InferOptions, method: DepthMethod, stream: FrameStream) -> BaselineConfig:
+    """Return how pairs are chosen; refuse what does not go with the method."""
+    words = [name for name in _not_for(options, method) if getattr(options, name)]
+    if words:
+        raise DataError(f"{options.model}: {_SEES[method.kind]}".format(words[0].replace("_", "-")))
+    if method.kind == "mono":
         return BaselineConfig()
     if stream.camera is None:
-        raise DataError(f"{stream.path}: a pair network needs K; give --camera camera.yaml")
+        whose = "a pair network" if method.kind == "pair" else "depth from several views"
+        raise DataError(f"{stream.path}: {whose} needs K; give --camera camera.yaml")
     given = {name: getattr(options, name) for name in ("rule", "shift") if getattr(options, name)}
-    shift = given.get("shift", 0)
     config = BaselineConfig()
-    return replace(
-        config,
-        **given,
-        capacity=max(config.capacity, shift),
-        max_gap=max(config.max_gap, usual_gap(stream.times)),
-    )
+    return replace(config, **given, capacity=max(config.capacity, given.get("shift", 0)))
+
+
+_SEES = {
+    "mono": "sees single frames; --{} is for pair networks",
+    "sweep": "takes the poses of the source, of a file or of the odometry; --{} is not for it",
+}
+"""What a method says of an option that is not its own."""
+
+
+def _not_for(options: InferOptions, method: DepthMethod) -> tuple[str, ...]:
+    """Name the options that change nothing of a method."""
+    if method.kind == "pair":
+        return ()
+    if method.kind == "sweep":
+        return ("rule", "shift", "pose")
+    names = ("rule", "shift", "min_confidence")
+    if options.by_odometry:  # depth is fitted to its points
+        return names
+    return (*names, "speed") if options.flow else (*names, "poses", "speed")

@@ -12,7 +12,7 @@ from depthkit.errors import DataError
 from depthkit.pipelines.checks import check_at_least, check_choices, check_crop, check_positive
 from depthkit.pipelines.models import EngineOptions
 from depthkit.pipelines.odometry.options import WORD, ScaleSources
-from depthkit.runtime.config import Rule
+from depthkit.runtime.config import SWEEP, Quality, Rule
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,8 @@ class InferOptions:
     """One run of `infer`: what to read, what to write, what is known of the motion."""
 
     model: Path
-    """Depth network: exported .onnx, run folder, checkpoint, or a shipped model's name."""
+    """Depth network: exported .onnx, run folder, checkpoint, or a shipped model's name; or the word
+    sweep: depth from several views, without a network."""
     source: Path
     """Sequence folder, folder of images, video or ROS 2 bag."""
     out: Path
@@ -42,13 +43,20 @@ class InferOptions:
     crop: Crop = "mask"
     """Black borders: mask leaves them without depth, auto cuts frames to the picture, none keeps
     all; or the window to cut (top, left, height, width), pixels."""
+    quality: Quality | None = None
+    """Sweep: working size; None for normal."""
+    similarity: str | None = None
+    """Sweep: census, zncc, or an exported network of kind features; None for census."""
+    min_confidence: float = 0.0
+    """Smallest confidence of a known pixel, 0 to 1; 0 keeps all."""
     rule: Rule | None = None
     """Pair networks: how earlier frames are chosen; None for multi_range."""
     shift: int | None = None
     """Pair networks: frames back, of rule fixed and while no displacement is known."""
     poses: Path | None = None
     """T_world_cam of the frames, metres, TUM rows on the source's clock; or the word odometry:
-    found in the frames, in the same pass."""
+    found in the frames, in the same pass. None takes those of the source; of the sweep, where it
+    has none, odometry."""
     speed: float | None = None
     """Speed of the camera all the way, metres a second: of the odometry with --poses odometry, else
     where nothing else is known."""
@@ -74,13 +82,20 @@ class InferOptions:
         check_positive(speed=self.speed, camera_height=self.camera_height)
         if self.by_odometry and self.pose is not None:
             raise DataError("--pose and --poses odometry are two sources of motion; give one")
-        if self.camera_height is not None and not self.by_odometry:
+        if not 0 <= self.min_confidence <= 1:
+            raise DataError(f"--min-confidence: from 0 to 1, got {self.min_confidence:g}")
+        if self.camera_height is not None and not (self.by_odometry or self.may_need_odometry):
             raise DataError("--camera-height gives an odometry metres; give --poses odometry")
 
     @property
     def by_odometry(self) -> bool:
         """Whether the motion is that of the geometric odometry."""
         return self.poses == WORD
+
+    @property
+    def may_need_odometry(self) -> bool:
+        """Whether the motion is found in the frames where the source has no poses."""
+        return self.model == SWEEP and self.poses is None
 
     @property
     def uses_motion(self) -> bool:

@@ -23,12 +23,12 @@ from depthkit.pipelines.infer.job import Job, open_job
 from depthkit.pipelines.infer.options import InferOptions
 from depthkit.pipelines.infer.summary import InferSummary
 from depthkit.pipelines.infer.trajectory import MotionChain, give_poses
-from depthkit.pipelines.infer.writers import Outputs, check_scale
+from depthkit.pipelines.infer.writers import Outputs, check_scale, confident
+from depthkit.pipelines.odometry.options import WORD
 from depthkit.pipelines.output_folder import SUMMARY, check_replaceable, growing
 from depthkit.pipelines.reading import readable
+from depthkit.pipelines.recording_depth import RecordingDepth
 from depthkit.pipelines.records import save_record
-from depthkit.runtime.depth.depth_stream import DepthStream
-from depthkit.runtime.motion.told import NO_MOTION, KnownMotion
 from depthkit.watcher import SILENT, Watcher
 
 if TYPE_CHECKING:
@@ -51,10 +51,28 @@ def infer(options: InferOptions, watcher: Watcher = SILENT) -> InferSummary:
         EngineError: a network does not run here, or is of another kind.
     """
     check_replaceable(options.out, SUMMARY, force=options.force)
-    with open_job(_open_stream(options), options, watcher) as job:
+    options, stream = _open(options, watcher)
+    with open_job(stream, options, watcher) as job:
         for note in (*job.stream.notes, *job.notes()):
             watcher.note(note)
         return _publish(job)
+
+
+def _open(options: InferOptions, watcher: Watcher) -> tuple[InferOptions, FrameStream]:
+    """Open the frames; the sweep takes the motion from them where the source has no poses."""
+    stream = _open_stream(options)
+    if not options.may_need_odometry:
+        return options, stream
+    if stream.poses is not None and options.camera_height is not None:
+        raise DataError(
+            f"{options.source}: has poses, and --camera-height gives an odometry metres; give "
+            "--poses odometry, or leave it out"
+        )
+    if stream.poses is not None:
+        return options, stream
+    watcher.note("the source has no poses: they are found in its frames (--poses odometry)")
+    options = replace(options, poses=WORD)
+    return options, _open_stream(options)  # once more: its IMU counts now
 
 
 def _open_stream(options: InferOptions) -> FrameStream:
@@ -95,52 +113,63 @@ def write_all(job: Job, folder: Path) -> InferSummary:
         folder,
         scale=job.scale,
         camera=job.stream.camera,
-        pairs=job.pairs,
+        by_motion=job.method.uses_motion,
         video_fps=_frame_rate(job.stream.times) if options.video else None,
         cloud=options.cloud,
         rerun=options.rerun,
     )
     flows = open_outputs(job, folder)
-    chain = None if job.odometry is None else MotionChain(job.odometry)
+    chain = None if job.odometry is None else MotionChain()
     for frame, rgb, result, moved in results(job, chain):
         check_scale(result, job.scale, frame.name)
-        outputs.add(frame, rgb, result, _pose(job, frame, moved))
+        segment = moved.segment if moved is not None and job.options.by_odometry else None
+        outputs.add(frame, rgb, result, _pose(job, frame, moved), segment=segment)
         if flows is not None:
             flows.add(frame, rgb, result, pose_of(job, frame, moved))
     if job.without_depth and not outputs.depth.paths:
         raise DataError(f"{job.stream.path}: no frame has depth; {job.without_depth[-1]}")
-    files = outputs.close() if flows is None else flows.close() | outputs.close(**flows.note())
+    files = {} if flows is None else flows.close()
+    notes = _unit_note(job, chain) | ({} if flows is None else flows.note())
+    files |= outputs.close(**notes)
     if chain is not None and options.trajectory:
         chain.close()
         files |= chain.save(folder, options.trajectory)
     return _sum_up(job, outputs, chain, flows, files, round(time.perf_counter() - start, 3))
 
 
+def _unit_note(job: Job, chain: MotionChain | None) -> dict[str, str]:
+    """Say that the factor of relative depth is another one in each segment of the odometry."""
+    count = 0 if chain is None else chain.segments()
+    if count < 2 or job.method.kind != "sweep" or job.scale == "metric":
+        return {}
+    text = f"one unknown factor for each of the {count} segments that decisions.jsonl names"
+    job.watcher.note(f"the odometry broke off: {text}")
+    return {"unit": text}
+
+
 def results(
     job: Job, chain: MotionChain | None
 ) -> Iterator[tuple[StreamFrame, np.ndarray, DepthResult, OdometryResult | None]]:
     """Pass on each readable frame, its colours, its depth and what is known of its motion."""
-    stream = DepthStream(job.engine, job.config)
-    K = None if job.stream.camera is None else job.stream.camera.K
-    geometric = job.motion_scale if job.options.by_odometry else None
-    known = KnownMotion(job.metric_poses, job.options.speed, geometric=geometric)
-    segment = 0
+    at_work = RecordingDepth(
+        job.method,
+        job.stream,
+        pairs=job.config,
+        odometry=job.odometry,
+        speed=job.options.speed,
+    )
     sizes = set[tuple[int, ...]]()
     for frame, rgb in readable(job.stream, "infer", job.skipped, job.watcher):
         if rgb.shape not in sizes:  # once for each size there is
             sizes.add(rgb.shape)
             _note_aspect(job, rgb)
-        moved = None if chain is None else chain.follow(frame, rgb)
-        if job.pairs and moved is not None and moved.segment != segment and not job.metric_poses:
-            stream.reset()  # how the camera turned across the break is not known
-            segment = moved.segment
-        motion = known.tell(frame.T_world_cam, frame.time, moved) if job.pairs else NO_MOTION
-        result = stream.process(rgb, stamp=frame.time, K=K, motion=motion)
-        result = _inside(result, job.stream.covered)
+        result = at_work.take(rgb, frame.time, frame.T_world_cam)
+        if chain is not None and at_work.moved is not None:
+            chain.add(frame, at_work.moved)
+        result = confident(_inside(result, job.stream.covered), job.options.min_confidence)
         if result.depth is None:
-            why = f" ({moved.reason})" if geometric and moved is not None and moved.reason else ""
-            job.without_depth.append(f"{frame.name}: {result.reason}{why}")
-        yield frame, rgb, result, moved
+            job.without_depth.append(f"{frame.name}: {result.reason}")
+        yield frame, rgb, result, at_work.moved
 
 
 def _inside(result: DepthResult, covered: np.ndarray | None) -> DepthResult:
@@ -167,9 +196,10 @@ def _frame_rate(times: np.ndarray) -> float:
 
 def _note_aspect(job: Job, rgb: np.ndarray) -> None:
     """Metric depth of one frame rests on the view that was learnt: a squeezed one is another."""
-    (height, width), (h, w) = rgb.shape[:2], job.engine.manifest.size
-    if job.pairs or job.scale == "relative":
+    engine = job.method.engine
+    if engine is None or job.method.own_scale != "metric":
         return
+    (height, width), (h, w) = rgb.shape[:2], engine.manifest.size
     if not 1 / SQUEEZED < width / height / (w / h) < SQUEEZED:
         job.watcher.note(
             f"frames are {width}x{height}, the network learnt {w}x{h}: they are squeezed, "
@@ -185,7 +215,7 @@ def _sum_up(
     files: dict[str, str],
     seconds: float,
 ) -> InferSummary:
-    options, backend = job.options, job.engine.backend
+    options, backend = job.options, job.method.runs_on
     frames = len(job.stream) - len(job.skipped)
     path = chain if options.trajectory else None
     return InferSummary(
@@ -196,7 +226,7 @@ def _sum_up(
         skipped=tuple(job.skipped),
         coverage=1 - len(job.without_depth) / max(1, frames),
         without_depth=tuple(job.without_depth),
-        rule=job.config.rule if job.pairs else None,
+        rule=job.config.rule if job.method.kind == "pair" else None,
         scale=job.scale,
         scale_source=outputs.depth.scale_source,
         depth_scale=outputs.depth.depth_scale,

@@ -15,11 +15,7 @@ from depthkit.runtime.motion.told import usual_gap
 from depthkit.trajectory import load_tum
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from depthkit.data.stream import FrameStream, StreamFrame
-    from depthkit.pipelines.odometry.follow import FollowedOdometry
-    from depthkit.runtime.odometry.odometry_engine import OdometryEngine
     from depthkit.runtime.result import OdometryResult
 
 
@@ -53,16 +49,14 @@ def _without_poses(stream: FrameStream) -> FrameStream:
 class MotionChain:
     """The poses of a pose network or of the geometric odometry, segment by segment."""
 
-    odometry: OdometryEngine | FollowedOdometry
     log: PathLog = field(default_factory=PathLog)
     last: OdometryResult | None = None
     """What was said of the last frame."""
 
-    def follow(self, frame: StreamFrame, rgb: np.ndarray) -> OdometryResult:
-        """Take the next frame."""
-        self.last = self.odometry.process(rgb, stamp=frame.time)
-        self.log.add(frame, self.last, self.last.timing.total_ms)
-        return self.last
+    def add(self, frame: StreamFrame, moved: OdometryResult) -> None:
+        """Keep what is known of the next frame."""
+        self.last = moved
+        self.log.add(frame, moved, moved.timing.total_ms)
 
     def close(self) -> None:
         """Keep the last frame, where no motion was known at all."""

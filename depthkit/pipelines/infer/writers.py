@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,6 +21,7 @@ from depthkit.outputs.pictures import (
     save_picture,
 )
 from depthkit.outputs.rerun_recording import RerunRecording
+from depthkit.outputs.sigma_files import SIGMA_SCALE, save_sigma
 from depthkit.outputs.video import SideBySideVideo
 from depthkit.runtime.depth.depth_engine import SAME_FOCAL
 
@@ -28,10 +30,12 @@ if TYPE_CHECKING:
 
     from depthkit.camera import Camera
     from depthkit.data.stream import StreamFrame
+    from depthkit.runtime.depth.depth_method import DepthMethod
     from depthkit.runtime.network.manifest import Manifest
-    from depthkit.runtime.result import DepthResult
+    from depthkit.runtime.result import DepthResult, ScaleFit
 
 DECISIONS = "decisions.jsonl"
+FITS = "scale_fits.jsonl"
 UNITS = {
     "baselines": "baselines_m",
     "parallax": "parallax_px",
@@ -42,7 +46,7 @@ UNITS = {
 
 
 class Outputs:
-    """Depth and colours always; confidence and decisions of pairs; the rest where wanted."""
+    """Depth and colours always; what is known of depth from motion; the rest where wanted."""
 
     def __init__(
         self,
@@ -50,7 +54,7 @@ class Outputs:
         *,
         scale: Literal["metric", "relative"],
         camera: Camera | None,
-        pairs: bool,
+        by_motion: bool,
         video_fps: float | None,
         cloud: bool,
         rerun: bool,
@@ -61,12 +65,13 @@ class Outputs:
             folder: exists and is empty.
             scale: of depth and poses.
             camera: of the frames; needed for clouds.
-            pairs: also write confidence and which earlier frames were taken.
+            by_motion: depth is from the camera's motion: also write its confidence, its sigma
+                where there is one, and which earlier frames were taken.
             video_fps: frames a second of the video, None for no video.
             cloud: write a PLY a frame.
             rerun: write a recording.
         """
-        self.folder, self.pairs, self.cloud = folder, pairs, cloud
+        self.folder, self.by_motion, self.cloud = folder, by_motion, cloud
         self.K = None if camera is None else camera.K
         self.depth = DepthFolder(folder / "depth", scale=scale, scale_source="")
         self.colours = InverseDepthColours()
@@ -74,10 +79,10 @@ class Outputs:
         if video_fps is not None:
             self.video = SideBySideVideo(folder / "video.mp4", fps=video_fps)
         self.recording = RerunRecording(folder / "recording.rrd", K=self.K) if rerun else None
-        names = ["colour", *(["cloud"] if cloud else []), *(["confidence"] if pairs else [])]
-        for name in names:
+        wanted = {"colour": True, "cloud": cloud, "confidence": by_motion}
+        for name in (name for name, is_wanted in wanted.items() if is_wanted):
             make_folder(folder / name)
-        self.decisions: list[str] = []
+        self.decisions, self.fits, self.has_sigma = list[str](), list[str](), False
         self.painted: np.ndarray | None = None
         """Depth of the last frame in colours; None where it had none. (H, W, 3) uint8"""
 
@@ -87,6 +92,8 @@ class Outputs:
         rgb: np.ndarray,
         result: DepthResult,
         T_world_cam: np.ndarray | None,
+        *,
+        segment: int | None = None,
     ) -> None:
         """Write everything about one frame; one without depth has no picture of it.
 
@@ -95,9 +102,12 @@ class Outputs:
             rgb: its colours. (H, W, 3) uint8
             result: depth at the frame's size, or the reason why it is missing.
             T_world_cam: pose where known. (4, 4)
+            segment: of the odometry; None without one.
         """
-        if self.pairs:
-            self.decisions.append(decision_line(frame, result))
+        if self.by_motion:
+            self.decisions.append(decision_line(frame, result, segment))
+        if result.fit is not None:
+            self.fits.append(fit_line(frame, result.fit))
         depth = known_depth(result)
         painted = self.painted = None if depth is None else self.colours.paint(depth)
         if depth is not None and painted is not None:
@@ -106,6 +116,8 @@ class Outputs:
             save_picture(self.folder / "colour" / f"{frame.name}.jpg", painted)
         if result.confidence is not None:
             save_confidence(self.folder / "confidence" / f"{frame.name}.png", result.confidence)
+        if result.sigma is not None:
+            self._add_sigma(frame.name, result.sigma)
         if self.video is not None:
             self.video.add(rgb, np.zeros_like(rgb) if painted is None else painted, frame.name)
         if self.cloud and self.K is not None and depth is not None:
@@ -113,13 +125,27 @@ class Outputs:
         if self.recording is not None:
             self.recording.add(frame.time, rgb, depth, T_world_cam)
 
+    def _add_sigma(self, name: str, sigma: np.ndarray) -> None:
+        """Write the map; its folder appears with the first."""
+        if not self.has_sigma:
+            make_folder(self.folder / "sigma")
+            self.has_sigma = True
+        save_sigma(self.folder / "sigma" / f"{name}.png", sigma)
+
     def close(self, **notes: str) -> dict[str, str]:
         """Finish the files; return what lies where. notes: on what lies beside depth."""
         files = {"depth": "depth", "colours": "colour"}
-        self.depth.close(**(_confidence_note() if self.pairs else {}), **notes)
-        if self.pairs:
+        known = _confidence_note() if self.by_motion else {}
+        known |= _sigma_note() if self.has_sigma else {}
+        self.depth.close(**known, **notes)
+        if self.has_sigma:
+            files["sigma"] = "sigma"
+        if self.by_motion:
             (self.folder / DECISIONS).write_text("\n".join(self.decisions) + "\n")
             files |= {"confidence": "confidence", "decisions": DECISIONS}
+        if self.fits:
+            (self.folder / FITS).write_text("\n".join(self.fits) + "\n")
+            files["fits"] = FITS
         if self.video is not None:
             self.video.close()
             files["video"] = "video.mp4"
@@ -138,9 +164,29 @@ def known_depth(result: DepthResult) -> np.ndarray | None:
     return np.where(result.valid, result.depth, np.float32(0))
 
 
-def decision_line(frame: StreamFrame, result: DepthResult) -> str:
-    """Say as one JSON object with which earlier frames a frame was seen, and why."""
+def confident(result: DepthResult, least: float) -> DepthResult:
+    """Leave out depth of little confidence.
+
+    Args:
+        result: of a frame.
+        least: smallest confidence of a known pixel, 0 to 1; 0 keeps all.
+    """
+    if least <= 0 or result.depth is None or result.confidence is None:
+        return result
+    sure = result.confidence >= least
+    return replace(result, valid=sure if result.valid is None else result.valid & sure)
+
+
+def decision_line(frame: StreamFrame, result: DepthResult, segment: int | None = None) -> str:
+    """Say as one JSON object with which earlier frames a frame was seen, and why.
+
+    Args:
+        frame: its name and time.
+        result: its depth, or the reason why it is missing.
+        segment: of the odometry; None without one.
+    """
     record: dict[str, Any] = {"frame": frame.name, "index": frame.index, "stamp": frame.time}
+    record |= {} if segment is None else {"segment": segment}
     if result.decision is not None:
         record |= {UNITS.get(key, key): value for key, value in vars(result.decision).items()}
     known = known_depth(result)
@@ -150,6 +196,11 @@ def decision_line(frame: StreamFrame, result: DepthResult) -> str:
     )
 
 
+def fit_line(frame: StreamFrame, fit: ScaleFit) -> str:
+    """Say as one JSON object how the depth of a frame was fitted to the odometry's points."""
+    return json.dumps({"frame": frame.name, "index": frame.index, "stamp": frame.time} | vars(fit))
+
+
 def check_scale(result: DepthResult, scale: str, name: str) -> None:
     """Refuse relative depth among metres: one folder has one scale."""
     if result.depth is not None and result.scale != scale:
@@ -157,27 +208,33 @@ def check_scale(result: DepthResult, scale: str, name: str) -> None:
 
 
 def scale_notes(
-    manifest: Manifest, scale: str, camera: Camera | None, *, odometry: str = ""
+    method: DepthMethod, scale: str, camera: Camera | None, *, odometry: str = ""
 ) -> Iterator[str]:
     """Say what the unit of the depth lacks: motion in metres, or a calibration.
 
     Args:
-        manifest: of the depth network.
+        method: where depth comes from.
         scale: of all depth that is written.
         camera: of the frames, where known.
         odometry: what a relative odometry lacks; empty where none runs.
     """
-    if manifest.kind == "pair" and scale == "relative":
+    if method.uses_motion and scale == "relative":
         unknown = "how far the camera moved is not known (no poses in metres): depth is relative"
-        yield f"{unknown}; {odometry or 'give --poses FILE or --speed M_PER_S for metres'}"
-    if manifest.kind == "mono" and scale == "metric" and camera is None:
+        speed = "" if method.needs_poses else " or --speed M_PER_S"
+        yield f"{unknown}; {odometry or f'give --poses FILE{speed} for metres'}"
+    elif method.ambiguity not in (None, "none") and odometry and scale == "relative":
+        yield f"depth is in the unit of the odometry's path, not metres; {odometry}"
+    manifest = None if method.engine is None else method.engine.manifest
+    if manifest is None or method.own_scale != "metric":
+        return
+    if camera is None:
         height, width = manifest.size
         learnt = f", {manifest.focal:.0f} px at {width}x{height}" if manifest.focal else ""
         yield (
             f"no calibration: metres rest on the focal length that was learnt{learnt}; give "
             "--camera camera.yaml, or take depth as relative"
         )
-    if manifest.kind == "mono" and scale == "metric" and camera is not None:
+    else:
         yield from _other_focal(manifest, camera)
 
 
@@ -197,4 +254,11 @@ def _confidence_note() -> dict[str, str]:
     return {
         "confidence": f"../confidence, 8 bits: PNG value / {CONFIDENCE_LEVELS} = trust in a "
         "pixel's depth, 0 to 1"
+    }
+
+
+def _sigma_note() -> dict[str, str]:
+    return {
+        "sigma": f"../sigma, 16 bits: PNG value / {SIGMA_SCALE:g} = relative standard deviation of "
+        "depth, 0 = unknown"
     }

@@ -82,13 +82,18 @@ class FollowedOdometry:
 
     def process(self, rgb: np.ndarray, *, stamp: float) -> OdometryResult:
         """Take the next frame. rgb: (H, W, 3) uint8; stamp: seconds."""
+        rows, motion = self.told(stamp)
+        return self.odometry.process(rgb, stamp=stamp, K=self.K, imu=rows, motion=motion)
+
+    def told(self, stamp: float) -> tuple[np.ndarray, Motion]:
+        """Return the IMU samples (N, 7) and the step up to the next frame; stamp: seconds."""
         last, self._last = self._last, stamp
         rows, motion = NO_IMU, NO_MOTION
         if self.imu is not None:
             rows = self.imu.between(stamp - BEFORE if last is None else last, stamp)
         if self.speed is not None and last is not None:
             motion = Motion(displacement=self.speed * (stamp - last))
-        return self.odometry.process(rgb, stamp=stamp, K=self.K, imu=rows, motion=motion)
+        return rows, motion
 
 
 def follow_all(

@@ -130,7 +130,7 @@ def _open_segments(
             own,
             scale="metric" if metric else "relative",
             camera=stream.camera,
-            pairs=True,
+            by_motion=True,
             video_fps=None,
             cloud=False,
             rerun=False,
@@ -156,7 +156,7 @@ def _keep(
     segment: SegmentDepth, frame: StreamFrame, rgb: np.ndarray, result: DepthResult, one: Placed
 ) -> None:
     """Write the depth of a frame and take it into the surface."""
-    segment.outputs.add(frame, rgb, result, one.T_world_cam)
+    segment.outputs.add(frame, rgb, result, one.T_world_cam, segment=one.segment)
     if result.depth is None:
         segment.reasons[result.reason] += 1
         return

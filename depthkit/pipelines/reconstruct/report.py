@@ -16,6 +16,7 @@ from depthkit.evaluation.scene_mesh import SceneMesh, draw_from_above
 from depthkit.evaluation.scene_view import ScenePath, scene_view
 from depthkit.installation import install_line
 from depthkit.pipelines.odometry.summary import unit_of
+from depthkit.runtime.result import CONFIDENT_SIGMA
 
 if TYPE_CHECKING:
     from depthkit.pipelines.reconstruct.run import Reconstruction
@@ -26,7 +27,8 @@ TOP_WIDTH = 900  # pixels of the view from above
 LISTED = 20  # segments of the table
 STRIP = (
     "upper row: frames; middle: their depth, near is bright; lower: the pixels of it that were "
-    "measured with a standard deviation of 10 % or less, which alone make the surface"
+    f"measured, with a standard deviation of {CONFIDENT_SIGMA:.0%} or less, which alone make the "
+    "surface"
 )
 SHEET = "the whole run, each frame with its depth; framed orange: no depth, framed red: no pose"
 READING = (
@@ -205,7 +207,11 @@ def _figure_rows(summary: ReconstructSummary) -> list[list[Cell]]:
         ["", "value", ""],
         ["frames with a pose", f"{summary.poses} of {summary.frames}", ""],
         ["frames with depth", str(summary.depth_frames), ""],
-        ["pixels measured to 10 % or better", f"{100 * main.confident:.0f} %", "of each frame"],
+        [
+            f"pixels measured to {CONFIDENT_SIGMA:.0%} or better",
+            f"{100 * main.confident:.0f} %",
+            "of each frame",
+        ],
         ["length of the path", f"{main.path_length:.4g}", unit],
         ["focal length", f"{camera.focal:.1f}", f"pixels, by {camera.origin}{sigma}"],
         ["view", f"{camera.field_of_view:.1f}", "degrees wide"],

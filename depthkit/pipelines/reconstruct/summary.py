@@ -30,7 +30,8 @@ class PartSummary:
     scale_sigma: float | None
     """Relative standard deviation of its lengths; null where unknown."""
     confident: float
-    """Mean share of pixels with a standard deviation of depth of 10 % or less."""
+    """Mean share of measured pixels: those with a standard deviation of depth up to
+    `runtime.result.CONFIDENT_SIGMA`."""
     depth_scale: float
     """PNG value / depth_scale = depth; 0 without depth."""
     voxel: float | None

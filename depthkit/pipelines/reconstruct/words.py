@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from depthkit.pipelines.odometry.options import REMEDY
+from depthkit.runtime.result import CONFIDENT_SIGMA
 
 if TYPE_CHECKING:
     from depthkit.pipelines.odometry.path_log import PathLog
@@ -108,9 +109,9 @@ def _about_depth(parts: tuple[PartSummary, ...], depth: DepthPass) -> Iterator[s
         yield f"{posed - found} of {posed} frames with a pose have no depth{': ' * bool(why)}{why}."
     if found and parts[0].confident < 0.3:
         yield (
-            f"Only {100 * parts[0].confident:.0f} % of the pixels are measured with a standard "
-            "deviation of 10 % or less; the rest is filled in and not part of the surface: little "
-            "parallax, little texture, or moving things."
+            f"Only {parts[0].confident:.0%} of the pixels are measured, with a standard deviation "
+            f"of {CONFIDENT_SIGMA:.0%} or less; the rest is filled in and not part of the surface: "
+            "little parallax, little texture, or moving things."
         )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -19,8 +19,9 @@ from depthkit import __version__
 from depthkit.data.folder import make_folder
 from depthkit.data.prepare import add_to_split
 from depthkit.errors import ConfigError, DataError
-from depthkit.pipelines import door
 from depthkit.pipelines.checks import check_at_least, check_choice, check_choices
+from depthkit.pipelines.door import infer, odometry, prepare
+from depthkit.pipelines.door_reconstruct import reconstruct
 from depthkit.pipelines.odometry.options import WORD
 from depthkit.pipelines.output_folder import SUMMARY
 from depthkit.pipelines.recordings.crew import run_all
@@ -38,6 +39,12 @@ from depthkit.pipelines.records import plain
 from depthkit.watcher import SILENT, Watcher
 
 Verb = Literal["prepare", "odometry", "reconstruct", "infer"]
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "prepare": prepare,
+    "odometry": odometry,
+    "reconstruct": reconstruct,
+    "infer": infer,
+}
 SHOWN = {
     "prepare": ("frames", "poses", "depth"),
     "odometry": ("frames", "poses", "path_length", "path_scale"),
@@ -157,7 +164,7 @@ def _plan(options: RecordingsOptions, recording: Recording) -> Job:
     return Job(
         name=recording.name,
         source=str(recording.source),
-        work=getattr(door, options.verb),
+        work=FUNCTIONS[options.verb],
         keywords={**words, "force": options.force},
         out=folder,
         stamp=_stamp(options.verb, recording.source, words),
@@ -225,7 +232,7 @@ def _order_split(options: RecordingsOptions, summary: RecordingsSummary) -> None
 
 def _check_words(verb: str, words: Mapping[str, Any]) -> None:
     """Refuse options that the verb's function does not take, or that are of one recording."""
-    known = inspect.signature(getattr(door, verb)).parameters
+    known = inspect.signature(FUNCTIONS[verb]).parameters
     for name in words:
         check_choice("option", name, [one for one in known if one not in SET_HERE])
     for name, parameter in known.items():

@@ -12,13 +12,20 @@ from depthkit.errors import DataError
 from depthkit.evaluation.baselines import constant_depth
 from depthkit.evaluation.depth import (
     CROPS,
-    DEPTH_ALIGNMENTS,
     DepthReport,
     clip_depth,
     score_depth,
     scored_pixels,
 )
-from depthkit.evaluation.depth_review import CHOICE, frames_to_show, suspicions, title_of
+from depthkit.evaluation.depth_alignment import DEPTH_ALIGNMENTS
+from depthkit.evaluation.depth_review import (
+    CHOICE,
+    aligned_as_scored,
+    alignment_notes,
+    frames_to_show,
+    suspicions,
+    title_of,
+)
 from depthkit.evaluation.plots import plot_depth
 from depthkit.evaluation.report import Cell, Picture, Section, write_report
 from depthkit.evaluation.resample import resize_depth
@@ -67,6 +74,7 @@ def evaluate_depth(options: DepthOptions) -> DepthEvaluation:
     folder = check_report(options.report, force=options.force)
     report = score_depth(_pairs(pred, gt), gt.read_valid(), **vars(protocol))
     suspected = suspicions(report, (pred.is_unit_assumed, gt.is_unit_assumed))
+    suspected += alignment_notes(report)
     notes = (*suspected, *pred.notes, *gt.notes, *paired, *_notes(report, pred, gt))
     page = None
     if folder is not None:
@@ -154,8 +162,9 @@ def _write_report(
     text = (
         f"Predictions of {pred.root.name} against {gt.root.name}: {protocol_text(report)}.\n\n"
         "Baseline: the one constant depth with the least abs_rel, chosen with the truth in hand. "
-        "With median alignment every image gets its own constant, the median of its truth. It "
-        "sees no picture: a figure no better than the baseline's says little for the network."
+        "Aligned as the predictions are, every image gets its own constant: by median the median "
+        "of its truth, by affine the inverse of its truth's mean inverse depth. It sees no "
+        "picture: a figure no better than the baseline's says little for the network."
     )
     sections = [
         Section("Scores", rows=_report_rows(report, gt), notes=notes),
@@ -190,11 +199,10 @@ def _pictures(folder: Path, report: DepthReport, pred: DepthMaps, gt: DepthMaps)
     pictures = []
     for rank, (score, index) in frames_to_show(report).items():
         name, truth = names[index], gt.read(names[index])
-        scale = score.ratio if protocol.align == "median" else 1.0
-        guess = clip_depth(scale * resize_depth(pred.read(name), truth.shape), protocol)
+        guess = resize_depth(pred.read(name), truth.shape)
         path = plot_depth(
             folder / f"depth_{rank}.png",
-            guess,
+            clip_depth(aligned_as_scored(guess, score, protocol), protocol),
             truth,
             image=gt.read_image(name),
             title=title_of(rank, name, score),

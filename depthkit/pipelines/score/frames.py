@@ -19,7 +19,7 @@ from depthkit.evaluation.depth import (
     score_depth,
     scored_pixels,
 )
-from depthkit.evaluation.depth_review import frames_to_show, title_of
+from depthkit.evaluation.depth_review import aligned_as_scored, frames_to_show, title_of
 from depthkit.evaluation.plots import plot_depth
 from depthkit.evaluation.report import Cell, Picture, Section, write_report
 from depthkit.pipelines.score.pairs import read_truth
@@ -90,12 +90,12 @@ def write_frame_report(
     pictures = []
     for rank, (score, index) in frames_to_show(report).items():
         sequence, frame = frames[index]
-        scale = score.ratio if report.protocol.align == "median" else 1.0
         truth = read_truth(sequence, frame)
+        depth = aligned_as_scored(depth_of_frame(engine, sequence, frame), score, report.protocol)
         title = title_of(rank, f"{sequence.name} {frame}", score)
         path = plot_depth(
             folder / f"depth_{rank}.png",
-            clip_depth(scale * depth_of_frame(engine, sequence, frame), report.protocol),
+            clip_depth(depth, report.protocol),
             truth,
             image=sequence.read_frame(frame),
             title=title,

@@ -10,8 +10,9 @@ from typing import Any
 from depthkit.data.sequence import Sequence
 from depthkit.errors import DataError
 from depthkit.evaluation.depth import METRICS, DepthReport, score_depth
+from depthkit.evaluation.depth_review import alignment_notes
 from depthkit.evaluation.report import Cell
-from depthkit.pipelines.models import open_depth
+from depthkit.pipelines.models import open_method
 from depthkit.pipelines.score.frames import (
     check_metric,
     depth_of_frame,
@@ -38,14 +39,14 @@ from depthkit.pipelines.score.pairs import (
     score_row,
 )
 from depthkit.pipelines.score.report import check_report
-from depthkit.pipelines.score.stream import (
-    score_stream,
-    stream_config,
+from depthkit.pipelines.score.stream import score_stream, stream_config
+from depthkit.pipelines.score.stream_report import (
     stream_notes,
     stream_rows,
     write_stream_report,
 )
 from depthkit.runtime.depth.depth_engine import DepthEngine
+from depthkit.runtime.depth.depth_method import DepthMethod
 from depthkit.watcher import SILENT, Watcher
 
 AGAINST = ("", "model", "best constant depth")
@@ -63,7 +64,7 @@ class ModelEvaluation:
     table: tuple[tuple[Cell, ...], ...]
     """Rows of the table, its header first."""
     figures: dict[str, Any]
-    """Figures by name; which there are depends on `kind` (mono, pair)."""
+    """Figures by name; which there are depends on `kind` (mono, pair, sweep)."""
     notes: tuple[str, ...] = ()
     """What the figures alone would hide."""
     page: Path | None = None
@@ -88,11 +89,20 @@ def evaluate_model(options: ModelOptions, watcher: Watcher = SILENT) -> ModelEva
     """
     folder = check_report(options.report, force=options.force)
     sequences = open_all(options.sequences)
-    with open_depth(options.model, options.engine, note=watcher.note) as engine:
-        if engine.kind == "mono":
+    with open_method(
+        options.model,
+        options.engine,
+        quality=options.quality,
+        similarity=options.similarity,
+        note=watcher.note,
+    ) as method:
+        engine = method.engine
+        if engine is not None:
+            _check_options(method, engine, options)
+        if engine is None or options.poses or (method.kind == "pair" and options.rule):
+            return _score_stream(method, sequences, options, folder, watcher)
+        if method.kind == "mono":
             return _score_frames(engine, sequences, options, folder, watcher)
-        if options.rule:
-            return _score_stream(engine, sequences, options, folder, watcher)
         return _score_pairs(EnginePairs(engine), sequences, options, folder, watcher)
 
 
@@ -137,19 +147,19 @@ def _score_pairs(
 
 
 def _score_stream(
-    engine: DepthEngine,
+    method: DepthMethod,
     sequences: list[Sequence],
     options: ModelOptions,
     folder: Path | None,
     watcher: Watcher,
 ) -> ModelEvaluation:
-    """Score a pair network that chooses its pairs itself, frame after frame."""
+    """Score depth from motion at work: earlier frames are chosen frame after frame."""
     protocol = options.protocol
     check_metric(sequences, protocol.align)
     config = stream_config(options)
     scale = options.scale if options.poses else None
     score = score_stream(
-        engine,
+        method,
         sequences,
         config,
         protocol,
@@ -160,18 +170,21 @@ def _score_stream(
     constant = score_constant(_every_frame(sequences, options.every), protocol)
     page = None
     if folder is not None:
-        text = f"Rule {config.rule}; {range_text(protocol)}"
+        how = f"Rule {config.rule}; " if method.kind == "pair" else ""
+        text = f"{how}{range_text(protocol)}"
         name = options.model.name
         page = write_stream_report(folder, score, constant, name=name, text=text)
-    motion = "" if scale is None else ", poses by odometry"
-    count = f"{score.report.frames} frames of {_names(sequences)}, rule {config.rule}{motion}"
+    by = "fitted to the points of the odometry" if method.kind == "mono" else "poses by odometry"
+    motion = "" if scale is None else f", {by}"
+    rule = f", rule {config.rule}" if method.kind == "pair" else ""
+    count = f"{score.report.frames} frames of {_names(sequences)}{rule}{motion}"
     return ModelEvaluation(
         model=str(options.model),
         sequences=tuple(sequence.name for sequence in sequences),
         text=f"{count}; {range_text(protocol)}",
         table=(AGAINST, *stream_rows(score, constant)),
         figures=score.as_json() | _constant_figures(constant),
-        notes=tuple(stream_notes(score)),
+        notes=(*stream_notes(score), *alignment_notes(score.report)),
         page=page,
     )
 
@@ -185,7 +198,6 @@ def _score_frames(
 ) -> ModelEvaluation:
     """Score a network that sees one frame."""
     protocol = options.protocol
-    _check_single(engine, options)
     check_metric(sequences, protocol.align)
     frames = _every_frame(sequences, options.every)
     watched = watcher.track(frames, "evaluate", len(frames))
@@ -201,6 +213,7 @@ def _score_frames(
         text=f"{report.frames} frames of {_names(sequences)}; {range_text(protocol)}",
         table=(AGAINST, *frame_rows(report, constant)),
         figures=report.as_json() | {"kind": "mono"} | _constant_figures(constant),
+        notes=tuple(alignment_notes(report)),
         page=page,
     )
 
@@ -213,16 +226,27 @@ def pair_settings(options: ModelOptions, nominal_baseline: float) -> list[Settin
     return [Setting(baseline=baseline) for baseline in baselines]
 
 
-def _check_single(engine: DepthEngine, options: ModelOptions) -> None:
-    """Refuse options of pairs, and relative depth taken for metres."""
+def _check_options(method: DepthMethod, engine: DepthEngine, options: ModelOptions) -> None:
+    """Refuse options that do not go with a network, and relative depth taken for metres."""
+    if method.kind == "pair":
+        if options.poses and not options.rule:
+            raise DataError(
+                "--poses odometry scores depth from motion at work; give --rule for a pair "
+                "network, such as multi_range"
+            )
+        return
     if options.shifts or options.baselines:
         raise DataError(
             f"{options.model}: sees single frames; --shift and --baseline are for pairs"
         )
     if options.rule:
         raise DataError(f"{options.model}: sees single frames; --rule is for pairs")
-    if engine.manifest.scale == "relative" and options.protocol.align == "none":
-        raise DataError(f"{options.model}: its depth is relative, not metres; pass --align median")
+    relative = engine.manifest.scale == "relative" and not options.poses
+    if relative and options.protocol.align == "none":
+        raise DataError(
+            f"{options.model}: its depth is relative, not metres; pass --align median, or --poses "
+            "odometry with a source of metres"
+        )
 
 
 def _every_frame(sequences: list[Sequence], every: int) -> list[tuple[Sequence, int]]:

@@ -12,7 +12,7 @@ from depthkit.evaluation.depth import DepthProtocol
 from depthkit.pipelines.checks import check_at_least, check_choices, check_positive
 from depthkit.pipelines.models import EngineOptions
 from depthkit.pipelines.odometry.options import ScaleSources
-from depthkit.runtime.config import Rule
+from depthkit.runtime.config import Quality, Rule
 from depthkit.trajectory import Order
 
 
@@ -91,7 +91,7 @@ class ModelOptions:
     """One run of `evaluate model`."""
 
     model: Path
-    """Exported .onnx, run folder, checkpoint, or a shipped model's name."""
+    """Exported .onnx, run folder, checkpoint, or a shipped model's name; or the word sweep."""
     sequences: tuple[Path, ...]
     """Sequence folders with depth; a data set folder stands for its test sequences."""
     baselines: tuple[float, ...] = ()
@@ -100,8 +100,13 @@ class ModelOptions:
     """Pair networks: frames from target to source, -3 for three earlier, a row each."""
     rule: Rule | None = None
     """Pair networks: stream the sequences with this choice of earlier frames."""
+    quality: Quality | None = None
+    """Sweep: working size; None for normal."""
+    similarity: str | None = None
+    """Sweep: census, zncc, or an exported network of kind features; None for census."""
     poses: Literal["odometry"] | None = None
-    """With a rule: the motion is found in the frames; None for the sequences' own poses."""
+    """Sweep, or pairs with a rule: the motion is found in the frames; None for the sequences' own
+    poses. Single frames: depth is fitted to the points of that odometry."""
     scale: ScaleSources = ScaleSources()
     """What gives that odometry metres."""
     protocol: DepthProtocol = field(default_factory=DepthProtocol)
@@ -122,10 +127,6 @@ class ModelOptions:
             check_positive(baselines=baseline)
         if self.baselines and self.shifts:
             raise DataError("baselines and shifts pair frames in two ways; give one of the two")
-        if self.poses and not self.rule:
-            raise DataError(
-                "--poses odometry scores a pair network at work; give --rule, such as multi_range"
-            )
         if self.scale.names and not self.poses:
             raise DataError(
                 f"{self.scale.names[0]}: gives an odometry metres; give --poses odometry"

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Scores of a pair network at work: whole sequences through the stream that a robot runs.
+"""Scores of depth from motion at work: whole sequences through the stream that a robot runs.
 
 Frames without depth lower the coverage; sparsification measures the quality of the confidence.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,22 +20,21 @@ from depthkit.evaluation.depth import (
     METRICS,
     DepthProtocol,
     DepthReport,
-    score_depth,
+    DepthTally,
     scored_pixels,
 )
-from depthkit.evaluation.plots import plot_depth, plot_sparsification
-from depthkit.evaluation.report import Cell, Picture, Section, write_report
+from depthkit.evaluation.depth_alignment import align_depth
+from depthkit.evaluation.depth_sigma import BandCoverage
 from depthkit.evaluation.sparsification import PixelSample, Sparsification
 from depthkit.pipelines.infer.writers import known_depth
 from depthkit.pipelines.odometry.follow import FollowedOdometry, give_wanted_imu
 from depthkit.pipelines.odometry.options import REMEDY, ScaleSources
+from depthkit.pipelines.recording_depth import RecordingDepth
 from depthkit.pipelines.score.options import ModelOptions
 from depthkit.pipelines.score.pairs import read_truth
-from depthkit.runtime.config import BaselineConfig
-from depthkit.runtime.depth.depth_engine import DepthEngine
-from depthkit.runtime.depth.depth_stream import DepthStream
-from depthkit.runtime.motion.told import NO_MOTION, KnownMotion, usual_gap
-from depthkit.runtime.result import DepthResult
+from depthkit.runtime.config import SWEEP, BaselineConfig
+from depthkit.runtime.depth.depth_method import DepthMethod
+from depthkit.runtime.result import CONFIDENT_SIGMA, DepthResult, ScaleFit
 
 Case = tuple[Sequence, int, DepthResult]
 SHOWN = 3  # sequences of which a frame is drawn
@@ -45,6 +44,10 @@ SHOWN = 3  # sequences of which a frame is drawn
 class Tally:
     """What was seen along the way."""
 
+    confident: DepthTally
+    """Scores of the pixels whose sigma is at most CONFIDENT_SIGMA."""
+    has_sigma: bool = False
+    """Whether any frame came with a sigma."""
     sample: PixelSample = field(default_factory=PixelSample)
     """Errors and confidences of scored pixels."""
     baselines: list[float] = field(default_factory=list)
@@ -53,13 +56,19 @@ class Tally:
     """One a frame without depth."""
     milliseconds: list[float] = field(default_factory=list)
     """One a frame with depth."""
+    fits: list[ScaleFit] = field(default_factory=list)
+    """One a frame that an odometry's points were held against."""
     shown: list[Case] = field(default_factory=list)
     """A few frames to look at."""
+    band: BandCoverage = field(default_factory=BandCoverage)
+    """Errors against sigmas."""
 
     def count(self, sequence: Sequence, frame: int, result: DepthResult) -> None:
         """Take note of a frame."""
         if frame == SHOWN * len(sequence) // 4 and len(self.shown) < SHOWN:
             self.shown.append((sequence, frame, result))
+        if result.fit is not None:
+            self.fits.append(result.fit)
         if result.depth is None:
             self.reasons.append(f"{sequence.name} {frame}: {result.reason}")
             return
@@ -72,16 +81,25 @@ class Tally:
 class StreamScore:
     """The scores of sequences that were streamed."""
 
+    kind: str
+    """Of the method: pair, mono or sweep."""
     config: BaselineConfig
     report: DepthReport
+    confident: DepthReport | None
+    """Scores of the pixels that count as measured; None without a sigma, or without such pixels."""
     curve: Sparsification | None
     """Sparsification curve of abs_rel by confidence; None without a confidence."""
     tally: Tally
 
     def as_json(self) -> dict[str, Any]:
         """Return plain values."""
-        figures = {"kind": "pair", "rule": self.config.rule} | self.report.as_json()
+        figures: dict[str, Any] = {"kind": self.kind}
+        figures |= {"rule": self.config.rule} if self.kind == "pair" else {}
+        figures |= self.report.as_json()
         tally, curve = self.tally, self.curve
+        if tally.has_sigma:
+            figures |= {"confident": self._confident_json(), "band_90": tally.band.share}
+        figures |= {"scale_fit": fit_summary(tally.fits)} if tally.fits else {}
         figures["without_depth"] = tally.reasons
         figures["baseline_m"] = float(np.median(tally.baselines)) if tally.baselines else None
         figures["stream_ms"] = float(np.median(tally.milliseconds)) if tally.milliseconds else None
@@ -91,6 +109,29 @@ class StreamScore:
         more = {"ause": curve.ause, "aurg": curve.aurg}
         return figures | more | {"sparsification": rows | {"random": curve.random}}
 
+    def _confident_json(self) -> dict[str, Any]:
+        """Return the figures of the pixels that count as measured; null where there are none."""
+        report, limit = self.confident, {"sigma": CONFIDENT_SIGMA}
+        if report is None:
+            return limit | dict.fromkeys(METRICS) | {"coverage": 0.0, "pixel_coverage": 0.0}
+        keys = (*METRICS, "coverage", "pixel_coverage")
+        return limit | {key: getattr(report, key) for key in keys}
+
+
+def fit_summary(fits: list[ScaleFit]) -> dict[str, Any]:
+    """Sum up the fits to an odometry's points: how often, by what, how steady."""
+    states = Counter(fit.state for fit in fits)
+    factors = np.array([fit.factor for fit in fits if fit.state == "observed"], float)
+    known = [fit.residual for fit in fits if fit.state == "observed" and fit.residual is not None]
+    steps = np.abs(np.diff(np.log(factors)))
+    return {
+        "frames": {state: states[state] for state in ("observed", "held", "lost", "unknown")},
+        "factor": float(np.median(factors)) if len(factors) else None,
+        "factor_step": float(np.median(steps)) if len(steps) else None,
+        "residual": float(np.median(known)) if known else None,
+        "with_shift": sum(fit.shift != 0 for fit in fits),
+    }
+
 
 def stream_config(options: ModelOptions) -> BaselineConfig:
     """Return how pairs are chosen.
@@ -98,6 +139,10 @@ def stream_config(options: ModelOptions) -> BaselineConfig:
     Raises:
         DataError: options of single pairs stand beside the rule.
     """
+    if options.model == SWEEP and (options.baselines or options.shifts or options.rule):
+        raise DataError(
+            "sweep: chooses its earlier frames itself; --rule, --baseline and --shift are for pairs"
+        )
     if options.baselines or len(options.shifts) > 1:
         raise DataError("--rule streams all frames; --baseline and further --shift are for pairs")
     config = BaselineConfig(rule=options.rule or "multi_range")
@@ -106,7 +151,7 @@ def stream_config(options: ModelOptions) -> BaselineConfig:
 
 
 def score_stream(
-    engine: DepthEngine,
+    method: DepthMethod,
     sequences: list[Sequence],
     config: BaselineConfig,
     protocol: DepthProtocol,
@@ -118,8 +163,8 @@ def score_stream(
     """Stream whole sequences and score them; single-frame networks too, which need no past.
 
     Args:
-        engine: of any kind.
-        sequences: with depth, and poses in metres unless aligned by the median.
+        method: of any kind.
+        sequences: with depth, and poses in metres unless aligned.
         config: how pairs are chosen.
         protocol: range and alignment.
         every: score every n-th frame; all are streamed.
@@ -129,38 +174,49 @@ def score_stream(
     Raises:
         DataError: no poses for metres, or nothing to score.
     """
-    found = scale is not None and engine.kind == "pair" and engine.needs_direction
-    if found or (engine.kind == "pair" and protocol.align == "none"):
-        check_poses(sequences, scale)
-    tally = Tally()
-    pairs = (
-        _judge(sequence, frame, result, protocol, tally)
-        for sequence, frame, result in run_stream(
-            engine, sequences, config, watch=watch, scale=scale
-        )
-        if frame % every == 0
-    )
-    report = score_depth(pairs, **vars(protocol))
+    found = scale is not None and not method.takes_relative_poses
+    by_fit = scale is not None and method.ambiguity not in (None, "none")
+    metres = (method.uses_motion or by_fit) and protocol.align == "none"
+    if metres or found or method.needs_poses:
+        check_poses(sequences, scale, metres=metres or found, posed=method.needs_poses)
+    tally, everything = Tally(DepthTally(protocol)), DepthTally(protocol)
+    for sequence, frame, result in run_stream(method, sequences, config, watch=watch, scale=scale):
+        if frame % every == 0:
+            everything.add(*_judge(sequence, frame, result, protocol, tally))
     curve = tally.sample.result() if tally.sample.frames else None
-    return StreamScore(config, report, curve, tally)
+    report, measured = everything.report(), None
+    if tally.confident.found:
+        measured = tally.confident.report()
+    return StreamScore(method.kind, config, report, measured, curve, tally)
 
 
-def check_poses(sequences: list[Sequence], scale: ScaleSources | None = None) -> None:
-    """Refuse sequences without poses, and an odometry without a source of metres."""
+def check_poses(
+    sequences: list[Sequence], scale: ScaleSources | None, *, metres: bool, posed: bool
+) -> None:
+    """Refuse sequences whose motion does not do.
+
+    Args:
+        sequences: those to stream.
+        scale: what gives the odometry metres, whose motion counts; None for the sequences' poses.
+        metres: whether the motion must be in metres.
+        posed: whether nothing less than poses will do.
+    """
     for sequence in sequences:
-        if scale is not None:
-            _check_scale(sequence, scale)
-            continue
-        if sequence.poses is None:
-            raise DataError(
-                f"{sequence.root}: has no poses.txt; the scale of a pair's depth is its known "
-                "motion; pass --align median"
-            )
+        if scale is None:
+            _check_own_poses(sequence, metres=metres, posed=posed)
+        elif metres and FollowedOdometry(_stream(sequence, scale), scale).scale == "relative":
+            raise DataError(f"{sequence.root}: the odometry is relative, not metres; {REMEDY}")
 
 
-def _check_scale(sequence: Sequence, scale: ScaleSources) -> None:
-    if FollowedOdometry(_stream(sequence, scale), scale).scale == "relative":
-        raise DataError(f"{sequence.root}: the odometry is relative, not metres; {REMEDY}")
+def _check_own_poses(sequence: Sequence, *, metres: bool, posed: bool) -> None:
+    remedy = "--poses odometry" if posed else "--align median"
+    if sequence.poses is None:
+        raise DataError(
+            f"{sequence.root}: has no poses.txt; the scale of depth from motion is that of the "
+            f"motion; pass {remedy}"
+        )
+    if metres and not stream_sequence(sequence).metric:
+        raise DataError(f"{sequence.root}: its poses are relative, not metres; pass --align median")
 
 
 def _stream(sequence: Sequence, scale: ScaleSources | None) -> FrameStream:
@@ -172,7 +228,7 @@ def _stream(sequence: Sequence, scale: ScaleSources | None) -> FrameStream:
 
 
 def run_stream(
-    engine: DepthEngine,
+    method: DepthMethod,
     sequences: list[Sequence],
     config: BaselineConfig,
     *,
@@ -182,31 +238,21 @@ def run_stream(
     """Pass on every frame of every sequence with its depth; each sequence begins anew.
 
     Args:
-        engine: of any kind.
+        method: of any kind.
         sequences: those to stream.
         config: how pairs are chosen.
         watch: passes the frames on.
         scale: what gives an odometry metres, whose motion counts; None for the sequences' poses.
     """
-    stream, known, current, at_work, segment = None, None, None, None, 0
+    at_work, current = None, None
     for sequence, frame in watch([(s, i) for s in sequences for i in range(len(s))]):
-        if stream is None or known is None or sequence is not current:
-            gap = max(config.max_gap, usual_gap(sequence.times))
-            stream, current = DepthStream(engine, replace(config, max_gap=gap)), sequence
-            source = _stream(sequence, scale)
-            known = KnownMotion(source.poses is not None and source.metric, None)
-            if scale is not None and engine.kind == "pair":
-                at_work, segment = FollowedOdometry(source, scale), 0
-                known = KnownMotion(False, None, geometric=at_work.scale)
+        if at_work is None or sequence is not current:
+            source, current = _stream(sequence, scale), sequence
+            odometry = None if scale is None else FollowedOdometry(source, scale)
+            at_work = RecordingDepth(method, source, pairs=config, odometry=odometry)
         pose = None if sequence.poses is None else sequence.poses[frame]
         stamp = float(sequence.times[frame])
-        rgb = sequence.read_frame(frame)
-        moved = None if at_work is None else at_work.process(rgb, stamp=stamp)
-        if moved is not None and moved.segment != segment:
-            stream.reset()  # how the camera turned across the break is not known
-            segment = moved.segment
-        motion = known.tell(pose, stamp, moved) if engine.kind == "pair" else NO_MOTION
-        yield sequence, frame, stream.process(rgb, stamp=stamp, K=sequence.camera.K, motion=motion)
+        yield sequence, frame, at_work.take(sequence.read_frame(frame), stamp, pose)
 
 
 def _judge(
@@ -215,94 +261,33 @@ def _judge(
     """Return prediction and truth of a frame; keep a sample of its errors."""
     tally.count(sequence, frame, result)
     gt, pred = read_truth(sequence, frame), known_depth(result)
-    if pred is not None and result.confidence is not None:
-        scored = scored_pixels(gt, None, protocol) & (pred > 0)
-        if scored.any():
-            error = _relative_error(pred, gt, scored, protocol)
-            tally.sample.add(error, result.confidence, scored)
+    tally.has_sigma |= result.sigma is not None
+    tally.confident.add(_measured(pred, result), gt)
+    if pred is None or result.confidence is None:
+        return pred, gt
+    scored = scored_pixels(gt, None, protocol) & (pred > 0)
+    if scored.any():
+        fitted = _aligned(pred, gt, scored, protocol)
+        error = np.where(scored, np.abs(fitted - gt) / np.where(scored, gt, 1), 0)
+        sure = result.confidence if result.sigma is None else -result.sigma
+        tally.sample.add(error, sure, scored)
+        if result.sigma is not None:
+            tally.band.add(fitted, gt, result.sigma, scored)
     return pred, gt
 
 
-def _relative_error(
+def _measured(pred: np.ndarray | None, result: DepthResult) -> np.ndarray | None:
+    """Keep the pixels that count as measured, 0 elsewhere; None without any. (H, W)"""
+    if pred is None or result.sigma is None:
+        return None
+    kept = np.where(result.sigma <= CONFIDENT_SIGMA, pred, np.float32(0))
+    return kept if kept.any() else None
+
+
+def _aligned(
     pred: np.ndarray, gt: np.ndarray, scored: np.ndarray, protocol: DepthProtocol
 ) -> np.ndarray:
-    """|p - g| / g where scored, else 0. (H, W)"""
-    scale = 1.0
-    if protocol.align == "median":
-        scale = float(np.median(gt[scored]) / np.median(pred[scored]))
-    p = np.clip(scale * pred, protocol.min_depth, protocol.max_depth)
-    return np.where(scored, np.abs(p - gt) / np.where(scored, gt, 1), 0)
-
-
-# --- what is shown -------------------------------------------------------------------------------
-
-
-def stream_rows(score: StreamScore, constant: DepthReport) -> list[tuple[str, Cell, str]]:
-    """Return name, figure of the model and of the best constant."""
-    report, curve = score.report, score.curve
-    rows: list[tuple[str, Cell, str]] = [
-        (name, getattr(report, name), f"{getattr(constant, name):.4g}") for name in METRICS
-    ]
-    rows += [
-        ("coverage, frames", f"{100 * report.coverage:.1f} %", ""),
-        ("coverage, pixels of those", f"{100 * report.pixel_coverage:.1f} %", ""),
-    ]
-    if curve is not None:
-        rows.append(("AUSE of the confidence", curve.ause, "0 is the oracle's order"))
-        rows.append(("AURG", curve.aurg, "above 0 is better than chance"))
-    return rows
-
-
-def stream_notes(score: StreamScore) -> list[str]:
-    """Say what the figures alone would hide."""
-    reasons, report = score.tally.reasons, score.report
-    if not reasons:
-        return []
-    count = f"{report.frames} of {report.frames_gt} frames scored"
-    return [f"{count}; without depth: {'; '.join(reasons[:3])}" + (" ..." * (len(reasons) > 3))]
-
-
-def write_stream_report(
-    folder: Path,
-    score: StreamScore,
-    constant: DepthReport,
-    *,
-    name: str,
-    text: str,
-) -> Path:
-    """Write the scores, the sparsification curve, and depth maps.
-
-    Args:
-        folder: where to.
-        score: of the sequences.
-        constant: the best constant on the same frames.
-        name: of the model.
-        text: what the figures mean.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    rows: list[list[Cell]] = [["", "model", "best constant depth"]]
-    rows += [list(row) for row in stream_rows(score, constant)]
-    notes = score.tally.reasons[:10]
-    sections = [Section("Scores", text=text, rows=rows, notes=notes)]
-    if score.curve is not None:
-        path = plot_sparsification(folder / "sparsification.png", score.curve)
-        caption = "error of the pixels kept; the least sure ones go first"
-        sections.append(Section("What the confidence is worth", pictures=[Picture(path, caption)]))
-    pictures = [_draw(folder, *case, score.report) for case in score.tally.shown]
-    sections.append(Section("Depth maps", pictures=pictures))
-    return write_report(folder / "report.html", f"Depth of {name}", sections)
-
-
-def _draw(
-    folder: Path, sequence: Sequence, frame: int, result: DepthResult, report: DepthReport
-) -> Picture:
-    image, gt, pred = sequence.read_frame(frame), read_truth(sequence, frame), known_depth(result)
-    depth = np.zeros_like(gt) if pred is None else pred
-    known = (gt > 0) & (depth > 0)
-    if report.protocol.align == "median" and known.any():
-        depth = depth * np.median(gt[known]) / np.median(depth[known])
-    baselines = () if result.decision is None else result.decision.baselines
-    apart = ", ".join(f"{metres:.2g} m" for metres in baselines)
-    title = f"{sequence.name} {frame}" + (f", baselines {apart}" if apart else "")
-    path = folder / f"depth_{sequence.name}_{frame:06d}.png"
-    return Picture(plot_depth(path, depth, gt, image=image, title=title), title)
+    """Return the depth as it is scored: aligned and clipped. (H, W)"""
+    alignment = align_depth(pred[scored], gt[scored], protocol.align)
+    aligned = alignment.apply(pred, protocol.max_depth)
+    return np.clip(aligned, protocol.min_depth, protocol.max_depth)

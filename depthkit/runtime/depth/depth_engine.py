@@ -5,7 +5,7 @@ The engine neither keeps nor chooses frames; `DepthStream` does. Calls may come 
 threads, and `close` from any of them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Literal
@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from depthkit.errors import EngineError
+from depthkit.runtime.depth.focal_rule import SOLVE_SHIFT, canonical_focal, solve_shift
 from depthkit.runtime.network.engine import Engine
+from depthkit.runtime.picture_fit import PictureFit, fit_picture, place_K, place_picture
 from depthkit.runtime.preprocess import (
     NetworkFrame,
     check_camera,
@@ -27,7 +29,7 @@ from depthkit.runtime.preprocess import (
     to_size,
     turn_batch,
 )
-from depthkit.runtime.result import DepthResult, Timing
+from depthkit.runtime.result import DepthResult, Scale, Timing
 
 if TYPE_CHECKING:
     from depthkit.runtime.network.backend import Backend
@@ -38,6 +40,8 @@ ROUNDING = 2**-8
 """Relative rounding of bf16: an output this near to an end of the range counts as that end."""
 OTHER_FOCAL = "learnt at a focal length"
 """Part of the scale source where the network's metres do not hold for the camera."""
+NO_K = "relative without K: the focal length decides the scale of this network"
+"""Scale source of a network with a focal rule whose camera is unknown."""
 SAME_FOCAL = 1.1  # factor; a metric single-frame network is trained at one focal length
 
 
@@ -77,6 +81,7 @@ class DepthEngine(Engine):
         for name in wanted:
             if getattr(manifest, name) is None:
                 raise EngineError(f"the manifest of this pair network has no {name}; export again")
+        self._canonical = canonical_focal(manifest.focal_rule)
         self._nearest = manifest.min_depth or LEAST_DEPTH
         self._farthest = manifest.max_depth or np.inf
 
@@ -92,8 +97,8 @@ class DepthEngine(Engine):
 
         Args:
             rgb: frame of any size. (H, W, 3) uint8
-            K: intrinsics at H x W, pixels; copied to the result, and compared with the training's
-                of a metric network. (3, 3)
+            K: intrinsics at H x W, pixels; copied to the result, compared with the training's of a
+                metric network, and needed for metres where the manifest has a focal rule. (3, 3)
             stamp: stamp of the frame, seconds; copied to the result.
 
         Returns:
@@ -109,26 +114,49 @@ class DepthEngine(Engine):
         if K is not None:
             check_camera(K)
         started = perf_counter()
-        batch = np.ascontiguousarray(to_size(rgb, self.manifest.size))[None]
+        fit = fit_picture(rgb.shape[:2], self.manifest.size, self.manifest.resize)
+        batch = place_picture(rgb, fit, self.manifest.resize)[None]
         prepared = perf_counter()
-        small = self.backend.run({"frame": batch})["depth"][0]
+        answer = self.backend.run({"frame": batch})
         answered = perf_counter()
-        known = np.isfinite(small) & (small > 0)
+        small, reason = self._by_focal(answer, K, fit)
         depth, valid = None, None
-        if known.any():
-            depth = enlarge_inverse(small, rgb.shape[:2])
-            valid = enlarge_mask(known, rgb.shape[:2])
+        if small is not None:
+            depth, valid = _enlarged(small, rgb.shape[:2])
+        scale, source = self.scale_of(K, rgb.shape[:2])
         return DepthResult(
             depth=depth,
             valid=valid,
             confidence=None,
             K=None if K is None else np.array(K, dtype=np.float64),
-            scale=self.manifest.scale,
-            scale_source=self._scale_source(K, rgb.shape[:2]),
+            scale=scale,
+            scale_source=source,
             stamp=stamp,
             timing=Timing.until_now(started, prepared, answered),
-            reason="" if known.any() else "the network's answer has no finite depth",
+            reason=reason,
         )
+
+    def _by_focal(
+        self, answer: Mapping[str, np.ndarray], K: np.ndarray | None, fit: PictureFit
+    ) -> tuple[np.ndarray | None, str]:
+        """Apply the focal rule and cut the border off; without depth, say why. (h, w) float32"""
+        if self.manifest.focal_rule == SOLVE_SHIFT:
+            if K is None:
+                return None, "no intrinsics: the shift of this network's points needs K"
+            points = answer["points"][0][(slice(None), *fit.window)]
+            at_window = place_K(K, fit) - [[0, 0, fit.left], [0, 0, fit.top], [0, 0, 0]]
+            shift = solve_shift(points, at_window)
+            if shift is None:
+                return None, "no shift brings the network's points to their pixels"
+            small = points[2] + np.float32(shift)
+        else:
+            small = answer["depth"][0][fit.window]
+            if self._canonical is not None and K is not None:
+                small = small * np.float32(place_K(K, fit)[0, 0] / self._canonical)
+        small = np.ascontiguousarray(small)
+        if not (np.isfinite(small) & (small > 0)).any():
+            return None, "the network's answer has no finite depth"
+        return small, ""
 
     def network_frame(self, rgb: np.ndarray, K: np.ndarray) -> NetworkFrame:
         """Resize a camera frame to the focal length of a pair network's training, once per frame.
@@ -207,16 +235,43 @@ class DepthEngine(Engine):
             timing=Timing.until_now(started, prepared, answered),
         )
 
-    def _scale_source(self, K: np.ndarray | None, size: tuple[int, int]) -> str:
-        """Return where the scale comes from, with a warning if the focal length differs."""
-        source, learnt = self.manifest.scale_source, self.manifest.focal
-        if self.manifest.scale == "relative" or learnt is None or K is None:
-            return source
+    def scale_of(
+        self, K: np.ndarray | None, size: tuple[int, int] | None = None
+    ) -> tuple[Scale, str]:
+        """Return the scale of a mono network's depth and where it comes from.
+
+        Args:
+            K: intrinsics at `size`; without them a network with a focal rule is relative. (3, 3)
+            size: size of the frame; with it a focal length that differs from the training's is
+                part of the source.
+        """
+        scale, source = self.manifest.scale, self.manifest.scale_source
+        if scale == "relative":
+            return scale, source
+        if K is None:
+            return ("metric", source) if self.manifest.focal_rule == "none" else ("relative", NO_K)
+        learnt = self.manifest.focal
+        if learnt is None or size is None:
+            return scale, source
         focal = resize_K(K, size, self.manifest.size)[0, 0]
         if 1 / SAME_FOCAL < focal / learnt < SAME_FOCAL:
-            return source
-        return f"{source}; {OTHER_FOCAL} of {learnt:.0f} px, this camera has {focal:.0f}"
+            return scale, source
+        return scale, f"{source}; {OTHER_FOCAL} of {learnt:.0f} px, this camera has {focal:.0f}"
 
     def _require(self, kind: str, remedy: str) -> None:
         if self.kind != kind:
             raise EngineError(f"this is a {self.kind} network; {remedy}")
+
+
+def _enlarged(small: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Enlarge depth and what is known of it: a pixel mixed with an unknown one is unknown.
+
+    Unknown pixels are mixed as infinite depth, inverse 0: NaN would spread to neighbours of which
+    they are no part.
+    """
+    known = np.isfinite(small) & (small > 0)
+    if known.all():
+        return enlarge_inverse(small, size), enlarge_mask(known, size)
+    valid = enlarge_mask(known, size)
+    depth = enlarge_inverse(np.where(known, small, np.float32(np.inf)), size)
+    return np.where(valid, depth, np.float32(np.nan)), valid

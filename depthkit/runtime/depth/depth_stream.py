@@ -168,7 +168,7 @@ class DepthStream:
     def _without_depth(
         self, K: np.ndarray | None, stamp: float, reason: str, decision: Decision | None = None
     ) -> DepthResult:
-        scale, source = self._scale()
+        scale, source = self._scale(K)
         return DepthResult(
             depth=None,
             valid=None,
@@ -181,9 +181,9 @@ class DepthStream:
             reason=reason,
         )
 
-    def _scale(self) -> tuple[Scale, str]:
+    def _scale(self, K: np.ndarray | None) -> tuple[Scale, str]:
         if self._engine.kind == "mono":
-            return self._engine.manifest.scale, self._engine.manifest.scale_source
+            return self._engine.scale_of(K)
         known = self._motion.kind != "unknown"
         return "metric" if known else "relative", self._motion.scale_source()
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What becomes of a swept map: its uncertainty, fusion over time, and filling."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -25,6 +25,12 @@ DOUBT = 2.0
 TRUST = 0.08
 """Sigma at which a measured value and the filled one count the same."""
 WEIGHED_AT = 0.05
+DRIFT = 0.02
+"""Drift of the scale that is carried from map to map, a square root of a second."""
+FARTHEST = 0.5
+"""Largest difference of log scale that is averaged; a larger one is another map."""
+ENOUGH = 200
+"""Pixels that both maps must be sure of for their scales to be compared."""
 SUREST = 0.02
 """Sigma below which a pixel gains no more weight in filling."""
 
@@ -46,6 +52,40 @@ class DepthMap:
     def sure(self) -> np.ndarray:
         """Pixels that count as measured. (h, w) bool"""
         return (self.inverse > 0) & (self.sigma <= CONFIDENT_SIGMA)
+
+    def scaled(self, factor: float) -> "DepthMap":
+        """Return the map with its inverse depths multiplied."""
+        return replace(self, inverse=(self.inverse * factor).astype(np.float32))
+
+
+class SteadyScale:
+    """The common scale of the maps: a mean over time, by how well each frame knows it.
+
+    The baselines of one frame are short, and an error of a centimetre in their length is one of
+    several percent in all its depths. A Kalman filter of one number weighs them.
+    """
+
+    def __init__(self) -> None:
+        """Start without a map."""
+        self._variance, self._stamp = np.inf, 0.0
+
+    @property
+    def sigma(self) -> float:
+        """Relative standard deviation of the scale."""
+        return float(np.sqrt(self._variance))
+
+    def take(self, error: float, stamp: float) -> float:
+        """Return the weight of a new map's scale, 0 to 1.
+
+        Args:
+            error: its relative standard deviation.
+            stamp: seconds.
+        """
+        drifted = self._variance + DRIFT**2 * (stamp - self._stamp)
+        gain = 1.0 if np.isinf(drifted) else drifted / (drifted + error**2)
+        self._variance = error**2 if np.isinf(drifted) else (1 - gain) * drifted
+        self._stamp = stamp
+        return float(gain)
 
 
 def measured(swept: Swept, grey: np.ndarray, T_world_cam: np.ndarray, K: np.ndarray) -> DepthMap:
@@ -70,6 +110,26 @@ def carried(last: DepthMap, T_world_cam: np.ndarray, K: np.ndarray) -> DepthMap:
     turn = K @ T[:3, :3] @ np.linalg.inv(last.K)
     carry(last.inverse, last.sigma, turn, K @ T[:3, 3], moved, sigma)
     return DepthMap(moved, np.minimum(AGED * sigma, UNKNOWN), T_world_cam, K)
+
+
+def steadied(new: DepthMap, last: DepthMap, *, gain: float) -> tuple[DepthMap, DepthMap]:
+    """Bring a new map and the carried one to a common scale between theirs.
+
+    The baselines of one frame are short, and an error of a centimetre in their length is one of
+    several percent in all depths. So the scale is a mean over some seconds of motion.
+
+    Args:
+        new: of this frame.
+        last: from `carried`.
+        gain: share of the difference that the new map decides, 0 to 1.
+    """
+    both = new.sure & last.sure
+    if both.sum() < ENOUGH:
+        return new, last
+    apart = float(np.median(np.log(new.inverse[both] / last.inverse[both])))
+    if abs(apart) > FARTHEST:
+        return new, last
+    return new.scaled(np.exp(-(1 - gain) * apart)), last.scaled(np.exp(gain * apart))
 
 
 def fused(new: DepthMap, last: DepthMap, *, step: float) -> DepthMap:

@@ -7,6 +7,11 @@ from typing import NamedTuple
 import numpy as np
 
 GRID = 9
+"""Points along each side at which frames are judged."""
+SLACK = 1e-6
+"""Rounding that leaves a point on the border inside, pixels."""
+TOO_FAR = 1.6
+"""Parallax above which a source is left out, as a multiple of the longest wanted one."""
 
 
 class Candidate(NamedTuple):
@@ -35,8 +40,8 @@ def look(
     turned = np.einsum("nij,pj->npi", T_sources_target[:, :3, :3], rays)
     moved = turned + inverse_depth * T_sources_target[:, None, :3, 3]
     (start, ahead), (end, front) = _pixels(turned, K), _pixels(moved, K)
-    inside = ahead & front & (end >= 0).all(axis=2)
-    inside &= (end <= np.array([width - 1, height - 1])).all(axis=2)
+    inside = ahead & front & (end >= -SLACK).all(axis=2)
+    inside &= (end <= np.array([width - 1, height - 1]) + SLACK).all(axis=2)
     steps = np.linalg.norm(end - start, axis=2)
     count = np.maximum(inside.sum(axis=1), 1)
     parallax = np.where(inside, steps, 0).sum(axis=1) / count
@@ -50,6 +55,8 @@ def choose(
 ) -> list[int]:
     """Choose the candidate nearest to each wanted parallax, by the ratio.
 
+    One of far more parallax than any wanted is taken only alone: its levels would be pixels apart.
+
     Args:
         candidates: past frames.
         wanted: parallaxes, pixels.
@@ -60,6 +67,9 @@ def choose(
         Indices, each once, the smallest parallax first.
     """
     usable = [i for i, c in enumerate(candidates) if c.parallax >= least and c.overlap >= overlap]
+    most = TOO_FAR * max(wanted)
+    near = [i for i in usable if candidates[i].parallax <= most]
+    usable = near or sorted(usable, key=lambda i: candidates[i].parallax)[:1]
     chosen: list[int] = []
     for goal in wanted:
         rest = [i for i in usable if i not in chosen]

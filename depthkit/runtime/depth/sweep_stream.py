@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Depth of a stream of frames by plane sweep over past frames: no network, no training.
 
-For each frame: sources by parallax, pose correction, sweep, check, fusion with the last map, filling
-along the picture's edges. Needs camera poses; their unit is the unit of depth. Deterministic: the
-same frames with the same stamps and poses give the same bytes, live and offline.
+For each frame: sources by parallax, pose correction, sweep, check, fusion with the last map, and
+filling along the edges of the picture. It needs camera poses; their unit is that of depth. The same
+frames with the same stamps and poses give the same bytes, live and offline.
 """
 
 from dataclasses import dataclass, replace
@@ -22,7 +22,15 @@ from depthkit.runtime.depth.baseline import Decision
 from depthkit.runtime.depth.frame_ring import FrameRing, RingFrame
 from depthkit.runtime.depth.sweep import inverse_levels, sweep
 from depthkit.runtime.depth.sweep_config import SweepConfig
-from depthkit.runtime.depth.sweep_map import DepthMap, carried, dense, fused, measured
+from depthkit.runtime.depth.sweep_map import (
+    DepthMap,
+    SteadyScale,
+    carried,
+    dense,
+    fused,
+    measured,
+    steadied,
+)
 from depthkit.runtime.depth.sweep_sources import Candidate, choose, look
 from depthkit.runtime.frame_gate import BLACK_FRAME, FrameGate, Intrinsics
 from depthkit.runtime.motion.told import NO_MOTION, Motion
@@ -42,6 +50,8 @@ ENDS = (2, 98)
 """Percentiles of inverse depth that make the range."""
 FEW = 10
 """Tracked corners below which their inverse depths say nothing."""
+USUAL_RESIDUAL, CALM = 1.0, 0.1
+"""Residual of poses that no track tells, and error of the best poses, pixels."""
 USUAL_PARALLAX = 0.05
 """Parallax of the nominal baseline of the ring of past frames, as a share of the width."""
 NO_POSE = "no camera pose, and a sweep needs one; give poses or an odometry"
@@ -57,6 +67,12 @@ class _Plan:
     corrected: Corrected
     parallax: tuple[float, ...]
     inverse_depth: float
+
+    @property
+    def error(self) -> float:
+        """Relative error of the scale: that of the given poses over the parallax."""
+        residual = self.corrected.before if np.isfinite(self.corrected.before) else USUAL_RESIDUAL
+        return (residual + CALM) / float(np.linalg.norm(self.parallax))
 
 
 class SweepStream:
@@ -94,7 +110,7 @@ class SweepStream:
         self._index = -1
         self._metric: bool | None = None
         self._last: DepthMap | None = None
-        self._depths = 0.0
+        self._depths, self._scale = 0.0, SteadyScale()
 
     def process(
         self,
@@ -173,7 +189,7 @@ class SweepStream:
             return ""
         self._ring.clear()
         self._ring.nominal_baseline = None
-        self._last, self._depths = None, 0.0
+        self._last, self._depths, self._scale = None, 0.0, SteadyScale()
         return f"{reason}; the past is forgotten"
 
     def _ring_frame(
@@ -229,7 +245,9 @@ class SweepStream:
         swept_at = perf_counter()
         # 2. How sure each pixel is; fused with the last map where both know it.
         own = measured(swept, grey, _pose(current), current.frame.K)
+        gain = self._scale.take(plan.error, current.stamp)
         if config.fuse and last is not None:
+            own, last = steadied(own, last, gain=gain)
             own = fused(own, last, step=float(levels[1] - levels[0]))
         # 3. Filled along the picture's edges.
         whole = dense(own, grey)
@@ -326,7 +344,7 @@ class SweepStream:
         decision: Decision,
     ) -> DepthResult:
         """Bring the map to the camera's size."""
-        sigma = enlarge_depth(whole.sigma, size)
+        sigma = enlarge_depth(np.hypot(whole.sigma, np.float32(self._scale.sigma)), size)
         return replace(
             self._without_depth(K, current.stamp, "", decision),
             depth=enlarge_inverse(1 / whole.inverse, size),

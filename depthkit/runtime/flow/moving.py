@@ -18,7 +18,7 @@ import numpy as np
 from depthkit.errors import check_shape
 from depthkit.multiview.rigid_flow import RigidFlow
 from depthkit.multiview.warp import lands_inside, warp_by_flow
-from depthkit.runtime.network.manifest import Mixture, StaticLaw
+from depthkit.runtime.network.manifest_parts import Mixture, StaticLaw
 
 C1, C2 = 0.01**2, 0.03**2  # constants of SSIM, colours in [0, 1]
 LEAST_ERROR = 0.01  # added to both errors of a ratio; this and the next four as in `losses/coop.py`

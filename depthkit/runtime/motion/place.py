@@ -60,7 +60,8 @@ class CameraMotion:
         if motion.R_world_cam is not None:
             check_shape("R_world_cam", motion.R_world_cam, "3 3")
         if motion.T_world_cam is not None and not motion.metric:
-            motion = Motion(R_world_cam=motion.T_world_cam[:3, :3], expected=motion.expected)
+            R, way = motion.T_world_cam[:3, :3], motion.displacement
+            motion = Motion(None, way, R, expected=motion.expected)
         kind = self._kind_of(motion)
         if kind is None:
             return Place(fault="no motion for this frame, although its source should have one")

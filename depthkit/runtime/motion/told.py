@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 if TYPE_CHECKING:
-    from depthkit.runtime.result import OdometryResult, Scale
+    from depthkit.runtime.result import OdometryResult
 
 MAX_GAP = 1.0  # seconds between frames; more where a source is slower than that
 SLOW = 3.0  # median intervals that make a gap, where the intervals themselves are long
@@ -65,9 +65,6 @@ class KnownMotion:
     """Constant speed, m/s; used where there are no poses."""
     last: float | None = None
     """Time of the previous frame, seconds."""
-    geometric: "Scale | None" = None
-    """Scale that a geometric odometry is to give, in which a frame without its motion is a fault;
-    None where there is none."""
 
     def tell(
         self, pose: np.ndarray | None, time: float, odometry: "OdometryResult | None" = None
@@ -77,10 +74,8 @@ class KnownMotion:
         Args:
             pose: T_world_cam where the recording has any, NaN where it is unknown. (4, 4)
             time: time of the frame, seconds.
-            odometry: result of a pose network or of the geometric odometry for this frame.
+            odometry: result of a pose network for this frame.
         """
-        if self.geometric is not None and odometry is not None:
-            return self._of_geometric(odometry)
         # 1. The recording's own poses, in metres: a frame without one is a fault.
         known = pose if pose is not None and not np.isnan(pose).all() else None
         if self.metric_poses:
@@ -88,21 +83,12 @@ class KnownMotion:
         # 2. A pose network with metric scale.
         if odometry is not None and odometry.scale == "metric":
             return Motion(odometry.T_world_cam)
-        # 3. The attitude of relative poses, and the speed for the distance.
+        # 3. Relative poses, and the speed for the distance.
         if odometry is not None:
             pose = known = odometry.T_world_cam
-        R = None if known is None else known[:3, :3]
         lost = pose is not None and known is None
-        if self.speed is None:
-            return Motion(R_world_cam=R, expected=lost)
-        before, self.last = time if self.last is None else self.last, time
-        return Motion(displacement=self.speed * (time - before), R_world_cam=R, expected=lost)
-
-    def _of_geometric(self, odometry: "OdometryResult") -> Motion:
-        """Return the pose in metres, or the attitude of a relative one; without motion a fault."""
-        known = odometry.T_previous_current is not None
-        if self.geometric == "metric":
-            known &= odometry.scale == "metric"
-            return Motion(odometry.T_world_cam if known else None, expected=not known)
-        R_world_cam = odometry.T_world_cam[:3, :3] if known else None
-        return Motion(R_world_cam=R_world_cam, expected=not known)
+        way = None
+        if self.speed is not None:
+            before, self.last = time if self.last is None else self.last, time
+            way = self.speed * (time - before)
+        return Motion(known, way, expected=lost, metric=known is None)

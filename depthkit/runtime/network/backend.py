@@ -52,8 +52,8 @@ class Backend:
                 manifest names one.
 
         Returns:
-            Outputs by name, new arrays: depth (N, H, W), motion (N, 6), or flow (N, 2, H, W), with
-            static_odds (N, H, W) from some flow networks. float32
+            Outputs by name, new arrays: depth (N, H, W), motion (N, 6), flow (N, 2, H, W), with
+            static_odds (N, H, W) from some flow networks, or features (N, C, h, w). float32
 
         Raises:
             EngineError: the backend is closed, or the runtime failed, for example out of memory.
@@ -83,7 +83,8 @@ class Backend:
 def input_names(manifest: Manifest) -> tuple[str, ...]:
     """Return the names of a model's inputs, in order."""
     in_time = ("earlier", "later")
-    names = {"mono": ("frame",), "pair": ("previous", "current"), "pose": in_time, "flow": in_time}
+    names = {"mono": ("frame",), "features": ("frame",), "pair": ("previous", "current")}
+    names |= {"pose": in_time, "flow": in_time}
     further = ("flow",) if manifest.flow else ("volume",) if manifest.planes else ()
     return names[manifest.kind] + further
 

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import depthkit
 from depthkit.errors import EngineError
+from depthkit.runtime.network.manifest_parts import Check, Mixture, Origin, Resize, StaticLaw
 from depthkit.runtime.network.model_file import MANIFEST_VERSION, ZEROS, join, split
 
 PIXELS = (
@@ -22,57 +23,10 @@ PIXELS = (
     "c to s (c + 0.5) - 0.5"
 )
 SHIPPED = Path(depthkit.__file__).parent / "weights"
-Kind = Literal["mono", "pair", "pose", "flow"]
+Kind = Literal["mono", "pair", "pose", "flow", "features"]
 Precision = Literal["fp32", "fp16", "int8"]
-
-
-@dataclass(frozen=True)
-class Check:
-    """A stored input and the trained network's output for it, computed by torch in fp32."""
-
-    inputs: Mapping[str, str]
-    """Input name -> PNG, base64. Images are 8-bit RGB, flow is 16-bit: (value - 32768) / 64 px."""
-    step: int
-    """Sampling of stored maps: rows and columns step // 2, step // 2 + step, ..."""
-    outputs: Mapping[str, str]
-    """Output name -> float32, little endian, base64."""
-
-
-@dataclass(frozen=True)
-class Mixture:
-    """Mixture model of a quantity: Laplace distributed on static pixels, exponentially distributed
-    above the Laplace median on moving pixels."""
-
-    location: float
-    """Median over static pixels."""
-    scale: float
-    """Mean absolute deviation of static pixels from the median."""
-    tail: float
-    """Mean excess of moving pixels over the median."""
-    share: float
-    """Share of moving pixels."""
-
-
-@dataclass(frozen=True)
-class StaticLaw:
-    """Learnt model for the probability that a pixel is static; see `runtime/flow/moving.py`."""
-
-    evidence: Literal["photometric", "gap", "both"]
-    """Quantities used: photometric (delta), the gap's score, or both as if independent."""
-    delta: Mixture
-    """Mixture of delta: photometric error of the rigid reconstruction against that of the flow
-    reconstruction, compared as set by `ratio`."""
-    gap: Mixture
-    """Mixture of `gap_score`: flow minus rigid flow, normalised by the expected errors of both."""
-    ssim_weight: float
-    """Weight of SSIM in the photometric error; the rest is L1."""
-    window: int
-    """Side of the averaging window of both quantities, pixels at the network's size."""
-    ratio: bool = False
-    """Whether delta is the log ratio of the two errors instead of their difference."""
-    temper: float | None = None
-    """Factor on the log likelihood ratio before the prior logits of the mask network
-    (`static_odds`) are added; None without a mask network."""
+Quantity = Literal["depth", "inverse", "disparity", "canonical", "points", "log"]
+Ambiguity = Literal["none", "scale", "scale-and-shift"]
 
 
 @dataclass(frozen=True)
@@ -81,14 +35,16 @@ class Manifest:
 
     kind: Kind
     """Kind of network. mono: frame -> depth. pair: previous, current -> depth. pose: earlier, later
-    -> motion. flow: earlier, later -> flow, and static_odds of earlier with a mask network."""
+    -> motion. flow: earlier, later -> flow, and static_odds of earlier with a mask network.
+    features: frame -> features, descriptors of length 1 along the channels (N, C, h, w) with
+    h = H / stride, w = W / stride."""
     network: str
     """Name of the network in the training's configuration."""
     size: tuple[int, int]
     """Image size of the training, (H, W) in pixels."""
     scale: Literal["metric", "relative"]
-    """Metric: metres; relative: up to one unknown factor. Flow is in pixels and counts as
-    relative."""
+    """Metric: metres; relative: up to one unknown factor. Flow is in pixels and features have no
+    unit; both count as relative."""
     scale_source: str
     """Description of where the scale comes from."""
     check: Check
@@ -102,6 +58,9 @@ class Manifest:
     """Whether H and W may differ from `size`."""
     size_multiple: int = 1
     """Divisor of H and W."""
+    stride: int = 1
+    """Features: pixels of the frame along one side of an output pixel, which covers that block of
+    them."""
     K: tuple[tuple[float, ...], ...] | None = None
     """Intrinsics of the training frames at `size`, pixels, the principal point taken as the centre;
     None where not recorded. (3, 3)"""
@@ -125,6 +84,22 @@ class Manifest:
     """Pose: extra input, optical flow by OpenCV from earlier to later, pixels."""
     static_law: StaticLaw | None = None
     """Flow: model of the static probability; None if none was learnt."""
+    quantity: Quantity = "depth"
+    """Mono: what the adopted network itself says. The graph gives depth, or points where the focal
+    rule is solve_shift; unresolved scale and shift are those of this quantity."""
+    ambiguity: Ambiguity | None = None
+    """Mono: what is unknown of the quantity. None: by `scale`, as `unresolved` says."""
+    focal_rule: str = "none"
+    """Mono: what the engine does with fx at the network's size. f/N: depth times fx / N.
+    solve_shift: the graph gives points (N, 3, H, W) whose z lacks a shift that fx and fy decide."""
+    validity: str = ""
+    """Mono: where an adopted graph answers NaN, in words."""
+    resize: Resize = Resize()
+    """Mono: how a frame is brought to `size`."""
+    licence: str = ""
+    """Licence of the weights, as the person who adopted or trained them states it."""
+    adopted_from: Origin | None = None
+    """File of another program that the graph was made from."""
     opset: int = 18
     """ONNX operator set."""
     colour: str = "RGB"
@@ -143,6 +118,11 @@ class Manifest:
     """SHA-256 of the file's bytes, with these 64 digits as zeros."""
     version: int = MANIFEST_VERSION
     """Version of this record."""
+
+    @property
+    def unresolved(self) -> Ambiguity:
+        """What is unknown of `quantity`; a relative network without a statement lacks a factor."""
+        return self.ambiguity or ("none" if self.scale == "metric" else "scale")
 
 
 @dataclass(frozen=True)
@@ -269,7 +249,17 @@ def manifest_from_json(record: Mapping[str, Any], path: Path) -> Manifest:
         plain["static_law"] = StaticLaw(**law | laws)
     if plain.get("K") is not None:
         plain["K"] = tuple(tuple(row) for row in plain["K"])
-    return Manifest(**plain)
+    resize = dict(plain.get("resize") or {})
+    plain["resize"] = Resize(**resize | {"value": tuple(resize.get("value", (0, 0, 0)))})
+    if plain.get("adopted_from") is not None:
+        plain["adopted_from"] = Origin(**plain["adopted_from"])
+    manifest = Manifest(**plain)
+    if manifest.kind == "mono" and manifest.scale == "metric" and manifest.unresolved != "none":
+        raise EngineError(
+            f"{path}: says metres, and that {manifest.unresolved} of its {manifest.quantity} is "
+            "unknown; adopt it again"
+        )
+    return manifest
 
 
 def _check_sidecar(path: Path, inside: Mapping[str, Any]) -> None:

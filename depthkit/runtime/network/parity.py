@@ -17,12 +17,14 @@ import numpy as np
 from depthkit.errors import EngineError
 
 if TYPE_CHECKING:
-    from depthkit.runtime.network.manifest import Check, Manifest
+    from depthkit.runtime.network.manifest import Manifest
+    from depthkit.runtime.network.manifest_parts import Check
 
 TOLERANCES = {"fp32": 1e-4, "fp16": 2e-2, "bf16": 2e-2, "int8": 2e-2}
 """Allowed relative difference by precision: of the maximum for fp32, else of the median."""
-LEAST = {"flow": 1.0, "static_odds": 1.0}
-"""Smallest denominator of the relative difference, for outputs that may be 0 (pixels, log odds)."""
+LEAST = {"flow": 1.0, "static_odds": 1.0, "features": 1.0}
+"""Smallest denominator of the relative difference, for outputs that may be 0 (pixels, log odds,
+numbers of a descriptor of length 1)."""
 FLOW_ZERO, FLOW_STEPS = 32768, 64.0  # a stored flow is (value - zero) / steps pixels
 
 
@@ -78,7 +80,8 @@ def compare(
     if precision == "fp32":
         precision = manifest.precision
     allowed = max(manifest.tolerance, TOLERANCES[precision])
-    worst, median = summarize(relative_differences(manifest.check, outputs))
+    partial = manifest.adopted_from is not None
+    worst, median = summarize(relative_differences(manifest.check, outputs, partial=partial))
     return Parity(worst, median, allowed, name, precision)
 
 
@@ -96,9 +99,14 @@ def summarize(differences: Mapping[str, np.ndarray]) -> tuple[float, float]:
 
 
 def relative_differences(
-    check: "Check", outputs: Mapping[str, np.ndarray]
+    check: "Check", outputs: Mapping[str, np.ndarray], *, partial: bool = False
 ) -> dict[str, np.ndarray]:
     """Return the relative differences by output; infinite where not finite. (N,) each
+
+    Args:
+        check: the stored pair.
+        outputs: what a backend says now, batch of one.
+        partial: a stored NaN is not compared: an adopted network says nothing there.
 
     Raises:
         EngineError: an output is missing or has another size.
@@ -112,7 +120,9 @@ def relative_differences(
         now = (on_grid(now, check.step) if now.ndim >= 2 else now).ravel()
         if now.shape != stored.shape:
             raise EngineError(f"{name}: {stored.size} values stored, the model gives {now.size}")
-        found[name] = np.nan_to_num(relative_difference(name, now, stored), nan=np.inf)
+        differs = np.nan_to_num(relative_difference(name, now, stored), nan=np.inf)
+        silent = np.isnan(relative_difference(name, stored, stored))
+        found[name] = np.where(silent & partial, 0.0, differs)
     return found
 
 
@@ -120,15 +130,17 @@ def relative_difference(name: str, now: np.ndarray, then: np.ndarray) -> np.ndar
     """Return |a - b| / |b| of one output: per number, or per vector for motion and flow.
 
     Args:
-        name: depth, motion (two vectors of three), flow (all u, then all v) or static_odds.
+        name: depth, motion (two vectors of three), flow (all u, then all v), points (all x, all y,
+            then all z), static_odds or features (number by number).
         now: (N,)
         then: (N,)
     """
     least = LEAST.get(name, float(np.finfo(np.float32).tiny))
     if name == "motion":
         now, then = now.reshape(-1, 3), then.reshape(-1, 3)
-    elif name == "flow":
-        now, then = now.reshape(2, -1).T, then.reshape(2, -1).T
+    elif name in ("flow", "points"):
+        axes = 2 if name == "flow" else 3
+        now, then = now.reshape(axes, -1).T, then.reshape(axes, -1).T
     else:
         now, then = now[:, None], then[:, None]
     gap, size = np.linalg.norm(now - then, axis=1), np.linalg.norm(then, axis=1)

