@@ -3,9 +3,12 @@
 
 Metres, nothing scaled to the truth, one configuration for all. Every frame is streamed, every n-th
 is scored. With --noise the poses are disturbed: each attitude by a normal error of so many degrees,
-each position by one of so many percent of the way in a second.
+each position by one of so many percent of the way in a second. With --odometry the motion is that
+of the geometric odometry on the same frames, live, and one known distance gives metres: that between
+the camera's places at the first frame of its longest segment and at the one farthest from it.
 
-Usage: python scripts/sweep/sweep_clips.py NAME=SEQUENCE ... [--every N] [--noise DEG:PERCENT ...]
+Usage: python scripts/sweep/sweep_clips.py NAME=SEQUENCE ... [--every N] [--odometry]
+       [--noise DEG:PERCENT ...]
 """
 
 import argparse
@@ -22,6 +25,7 @@ from depthkit.runtime.depth.sweep_confidence import BAND
 from depthkit.runtime.depth.sweep_config import SweepConfig
 from depthkit.runtime.depth.sweep_stream import SweepStream
 from depthkit.runtime.motion.told import Motion, usual_gap
+from depthkit.runtime.odometry.geometric import GeometricOdometry
 from depthkit.runtime.result import CONFIDENT_SIGMA, DepthResult
 
 MAX_DEPTH = 80.0
@@ -45,25 +49,28 @@ def main() -> None:
     parser.add_argument("clips", nargs="+", metavar="NAME=SEQUENCE")
     parser.add_argument("--every", type=int, default=10)
     parser.add_argument("--noise", nargs="*", default=["0:0"], metavar="DEG:PERCENT")
+    parser.add_argument("--odometry", action="store_true")
     options = parser.parse_args()
     print("| " + " | ".join(COLUMNS) + " |\n" + "| --- " * len(COLUMNS) + "|")
     for clip in options.clips:
         name, _, folder = clip.partition("=")
         for noise in options.noise:
             degrees, percent = (float(part) for part in noise.split(":"))
-            row = score(depthkit.open_sequence(Path(folder)), options.every, degrees, percent)
+            sequence = depthkit.open_sequence(Path(folder))
+            poses = disturbed(sequence, degrees, percent)
+            row = score(sequence, options.every, followed(sequence) if options.odometry else poses)
             label = name if noise == "0:0" else f"{name}, {degrees:g} deg, {percent:g} %"
             print("| " + " | ".join([label, *row]) + " |", flush=True)
 
 
-def score(sequence: Sequence, every: int, degrees: float, percent: float) -> list[str]:
-    """Stream a sequence and sum up its scored frames."""
-    poses = disturbed(sequence, degrees, percent)
+def score(sequence: Sequence, every: int, poses: np.ndarray) -> list[str]:
+    """Stream a sequence with poses, NaN where unknown, and sum up its scored frames."""
     stream = SweepStream(SweepConfig(max_gap=usual_gap(sequence.times)))
     rows, constants, pairs, frames = [], [], [], 0
     for i, T in enumerate(poses):
         rgb, stamp = sequence.read_frame(i), float(sequence.times[i])
-        result = stream.process(rgb, stamp=stamp, K=sequence.camera.K, motion=Motion(T))
+        motion = Motion(T if np.isfinite(T).all() else None)
+        result = stream.process(rgb, stamp=stamp, K=sequence.camera.K, motion=motion)
         truth = sequence.read_depth(i) if i % every == 0 else np.zeros((1, 1))
         if not (truth > 0).any():
             continue
@@ -72,7 +79,7 @@ def score(sequence: Sequence, every: int, degrees: float, percent: float) -> lis
         constants.append(relative(np.full_like(known, best_constant(known)), known).mean())
         if result.depth is not None:
             rows.append(figures(result, truth))
-            pairs.append(classical(sequence, poses, i, truth))
+            pairs.append(classical(sequence, poses[: i + 1], truth))
     mean = np.nanmean(rows, axis=0)
     return [
         f"{mean[0]:.3f} / {mean[1]:.3f} / {mean[2]:.2f}",
@@ -105,13 +112,12 @@ def ause(error: np.ndarray, sigma: np.ndarray) -> float:
     return float((by_sigma - oracle).mean() / error.mean())
 
 
-def classical(sequence: Sequence, poses: np.ndarray, frame: int, truth: np.ndarray) -> float:
-    """Return abs_rel of DIS flow to the past frame whose baseline suits the depth."""
+def classical(sequence: Sequence, poses: np.ndarray, truth: np.ndarray) -> float:
+    """Return abs_rel of DIS flow from the last pose's frame to the one whose baseline suits it."""
+    frame = len(poses) - 1
     wanted = PAIR * float(np.median(truth[truth > 0]))
     apart = np.linalg.norm(poses[:frame, :3, 3] - poses[frame, :3, 3], axis=1)
-    if not frame:
-        return float("nan")
-    source = int(np.abs(apart - wanted).argmin())
+    source = int(np.nanargmin(np.abs(apart - wanted)))
     T = inverse(poses[source]) @ poses[frame]
     views = sequence.read_frame(frame), sequence.read_frame(source)
     depth, _ = classical_depth(*views, T, K=sequence.camera.K, max_depth=MAX_DEPTH)
@@ -130,11 +136,35 @@ def best_constant(truth: np.ndarray) -> float:
     return float(values[np.searchsorted(weights, weights[-1] / 2)])
 
 
-def disturbed(sequence: Sequence, degrees: float, percent: float) -> np.ndarray:
-    """Return the poses with normal errors; frames without a pose are cut off. (N, 4, 4)"""
+def followed(sequence: Sequence) -> np.ndarray:
+    """Return live poses of the odometry in metres by one known distance. (N, 4, 4)"""
+    odometry, found, segments = GeometricOdometry(), [], []
+    for i, stamp in enumerate(sequence.times):
+        result = odometry.process(sequence.read_frame(i), stamp=float(stamp), K=sequence.camera.K)
+        known = result.T_previous_current is not None
+        found.append(result.T_world_cam if known else np.full((4, 4), np.nan))
+        segments.append(result.segment if known else -1)
+    longest = max(set(segments) - {-1}, key=segments.count)
+    poses = np.stack(found)
+    poses[np.array(segments) != longest] = np.nan
+    true = given(sequence)
+    inside = np.flatnonzero(np.isfinite(poses[: len(true), 0, 3]))
+    apart = [np.linalg.norm(T[inside, :3, 3] - T[inside[0], :3, 3], axis=1) for T in (poses, true)]
+    farthest = int(apart[1].argmax())
+    poses[:, :3, 3] *= apart[1][farthest] / apart[0][farthest]
+    return poses
+
+
+def given(sequence: Sequence) -> np.ndarray:
+    """Return the poses of a sequence; frames without one at its end are cut off. (N, 4, 4)"""
     if sequence.poses is None:
         raise SystemExit(f"{sequence.root}: has no poses")
-    poses = sequence.poses[np.isfinite(sequence.poses).all(axis=(1, 2))]
+    return sequence.poses[np.isfinite(sequence.poses).all(axis=(1, 2))]
+
+
+def disturbed(sequence: Sequence, degrees: float, percent: float) -> np.ndarray:
+    """Return the poses with normal errors. (N, 4, 4)"""
+    poses = given(sequence)
     second = max(1, round(1 / float(np.median(np.diff(sequence.times)))))
     second = min(second, len(poses) - 1)
     way = float(np.median(np.linalg.norm(poses[second:, :3, 3] - poses[:-second, :3, 3], axis=1)))
