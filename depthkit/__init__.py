@@ -7,6 +7,7 @@
     depthkit.inspect("data")                          # can it teach depth, and with which shifts?
     depthkit.odometry("data/clip", "path", speed=2.0) # camera trajectory and sparse points
     depthkit.reconstruct("clip.mp4", "room")          # video -> path, depth, surface, report
+    depthkit.recordings("reconstruct", "videos", "rooms", workers=4)  # many, restartable
     depthkit.infer("shading-colon", "data/clip", "out")
     depthkit.evaluate.depth("out", "data/clip", align="median")
     with depthkit.open_model("sweepnet-stillbox") as engine: ...
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from depthkit.pipelines.door import infer, inspect, match, odometry, open_sequence, prepare
     from depthkit.pipelines.door_adopt import adopt
     from depthkit.pipelines.door_reconstruct import reconstruct
+    from depthkit.pipelines.door_recordings import recordings
     from depthkit.pipelines.infer.summary import InferSummary
     from depthkit.pipelines.inspect import InspectSummary
     from depthkit.pipelines.match import MatchSummary
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from depthkit.pipelines.odometry.summary import OdometrySummary
     from depthkit.pipelines.prepare import PrepareSummary
     from depthkit.pipelines.reconstruct.summary import ReconstructSummary
+    from depthkit.pipelines.recordings.overview import RecordingsSummary
     from depthkit.pipelines.records import load_record, save_record
     from depthkit.pipelines.score.depth_maps import DepthEvaluation
     from depthkit.pipelines.score.flow_maps import FlowEvaluation
@@ -54,6 +57,7 @@ __all__ = [
     "OdometrySummary",
     "PrepareSummary",
     "ReconstructSummary",
+    "RecordingsSummary",
     "Watcher",
     "adopt",
     "evaluate",
@@ -66,6 +70,7 @@ __all__ = [
     "open_sequence",
     "prepare",
     "reconstruct",
+    "recordings",
     "save_record",
 ]
 
@@ -81,6 +86,7 @@ _HOMES = {
     "OdometrySummary": "pipelines.odometry.summary",
     "PrepareSummary": "pipelines.prepare",
     "ReconstructSummary": "pipelines.reconstruct.summary",
+    "RecordingsSummary": "pipelines.recordings.overview",
     "Watcher": "watcher",
     "adopt": "pipelines.door_adopt",
     "infer": "pipelines.door",
@@ -92,6 +98,7 @@ _HOMES = {
     "open_sequence": "pipelines.door",
     "prepare": "pipelines.door",
     "reconstruct": "pipelines.door_reconstruct",
+    "recordings": "pipelines.door_recordings",
     "save_record": "pipelines.records",
 }
 

@@ -33,6 +33,7 @@ JOBS: dict[str, Callable[..., Any]] = {
     "odometry": depthkit.odometry,
     "reconstruct": depthkit.reconstruct,
     "match": depthkit.match,
+    "recordings": depthkit.recordings,
     "open_model": depthkit.open_model,
     "open_sequence": depthkit.open_sequence,
     "save_record": depthkit.save_record,

@@ -55,9 +55,9 @@ def add_threads(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--threads",
         type=positive,
-        default=default_threads(),
         metavar="N",
-        help="processor cores (default: OMP_NUM_THREADS, else all usable: here %(default)s)",
+        help="processor cores (default: OMP_NUM_THREADS, else all usable: here "
+        f"{default_threads()})",
     )
 
 

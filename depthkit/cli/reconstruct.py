@@ -11,13 +11,13 @@ from depthkit.cli.arguments import (
     add_imu_reading,
     add_scale_sources,
     angle,
-    options_of,
     positive,
     positive_number,
     size,
 )
 from depthkit.cli.evaluate_output import print_json
 from depthkit.cli.progress import watching
+from depthkit.cli.recordings import add_recordings, add_source, run_several, words_of_one
 
 if TYPE_CHECKING:
     from depthkit.pipelines.reconstruct.summary import ReconstructSummary
@@ -36,16 +36,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the verb."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = EPILOG
-    parser.add_argument(
-        "source",
-        metavar="SOURCE",
-        type=Path,
-        help="video, folder of images, sequence folder, ROS bag or one sequence of a data set",
+    add_source(
+        parser, "video, folder of images, sequence folder, ROS bag or one sequence of a data set"
     )
     parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder to write")
     _add_camera(parser)
     add_imu_reading(add_scale_sources(parser))
     _add_frames(parser)
+    add_recordings(parser)
     parser.add_argument("--force", action="store_true", help="replace an earlier output")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -107,8 +105,10 @@ def run(args: argparse.Namespace) -> None:
     """Reconstruct, write, print what there is now."""
     import depthkit
 
+    if run_several("reconstruct", args):
+        return
     with watching("note: ") as watcher:
-        summary = depthkit.reconstruct(**options_of(args), watcher=watcher)
+        summary = depthkit.reconstruct(**words_of_one(args, "workers"), watcher=watcher)
     if args.json:
         from dataclasses import asdict
 

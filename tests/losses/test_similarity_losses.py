@@ -54,7 +54,7 @@ def test_hidden_points_stay_below_true_matches():
 
 
 def test_decision_by_hand():
-    """Log odds of 0 cost ln 2 either way; ln 3, three to one, costs ln 4/3 as a match, else ln 4."""
+    """Log odds of 0 cost ln 2 either way; ln 3 costs ln 4/3 as a match, else ln 4."""
     usable = torch.tensor([[YES]])
     for odds, match, cost in (
         (0.0, True, math.log(2)),
