@@ -6,7 +6,7 @@ training needs is not, so nothing can be forgotten or done twice on the robot.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -238,7 +238,7 @@ def _features_graph(loaded: LoadedTask) -> Graph:
             f"{loaded.file}: its descriptors are compared by a network of their own, and matchers "
             "take their dot product; train with similarity.decision: cosine"
         )
-    module, name = FeaturesGraph(net, stride=net.stride), loaded.config.model.features
+    module, name = FeaturesGraph(net, stride=cast(int, net.stride)), loaded.config.model.features
     return Graph(module, "features", name, ("frame",), ("features",), True)
 
 

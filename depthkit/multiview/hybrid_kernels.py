@@ -25,7 +25,8 @@ def average_windows(cost, lowest, out):  # type: ignore[no-untyped-def]
                 for x in range(max(u - 1, 0), min(u + 2, width)):
                     # Level k here is level k + ahead there.
                     ahead = np.int64(lowest[v, u]) - np.int64(lowest[y, x])
-                    for k in range(max(0, -ahead), min(depth, depth - ahead)):
+                    first, end = max(0, -ahead), min(depth, depth - ahead)
+                    for k in range(first, end):  # type: ignore[call-overload]
                         total[k] += cost[y, x, k + ahead]
                         count[k] += 1
             for k in range(depth):

@@ -84,8 +84,8 @@ def match_pair(
     check_shape("match_pair: right", right, " ".join(map(str, left.shape)))
     # 1. From left to right, and from right to left on mirrored pictures.
     there = search(left, right, max_disparity, config, describe)
-    mirrored = (np.ascontiguousarray(each[:, ::-1]) for each in (right, left))
-    back = search(*mirrored, max_disparity, config, describe)[:, ::-1]
+    first, second = (np.ascontiguousarray(each[:, ::-1]) for each in (right, left))
+    back = search(first, second, max_disparity, config, describe)[:, ::-1]
     # 2. What both find alike, without islands.
     measured = agrees(there, back, config.agreement)
     measured &= _without_speckles(there, measured, config.speckle)

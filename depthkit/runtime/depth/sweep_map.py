@@ -142,8 +142,8 @@ def fused(new: DepthMap, last: DepthMap, *, step: float) -> DepthMap:
     # 1. Where both agree: the mean weighted by the inverse variance.
     a, b = 1 / new.sigma**2, np.where(known, 1 / last.sigma**2, 0)
     mean = (a * new.inverse + b * last.inverse) / (a + b)
-    # The errors of both are alike: sigma does not fall as that of independent measurements.
-    together = np.minimum(new.sigma, last.sigma)
+    # The errors of both are alike, so the mean is no surer than they are on average.
+    together = np.sqrt(2 / (a + b))
     # 2. Where they do not: the surer one stays, with doubt.
     older = known & ~near & (last.sigma < new.sigma)
     agree, differ = known & near, known & ~near
