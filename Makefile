@@ -11,7 +11,7 @@ PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 .PHONY: help venv demo demo-train test test-all check clean
 
 help:
-	@echo "make demo        shipped networks on fresh flights, under a minute, in $(DEMO)/ (or DEMO=DIR)"
+	@echo "make demo        two rendered films turned into 3-D, and the shipped networks, in $(DEMO)/ (or DEMO=DIR)"
 	@echo "make demo-train  train depth and motion from nothing, about 1.5 minutes, in $(DEMO)/ too"
 	@echo "make test        the fast tests"
 	@echo "make test-all    also the slow ones, and those that need a GPU where there is one"

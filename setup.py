@@ -112,7 +112,7 @@ setup(
     # One source, the folder configs/: `depthkit train indoor/redkitchen` reads it in the package.
     package_dir={f"{NAME}.configs": "configs"},
     package_data={
-        NAME: ["synth/shaders/*", "weights/*"],
+        NAME: ["synth/shaders/*", "weights/*", "evaluation/*.js"],
         f"{NAME}.configs": ["*.yaml", "*/*.yaml"],
         "ros_nodes": ["fastdds.xml"],
     },

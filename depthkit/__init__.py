@@ -6,6 +6,8 @@
     depthkit.prepare("clip.mp4", "data", fov=70)      # video -> sequence folder
     depthkit.inspect("data")                          # can it teach depth, and with which shifts?
     depthkit.odometry("data/clip", "path", speed=2.0) # camera trajectory and sparse points
+    depthkit.reconstruct("clip.mp4", "room")          # video -> path, depth, surface, report
+    depthkit.recordings("reconstruct", "videos", "rooms", workers=4)  # many, restartable
     depthkit.infer("shading-colon", "data/clip", "out")
     depthkit.evaluate.depth("out", "data/clip", align="median")
     with depthkit.open_model("sweepnet-stillbox") as engine: ...
@@ -21,13 +23,18 @@ from depthkit.errors import DepthkitError
 if TYPE_CHECKING:
     from depthkit.pipelines import evaluate
     from depthkit.pipelines.adopt import Adopted
-    from depthkit.pipelines.door import infer, inspect, odometry, open_sequence, prepare
+    from depthkit.pipelines.door import infer, inspect, match, odometry, open_sequence, prepare
     from depthkit.pipelines.door_adopt import adopt
+    from depthkit.pipelines.door_reconstruct import reconstruct
+    from depthkit.pipelines.door_recordings import recordings
     from depthkit.pipelines.infer.summary import InferSummary
     from depthkit.pipelines.inspect import InspectSummary
+    from depthkit.pipelines.match import MatchSummary
     from depthkit.pipelines.models import open_model
     from depthkit.pipelines.odometry.summary import OdometrySummary
     from depthkit.pipelines.prepare import PrepareSummary
+    from depthkit.pipelines.reconstruct.summary import ReconstructSummary
+    from depthkit.pipelines.recordings.overview import RecordingsSummary
     from depthkit.pipelines.records import load_record, save_record
     from depthkit.pipelines.score.depth_maps import DepthEvaluation
     from depthkit.pipelines.score.flow_maps import FlowEvaluation
@@ -44,20 +51,26 @@ __all__ = [
     "FlowEvaluation",
     "InferSummary",
     "InspectSummary",
+    "MatchSummary",
     "ModelEvaluation",
     "OdometryEvaluation",
     "OdometrySummary",
     "PrepareSummary",
+    "ReconstructSummary",
+    "RecordingsSummary",
     "Watcher",
     "adopt",
     "evaluate",
     "infer",
     "inspect",
     "load_record",
+    "match",
     "odometry",
     "open_model",
     "open_sequence",
     "prepare",
+    "reconstruct",
+    "recordings",
     "save_record",
 ]
 
@@ -67,19 +80,25 @@ _HOMES = {
     "FlowEvaluation": "pipelines.score.flow_maps",
     "InferSummary": "pipelines.infer.summary",
     "InspectSummary": "pipelines.inspect",
+    "MatchSummary": "pipelines.match",
     "ModelEvaluation": "pipelines.score.model",
     "OdometryEvaluation": "pipelines.score.trajectories",
     "OdometrySummary": "pipelines.odometry.summary",
     "PrepareSummary": "pipelines.prepare",
+    "ReconstructSummary": "pipelines.reconstruct.summary",
+    "RecordingsSummary": "pipelines.recordings.overview",
     "Watcher": "watcher",
     "adopt": "pipelines.door_adopt",
     "infer": "pipelines.door",
     "inspect": "pipelines.door",
     "load_record": "pipelines.records",
+    "match": "pipelines.door",
     "odometry": "pipelines.door",
     "open_model": "pipelines.models",
     "open_sequence": "pipelines.door",
     "prepare": "pipelines.door",
+    "reconstruct": "pipelines.door_reconstruct",
+    "recordings": "pipelines.door_recordings",
     "save_record": "pipelines.records",
 }
 

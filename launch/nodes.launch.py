@@ -56,6 +56,7 @@ ARGUMENTS = {
 SWITCHES = {
     "depth_node": ("true", "start depth_node"),
     "odometry_node": ("false", "start odometry_node, which publishes on visual_odometry"),
+    "map_node": ("false", "start map_node: surface and grid from the depth in metres"),
     "loop": ("false", "the player restarts at the end"),
     "cloud": ("false", "start point_cloud_xyzrgb_node of depth_image_proc: depth, image -> points"),
     "rviz": ("false", "start RViz"),
@@ -88,6 +89,9 @@ def start(context: LaunchContext) -> list:
         actions += depth(given)
     if wanted["odometry_node"]:
         actions.append(odometry(given))
+    if wanted["map_node"]:
+        topics = {"odometry": given["odometry"] or given["visual_odometry"]}
+        actions.append(worker("map_node", given, topics, {}))
     if given["source"]:
         actions.append(player(given))
     if wanted["cloud"]:

@@ -52,8 +52,17 @@ def open_method(config: DepthNodeConfig, say: Callable[[str], object]) -> DepthM
         EngineError: the network is unusable.
     """
     if config.model == SWEEP:
-        say(f"sweep: depth from several views, quality {config.quality}")
-        return sweep_method(config.quality, threads=config.threads)
+        method = sweep_method(
+            config.quality,
+            similarity=config.similarity,
+            threads=config.threads,
+            backend=config.backend,
+            precision=config.precision,
+        )
+        cost = f"quality {config.quality}, similarity {config.similarity}"
+        say(f"sweep: depth from several views, {cost}")
+        method.warm_up()
+        return method
     engine = DepthEngine.open(
         config.model,
         backend=config.backend,

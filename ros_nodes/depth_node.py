@@ -73,6 +73,7 @@ class DepthNode:
         model              sweep, a file or shipped name (sweepnet-stillbox, depthnet-stillbox,
                            shading-colon); model.onnx
         quality            fast | normal | fine, of sweep; normal
+        similarity         census | zncc | network of kind features, of sweep; census
         backend, threads, precision   auto, 1, default
         wait_for_model     true
         encoding           32FC1 | 16UC1; live

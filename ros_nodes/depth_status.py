@@ -157,7 +157,11 @@ def model_status(
 def _settings_of(method: DepthMethod) -> dict[str, str | float | int]:
     """Return the settings of the sweep that rule its cost."""
     sweep = method.sweep
-    return {} if sweep is None else {name: getattr(sweep, name) for name in ("shrink", "planes")}
+    return (
+        {}
+        if sweep is None
+        else {name: getattr(sweep, name) for name in ("shrink", "planes", "cost")}
+    )
 
 
 def _sweep_lacks(motion: str, metres: bool) -> tuple[Level, str]:

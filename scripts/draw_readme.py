@@ -1,78 +1,111 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Draw the README's picture: two rows of each shipped network on the flights of `depthkit demo`.
+"""Draw the README's picture: depth of the two films of `depthkit demo`, without network or poses.
 
 python scripts/draw_readme.py [--seed S] [--out docs/images/demo.png]
 """
 
 import argparse
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import cv2
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
-from depthkit.pipelines.demo.scores import (
-    Shown,
-    open_shipped,
-    score_frames,
-    score_pairs,
-    write_flights,
-)
+import depthkit
+from depthkit.data.image_io import read_uint16
+from depthkit.outputs.sigma_files import read_sigma
+from depthkit.pipelines.demo.films import PLAN, Film, film_room, film_street
+from depthkit.runtime.result import CONFIDENT_SIGMA
+from depthkit.watcher import SILENT
 
-ROWS = 2  # of each network
+SHOWN = (0.55, 0.9)  # of each film, as shares of its scored frames
 UNKNOWN = "#d9d9d9"
-TITLES = ("frame", "predicted depth", "true depth", "relative error")
+TITLES = ("frame of a video", "depth, all pixels", "measured pixels", "true depth", "error")
 OUT = Path(__file__).parent.parent / "docs" / "images" / "demo.png"
 
 
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """One frame, what was found and what is true, metres."""
+
+    image: np.ndarray
+    depth: np.ndarray
+    sigma: np.ndarray
+    truth: np.ndarray
+
+
 def main() -> None:
-    """Render, predict, draw."""
+    """Film, infer, draw."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=0, help="as of 'depthkit demo'")
     parser.add_argument("--out", type=Path, default=OUT, help="the PNG to write")
     args = parser.parse_args()
-    pairs, frames = open_shipped()
     with TemporaryDirectory() as folder:
-        solids = write_flights(Path(folder, "s"), "stillbox", pairs.manifest.size, seed=args.seed)
-        colons = write_flights(Path(folder, "c"), "colon", frames.manifest.size, seed=args.seed)
-        results = (score_pairs(pairs, solids), score_frames(frames, colons))
-    draw(args.out, [*results[0].shown[:ROWS], *results[1].shown[:ROWS]])
+        films = (
+            film_room(Path(folder, "room"), PLAN, seed=args.seed, watcher=SILENT),
+            film_street(Path(folder, "street"), PLAN, seed=args.seed, watcher=SILENT),
+        )
+        rows = [row for film in films for row in results(film, Path(folder, f"{film.name}_out"))]
+    draw(args.out, rows)
     print(args.out)
 
 
+def results(film: Film, out: Path) -> list[Shown]:
+    """Run the sweep on a film and return some of its frames; one factor where it is relative."""
+    done = depthkit.infer(
+        "sweep", film.video, out, camera=film.camera_file, camera_height=film.camera_height
+    )
+    video, frames = cv2.VideoCapture(str(film.video)), {}
+    for i in range(max(film.depth) + 1):
+        _, bgr = video.read()
+        path = out / "depth" / f"{i:06d}.png"
+        if i in film.depth and path.exists():
+            depth = read_uint16(path) / done.depth_scale
+            frames[i] = (bgr[..., ::-1], depth, read_sigma(out / "sigma" / path.name))
+    ratios = [np.median(film.depth[i][d > 0] / d[d > 0]) for i, (_, d, _) in frames.items()]
+    factor = 1.0 if done.scale == "metric" else float(np.median(ratios))
+    known = list(frames)
+    chosen = [known[int(share * (len(known) - 1))] for share in SHOWN]
+    return [Shown(frames[i][0], factor * frames[i][1], frames[i][2], film.depth[i]) for i in chosen]
+
+
 def draw(path: Path, rows: list[Shown]) -> None:
-    """Draw a row of four pictures for each frame: depth in one scale a row, error up to 50 %."""
-    figure = Figure(figsize=(9.6, 2.2 * len(rows) + 0.3), dpi=110, layout="constrained")
-    axes = figure.subplots(len(rows), 4)
+    """Draw a row of pictures for each frame: depth in one scale a row, error up to 50 %."""
+    ratios = [row.image.shape[0] / row.image.shape[1] for row in rows]
+    columns = len(TITLES)
+    size = (12.0, 12.0 / columns * sum(ratios) * 1.02 + 0.4)
+    figure = Figure(figsize=size, dpi=100, layout="constrained")
+    axes = figure.subplots(len(rows), columns, gridspec_kw={"height_ratios": ratios})
     for ax in axes.flat:
         ax.set_axis_off()
     for ax, title in zip(axes[0], TITLES, strict=True):
-        ax.set_title(title, fontsize=11)
+        ax.set_title(title, fontsize=10)
     for line, shown in zip(axes, rows, strict=True):
         draw_row(figure, line, shown)
     figure.savefig(path)
 
 
 def draw_row(figure: Figure, line: Any, shown: Shown) -> None:
-    """Draw frame, prediction, truth and error; endoscopes are read in centimetres."""
-    known = shown.truth > 0
-    truth = np.where(known, shown.truth, np.nan)
+    """Draw frame, depth, measured depth, truth and error."""
+    truth = np.where(shown.truth > 0, shown.truth, np.nan)
     error = 100 * np.abs(shown.depth - truth) / truth
-    factor, unit = (100, "cm") if truth[known].max() < 1 else (1, "m")
-    low, high = factor * np.percentile(truth[known], (2, 98))
-    colours = [colormaps[name].with_extremes(bad=UNKNOWN) for name in ("magma_r", "YlOrRd")]
+    low, high = np.nanpercentile(truth, (2, 95))
+    near, wrong = (colormaps[n].with_extremes(bad=UNKNOWN) for n in ("magma_r", "YlOrRd"))
+    sure = np.where(shown.sigma <= CONFIDENT_SIGMA, shown.depth, np.nan)
     line[0].imshow(shown.image)
-    line[1].imshow(factor * shown.depth, cmap=colours[0], vmin=low, vmax=high)
-    depth = line[2].imshow(factor * truth, cmap=colours[0], vmin=low, vmax=high)
-    errors = line[3].imshow(error, cmap=colours[1], vmin=0, vmax=50)
-    for image, ax, label in ((depth, line[2], f"depth [{unit}]"), (errors, line[3], "error [%]")):
+    for ax, values in zip(line[1:4], (shown.depth, sure, truth), strict=True):
+        drawn = ax.imshow(values, cmap=near, vmin=low, vmax=high)
+    errors = line[4].imshow(error, cmap=wrong, vmin=0, vmax=50)
+    for image, ax, label in ((drawn, line[3], "depth [m]"), (errors, line[4], "error [%]")):
         bar = figure.colorbar(image, ax=ax, fraction=0.046, pad=0.03)
         bar.outline.set_visible(False)
-        bar.ax.tick_params(labelsize=8, length=2)
-        bar.set_label(label, fontsize=9)
+        bar.ax.tick_params(labelsize=7, length=2)
+        bar.set_label(label, fontsize=8)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ class FakeSweep:
     made: list["FakeSweep"] = []
 
     def __init__(self, config=None, *, describe=None) -> None:
-        self.config, self.resets, self.told = config, 0, []
+        self.config, self.describe, self.resets, self.told = config, describe, 0, []
         self.before = None
         FakeSweep.made.append(self)
 

@@ -1,24 +1,31 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`depthkit demo`: shipped networks on fresh flights; stand-ins that learnt nothing, in small."""
+"""`depthkit demo`: two films and the shipped networks; in small, with stand-ins for the latter."""
 
 import json
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from runtime.onnx_makers import write_mono, write_pair
 
 from depthkit.cli import main
+from depthkit.data.calibrated_stream import open_calibrated
 from depthkit.data.folder import read_settings
 from depthkit.data.sequence import open_dataset
 from depthkit.installation import install_line
 from depthkit.pipelines.demo import scores as demo_scores
+from depthkit.pipelines.demo import shipped
+from depthkit.pipelines.demo.films import Film, FilmPlan, film_room, film_street
 from depthkit.pipelines.demo.folder import ABOUT, MARKER
+from depthkit.pipelines.demo.report import write_demo_report
 from depthkit.pipelines.demo.scores import FRAME_WEIGHTS, PAIR_WEIGHTS, Flights
+from depthkit.pipelines.demo.worlds import _Judge, _score, film_and_reconstruct
 from depthkit.runtime.network import manifest
 from depthkit.synth import render_gl
+from depthkit.watcher import SILENT
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +43,7 @@ def small(monkeypatch, weights):
     monkeypatch.setattr(manifest, "SHIPPED", weights)
     flights = {"stillbox": Flights(1, 11), "colon": Flights(1, 2)}
     monkeypatch.setattr(demo_scores, "FLIGHTS", flights)
+    monkeypatch.setattr(shipped, "film_and_reconstruct", lambda out, **words: [])
 
 
 def test_demo_shows_both_networks(tmp_path, small, capsys):
@@ -47,7 +55,7 @@ def test_demo_shows_both_networks(tmp_path, small, capsys):
     assert f"{PAIR_WEIGHTS}: 11 pairs of frames, 0.3 m apart" in captured.out
     assert f"{FRAME_WEIGHTS}: 2 single frames" in captured.out
     assert "Nothing is scaled" in captured.out and " s in all" in captured.out
-    assert "1/3" in captured.err and "3/3" in captured.err
+    assert "1/4" in captured.err and "4/4" in captured.err
     names = {path.name for path in (out / "pictures").iterdir()}
     assert names == {"stillbox_00000_000010.png", "colon_00000_000001.png"}
     page = (out / "report.html").read_text()
@@ -64,6 +72,8 @@ def test_demo_needs_no_torch(tmp_path, weights):
         "from depthkit.runtime.network import manifest\n"
         f"manifest.SHIPPED = Path({str(weights)!r})\n"
         "demo_scores.FLIGHTS = {n: demo_scores.Flights(1, 11) for n in ('stillbox', 'colon')}\n"
+        "from depthkit.pipelines.demo import shipped\n"
+        "shipped.film_and_reconstruct = lambda out, **words: []\n"
         f"sys.exit(main(['demo', '--out', {str(tmp_path / 'demo')!r}]))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -147,6 +157,58 @@ def test_demo_names_the_extra_that_renders(tmp_path, small, monkeypatch, capsys)
     error = capsys.readouterr().err
     assert install_line("synth") in error and error.count("\n") == 1
     assert not (tmp_path / "d").exists()
+
+
+def test_films_are_plain_video_files(tmp_path):
+    """A film is a video of the planned size with a calibration; the truth is not beside it."""
+    plan = FilmPlan(room_frames=6, street_frames=6, room_size=(48, 64), street_size=(48, 96))
+    for make, size in ((film_room, (48, 64)), (film_street, (48, 96))):
+        film = make(tmp_path / make.__name__, plan, seed=3, watcher=SILENT)
+        names = {path.name for path in film.video.parent.iterdir()}
+        assert names == {film.video.name, "camera.yaml"}
+        stream = open_calibrated(film.video)
+        assert len(stream) == 6 and stream.camera.size == size and stream.poses is None
+        assert sorted(film.depth) == [0, 5] and film.T_world_cam.shape == (6, 4, 4)
+        rgb = next(iter(stream.frames())).rgb
+        assert rgb.std() > 20  # something is to be seen
+
+
+def test_films_are_scored_by_hand(tmp_path):
+    """Depth twice the truth: no error times one factor, 1 in metres; the constant is the median."""
+    truth = np.array([[1.0, 2.0, 4.0]], np.float32)
+    film = Film("x", tmp_path, tmp_path, None, np.stack([np.eye(4)] * 2), {0: truth})
+    film.T_world_cam[1, 0, 3] = 3.0
+    for unit, scale, expected in ((2.0, "relative", 0.0), (2.0, "metric", 1.0)):
+        judge = _Judge(film)
+        for i in range(2):
+            T = film.T_world_cam[i].copy()
+            T[:3, 3] *= unit if scale == "relative" else 1.0
+            result = SimpleNamespace(depth=unit * truth, sigma=np.array([[0.01, 0.01, 0.5]]))
+            judge.see(SimpleNamespace(index=i), SimpleNamespace(T_world_cam=T), result)
+        score = _score(judge, SimpleNamespace(scale=scale, seconds=1.0))
+        assert score.abs_rel == pytest.approx(expected, abs=1e-6)
+        assert score.measured == pytest.approx(2 / 3) and score.frames == 1
+        # of 1, 2 and 4 the constant 1 is best: (0 + 1/2 + 3/4) / 3
+        assert score.abs_rel_constant == pytest.approx(1.25 / 3)
+        assert score.path_percent == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.slow
+def test_films_become_rooms_and_streets(tmp_path):
+    """The room is right to 4 % times one factor, the street's measured pixels to 15 % in metres."""
+    worlds = film_and_reconstruct(tmp_path, seed=0, watcher=SILENT)
+    room, street = (world.score for world in worlds)
+    assert room.scale == "relative" and room.abs_rel < 0.04 and room.measured > 0.8
+    assert street.scale == "metric" and street.abs_rel_measured < 0.15
+    assert all(world.summary.main.faces > 5000 for world in worlds)
+    assert all(world.score.path_percent < 2 for world in worlds)
+    page = write_demo_report(_with_pictures(tmp_path), worlds, []).read_text()
+    assert page.count("class='scene-view'") == 2 and "https://" not in page
+
+
+def _with_pictures(out):
+    (out / "demo").mkdir()
+    return out / "demo"
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -24,6 +25,7 @@ from depthkit.pipelines.odometry import follow
 from depthkit.runtime.depth.depth_method import sweep_method
 from depthkit.runtime.depth.visual_depth import VisualDepth
 from depthkit.runtime.motion.told import Motion
+from depthkit.runtime.network.feature_engine import FeatureEngine
 from depthkit.runtime.result import ScaleState
 from depthkit.synth.boxes import write_box_sequence
 from depthkit.trajectory import load_tum
@@ -160,6 +162,10 @@ def test_a_lost_frame_says_why_and_begins_anew(
     assert [line[:6] for line in without] == ["000000", "000001", "000003", "000004", "000005"]
     assert without[2] == "000003: no camera pose (too dark)"
     assert fake_sweep.made[0].resets == 1
+    unit = yaml.safe_load((tmp_path / "out/depth/depth.yaml").read_text())["unit"]
+    assert unit == "one unknown factor for each of the 2 segments that decisions.jsonl names"
+    lines = (tmp_path / "out/decisions.jsonl").read_text().splitlines()
+    assert [json.loads(line)["segment"] for line in lines] == [0, 0, 0, 1, 1, 1, 1, 1]
 
 
 def test_relative_poses_of_a_sequence_are_passed_whole(
@@ -210,6 +216,28 @@ def test_quality_reaches_the_sweep(room: Sequence, fake_sweep, tmp_path: Path) -
     assert [one.config.shrink for one in fake_sweep.made] == [4, 2]
 
 
+def test_similarity_reaches_the_sweep(room: Sequence, fake_sweep, tmp_path: Path) -> None:
+    """A cost by its word; census is the default."""
+    assert infer(room.root, tmp_path / "a", "--similarity", "zncc") == 0
+    depthkit.evaluate.model("sweep", room.root, similarity="zncc", threads=1)
+    assert infer(room.root, tmp_path / "b") == 0
+    assert [one.config.cost for one in fake_sweep.made] == ["zncc", "zncc", "census"]
+
+
+def test_a_network_of_features_is_opened_and_freed(
+    room: Sequence, fake_sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its descriptors are what is compared; nothing else is a cost."""
+    network = SimpleNamespace(close=lambda: closed.append(True))
+    closed: list[bool] = []
+    opened = []
+    monkeypatch.setattr(FeatureEngine, "open", lambda *args, **_: opened.append(args) or network)
+    assert infer(room.root, tmp_path / "out", "--similarity", "mine.onnx", "--threads", 1) == 0
+    (made,) = fake_sweep.made
+    assert (made.config.cost, made.describe) == ("learned", network)
+    assert opened == [("mine.onnx",)] and closed == [True]
+
+
 # --- what is refused ------------------------------------------------------------------------------
 
 
@@ -247,6 +275,13 @@ def test_options_of_the_sweep_are_not_for_networks(
     pair = write_pair(tmp_path / "pair.onnx", size=SIZE)
     assert infer(room.root, tmp_path / "out", "--quality", "fast", model=pair) == 1
     assert "--quality is for sweep, not for networks" in capsys.readouterr().err
+    assert infer(room.root, tmp_path / "out", "--similarity", "zncc", model=pair) == 1
+    assert "--similarity is for sweep, not for networks" in capsys.readouterr().err
+    assert infer(room.root, tmp_path / "out", "--similarity", "none.onnx") == 1
+    assert "none.onnx: no such model file" in (error := capsys.readouterr().err)
+    assert error.count("\n") == 1
+    assert infer(room.root, tmp_path / "out", "--similarity", pair) == 1
+    assert "features" in capsys.readouterr().err
     mono = write_mono(tmp_path / "mono.onnx", size=SIZE)
     assert infer(room.root, tmp_path / "out", "--min-confidence", 0.5, model=mono) == 1
     assert "sees single frames; --min-confidence is for pair networks" in capsys.readouterr().err

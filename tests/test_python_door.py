@@ -19,8 +19,10 @@ from depthkit.cli import main
 from depthkit.data.prepare import PrepareOptions
 from depthkit.errors import DepthkitError
 from depthkit.pipelines.infer.options import InferOptions
+from depthkit.pipelines.match import MatchOptions
 from depthkit.pipelines.models import EngineOptions
 from depthkit.pipelines.odometry.options import OdometryOptions
+from depthkit.pipelines.reconstruct.options import ReconstructOptions
 from depthkit.synth.boxes import write_box_sequence
 
 Output = pytest.CaptureFixture[str]
@@ -29,6 +31,9 @@ JOBS: dict[str, Callable[..., Any]] = {
     "inspect": depthkit.inspect,
     "infer": depthkit.infer,
     "odometry": depthkit.odometry,
+    "reconstruct": depthkit.reconstruct,
+    "match": depthkit.match,
+    "recordings": depthkit.recordings,
     "open_model": depthkit.open_model,
     "open_sequence": depthkit.open_sequence,
     "save_record": depthkit.save_record,
@@ -104,7 +109,13 @@ def test_signature_is_typed_and_documented(name: str) -> None:
             PrepareOptions,
             {"start": {"frames"}, "stop": set(), "motion": {"camera_height", "speed"}},
         ),
+        (
+            depthkit.match,
+            MatchOptions,
+            {"engine": {field.name for field in dataclasses.fields(EngineOptions)}},
+        ),
         (depthkit.odometry, OdometryOptions, {"scale": {"camera_height", "speed", "imu"}}),
+        (depthkit.reconstruct, ReconstructOptions, {"scale": {"camera_height", "speed", "imu"}}),
     ],
 )
 def test_every_option_is_offered(

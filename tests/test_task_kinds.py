@@ -15,7 +15,7 @@ import torch
 from small_run import batch_of, environment, small_config, write_config, write_world
 from test_imports import CHECKOUT, read_imports
 
-from depthkit.config.task_kinds import KINDS, Task, tasks_with
+from depthkit.config.task_kinds import KINDS, Part, Task, tasks_with
 from depthkit.data.sequence import open_sequence
 from depthkit.data.snippet_loading import SnippetDataset
 from depthkit.errors import ConfigError
@@ -89,6 +89,7 @@ WORDS = {
     "stabilized_pair": ("model.depth=depthnet", "model.width=0.125", "loss.auto_mask=false"),
     "shading": ("model.depth=shading",),
     "flow": ("model.flow_width=0.25",),
+    "similarity": ("similarity.window=[48,64]", "similarity.points=64"),
     "coop": ("model.flow_width=0.25", "coop.mask_weight=0.5"),
 }
 
@@ -119,7 +120,7 @@ def test_a_row_is_true_of_its_task(task: Task, room: Path) -> None:
     when asked to, and its own criterion of the best has no gradient."""
     config, module, snippet = small_task(task, room)
     kind = KINDS[task]
-    own = {part for part in ("depth", "pose", "flow") if hasattr(module, f"{part}_net")}
+    own = {part for part in get_args(Part) if hasattr(module, f"{part}_net")}
     assert set(kind.parts) == own and config.model.depth in kind.networks
     assert all(hasattr(module, name) for name in kind.starts_from)
     trained = module.train()(snippet)
@@ -129,7 +130,7 @@ def test_a_row_is_true_of_its_task(task: Task, room: Path) -> None:
     assert (judged.prediction is not None) == ("depth" in kind.parts)
     if judged.prediction is not None:
         assert judged.prediction.depth().shape == (2, 1, 64, 96)
-        assert judged.prediction.metric == (kind.truth.depth or kind.exported == "pair")
+        assert judged.prediction.metric == (kind.truth.depth(config) or kind.exported == "pair")
 
 
 @pytest.mark.parametrize("task", KINDS)
@@ -163,7 +164,7 @@ ROW = """
         exported="mono",
         parts=("depth",),
         next_command="infer {run} SOURCE --out DIR --toy",
-        truth=Truth(depth=True),
+        truth=Truth(depth=always),
         metric=always,
         starts_from=("depth_net",),
     ),

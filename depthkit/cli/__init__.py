@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The `depthkit` program: finds the verb, builds only its parser, turns known errors into one line.
 
-Exit codes: 0 done, 1 a known error, 2 wrong usage, 130 interrupted. A bug keeps its traceback.
-A verb is a module of this package with `add_arguments(parser)` and `run(args)`; it imports heavy
-libraries inside `run`, so that every `--help` is instant.
+Exit codes: 0 done, 1 a known error, 2 wrong usage, 3 a training that learnt nothing, 130
+interrupted. A bug keeps its traceback. A verb is a module of this package with
+`add_arguments(parser)` and `run(args)`, which may return an exit code; it imports heavy libraries
+inside `run`, so that every `--help` is instant.
 """
 
 import argparse
@@ -24,12 +25,14 @@ VERBS = {
     "prepare": "turn video, images, ROS 2 bags or a data set into sequence folders",
     "inspect": "check prepared sequences: parallax, static and dark frames, shifts to use",
     "odometry": "follow the camera without a network: trajectory, sparse points, report",
+    "reconstruct": "turn a video into path, depth, 3-D surface and a report, without a network",
     "train": "train depth and pose networks from a configuration file",
     "evaluate": "score depth maps or a trajectory against the truth",
     "export": "write a trained network as one ONNX file that proves itself",
     "adopt": "take a depth network of another program (ONNX) as a model of ours",
     "verify": "run an exported file's stored input on this machine's backends",
     "infer": "make depth maps, a trajectory and point clouds from frames or a video",
+    "match": "find the disparity of a rectified stereo pair",
     "bench": "measure a model on this machine: latency, frames a second, memory, parity",
     "doctor": "show what is installed and what can be done with it",
     "completion": "print a script that completes verbs, options and files in your shell",
@@ -78,9 +81,9 @@ def _run_verb(words: list[str]) -> int:
         args = parser.parse_args(words[1:])
     except SystemExit as stop:  # argparse has printed its help or its error
         return int(stop.code or 0)
-    module.run(args)
+    code: int | None = module.run(args)
     sys.stdout.flush()  # a reader that left is noticed here, not at interpreter exit
-    return 0
+    return code or 0
 
 
 def _read_verb(words: list[str]) -> str:

@@ -32,13 +32,19 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     add_threads(parser)
 
 
-def add_quality(parser: argparse._ActionsContainer) -> None:
-    """Declare the working size of the sweep."""
+def add_sweep(parser: argparse._ActionsContainer) -> None:
+    """Declare the working size of the sweep, and what it compares."""
     parser.add_argument(
         "--quality",
         choices=QUALITIES,
         help="sweep: works at a quarter (fast), half (normal) or all (fine) of the frames' size "
         "(default: normal)",
+    )
+    parser.add_argument(
+        "--similarity",
+        metavar="census|zncc|MODEL",
+        help="sweep: what is compared; MODEL: an exported network of kind features (default: "
+        "census)",
     )
 
 
@@ -49,9 +55,9 @@ def add_threads(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--threads",
         type=positive,
-        default=default_threads(),
         metavar="N",
-        help="processor cores (default: OMP_NUM_THREADS, else all usable: here %(default)s)",
+        help="processor cores (default: OMP_NUM_THREADS, else all usable: here "
+        f"{default_threads()})",
     )
 
 

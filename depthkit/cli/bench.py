@@ -64,9 +64,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Measure each backend in a process of its own; print a table."""
     from depthkit.pipelines.bench_backends import BenchOptions, bench
+    from depthkit.pipelines.models import default_threads
     from depthkit.pipelines.records import plain
 
-    words = options_of(args, "sequence")
+    words = options_of(args, "sequence") | {"threads": args.threads or default_threads()}
     with watching("note: ") as watcher:
         found = bench(BenchOptions(**words, sequences=tuple(args.sequence)), watcher.note)
     print(json.dumps(plain(found)) if args.json else as_text(found))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`depthkit demo`: the networks that come with depthkit at work on flights rendered on the spot.
+"""`depthkit demo`: two films rendered on the spot and turned into 3-D, and the shipped networks.
 
 With --train it trains a depth and a motion network of its own instead.
 """
@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--seed",
         type=_natural,
         metavar="S",
-        help="random seed of the rendered flights (default: 0)",
+        help="random seed of the rendered worlds (default: 0)",
     )
     parser.add_argument(
         "--train",
@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Show the shipped networks, or train others; print what came out and where it is."""
+    """Show films and shipped networks at work, or train others; print what came out and where."""
     if args.train and args.seed is not None:
         raise UsageError("--seed is of the flights without --train; give --set run.seed=S")
     if args.set and not args.train:
@@ -69,7 +69,7 @@ def shipped_text(shown: ShippedDemo, out: Path) -> str:
     from depthkit.pipelines.demo.scores import COLUMNS, UNSCALED
     from depthkit.pipelines.score.report import format_cell
 
-    lines = [f"{'':38}" + "".join(f"{name:>15}" for name in COLUMNS)]
+    lines = [*_film_lines(shown), "", f"{'':38}" + "".join(f"{name:>15}" for name in COLUMNS)]
     for result in shown.results:
         lines.append(result.title)
         for figure in result.figures:
@@ -88,6 +88,30 @@ def shipped_text(shown: ShippedDemo, out: Path) -> str:
         for r in shown.results
     ]
     return "\n".join(lines)
+
+
+def _film_lines(shown: ShippedDemo) -> list[str]:
+    """Format what was made of each film."""
+    from depthkit.pipelines.demo.worlds import COLUMNS
+    from depthkit.pipelines.score.report import format_cell
+
+    lines = ["films, reconstructed without a network".ljust(40) + "".join(map(_column, COLUMNS))]
+    for world in shown.worlds:
+        score = world.score
+        unit = "in metres" if score.scale == "metric" else "times one factor"
+        cells = (score.abs_rel, score.abs_rel_measured, score.abs_rel_constant)
+        label = f"  {score.name}: depth abs_rel, {unit}"
+        lines.append(label.ljust(40) + "".join(_column(format_cell(cell)) for cell in cells))
+    lines += [
+        f"  {w.score.name}: {100 * w.score.measured:.0f} % of the pixels measured, path off by "
+        f"{w.score.path_percent:.2f} % of its length; {w.summary.out}/report.html"
+        for w in shown.worlds
+    ]
+    return lines
+
+
+def _column(text: str) -> str:
+    return f"{text:>17}"
 
 
 def training_text(found: TrainingDemo, out: Path) -> str:

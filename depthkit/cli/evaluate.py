@@ -8,8 +8,8 @@ from depthkit.cli.arguments import (
     DEPTH_HELP,
     RULES,
     add_engine_arguments,
-    add_quality,
     add_scale_sources,
+    add_sweep,
     positive,
     positive_number,
 )
@@ -163,7 +163,7 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
         choices=RULES,
         help="pairs: stream the sequences with this choice of earlier frames; --shift N of fixed",
     )
-    add_quality(parser)
+    add_sweep(parser)
     parser.add_argument(
         "--poses",
         choices=("odometry",),

@@ -21,8 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--part",
         default="depth",
-        choices=("depth", "pose", "flow"),
-        help="network to export (default: depth); flow includes the mask network of a coop run",
+        choices=("depth", "pose", "flow", "features"),
+        help="network to export (default: depth); flow includes the mask network of a coop run; "
+        "features: descriptors of task similarity",
     )
     parser.add_argument(
         "--precision",
@@ -37,7 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="int8: sequence folder that resembles the network's later input",
     )
     parser.add_argument(
-        "--dynamic", action="store_true", help="accept frames of any size (pair networks always do)"
+        "--dynamic",
+        action="store_true",
+        help="accept frames of any size (pair and features networks always do)",
     )
     parser.add_argument(
         "--half-weights",

@@ -13,12 +13,12 @@ from depthkit.cli.arguments import (
     RULES,
     add_crop,
     add_engine_arguments,
-    add_quality,
-    options_of,
+    add_sweep,
     positive,
     positive_number,
 )
 from depthkit.cli.progress import watching
+from depthkit.cli.recordings import add_recordings, add_source, run_several, words_of_one
 
 if TYPE_CHECKING:
     from depthkit.pipelines.infer.summary import InferSummary
@@ -29,9 +29,7 @@ NAMED = 3  # frames without depth that the text names
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the verb."""
     parser.add_argument("model", type=Path, help=DEPTH_HELP)
-    parser.add_argument(
-        "source", type=Path, help="sequence folder, folder of images, video or ROS 2 bag"
-    )
+    add_source(parser, "sequence folder, folder of images, video or ROS 2 bag")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument(
         "--pose",
@@ -75,13 +73,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--every", type=positive, default=1, help="use every N-th frame (default: 1)"
     )
     add_engine_arguments(parser)
+    add_recordings(parser)
     parser.add_argument("--force", action="store_true", help="replace an earlier output")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def _add_pair_arguments(parser: argparse.ArgumentParser) -> None:
     pairs = parser.add_argument_group("depth from motion (sweep, and networks of two frames)")
-    add_quality(pairs)
+    add_sweep(pairs)
     pairs.add_argument(
         "--min-confidence",
         type=_share,
@@ -149,8 +148,10 @@ def run(args: argparse.Namespace) -> None:
 
     import depthkit
 
+    if run_several("infer", args):
+        return
     with watching("note: ") as watcher:
-        summary = depthkit.infer(**options_of(args), watcher=watcher)
+        summary = depthkit.infer(**words_of_one(args, "workers"), watcher=watcher)
     print(json.dumps(asdict(summary)) if args.json else as_text(summary))
 
 

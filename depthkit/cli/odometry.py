@@ -11,12 +11,12 @@ from depthkit.cli.arguments import (
     add_imu_reading,
     add_scale_sources,
     angle,
-    options_of,
     positive,
     positive_number,
 )
 from depthkit.cli.evaluate_output import print_json
 from depthkit.cli.progress import watching
+from depthkit.cli.recordings import add_recordings, add_source, run_several, words_of_one
 
 if TYPE_CHECKING:
     from depthkit.pipelines.odometry.summary import OdometrySummary
@@ -36,11 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the verb."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = EPILOG
-    parser.add_argument(
-        "source",
-        metavar="SOURCE",
-        type=Path,
-        help="sequence folder, folder of images, video, ROS bag or one sequence of a data set",
+    add_source(
+        parser, "sequence folder, folder of images, video, ROS bag or one sequence of a data set"
     )
     parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder to write")
     _add_camera(parser)
@@ -58,6 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="SOURCE is a sequence folder without given poses: also write poses.txt and poses.yaml "
         "into it",
     )
+    add_recordings(parser)
     parser.add_argument("--force", action="store_true", help="replace an earlier output")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -111,8 +109,10 @@ def run(args: argparse.Namespace) -> None:
     """Follow the camera, write, print what there is now."""
     import depthkit
 
+    if run_several("odometry", args):
+        return
     with watching("note: ") as watcher:
-        summary = depthkit.odometry(**options_of(args), watcher=watcher)
+        summary = depthkit.odometry(**words_of_one(args, "workers"), watcher=watcher)
     if args.json:
         from dataclasses import asdict
 

@@ -15,12 +15,12 @@ from depthkit.cli.arguments import (
     add_imu,
     add_scale_sources,
     angle,
-    options_of,
     positive,
     positive_number,
     size,
 )
 from depthkit.cli.progress import watching
+from depthkit.cli.recordings import add_recordings, add_source, run_several, words_of_one
 
 if TYPE_CHECKING:
     from depthkit.pipelines.prepare import Prepared
@@ -62,9 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = EPILOG
-    parser.add_argument(
-        "source", metavar="SOURCE", type=Path, help="folder, video, picture or ROS bag"
-    )
+    add_source(parser, "folder, video, picture or ROS bag")
     parser.add_argument(
         "--out", metavar="DIR", type=Path, required=True, help="data set folder to write into"
     )
@@ -78,6 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_camera(parser)
     add_scale_sources(parser, imu=False)
     _add_output(parser)
+    add_recordings(parser, workers=False)
 
 
 def _add_selection(parser: argparse.ArgumentParser) -> None:
@@ -214,7 +213,7 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         type=positive,
         default=_cores(),
-        help="number of threads (default: all cores)",
+        help="number of threads; of several SOURCEs, recordings at a time (default: all cores)",
     )
     group.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -223,8 +222,10 @@ def run(args: argparse.Namespace) -> None:
     """Prepare the source and report what was written."""
     import depthkit
 
+    if run_several("prepare", args):
+        return
     with watching(terminal_only=False) as watcher:
-        found = depthkit.prepare(**options_of(args), watcher=watcher)
+        found = depthkit.prepare(**words_of_one(args), watcher=watcher)
     for result in found.sequences:
         for message in result.unreadable:
             print(f"depthkit: skipped: {message}", file=sys.stderr)

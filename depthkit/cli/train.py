@@ -42,36 +42,44 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
 
 
-def run(args: argparse.Namespace) -> None:
-    """Train, or print what would be trained."""
+_LEARNT_NOTHING = 3  # exit code
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train, or print what would be trained; 3 where held-out tracks say it learnt nothing."""
     from depthkit.config import TrainConfig
     from depthkit.config.strict_yaml import field_help, load_config
 
     if args.list:
         _print_recipes()
-        return
+        return 0
     if args.keys:
         for entry in field_help(TrainConfig):
             print(f"{entry.name}: {entry.type} = {entry.default}\n    {entry.doc}")
-        return
+        return 0
     config = apply_overrides_last(load_config(TrainConfig, _find_config(args), args.set), args.set)
     if args.dry_run:
         _describe(config, as_json=args.json)
-        return
+        return 0
     if args.run is None:
         raise UsageError("no run folder; give --run DIR")
-    from depthkit.pipelines.train import train
+    from depthkit.cli.progress import watching
+    from depthkit.pipelines.train import make_ready, train
 
+    with watching() as watcher:
+        make_ready(config, args.run, resume=args.resume, watcher=watcher)
     result = train(config, args.run, resume=args.resume)
     if result is None:  # another process of the run prints it
-        return
+        return 0
+    failed = result.verdict is not None and result.verdict.learnt is False
     if args.json:
         print(json.dumps(asdict(result), default=str))
     else:
         how = "complete already" if result.loss is None else f"loss {result.loss:.4f}"
         print(f"{result.steps} steps, {how}; checkpoint {result.last}")
-        if result.warning is None:  # the log ends with it
+        if result.warning is None and not failed:  # the log ends with it
             print(f"next: {next_command(config, args.run)}", file=sys.stderr)
+    return _LEARNT_NOTHING if failed else 0
 
 
 def _find_config(args: argparse.Namespace) -> Path:

@@ -47,6 +47,9 @@ class LossConfig:
     """Where camera motion comes from: a pose network (learnt), the poses of the sequence (known),
     or those with a small learnt correction for each pair of frames (refined). With known or refined
     motion there is no pose network, and depth learns in minutes."""
+    teacher_weight: float = option(0.1, least=0)
+    """Weight of the relative error of depth against supervised.teacher: sweep, beside rebuilt
+    views."""
     motion_prior: float = option(0.01, least=0)
     """Weight of the term that draws the corrections of refined motion to zero."""
 
@@ -83,6 +86,10 @@ class LossConfig:
 class SupervisedConfig:
     """How depth is judged by the known depth. The defaults are DepthNet's [Pinard 2017a]."""
 
+    teacher: Literal["sensor", "sweep"] = "sensor"
+    """Source of the depth that teaches single frames: depth/ of the sequence (sensor), or its posed
+    views, compared before training (sweep). The sweep teaches task supervised_mono, by relative
+    errors in place of `loss`, and view_synthesis beside its own loss."""
     loss: Literal["l1", "l2", "huber", "berhu", "log_l1", "scale_invariant", "gradient"] = "l1"
     """Regression loss, as compared in [Carvalho 2018]; gradient matches edges of log depth only."""
     scale_weights: tuple[float, ...] = option((0.32, 0.08, 0.02, 0.01, 0.005), least=0)

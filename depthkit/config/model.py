@@ -46,6 +46,11 @@ class ModelConfig:
     """Channels of the pwc, as a multiple of its default ones."""
     flow_weights: str | None = None
     """Trained weights of the raft_small: torchvision's file."""
+    features: Literal["small", "unet32", "attention", "ms_aff"] = "small"
+    """Extractor of descriptors of task similarity: a small U-Net for robots, or those of [Chebbi
+    2023]: U-Net32, the same with attention, or multi-scale attentional fusion (ms_aff)."""
+    feature_channels: int = option(32, least=4, most=256)
+    """Numbers of a descriptor; 64 in [Chebbi 2023]."""
     flow_init: Path | None = None
     """Start weights of task coop's flow network: a run of task flow or coop."""
 

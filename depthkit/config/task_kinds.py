@@ -21,11 +21,18 @@ Task = Literal[
     "supervised_mono",
     "shading",
     "flow",
+    "similarity",
     "coop",
 ]
-Part = Literal["depth", "pose", "flow"]
+Part = Literal["depth", "pose", "flow", "features"]
 Option = Literal[
-    "random_shift", "flexible_shifts", "gradient_diffusion", "flow_init", "mask_net", "known_motion"
+    "random_shift",
+    "flexible_shifts",
+    "gradient_diffusion",
+    "flow_init",
+    "mask_net",
+    "known_motion",
+    "sweep_teacher",
 ]
 
 
@@ -57,6 +64,14 @@ def _all_scales_rebuilt(config: "TrainConfig") -> bool:
 
 def _all_scales_weighted(config: "TrainConfig") -> bool:
     return len(config.supervised.scale_weights) >= 5
+
+
+def _sensor_teaches(config: "TrainConfig") -> bool:
+    return not config.taught_by_sweep
+
+
+def _sweep_teaches(config: "TrainConfig") -> str:
+    return "supervised.teacher: sweep" if config.taught_by_sweep else ""
 
 
 def _pair_distance(config: "TrainConfig") -> str:
@@ -126,10 +141,25 @@ def _check_stabilized(config: "TrainConfig") -> None:
     )
 
 
+def _check_taught(config: "TrainConfig") -> None:
+    require(
+        not config.taught_by_sweep or config.loss.knows_motion,
+        "supervised.teacher: sweep has the unit of the poses; set loss.motion: known or refined",
+    )
+
+
 def _check_whole_frames(config: "TrainConfig") -> None:
     require(
         config.flow.window is None,
         f"flow.window: task {config.task} compares flow of whole frames; set it to null",
+    )
+
+
+def _check_window(config: "TrainConfig") -> None:
+    window, size = config.similarity.window, config.data.size
+    require(
+        window is None or (window[0] <= size[0] and window[1] <= size[1]),
+        f"similarity.window: at most data.size, {size}; got {window}",
     )
 
 
@@ -140,8 +170,10 @@ def _check_whole_frames(config: "TrainConfig") -> None:
 class Truth:
     """What the data must hold beside frames."""
 
-    depth: bool = False
-    """Metric depth, in the sequences held out too."""
+    depth: Callable[["TrainConfig"], bool] = never
+    """Whether there must be metric depth, in the sequences held out too."""
+    metric_poses: Callable[["TrainConfig"], str] = no_reason
+    """Why the poses must be metres; empty where they need not."""
     poses: Callable[["TrainConfig"], str] = no_reason
     """Why every sequence must have poses; empty where it need not."""
     weighted_motion: bool = False
@@ -158,7 +190,7 @@ class TaskKind:
     """Depth networks that it trains: values of `model.depth`, the usual one first."""
     reads: Literal["frame", "pair", "snippet"]
     """Frames of a sample: the target alone, with one source, or with any number of sources."""
-    exported: Literal["mono", "pair", "flow"]
+    exported: Literal["mono", "pair", "flow", "features"]
     """Manifest kind of the first of its parts."""
     parts: tuple[Part, ...]
     """Networks of its own that `export --part` writes, the usual one first."""
@@ -196,7 +228,8 @@ KINDS: dict[Task, TaskKind] = {
         metric=_baselines_known,
         uses_all_weights=_all_scales_rebuilt,
         starts_from=("depth_net", "pose_net"),
-        options=("known_motion",),
+        options=("known_motion", "sweep_teacher"),
+        check=_check_taught,
     ),
     "supervised_pair": TaskKind(
         networks=_TWO_FRAMES,
@@ -204,7 +237,7 @@ KINDS: dict[Task, TaskKind] = {
         exported="pair",
         parts=("depth",),
         next_command=_INFER,
-        truth=Truth(depth=True, poses=_pair_distance, one_focal_length=True),
+        truth=Truth(depth=always, poses=_pair_distance, one_focal_length=True),
         metric=always,
         uses_all_weights=_all_scales_weighted,
         starts_from=("depth_net",),
@@ -229,9 +262,10 @@ KINDS: dict[Task, TaskKind] = {
         exported="mono",
         parts=("depth",),
         next_command=_INFER,
-        truth=Truth(depth=True),
+        truth=Truth(depth=_sensor_teaches, poses=_sweep_teaches, metric_poses=_sweep_teaches),
         metric=always,
         starts_from=("depth_net",),
+        options=("sweep_teacher",),
     ),
     "shading": TaskKind(
         networks=("shading",),
@@ -239,7 +273,7 @@ KINDS: dict[Task, TaskKind] = {
         exported="mono",
         parts=("depth",),
         next_command=_INFER,
-        truth=Truth(depth=True),
+        truth=Truth(depth=always),
         metric=always,
         starts_from=("depth_net",),
     ),
@@ -249,6 +283,14 @@ KINDS: dict[Task, TaskKind] = {
         exported="flow",
         parts=("flow",),
         next_command="export {run} --part flow --out flow.onnx",
+    ),
+    "similarity": TaskKind(
+        networks=_ONE_FRAME,  # it trains none of them
+        reads="snippet",
+        exported="features",
+        parts=("features",),
+        next_command="export {run} --part features --out similarity.onnx",
+        check=_check_window,
     ),
     "coop": TaskKind(
         networks=_ONE_FRAME,

@@ -13,6 +13,7 @@ from depthkit.config.losses import LossConfig, StabilizedConfig, SupervisedConfi
 from depthkit.config.model import ModelConfig
 from depthkit.config.ranges import require
 from depthkit.config.run import OptimizerConfig, RunConfig
+from depthkit.config.similarity import SimilarityConfig
 from depthkit.config.task_kinds import KINDS, Task, TaskKind, tasks_with
 
 _NEAREST_PLANE = 1.0  # metres, depthkit/multiview/plane_sweep.py
@@ -27,13 +28,15 @@ class TrainConfig:
     (view_synthesis), depth of a pair of frames (stabilized_pair), optical flow (flow), or depth,
     camera motion and flow that find together what moves (coop). From known depth: depth of a pair
     of frames (supervised_pair), of one frame (supervised_mono), or of one frame lit from the camera
-    (shading)."""
+    (shading). From known depth and motion, or from any pictures: descriptors of pixels to match
+    views by (similarity)."""
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     supervised: SupervisedConfig = field(default_factory=SupervisedConfig)
     stabilized: StabilizedConfig = field(default_factory=StabilizedConfig)
     flow: FlowConfig = field(default_factory=FlowConfig)
+    similarity: SimilarityConfig = field(default_factory=SimilarityConfig)
     coop: CoopConfig = field(default_factory=CoopConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     run: RunConfig = field(default_factory=RunConfig)
@@ -128,6 +131,11 @@ class TrainConfig:
             "known_motion" in options or not self.loss.knows_motion,
             f"loss.motion: for {tasks_with('known_motion')} only; set it to learnt",
         )
+        require(
+            "sweep_teacher" in options or not self.taught_by_sweep,
+            f"supervised.teacher: sweep is for {tasks_with('sweep_teacher')} only; set it to "
+            "sensor",
+        )
 
     @property
     def single_view(self) -> bool:
@@ -138,6 +146,16 @@ class TrainConfig:
     def is_metric(self) -> bool:
         """Whether what is learnt is in metres: from known depth, or known baselines."""
         return self.kind.metric(self)
+
+    @property
+    def taught_by_sweep(self) -> bool:
+        """Whether depth of the sweep teaches."""
+        return self.supervised.teacher == "sweep"
+
+    @property
+    def depth_has_unit(self) -> bool:
+        """Whether depth of single frames comes out in the unit of the poses."""
+        return self.kind.exported == "mono" and (self.loss.knows_motion or self.is_metric)
 
     def networks(self) -> dict[str, Any]:
         """Return what a checkpoint's weights must fit: wherever the first ones came from."""

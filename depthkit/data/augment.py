@@ -65,6 +65,7 @@ def mirror(snippet: Snippet, *, vertical: bool = False) -> Snippet:
         sources=snippet.sources.flip(side),
         valid=snippet.valid.flip(side),
         depth_gt=snippet.depth_gt.flip(side),
+        taught=snippet.taught.flip(side),
         K=K,
         T_source_target_gt=snippet.T_source_target_gt * signs * signs[:, None],
         axes=snippet.axes * signs[:3],
@@ -80,6 +81,8 @@ def zoom_and_crop(snippet: Snippet, scale: float, corner: np.ndarray) -> Snippet
     )
 
     def cut(x: Tensor, mode: str) -> Tensor:
+        if x.numel() == 0:
+            return x
         options = {"align_corners": False} if mode == "bilinear" else {}
         x = F.interpolate(x, large, mode=mode, **options)
         return x[..., top : top + height, left : left + width]
@@ -93,5 +96,7 @@ def zoom_and_crop(snippet: Snippet, scale: float, corner: np.ndarray) -> Snippet
         sources=cut(snippet.sources, "bilinear"),
         valid=cut(snippet.valid[None].float(), "nearest-exact")[0].bool(),
         depth_gt=cut(snippet.depth_gt[None], "nearest-exact")[0],
+        zoom=snippet.zoom * (large[1] / width),
+        taught=cut(snippet.taught[None], "nearest-exact")[0],
         K=K,
     )

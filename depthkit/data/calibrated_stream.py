@@ -2,7 +2,8 @@
 """Frames one after the other with the camera that took them, undistorted: what odometry needs.
 
 K is looked for where `prepare` looks: a calibration file given or lying beside the frames, the
-values a data set publishes, a field of view, EXIF. A source without K is refused.
+values a data set publishes, a field of view, EXIF. A source without K is refused where one is
+needed.
 """
 
 import re
@@ -13,7 +14,13 @@ from depthkit.data.bag import NO_TOPIC, is_bag
 from depthkit.data.importers import find_sequences, load_source
 from depthkit.data.importers.source import ImportOptions
 from depthkit.data.sequence import open_sequence
-from depthkit.data.stream import FrameStream, open_bag, stream_sequence, stream_source
+from depthkit.data.stream import (
+    NO_CAMERA,
+    FrameStream,
+    open_bag,
+    stream_sequence,
+    stream_source,
+)
 from depthkit.errors import DataError
 
 
@@ -26,6 +33,7 @@ def open_calibrated(
     topic: str = "",
     bits: int = 16,
     imu_topic: str = "",
+    required: bool = True,
 ) -> FrameStream:
     """Open a source of frames with a known camera.
 
@@ -38,12 +46,15 @@ def open_calibrated(
         bits: bags: bits in use of a 16-bit pixel.
         imu_topic: bags: topic of the IMU, empty for the only one; none leaves the IMU of any source
             unread.
+        required: whether a source without any calibration is refused; else its stream has no
+            camera.
 
     Raises:
-        DataError: nothing to read there, or no camera is known.
+        DataError: nothing to read there, or no camera is known although one is required.
     """
     with_imu = imu_topic != NO_TOPIC
-    options = ImportOptions(path, camera, fov=fov, imu_topic=imu_topic)
+    fallback = None if required or fov is not None else NO_CAMERA
+    options = ImportOptions(path, camera, fov=fov, imu_topic=imu_topic, fallback=fallback)
     if is_bag(path):
         options = replace(options, odometry_topic=NO_TOPIC, bits=bits)
         return stream_source(path, open_bag(path, topic, options), every)

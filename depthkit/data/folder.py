@@ -2,7 +2,9 @@
 """The bytes of a sequence folder: tables, depth pictures, and how it appears all at once."""
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,10 @@ from depthkit.trajectory import Trajectory, load_tum, save_tum
 
 DEPTH_KINDS = ("metric", "up_to_scale", "none")
 _YamlLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same, ten times faster in C
+
+STAMP = "recording.json"
+"""File in a folder that says what was asked for when it was written; only of many recordings."""
+_stamp = ContextVar("stamp", default="")
 
 STAMP_TOLERANCE = 1e-6
 """Seconds a pose's stamp may differ from its frame's; float64 of an epoch time holds 2e-7."""
@@ -120,9 +126,21 @@ def make_folder(path: Path) -> None:
         raise DataError(f"{path}: cannot make folder: {error.strerror}") from error
 
 
+@contextmanager
+def stamped(text: str) -> Iterator[None]:
+    """Put a text as `recording.json` into every folder that appears meanwhile, at that moment."""
+    token = _stamp.set(text)
+    try:
+        yield
+    finally:
+        _stamp.reset(token)
+
+
 def publish(partial: Path, path: Path, *, force: bool) -> None:
     """Rename a finished folder to its name, the old one stepping aside first."""
     check_free(path, force=force)
+    if _stamp.get():
+        write_atomic(partial / STAMP, _stamp.get())
     old = path.with_name(f".{path.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     try:

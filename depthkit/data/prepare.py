@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """From a source of any format to sequences of a data set: choose, convert, add to split.yaml."""
 
-from collections.abc import Callable
-from contextlib import suppress
+import fcntl
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -156,10 +158,22 @@ def choose(places: dict[str, Path], format_name: str, options: PrepareOptions) -
 
 
 def add_to_split(out: Path, name: str, part: str) -> None:
-    """Put a sequence into one part of split.yaml and out of the others."""
-    split = {key: [n for n in names if n != name] for key, names in read_split(out).items()}
-    split[part].append(name)
-    write_split(out, **split)
+    """Put a sequence into one part of split.yaml and out of the others; one process at a time."""
+    with _locked(out):
+        split = {key: [n for n in names if n != name] for key, names in read_split(out).items()}
+        split[part].append(name)
+        write_split(out, **split)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold a folder's lock, which is gone with the process that holds it."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _check_output(options: PrepareOptions) -> None:

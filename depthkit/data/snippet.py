@@ -32,6 +32,11 @@ class Snippet:
     """Number of each target-source pair among those of the data set. (B, S) int"""
     axes: Tensor = field(default_factory=lambda: torch.ones(3))
     """Signs of the camera's axes: -1 where the frames were mirrored. (B, 3)"""
+    zoom: Tensor = field(default_factory=lambda: torch.ones(1))
+    """Enlargement of the frames: their focal length over that of their camera. (B, 1)"""
+    taught: Tensor = field(default_factory=lambda: torch.zeros(2, 0, 0))
+    """Depth of a teacher, unit of the motions, and its relative standard deviation; 0 where
+    unknown, no pixel without a teacher. (B, 2, H, W)"""
 
     def to(self, device: torch.device) -> "Snippet":
         """Return the snippet on a device."""

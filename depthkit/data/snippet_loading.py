@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from depthkit.data.augment import Variation, vary
 from depthkit.data.sequence import Sequence
 from depthkit.data.snippet import Snippet, collate
+from depthkit.data.teacher_maps import TeacherMaps
 from depthkit.errors import DataError
 
 
@@ -37,6 +38,7 @@ class SnippetDataset(Dataset):
         variation: Variation | None = None,
         random_shift: int = 0,
         seed: int = 0,
+        teachers: SequenceOf[TeacherMaps | None] | None = None,
     ) -> None:
         """Index the targets.
 
@@ -48,12 +50,15 @@ class SnippetDataset(Dataset):
             variation: random changes; None for none.
             random_shift: in place of the shifts, one from -n to n, 0 too; 0 for the shifts.
             seed: of the random changes.
+            teachers: for each sequence, depth that teaches, None for nothing known; None in place
+                of all for snippets without that part.
 
         Raises:
             DataError: a sequence is too short for its shifts, or nothing is left to be a target.
         """
         self.sequences, self.shifts, self.size = list(sequences), shifts, size
         self.variation, self.seed, self.random_shift = variation, seed, random_shift
+        self.teachers = None if teachers is None else list(teachers)
         before, after = max(0, -min(shifts, default=0)), max(0, max(shifts, default=0))
         if random_shift:
             before = after = 0
@@ -107,6 +112,7 @@ class SnippetDataset(Dataset):
             depth_gt=self._map(depth, fill=0).float(),
             names=(f"{sequence.name}/{frame:06d}",),
             pairs=position * len(shifts) + torch.arange(len(shifts)),
+            taught=self._taught(number, frame),
         )
         return snippet if self.variation is None else vary(snippet, self.variation, rng)
 
@@ -133,6 +139,15 @@ class SnippetDataset(Dataset):
         return cv2.resize(
             image, self.size[::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
         )
+
+    def _taught(self, number: int, frame: int) -> Tensor:
+        """Read what the teacher says of a target. (2, H, W), or no pixel without teachers"""
+        if self.teachers is None:
+            return torch.zeros(2, 0, 0)
+        teacher = self.teachers[number]
+        stem = self.sequences[number].frames[frame].stem
+        maps = None if teacher is None else teacher.read(stem, frame)
+        return torch.cat([self._map(None if maps is None else maps[k], fill=0.0) for k in (0, 1)])
 
     def _map(self, values: np.ndarray | None, fill: float) -> Tensor:
         """Bring a one-channel map to the snippet's size by nearest pixel. (1, H, W)"""

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """How far away things are in the unit of a sequence's poses: points tracked and triangulated."""
 
+from typing import NamedTuple
+
 import cv2
 import numpy as np
 
@@ -53,22 +55,29 @@ def usual_depth(sequence: Sequence, segment: int, shift: int) -> tuple[float, st
     return DEPTH_PER_BASELINE * median, f"{DEPTH_PER_BASELINE:g} x the median baseline"
 
 
-def triangulate_points(
+class SolvedDepths(NamedTuple):
+    """Depth of points of one frame by where another frame sees them."""
+
+    depth: np.ndarray
+    """In the unit of the motion; anything where not good. (N,)"""
+    parallax: np.ndarray
+    """Along the epipolar line, pixels; negative the wrong way. (N,)"""
+    good: np.ndarray
+    """Near the epipolar line and in front of the camera. (N,) bool"""
+
+
+def solve_depths(
     points_a: np.ndarray, points_b: np.ndarray, T_b_a: np.ndarray, K: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+) -> SolvedDepths:
     """Triangulate points of frame a from where they are seen in frame b.
 
-    As `multiview.triangulation` does for dense flow, but what has too little parallax is kept as a
-    bound from below.
+    As `multiview.triangulation` does for dense flow, but what has less than a pixel of parallax
+    counts as at least that far.
 
     Args:
         points_a, points_b: pixels (u, v). (N, 2) each
         T_b_a: points of frame a to frame b. (4, 4)
         K: of both. (3, 3)
-
-    Returns:
-        Depth in frame a in the unit of the motion, and which are bounds from below; wrong matches
-        and points at the epipole are left out. (M,) each, M <= N
     """
     # 1. a + w b is the point in b at inverse depth w; infinitely far, it is seen at a / a_z.
     rays = np.column_stack([points_a, np.ones(len(points_a))]).astype(np.float64)
@@ -84,17 +93,28 @@ def triangulate_points(
         along = (moved * direction).sum(1)
         across = np.abs(moved[:, 0] * direction[:, 1] - moved[:, 1] * direction[:, 0])
         # 3. Depth in closed form.
-        far = along < LEAST_PARALLAX
         depth = (length / np.maximum(along, LEAST_PARALLAX) - b[2]) / a[:, 2]
-    good = (across <= MOST_RESIDUAL) & (along > -MOST_RESIDUAL) & (a[:, 2] > 0) & (depth > 0)
-    return depth[good], far[good]
+        good = (across <= MOST_RESIDUAL) & (along > -MOST_RESIDUAL) & (a[:, 2] > 0) & (depth > 0)
+    return SolvedDepths(depth, along, good)
+
+
+def triangulate_points(
+    points_a: np.ndarray, points_b: np.ndarray, T_b_a: np.ndarray, K: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Triangulate points as `solve_depths` does, without wrong matches and points at the epipole.
+
+    Returns:
+        Depth in frame a in the unit of the motion, and which are bounds from below. (M,) each,
+        M <= N
+    """
+    solved = solve_depths(points_a, points_b, T_b_a, K)
+    return solved.depth[solved.good], solved.parallax[solved.good] < LEAST_PARALLAX
 
 
 def _depths(sequence: Sequence, a: int, b: int) -> tuple[np.ndarray, np.ndarray]:
     """Triangulate corners of frame a by frame b; as `triangulate_points`."""
-    camera = sequence.camera
-    size = (max(1, round(camera.height * WIDTH / camera.width)), WIDTH)
-    first, second = (_structure(sequence, i, size) for i in (a, b))
+    camera, size = sequence.camera, tracking_size(sequence)
+    first, second = (read_structure(sequence, i, size) for i in (a, b))
     points = detect_corners(first)
     seen, kept = track(first, second, points)
     poses = np.asarray(sequence.poses)
@@ -102,7 +122,13 @@ def _depths(sequence: Sequence, a: int, b: int) -> tuple[np.ndarray, np.ndarray]
     return triangulate_points(points[kept], seen[kept], T_b_a, camera.resized(size).K)
 
 
-def _structure(sequence: Sequence, frame: int, size: tuple[int, int]) -> np.ndarray:
+def tracking_size(sequence: Sequence) -> tuple[int, int]:
+    """Return the size (h, w) that frames are tracked at: WIDTH wide, whatever their own."""
+    camera = sequence.camera
+    return max(1, round(camera.height * WIDTH / camera.width)), WIDTH
+
+
+def read_structure(sequence: Sequence, frame: int, size: tuple[int, int]) -> np.ndarray:
     """Read a frame as a contrast-normalised image of some size. (h, w) uint8"""
     grey = cv2.cvtColor(sequence.read_frame(frame), cv2.COLOR_RGB2GRAY)
     return normalise_contrast(cv2.resize(grey, size[::-1], interpolation=cv2.INTER_AREA))

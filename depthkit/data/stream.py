@@ -28,8 +28,8 @@ from depthkit.errors import DataError
 from depthkit.trajectory import Imu
 from depthkit.undistort import build_geometry
 
-# Importers ask for a camera; inference can do without one.
-_NO_CAMERA = SourceCamera(Camera(1, 1, 1.0, 1.0, 0.0, 0.0))
+NO_CAMERA = SourceCamera(Camera(1, 1, 1.0, 1.0, 0.0, 0.0))
+"""Stands for an unknown camera: importers ask for one, inference can do without."""
 
 ODOMETRY_GAP = 0.5
 """Seconds between two messages of odometry between which poses are known, as nodes have it."""
@@ -111,7 +111,7 @@ def open_stream(
             odometry_topic=odometry_topic,
             bits=bits,
             imu_topic=imu_topic,
-            fallback=_NO_CAMERA,
+            fallback=NO_CAMERA,
         )
         return stream_source(path, open_bag(path, topic, options), every)
     without_imu = imu_topic == NO_TOPIC
@@ -123,7 +123,7 @@ def open_stream(
             raise DataError(f"{path}: a sequence has its own camera.yaml; leave out --camera")
         return stream_sequence(open_sequence(path), every, with_imu=not without_imu)
     recordings = euroc.find(path) if path.is_dir() else {}
-    options = ImportOptions(path, camera, imu_topic=imu_topic, fallback=_NO_CAMERA)
+    options = ImportOptions(path, camera, imu_topic=imu_topic, fallback=NO_CAMERA)
     if recordings:
         return stream_source(path, _open_euroc(path, recordings, options), every)
     return stream_source(path, _open_source(path, camera), every)
@@ -164,7 +164,7 @@ def _open_source(path: Path, camera: Path | None) -> Source:
         kind = "videos" if format_name == "video" else "folders of images"
         raise DataError(f"{path}: holds {len(places)} {kind}; give one of them")
     name, place = next(iter(places.items()))
-    source = load_source(format_name, place, name, ImportOptions(path, camera or _NO_CAMERA))
+    source = load_source(format_name, place, name, ImportOptions(path, camera or NO_CAMERA))
     if source.camera.is_distorted:
         raise DataError(
             f"{camera}: inference takes undistorted frames; run 'depthkit prepare' with this "
@@ -196,7 +196,7 @@ def _open_euroc(path: Path, recordings: dict[str, Path], options: ImportOptions)
 def stream_source(path: Path, source: Source, every: int) -> FrameStream:
     """Stream what an importer found: rectified where the camera is distorted, with its poses."""
     stream = _stream_as_it_is(path, source, every)
-    if source.camera is _NO_CAMERA or not source.camera.is_distorted:
+    if source.camera is NO_CAMERA or not source.camera.is_distorted:
         return stream
     geometry = build_geometry(source.camera)
 
@@ -208,7 +208,7 @@ def stream_source(path: Path, source: Source, every: int) -> FrameStream:
 
 
 def _stream_as_it_is(path: Path, source: Source, every: int) -> FrameStream:
-    camera = None if source.camera is _NO_CAMERA else source.camera.camera
+    camera = None if source.camera is NO_CAMERA else source.camera.camera
     read = _read_files if source.read is None else partial(_read_one_file, source.read)
     poses = source.poses
 

@@ -36,6 +36,8 @@ class Section:
     pictures: Sequence[Picture] = ()
     notes: Sequence[str] = ()
     """Important note, set apart."""
+    html: str = ""
+    """Made by depthkit itself, such as a 3-D view; it stands below the text as it is."""
 
 
 def write_report(
@@ -81,6 +83,7 @@ def _section(section: Section) -> str:
     parts = [f"<h2>{html.escape(section.heading)}</h2>"]
     parts += [f"<p class='note'>{html.escape(note)}</p>" for note in section.notes]
     parts += [f"<p>{html.escape(paragraph)}</p>" for paragraph in paragraphs]
+    parts += [section.html] if section.html else []
     if section.rows:
         parts.append(_table(section.rows))
     parts += [_figure(picture) for picture in section.pictures]

@@ -101,6 +101,8 @@ def name_scale(loaded: LoadedTask, graph: Graph) -> tuple[Literal["metric", "rel
     kind = loaded.config.kind
     if graph.kind == "flow":
         return "relative", "none: flow is pixels of the picture"
+    if graph.kind == "features":
+        return "relative", "none: descriptors have no unit"
     if graph.kind == "pair":
         baseline = loaded.config.supervised.nominal_baseline
         return "metric", f"displacement given at run time (metres at {baseline:g} m of it)"
@@ -110,7 +112,7 @@ def name_scale(loaded: LoadedTask, graph: Graph) -> tuple[Literal["metric", "rel
         return loaded.scale, source
     if loaded.scale == "relative":
         return "relative", "none: depth and motion share one unknown factor"
-    known = "depth" if kind.truth.depth else "baselines"
+    known = "depth" if kind.truth.depth(loaded.config) else "baselines"
     return "metric", f"known {known} in training"
 
 

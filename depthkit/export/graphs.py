@@ -6,7 +6,7 @@ training needs is not, so nothing can be forgotten or done twice on the robot.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -136,6 +136,20 @@ class FlowGraph(nn.Module):
         return (flow,) if self.mask_net is None else (flow, self.mask_net(to_image(earlier))[:, 0])
 
 
+class FeaturesGraph(nn.Module):
+    """Descriptors of every pixel of a frame."""
+
+    def __init__(self, net: nn.Module, *, stride: int) -> None:
+        """Wrap a network; frames are filled up to a multiple of stride, and the map cut back."""
+        super().__init__()
+        self.net, self.stride = net, stride
+
+    def forward(self, frame: Tensor) -> Tensor:
+        """Return descriptors of length 1. (N, H, W, 3) uint8 -> (N, C, H, W)"""
+        features = self.net(to_image(frame, self.stride))
+        return features[..., : frame.shape[1], : frame.shape[2]]
+
+
 def to_image(frames: Tensor, stride: int = 1) -> Tensor:
     """Turn frames into what networks take, sides filled up with border pixels to a multiple.
 
@@ -166,8 +180,8 @@ def build_graph(loaded: LoadedTask, part: Part, *, dynamic: bool) -> Graph:
 
     Args:
         loaded: the task.
-        part: its depth, its pose or its flow network.
-        dynamic: whether H and W shall be free; those of pairs always are.
+        part: its depth, pose, flow or features network.
+        dynamic: whether H and W shall be free; those of pairs and of features always are.
 
     Raises:
         EngineError: the task has no such part, or it cannot be exported so.
@@ -176,6 +190,8 @@ def build_graph(loaded: LoadedTask, part: Part, *, dynamic: bool) -> Graph:
         return _pose_graph(loaded, dynamic=dynamic)
     if part == "flow":
         return _flow_graph(loaded, dynamic=dynamic)
+    if part == "features":
+        return _features_graph(loaded)
     net, name = _network(loaded, "depth"), loaded.config.model.depth
     if loaded.config.kind.exported == "pair":
         module = PairGraph(net, max_depth=loaded.config.supervised.max_depth)
@@ -213,6 +229,17 @@ def _flow_graph(loaded: LoadedTask, *, dynamic: bool) -> Graph:
     module = FlowGraph(_network(loaded, "flow"), mask_net)
     outputs = ("flow",) if mask_net is None else ("flow", "static_odds")
     return Graph(module, "flow", loaded.config.model.flow, ("earlier", "later"), outputs, False)
+
+
+def _features_graph(loaded: LoadedTask) -> Graph:
+    net = _network(loaded, "features")
+    if getattr(loaded.task, "decision_net", None) is not None:
+        raise EngineError(
+            f"{loaded.file}: its descriptors are compared by a network of their own, and matchers "
+            "take their dot product; train with similarity.decision: cosine"
+        )
+    module, name = FeaturesGraph(net, stride=cast(int, net.stride)), loaded.config.model.features
+    return Graph(module, "features", name, ("frame",), ("features",), True)
 
 
 def _network(loaded: LoadedTask, part: Part) -> nn.Module:

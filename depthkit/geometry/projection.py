@@ -95,9 +95,13 @@ def resize_intrinsics(K: Tensor, from_size: tuple[int, int], to_size: tuple[int,
     return torch.as_tensor(resize_matrix(from_size, to_size), dtype=K.dtype, device=K.device) @ K
 
 
+def flow_to(pixels: Tensor) -> Tensor:
+    """Return the way of each pixel of the grid to where it has moved, pixels. (B, 2, H, W)"""
+    height, width = pixels.shape[-2:]
+    return pixels - pixel_grid(height, width, pixels)[:2].unflatten(1, (height, width))
+
+
 def displacement(pixels: Tensor) -> Tensor:
     """Return how far each pixel of the grid has moved, pixels. (B, 2, H, W) -> (B, 1, H, W)"""
-    height, width = pixels.shape[-2:]
-    grid = pixel_grid(height, width, pixels)[:2].unflatten(1, (height, width))
-    u, v = (pixels - grid).split(1, dim=1)
+    u, v = flow_to(pixels).split(1, dim=1)
     return torch.hypot(u, v)

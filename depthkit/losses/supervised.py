@@ -15,6 +15,7 @@ from depthkit.errors import ConfigError, check_shape
 
 RegressionLoss = Callable[[Tensor, Tensor, Tensor], Tensor]
 LEAST_DEPTH = 1e-3  # metres; logarithms take nothing nearer
+LEAST_SIGMA = 0.01  # relative; no teacher is surer of a pixel
 
 
 def build_loss(name: str) -> RegressionLoss:
@@ -105,6 +106,24 @@ LOSSES: dict[str, RegressionLoss] = {
     "scale_invariant": scale_invariant_loss,
     "gradient": gradient_loss,
 }
+
+
+def taught_loss(pred: Tensor, truth: Tensor, sigma: Tensor) -> Tensor:
+    """Return the mean of |log prediction - log truth| weighted by 1 / sigma. ()
+
+    The negative log likelihood of a Laplace distribution of log depth whose scale is proportional
+    to sigma, without its constant, over the mean weight: its size is that of a relative error,
+    however sure the teacher is.
+
+    Args:
+        pred: depth, > 0. (B, 1, H, W)
+        truth: depth of a teacher in the same unit, 0 where unknown. (B, 1, H, W)
+        sigma: its relative standard deviation; taken as at least `LEAST_SIGMA`. (B, 1, H, W)
+    """
+    known = truth > 0
+    weight = known / sigma.clamp(min=LEAST_SIGMA)
+    error = _log_error(pred, truth, known).abs()
+    return (error * weight).sum() / weight.sum().clamp(min=1e-9)
 
 
 def shrink_known(depth: Tensor, known: Tensor, step: int) -> tuple[Tensor, Tensor]:

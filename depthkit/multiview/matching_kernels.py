@@ -12,7 +12,7 @@ BITS = 48
 """Bits of a code: two for each of the 24 pixels of the checker pattern."""
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def census(grey, stride):  # type: ignore[no-untyped-def]
     """Return ternary census codes: which of 24 neighbours are darker, and which brighter.
 
@@ -97,7 +97,7 @@ def _write_mean(each, kept, factor, cost):  # type: ignore[no-untyped-def]
         cost[k] = np.uint8(total * factor + np.float32(0.5))
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def compare_codes(target, sources, lines, lowest, factor, unseen, kept, cost):  # type: ignore[no-untyped-def]
     """Write the cost of every level: mean Hamming distance of the best sources.
 
@@ -130,7 +130,7 @@ def compare_codes(target, sources, lines, lowest, factor, unseen, kept, cost):  
             _write_mean(each, kept, factor / kept, cost[v, u])
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def compare_descriptors(target, sources, lines, lowest, factor, unseen, kept, cost):  # type: ignore[no-untyped-def]
     """Write the cost of every level from unit descriptors: factor (1 - cosine) / 2.
 

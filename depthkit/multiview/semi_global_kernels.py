@@ -10,7 +10,7 @@ FAR = np.float32(1e6)
 _EXACT = {"nnan", "nsz"}  # lets minima be vectorised; there are no NaN here
 
 
-@njit(cache=True, fastmath=_EXACT)
+@njit(cache=True, nogil=True, fastmath=_EXACT)
 def add_paths(cost, guide, lowest, p1, p2, contrast, diagonal, total):  # type: ignore[no-untyped-def]
     """Add the aggregated costs of the paths that come from the left and from above.
 
@@ -87,7 +87,7 @@ def _penalty(p1, p2, contrast, step):  # type: ignore[no-untyped-def]
     return max(np.float32(p1), np.float32(np.floor(p2 / (1 + step / contrast))))
 
 
-@njit(cache=True, fastmath=_EXACT)
+@njit(cache=True, nogil=True, fastmath=_EXACT)
 def _begin(line, out, pad, total):  # type: ignore[no-untyped-def]
     """Start a path: its cost is the matching cost. Returns the least one."""
     least = FAR
@@ -98,7 +98,7 @@ def _begin(line, out, pad, total):  # type: ignore[no-untyped-def]
     return least
 
 
-@njit(cache=True, fastmath=_EXACT)
+@njit(cache=True, nogil=True, fastmath=_EXACT)
 def _follow(line, before, before_least, shift, p1, p2, pad, out, total):  # type: ignore[no-untyped-def]
     """Continue a path by one pixel [Hirschmueller 2008, eq. 13]. Returns the least cost."""
     depth = len(line)
@@ -119,7 +119,7 @@ def _follow(line, before, before_least, shift, p1, p2, pad, out, total):  # type
     return least
 
 
-@njit(cache=True, fastmath=_EXACT)
+@njit(cache=True, nogil=True, fastmath=_EXACT)
 def pick_levels(total, lowest):  # type: ignore[no-untyped-def]
     """Return the best level with a parabola through its neighbours, its cost, the best cost at
     least two levels away, and the curvature there. (H, W) float32 each"""

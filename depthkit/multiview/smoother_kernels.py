@@ -5,7 +5,7 @@ import numpy as np
 from numba import njit
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def solve_lines(values, links, amount):  # type: ignore[no-untyped-def]
     """Solve (1 + amount L) x = values along the last axis, in place, by Thomas' algorithm.
 

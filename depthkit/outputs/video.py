@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A video to look at: frames and their coloured depth side by side."""
+"""Videos: of frames as they are, and of frames with their coloured depth side by side."""
 
 import os
 from pathlib import Path
@@ -11,8 +11,8 @@ import numpy as np
 from depthkit.errors import DataError, EngineError
 
 
-class SideBySideVideo:
-    """An mp4 of frames and their coloured depth beside them."""
+class VideoFile:
+    """An mp4 of frames; it appears under its name when it is finished."""
 
     def __init__(self, path: Path, *, fps: float) -> None:
         """Args: path: ends in .mp4. fps: frames a second."""
@@ -22,24 +22,21 @@ class SideBySideVideo:
         self.size: tuple[int, int] = (0, 0)
         self.count = 0
 
-    def add(self, rgb: np.ndarray, colours: np.ndarray, name: str) -> None:
+    def add(self, rgb: np.ndarray, name: str) -> None:
         """Append one frame.
 
         Args:
             rgb: the frame. (H, W, 3) uint8
-            colours: its depth, painted. (H, W, 3) uint8
             name: of the frame, for the error message.
         """
-        pair = np.hstack([rgb, colours])
         if self.writer is None:
-            self._open(pair.shape[:2])
-        if pair.shape[:2] != self.size:
-            got, first = (f"{w // 2}x{h}" for h, w in (pair.shape[:2], self.size))
+            self._open((rgb.shape[0], rgb.shape[1]))
+        if rgb.shape[:2] != self.size:
+            got, first = (f"{w}x{h}" for h, w in (rgb.shape[:2], self.size))
             raise DataError(
-                f"{name}: is {got}, the video began with {first}; use frames of one size or leave "
-                "out --video"
+                f"{name}: is {got}, the video began with {first}; use frames of one size"
             )
-        self.writer.write(np.ascontiguousarray(pair[..., ::-1]))
+        self.writer.write(np.ascontiguousarray(rgb[..., ::-1]))
         self.count += 1
 
     def close(self) -> None:
@@ -65,3 +62,35 @@ class SideBySideVideo:
                 "pictures in colour/"
             )
         self.size = size
+
+
+class SideBySideVideo:
+    """An mp4 of frames and their coloured depth beside them."""
+
+    def __init__(self, path: Path, *, fps: float) -> None:
+        """Args: path: ends in .mp4. fps: frames a second."""
+        self.file = VideoFile(path, fps=fps)
+        self.size: tuple[int, int] = (0, 0)
+
+    def add(self, rgb: np.ndarray, colours: np.ndarray, name: str) -> None:
+        """Append one frame.
+
+        Args:
+            rgb: the frame. (H, W, 3) uint8
+            colours: its depth, painted. (H, W, 3) uint8
+            name: of the frame, for the error message.
+        """
+        size = rgb.shape[0], rgb.shape[1]
+        if self.file.count == 0:
+            self.size = size
+        if size != self.size:
+            got, first = (f"{w}x{h}" for h, w in (size, self.size))
+            raise DataError(
+                f"{name}: is {got}, the video began with {first}; use frames of one size or leave "
+                "out --video"
+            )
+        self.file.add(np.hstack([rgb, colours]), name)
+
+    def close(self) -> None:
+        """Finish the file; a video that lost frames (full disk) is an error."""
+        self.file.close()

@@ -139,6 +139,8 @@ def make_call(backend: Backend, task: Task) -> Callable[[], Timing]:
             return _pair_call(backend, draw, task)
         case "flow":
             return _flow_call(backend, draw)
+        case "features":
+            return _features_call(backend, draw)
         case _:
             return _pose_call(backend, draw)
 
@@ -180,6 +182,13 @@ def _flow_call(backend: Backend, draw: Callable[[], np.ndarray]) -> Callable[[],
 
     engine = FlowEngine(backend)
     return lambda: engine.flow(draw(), draw()).timing
+
+
+def _features_call(backend: Backend, draw: Callable[[], np.ndarray]) -> Callable[[], Timing]:
+    from depthkit.runtime.network.feature_engine import FeatureEngine
+
+    engine = FeatureEngine(backend)
+    return lambda: engine.describe(draw()).timing
 
 
 def _pose_call(backend: Backend, draw: Callable[[], np.ndarray]) -> Callable[[], Timing]:

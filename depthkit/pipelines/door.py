@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from depthkit.data.sequence import Sequence
     from depthkit.pipelines.infer.summary import InferSummary
     from depthkit.pipelines.inspect import InspectSummary
+    from depthkit.pipelines.match import MatchSummary
     from depthkit.pipelines.odometry.summary import OdometrySummary
     from depthkit.pipelines.prepare import PrepareSummary
     from depthkit.runtime.config import Backend, Precision, Quality, Rule
@@ -260,6 +261,7 @@ def infer(
     camera: str | Path | None = None,
     crop: Crop = "mask",
     quality: Quality | None = None,
+    similarity: str | None = None,
     min_confidence: float = 0.0,
     rule: Rule | None = None,
     shift: int | None = None,
@@ -295,6 +297,8 @@ def infer(
             keeps all; or the window to cut (top, left, height, width), pixels.
         quality: of the sweep: works at a quarter (fast), half or all (fine) of the frames' size;
             None for normal.
+        similarity: of the sweep: census, zncc, or an exported network of kind features; None for
+            census.
         min_confidence: leave out depth that is within 25 % of the truth with less than this
             probability; 0 keeps all. Not of networks of single frames.
         rule: pair networks: how earlier frames are chosen; None for multi_range.
@@ -338,6 +342,7 @@ def infer(
         camera=_path(camera),
         crop=crop,
         quality=quality,
+        similarity=similarity,
         min_confidence=min_confidence,
         rule=rule,
         shift=shift,
@@ -348,6 +353,57 @@ def infer(
         odometry_topic=odometry_topic,
         bits=bits,
         every=every,
+        engine=engine_options(backend, threads, precision),
+        force=force,
+    )
+    return work(options, watcher)
+
+
+def match(
+    left: str | Path,
+    right: str | Path,
+    out: str | Path,
+    *,
+    similarity: str | Path = "census",
+    max_disparity: int | None = None,
+    backend: Backend = "auto",
+    threads: int | None = None,
+    precision: Precision = "default",
+    force: bool = False,
+    watcher: Watcher = SILENT,
+) -> MatchSummary:
+    """Write the disparity of a rectified pair: (u, v) on the left is (u - d, v) on the right.
+
+    Args:
+        left: picture of the left camera.
+        right: picture of the right camera, of the same size.
+        out: folder to write; it appears when all of it is there. Disparity is out/disparity.png,
+            (H, W) uint16, value / 256 = pixels, 0 = no match, and filled out/disparity.npy.
+        similarity: what is compared: census, zncc, or a model of kind features (exported .onnx, run
+            of task similarity, or a shipped model's name).
+        max_disparity: largest disparity to search, pixels; None for what features suggest.
+        backend: runtime of the model.
+        threads: processor cores; OMP_NUM_THREADS, else all usable ones when None.
+        precision: numbers the model computes in.
+        force: replace an earlier output.
+        watcher: receives notes that the user should read.
+
+    Raises:
+        DataError: a picture is missing, sizes differ, the pair is not rectified, or the output
+            exists.
+        CheckpointError: there is no such model.
+        EngineError: it does not run here, or is of another kind.
+    """
+    from depthkit.pipelines.match import MatchOptions
+    from depthkit.pipelines.match import match as work
+    from depthkit.pipelines.models import engine_options
+
+    options = MatchOptions(
+        left=Path(left),
+        right=Path(right),
+        out=Path(out),
+        similarity=str(similarity),
+        max_disparity=max_disparity,
         engine=engine_options(backend, threads, precision),
         force=force,
     )

@@ -167,6 +167,7 @@ def model(
     shifts: Sequence[int] = (),
     rule: Rule | None = None,
     quality: Quality | None = None,
+    similarity: str | None = None,
     poses: Literal["odometry"] | None = None,
     camera_height: float | None = None,
     speed: float | None = None,
@@ -193,6 +194,8 @@ def model(
         rule: pair networks: stream the sequences with this choice of earlier frames.
         quality: of the sweep: works at a quarter (fast), half or all (fine) of the frames' size;
             None for normal.
+        similarity: of the sweep: census, zncc, or an exported network of kind features; None for
+            census.
         poses: sweep, or with a rule: odometry finds the motion in the frames; None for their own
             poses. Single frames: depth is fitted to the points of that odometry.
         camera_height: of the camera over flat ground in view, metres; gives the odometry metres.
@@ -228,6 +231,7 @@ def model(
         shifts=tuple(shifts),
         rule=rule,
         quality=quality,
+        similarity=similarity,
         poses=poses,
         scale=ScaleSources(camera_height, speed, imu),
         protocol=DepthProtocol(align, "none", min_depth, max_depth),

@@ -23,10 +23,11 @@ if TYPE_CHECKING:
     from depthkit.runtime.depth.depth_engine import DepthEngine
     from depthkit.runtime.depth.depth_method import DepthMethod
     from depthkit.runtime.flow.flow_engine import FlowEngine
+    from depthkit.runtime.network.feature_engine import FeatureEngine
     from depthkit.runtime.odometry.odometry_engine import OdometryEngine
     from depthkit.tasks.loaded import LoadedTask
 
-Part = Literal["depth", "pose", "flow"]
+Part = Literal["depth", "pose", "flow", "features"]
 NO_NETWORK = (
     "sweep: is depth from several views and has no network; it is for 'depthkit infer', "
     "'depthkit evaluate model', depth_node and depthkit.runtime.SweepStream"
@@ -78,7 +79,7 @@ def open_model(
     threads: int | None = None,
     precision: Precision = "default",
     note: Note = ignore,
-) -> DepthEngine | FlowEngine | OdometryEngine:
+) -> DepthEngine | FlowEngine | OdometryEngine | FeatureEngine:
     """Open any model as the engine of its kind; use it in a `with` block, or call `close()`.
 
     Args:
@@ -95,6 +96,8 @@ def open_model(
             engine to `depthkit.runtime.DepthStream`, which chooses the earlier frames.
         FlowEngine: `flow(rgb, rgb_next)` -> (H, W, 2), pixels.
         OdometryEngine: `process(rgb, stamp=seconds)` -> T_world_cam (4, 4).
+        FeatureEngine: called with a picture (H, W) or (H, W, 3) uint8 -> unit descriptors
+            (H, W, C).
 
     Raises:
         CheckpointError: there is no such model, or its checkpoint does not load.
@@ -110,6 +113,8 @@ def open_model(
         return open_odometry(path, options, note=note)
     if kind == "flow":
         return open_flow(path, options, note=note)
+    if kind == "features":
+        return open_features(path, options, note=note)
     return open_depth(path, options, note=note)
 
 
@@ -119,8 +124,8 @@ def _first_part(model: Path) -> Part:
         from depthkit.runtime.network.manifest import find_model, read_manifest
 
         kind = read_manifest(find_model(model)).kind
-        return kind if kind in ("pose", "flow") else "depth"
-    parts: tuple[Part, ...] = ("depth", "flow", "pose")
+        return kind if kind in ("pose", "flow", "features") else "depth"
+    parts: tuple[Part, ...] = ("depth", "flow", "features", "pose")
     return next((part for part in parts if _has_part(model, part)), "depth")
 
 
@@ -129,6 +134,7 @@ def open_method(
     options: EngineOptions = PLAIN,
     *,
     quality: Quality | None = None,
+    similarity: str | None = None,
     note: Note = ignore,
 ) -> DepthMethod:
     """Open what a user names where depth is wanted: a network, or the word sweep.
@@ -137,17 +143,21 @@ def open_method(
         model: as of `as_onnx`, or the word sweep.
         options: what it runs on; the sweep takes the threads.
         quality: of the sweep; None for normal.
+        similarity: of the sweep: census, zncc, or an exported network of kind features; None for
+            census.
         note: receives sentences that the user should read.
 
     Raises:
-        ConfigError: a quality of a network.
+        ConfigError: a quality or a similarity of a network.
     """
     from depthkit.runtime.depth.depth_method import network_method, sweep_method
 
     if model == SWEEP:
-        return sweep_method(quality or "normal", threads=options.threads)
-    if quality is not None:
-        raise ConfigError(f"{model}: --quality is for sweep, not for networks")
+        return sweep_method(quality or "normal", similarity=similarity or "census", **vars(options))
+    given = {"--quality": quality, "--similarity": similarity}
+    for name, value in given.items():
+        if value is not None:
+            raise ConfigError(f"{model}: {name} is for sweep, not for networks")
     return network_method(open_depth(model, options, note=note))
 
 
@@ -186,6 +196,16 @@ def open_flow(model: Path, options: EngineOptions = PLAIN, *, note: Note = ignor
 
     with as_onnx(model, part="flow", note=note) as file:
         return FlowEngine.open(file, **vars(options))
+
+
+def open_features(
+    model: Path, options: EngineOptions = PLAIN, *, note: Note = ignore
+) -> FeatureEngine:
+    """Open the network of descriptors of a model; see `as_onnx`."""
+    from depthkit.runtime.network.feature_engine import FeatureEngine
+
+    with as_onnx(model, part="features", note=note) as file:
+        return FeatureEngine.open(file, **vars(options))
 
 
 @contextmanager

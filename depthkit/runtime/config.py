@@ -113,5 +113,7 @@ class RuntimeConfig(EngineConfig):
     quality: Quality = "normal"
     """Working size of model sweep. Fast: a quarter of the camera's width; normal: half; fine: all
     of it."""
+    similarity: str = "census"
+    """What model sweep compares: census, zncc, or an exported network of kind features."""
     baseline: BaselineConfig = field(default_factory=BaselineConfig)
     """Choice of baselines; pair networks only."""

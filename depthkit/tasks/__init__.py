@@ -19,7 +19,8 @@ def build_task(config: TrainConfig, shifts: tuple[int, ...]) -> nn.Module:
         case "view_synthesis":
             from depthkit.tasks.view_synthesis import build_view_synthesis
 
-            return build_view_synthesis(config.model, config.loss, shifts)
+            taught = config.taught_by_sweep
+            return build_view_synthesis(config.model, config.loss, shifts, taught=taught)
         case "supervised_pair":
             from depthkit.tasks.supervised_pair import build_supervised_pair
 
@@ -40,6 +41,10 @@ def build_task(config: TrainConfig, shifts: tuple[int, ...]) -> nn.Module:
             from depthkit.tasks.flow import build_flow
 
             return build_flow(config, shifts)
+        case "similarity":
+            from depthkit.tasks.similarity import build_similarity
+
+            return build_similarity(config)
         case "coop":
             from depthkit.tasks.coop import build_coop
 

@@ -133,6 +133,7 @@ class Coop(ViewSynthesis):
                 name: torch.where(evidence.difference.known, each, torch.nan)
                 for name, each in (("delta", evidence.difference.delta), ("gap", evidence.score))
             },
+            flow=rigid.flow,
         )
 
     def static_probability(self, snippet: Snippet) -> Tensor:
@@ -155,7 +156,7 @@ class Coop(ViewSynthesis):
 
     def _answer(self, snippet: Snippet) -> Answers:
         scale = self.balance.scale
-        inverse_depths = self.depth_net(snippet.target)[: self.loss.scales]
+        inverse_depths = self.find_depths(snippet)
         T_source_target, explainability = self.find_motions(snippet)
         if self.motion is None:
             T_source_target = scale("pose_net", T_source_target)

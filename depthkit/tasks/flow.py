@@ -92,8 +92,9 @@ class FlowTask(nn.Module):
             with torch.no_grad():
                 health = _health(pairs, visible)
                 pictures = _pictures(pairs, visible) if draws else {}
+                flow = None if self.training else _to_sources(pairs, snippet.sources.shape[1])
             judged = logged["loss/photometric"]
-            return TaskOutput(loss, judged, logged | health, images=pictures)
+            return TaskOutput(loss, judged, logged | health, images=pictures, flow=flow)
 
     def _visible(self, pairs: FlowPairs) -> Tensor:
         """Find the pixels that may teach: all, until the flow is good enough to judge.
@@ -260,6 +261,14 @@ def _rebuilding_error(
         radius = min(judge.census_radius, min(size_of(flow)) - 1)
         return census_distance(rebuilt, first, radius=radius), inside & on_image
     return photometric_error(rebuilt, first, ssim_weight=ssim_weight), inside & on_image
+
+
+def _to_sources(pairs: FlowPairs, count: int) -> Tensor:
+    """Return the flow from the targets to their sources, at the size of the input. (B, S, 2, H, W)
+
+    The first half of the pairs goes there, source by source.
+    """
+    return pairs.flows[0].chunk(2)[0].float().unflatten(0, (count, -1)).movedim(0, 1)
 
 
 def _health(pairs: FlowPairs, visible: Tensor) -> dict[str, Tensor]:

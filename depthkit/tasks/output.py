@@ -44,3 +44,7 @@ class TaskOutput(NamedTuple):
     pass with `draws`. (B, 3 or 1, H, W)"""
     values: dict[str, Tensor] = {}
     """Values whose histogram is logged with the pictures, without gradient. Any shape"""
+    flow: Tensor | None = None
+    """Flow (u, v) from the target to each source in evaluation mode, pixels: of a flow network, or
+    of predicted depth and motion; None in training, and of a task without either. (B, S, 2, H,
+    W)"""

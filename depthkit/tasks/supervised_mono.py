@@ -10,7 +10,9 @@ from torch import Tensor, nn
 
 from depthkit.config import ModelConfig, SupervisedConfig
 from depthkit.data.snippet import Snippet
-from depthkit.losses.supervised import build_loss, shrink_known
+from depthkit.geometry.projection import size_of
+from depthkit.geometry.warp import resize
+from depthkit.losses.supervised import build_loss, shrink_known, taught_loss
 from depthkit.models.mono_depth import DispNetS, UNetDepth, build_depth_network
 from depthkit.tasks.output import Prediction, TaskOutput
 from depthkit.tasks.pictures import nearness_picture
@@ -23,16 +25,19 @@ class SupervisedMono(nn.Module):
     def __init__(self, depth_net: UNetDepth | DispNetS, supervised: SupervisedConfig) -> None:
         super().__init__()
         self.depth_net, self.supervised = depth_net, supervised
-        self.judge = build_loss(supervised.loss)
+        self.judge, self.taught = build_loss(supervised.loss), supervised.teacher == "sweep"
 
     def forward(self, snippet: Snippet, *, draws: bool = False) -> TaskOutput:
         """Predict the target's depth, and judge each scale that has a weight."""
-        inverse_depths = self.depth_net(snippet.target)
+        # The network answers for the camera's own focal length: what is enlarged looks nearer.
+        zoom = snippet.zoom.reshape(-1, 1, 1, 1)
+        inverse_depths = [each / zoom for each in self.depth_net(snippet.target)]
         with full_precision(snippet.target.device):
-            known = snippet.valid & (snippet.depth_gt > 0)
-            truth = snippet.depth_gt.clamp(max=self.supervised.max_depth)
+            depth = snippet.taught[:, :1] if self.taught else snippet.depth_gt
+            known = snippet.valid & (depth > 0)
+            truth = depth.clamp(max=self.supervised.max_depth)
             losses = [
-                weight * self.judge(1 / inverse_depth, *shrink_known(truth, known, 2**level))
+                weight * self._judge(1 / inverse_depth, truth, known, snippet.taught[:, 1:], level)
                 for level, (weight, inverse_depth) in enumerate(
                     zip(self.supervised.scale_weights, inverse_depths, strict=False)
                 )
@@ -47,6 +52,14 @@ class SupervisedMono(nn.Module):
         pictures = _pictures(snippet, finest, truth, known) if draws else {}
         prediction = None if self.training else Prediction("depth", 1 / finest, metric=True)
         return TaskOutput(loss, loss.detach(), terms, prediction, pictures)
+
+    def _judge(
+        self, depth: Tensor, truth: Tensor, known: Tensor, sigma: Tensor, level: int
+    ) -> Tensor:
+        """Judge one scale; a teacher's depth at full size, by its sigma."""
+        if self.taught:
+            return taught_loss(1 / resize(1 / depth, size_of(truth)), truth * known, sigma)
+        return self.judge(depth, *shrink_known(truth, known, 2**level))
 
 
 def _pictures(

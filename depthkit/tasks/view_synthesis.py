@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from depthkit.config import LossConfig, ModelConfig
 from depthkit.data.snippet import Snippet
-from depthkit.geometry.projection import displacement, resize_intrinsics, size_of
+from depthkit.geometry.projection import displacement, flow_to, resize_intrinsics, size_of
 from depthkit.geometry.se3 import inverse, motion_from_vector
 from depthkit.geometry.warp import Warped, resize, stack_views, warp_to_target
 from depthkit.losses.consistency import depth_difference
@@ -22,6 +22,7 @@ from depthkit.losses.masks import Reduced, explainability_loss, reduce_mean, red
 from depthkit.losses.motion import baseline_loss, rotation_loss
 from depthkit.losses.photometric import photometric_error
 from depthkit.losses.smoothness import edge_aware_smoothness, second_order_smoothness
+from depthkit.losses.supervised import taught_loss
 from depthkit.models.mono_depth import DispNetS, UNetDepth, build_depth_network
 from depthkit.models.pose_net import EncoderPose, FlowPose, PoseNet, build_pose_network
 from depthkit.tasks.known_motion import build_known_motion, require_pose_net
@@ -41,15 +42,16 @@ class ViewSynthesis(nn.Module):
         loss: LossConfig,
         shifts: tuple[int, ...],
         pairwise: bool,
+        taught: bool = False,
     ) -> None:
         super().__init__()
         self.depth_net, self.pose_net = depth_net, pose_net
         self.loss, self.shifts, self.pairwise = loss, shifts, pairwise
-        self.motion = build_known_motion(loss)
+        self.motion, self.taught = build_known_motion(loss), taught
 
     def forward(self, snippet: Snippet, *, draws: bool = False) -> TaskOutput:
         """Rebuild the target from each source at each scale, and judge it; draw it if asked to."""
-        inverse_depths = self.depth_net(snippet.target)[: self.loss.scales]
+        inverse_depths = self.find_depths(snippet)
         T_source_target, explainability = self.find_motions(snippet)
         source_depths = self._source_depths(snippet)
         with full_precision(snippet.target.device):
@@ -57,11 +59,28 @@ class ViewSynthesis(nn.Module):
                 snippet, inverse_depths, T_source_target, explainability, source_depths, draws=draws
             )
 
+    def find_depths(self, snippet: Snippet) -> list[Tensor]:
+        """Predict inverse depth of the targets at each scale. (B, 1, h, w) each
+
+        Where lengths are known, the network answers for its camera's own focal length: the same
+        picture enlarged is nearer, and what teaches it is as far as before. So the answer is for
+        an image enlarged by s, and depth is s times as much [Yin 2023, Metric3D, of labels].
+        """
+        zoom = self._zoom(snippet)
+        return [each / zoom for each in self.depth_net(snippet.target)[: self.loss.scales]]
+
+    def _zoom(self, snippet: Snippet) -> Tensor:
+        """Return the factor from the network's depth to depth. (B, 1, 1, 1)"""
+        zoom = snippet.zoom if self.motion is not None else torch.ones_like(snippet.zoom)
+        return zoom.reshape(-1, 1, 1, 1)
+
     def _source_depths(self, snippet: Snippet) -> Tensor | None:
         """Predict the sources' depth, where consistency asks for it. (S*B, 1, H, W)"""
         if self.loss.consistency_weight == 0:
             return None
-        return 1 / self.depth_net(stack_views(snippet.sources))[0]
+        inverse_depth = self.depth_net(stack_views(snippet.sources))[0]
+        zoom = self._zoom(snippet).repeat(len(self.shifts), 1, 1, 1)
+        return zoom / inverse_depth
 
     def _judge_scales(
         self,
@@ -89,17 +108,22 @@ class ViewSynthesis(nn.Module):
             for name, value in terms.items():
                 totals[name] = totals.get(name, 0) + value / len(inverse_depths)
         totals |= self._gauge(inverse_depths[0]) | self._known_motion(T_source_target, snippet)
+        totals |= self._teacher(inverse_depths, snippet)
         logged = {f"loss/{name}": value.detach() for name, value in totals.items()}
         with torch.no_grad():
             health = _health(inverse_depths[0], reduced, warped, views)
             pictures = _pictures(inverse_depths[0], reduced, warped, views) if draws else {}
-            prediction = None if self.training else _predicted(inverse_depths[0])
+            prediction = flow = None
+            if not self.training:
+                # Its scale is free, unless the motion's is known.
+                prediction = Prediction("inverse_depth", inverse_depths[0], metric=False)
+                flow = flow_to(warped.pixels).unflatten(0, (len(self.shifts), -1)).movedim(0, 1)
         loss = torch.stack(list(totals.values())).sum()
         # A NaN motion makes no pixel valid and so no term NaN: it must show, or backward crashes.
         loss = loss + 0 * T_source_target.sum()
         # Photometric error alone: smoothness and the known motion would prefer another step.
         judged = logged["loss/photometric"]
-        return TaskOutput(loss, judged, logged | health, prediction, pictures)
+        return TaskOutput(loss, judged, logged | health, prediction, pictures, flow=flow)
 
     def find_motions(self, snippet: Snippet) -> tuple[Tensor, list[Tensor] | None]:
         """Take the known motions of a snippet, or predict them; returns as `predict_motions`."""
@@ -239,6 +263,18 @@ class ViewSynthesis(nn.Module):
         distance = inverse_depth.log().mean() + math.log(self.loss.gauge_depth)
         return {"gauge": self.loss.gauge_weight * distance.square()}
 
+    def _teacher(self, inverse_depths: list[Tensor], snippet: Snippet) -> dict[str, Tensor]:
+        """Return the term of a teacher's depth, the mean over scales enlarged to full size."""
+        if not self.taught:
+            return {}
+        truth, sigma = snippet.taught.split(1, dim=1)
+        truth = truth * snippet.valid
+        errors = [
+            taught_loss(1 / resize(inverse_depth, size_of(truth)), truth, sigma)
+            for inverse_depth in inverse_depths
+        ]
+        return {"teacher": self.loss.teacher_weight * torch.stack(errors).mean()}
+
     def _known_motion(self, T_source_target: Tensor, snippet: Snippet) -> dict[str, Tensor]:
         """Return the terms that ask for known motions; sources without a pose are left out."""
         terms: dict[str, Tensor] = {}
@@ -304,16 +340,15 @@ def _pictures(
     }
 
 
-def _predicted(inverse_depth: Tensor) -> Prediction:
-    """Say that the scale is free: each image's nearest pixel is 1."""
-    nearness = inverse_depth / inverse_depth.amax((2, 3), keepdim=True)
-    return Prediction("inverse_depth", nearness, metric=False)
-
-
 def build_view_synthesis(
-    model: ModelConfig, loss: LossConfig, shifts: tuple[int, ...]
+    model: ModelConfig, loss: LossConfig, shifts: tuple[int, ...], *, taught: bool = False
 ) -> ViewSynthesis:
-    """Make the task from its configuration, networks with random or ImageNet weights."""
+    """Make the task from its configuration, networks with random or ImageNet weights.
+
+    Args:
+        model, loss, shifts: of the run.
+        taught: the snippets hold depth of a teacher.
+    """
     pairwise = model.pose_input == "pair"
     return ViewSynthesis(
         build_depth_network(
@@ -333,4 +368,5 @@ def build_view_synthesis(
         loss=loss,
         shifts=shifts,
         pairwise=pairwise,
+        taught=taught,
     )

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """From a data configuration to the two data sets of a run: what teaches and what is held out."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import filter as match_names
 from typing import Any
 
@@ -12,6 +12,7 @@ from depthkit.data.augment import Variation
 from depthkit.data.inspect import load_inspection, suggest_shifts
 from depthkit.data.sequence import Dataset, Sequence, open_dataset
 from depthkit.data.snippet_loading import SnippetDataset
+from depthkit.data.teacher_maps import open_teacher
 from depthkit.errors import ConfigError, DataError
 from depthkit.training.motion_unit import MotionUnit, fix_unit, with_known_motion
 
@@ -37,7 +38,12 @@ class RunData:
 
 
 def open_run_data(
-    config: DataConfig, *, seed: int, single_view: bool = False, known_motion: bool = False
+    config: DataConfig,
+    *,
+    seed: int,
+    single_view: bool = False,
+    known_motion: bool = False,
+    taught: bool = False,
 ) -> RunData:
     """Open the sequences, choose the shifts, and hold out what validates.
 
@@ -46,6 +52,7 @@ def open_run_data(
         seed: seed of the random variation.
         single_view: the task looks at targets alone; sources are not read.
         known_motion: the poses are the motion; only targets whose sources all have one are taken.
+        taught: the training sequences hold depth of a teacher, which the snippets then have.
 
     Where no validation sequence is named, the last targets of each training sequence are held out.
     They may still be sources: depth is never predicted for a source.
@@ -67,12 +74,18 @@ def open_run_data(
         [_reachable(sequence, shifts, known_motion) for sequence in part]
         for part in (sequences, val_sequences)
     )
-    unit = None
+    unit, teachers = None, [open_teacher(sequence) for sequence in sequences if taught]
     if known_motion:
         usable = [u & known for u, known in zip(usable, reachable, strict=True)]
         scaled, unit = fix_unit([*sequences, *val_sequences], shifts)
+        teachers = [
+            None if teacher is None else replace(teacher, factors=factors)
+            for teacher, factors in zip(teachers, unit.factors, strict=False)
+        ]
         sequences, val_sequences = scaled[: len(sequences)], scaled[len(sequences) :]
     common: dict[str, Any] = {"shifts": shifts, "size": config.size, "seed": seed}
+    if taught:
+        common["teachers"] = [None] * len(val_sequences) if val_names else teachers
     if val_names:
         val = SnippetDataset(val_sequences, targets=val_reachable, **common)
     else:
@@ -81,9 +94,38 @@ def open_run_data(
         usable = [u & ~held for u, held in zip(usable, held_out, strict=True)]
     variation = Variation(config.flip, config.colour_jitter, config.zoom, config.flip_vertical)
     common |= {"variation": variation, "random_shift": config.random_shift}
+    common |= {"teachers": teachers} if taught else {}
     train = SnippetDataset(sequences, targets=usable, **common)
     focals = [sequence.camera.resized(config.size).fx for sequence in sequences]
     return RunData(train, val, shifts, tuple(train_names), min(focals), max(focals), unit)
+
+
+def training_sequences(config: DataConfig) -> list[Sequence]:
+    """Open the sequences that a run trains on.
+
+    Raises:
+        DataError: a sequence is missing or broken.
+        ConfigError: there is none.
+    """
+    dataset = open_dataset(config.root)
+    names = _choose_names(config.train, dataset, "train")
+    if not names:
+        raise ConfigError(f"{config.root}: no training sequence; name them in data.train")
+    return [dataset.open(name) for name in names]
+
+
+def require_teachers(data: RunData) -> None:
+    """Refuse to learn from a teacher that has said nothing of a training sequence yet.
+
+    Raises:
+        DataError: `teacher/` is missing.
+    """
+    for sequence, teacher in zip(data.train.sequences, data.train.teachers or (), strict=False):
+        if teacher is None:
+            raise DataError(
+                f"{sequence.name}: no depth of the sweep (teacher/); 'depthkit train' and "
+                "depthkit.pipelines.train make it before the first step"
+            )
 
 
 def check_truth(data: RunData, config: TrainConfig) -> None:
@@ -94,11 +136,13 @@ def check_truth(data: RunData, config: TrainConfig) -> None:
     """
     truth = config.kind.truth
     sequences = data.train.sequences
-    if truth.depth:
+    if truth.depth(config):
         sequences = [*sequences, *data.val.sequences]  # metres are scored on what is held out too
         _check_depth(sequences, config.task)
     if why := truth.poses(config):
         _check_known_motion(sequences, why)
+    if why := truth.metric_poses(config):
+        _check_metric_poses(sequences, why)
     if truth.weighted_motion:
         check_poses(data, config.loss)
     if truth.one_focal_length:
@@ -111,6 +155,16 @@ def _check_depth(sequences: list[Sequence], task: str) -> None:
             raise DataError(
                 f"{sequence.name}: task {task} learns from metric depth, which is missing "
                 "(depth/, depth_kind: metric); leave it out by data.train and data.val"
+            )
+
+
+def _check_metric_poses(sequences: list[Sequence], why: str) -> None:
+    for sequence in sequences:
+        if not sequence.has_metric_poses:
+            raise DataError(
+                f"{sequence.name}: {why} gives metres by poses in metres, and "
+                "these are up to scale; tell the odometry a length (camera height, speed), or "
+                "learn by rebuilt views with loss.motion: known"
             )
 
 

@@ -62,6 +62,7 @@ def describe_run(config: TrainConfig, *, tries: bool = True) -> DryRun:
         seed=config.run.seed,
         single_view=config.single_view,
         known_motion=config.loss.knows_motion,
+        taught=config.taught_by_sweep,
     )
     check_truth(data, config)
     task = build_task(config, data.shifts)

@@ -24,7 +24,7 @@ from depthkit.data.snippet_loading import (
 from depthkit.errors import TrainingError
 from depthkit.source_commit import source_commit
 from depthkit.tasks import TaskOutput, build_task
-from depthkit.training.data import RunData, check_truth, open_run_data
+from depthkit.training.data import RunData, check_truth, open_run_data, require_teachers
 from depthkit.training.device import build_fabric
 from depthkit.training.flexible_shifts import choose_shifts, parts_of
 from depthkit.training.health import HealthMonitor, find_constant
@@ -33,6 +33,7 @@ from depthkit.training.motion_unit import begin_at
 from depthkit.training.run_folder import check_folder, restore_run, save_run, write_config
 from depthkit.training.starts import load_starts
 from depthkit.training.validation import validate
+from depthkit.training.verdict import Verdict, judge_run, save_verdict
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,8 @@ class TrainResult:
     best: Path
     warning: str | None = None
     """What the last validation shows to be wrong with the whole run."""
+    verdict: Verdict | None = None
+    """What held-out tracks say of it."""
 
 
 def train(config: TrainConfig, run: Path, *, resume: bool = False) -> TrainResult:
@@ -74,8 +77,10 @@ def train(config: TrainConfig, run: Path, *, resume: bool = False) -> TrainResul
         seed=config.run.seed,
         single_view=config.single_view,
         known_motion=config.loss.knows_motion,
+        taught=config.taught_by_sweep,
     )
     check_truth(data, config)
+    require_teachers(data)
     fabric.launch()
     fabric.seed_everything(config.run.seed, verbose=False)
 
@@ -164,8 +169,15 @@ def train(config: TrainConfig, run: Path, *, resume: bool = False) -> TrainResul
                 counted, clock = step, time.perf_counter()
             if step % config.run.save_every == 0 or step == steps.stop:
                 save_run(last, fabric, task, optimizer, config, data, step, best_val_loss)
-        log.say(warning or f"done: {last}")
-    return TrainResult(steps.stop, loss, best_val_loss, last, best, warning)
+        verdict = judge_run(module, data.val, config, fabric)
+        if fabric.is_global_zero:
+            save_verdict(run, verdict)
+        if verdict.figures():
+            log.scalars(steps.stop, verdict.figures())
+        closing = (verdict.sentence, warning or f"done: {last}")
+        for line in closing if verdict.learnt is not False else closing[::-1]:
+            log.say(line)
+    return TrainResult(steps.stop, loss, best_val_loss, last, best, warning, verdict)
 
 
 # --- steps of the run ----------------------------------------------------------------------------

@@ -35,6 +35,8 @@ class MotionUnit:
     """Usual depth in that unit: where the depth network begins."""
     source: str
     """Where the scale comes from, in words, for the checkpoint."""
+    factors: tuple[np.ndarray, ...] = ()
+    """Factors on the lengths of each sequence, by frame; in the order they were given. (N,) each"""
 
 
 def with_known_motion(sequence: Sequence, shifts: tuple[int, ...]) -> np.ndarray:
@@ -84,15 +86,18 @@ def fix_unit(
             f"{other.name} {_unit(not metric[0])}; train on one kind (data.train, data.val)"
         )
     far = max(abs(shift) for shift in shifts)
-    scaled, depths, ways = [], [], []
+    scaled, depths, ways, factors = [], [], [], []
     for sequence in sequences:
         labels, poses = sequence.segments(), np.array(sequence.poses)
+        factor = np.ones(len(poses))
         for segment in np.unique(labels[labels >= 0]):
             depth, way = usual_depth(sequence, int(segment), far)
             if depth > 0:
                 depths.append(depth)
                 ways.append(way)
-                poses[labels == segment, :3, 3] /= 1 if metric[0] else depth
+                factor[labels == segment] = 1 if metric[0] else 1 / depth
+        poses[:, :3, 3] *= factor[:, None]
+        factors.append(factor)
         scaled.append(replace(sequence, poses=poses))
     if not depths:
         raise DataError(
@@ -100,9 +105,11 @@ def fix_unit(
             f"{', '.join(s.name for s in sequences)}; choose larger data.shifts"
         )
     if metric[0]:
-        return scaled, MotionUnit(True, float(np.median(depths)), "known poses in training, metres")
+        source = "known poses in training, metres"
+        return scaled, MotionUnit(True, float(np.median(depths)), source, tuple(factors))
     way = max(set(ways), key=ways.count)
-    return scaled, MotionUnit(False, 1.0, f"none: {way} of each training segment is 1")
+    source = f"none: {way} of each training segment is 1"
+    return scaled, MotionUnit(False, 1.0, source, tuple(factors))
 
 
 def begin_at(depth_net: nn.Module, depth: float) -> None:

@@ -21,4 +21,4 @@ evaluate() {  # sequence, then the options of its own
 }
 evaluate clip --baseline 0.025 --baseline 0.05 --baseline 0.1 "$@"
 evaluate office --baseline 0.15 --baseline 0.3 --baseline 0.6 --baseline 1.2 "$@"
-evaluate kitchen --every 10 "$@"
+evaluate kitchen --baseline 0.075 --baseline 0.15 --baseline 0.3 --baseline 0.6 --every 5 "$@"

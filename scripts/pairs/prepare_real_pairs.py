@@ -1,11 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Three real sequences with metric poses, as sequence folders that `evaluate model` can score.
 
-kitchen  7-Scenes RedKitchen. The K beside the frames (585, 320, 240) belongs to the depth camera,
-         and so do the poses. Here colour gets its own calibration (525 px; depth to colour as in
-         the pseudo ground truth of Brachmann 2021, from a Kinect of the LIRIS laboratory) and depth
-         is moved to it. Median distance of SIFT matches from their epipolar lines, pairs of 0.3 m:
-         6.4 px with the K beside the frames, 2.9 px so. The rest is in the poses.
+kitchen  7-Scenes RedKitchen as `depthkit prepare` reads it: K of the colour camera, poses and depth
+         moved to that camera. The poses are off by about 2 px.
 clip     5 frames of an Open3D example, depth registered by the camera's driver.
 office   TUM fr3, motion capture poses. It has no depth here: SIFT matches that three views or more
          agree on are triangulated with the poses. Sparse, and of pixels that are easy to match.
@@ -24,34 +21,14 @@ from depthkit.camera import Camera
 from depthkit.data.image_io import read_rgb, read_uint16
 from depthkit.data.importers import find_sequences, load_source
 from depthkit.data.importers.source import ImportOptions
+from depthkit.data.prepare import PrepareOptions, prepare
 from depthkit.data.sequence import SequenceWriter, write_split
 from depthkit.trajectory import inverse
 
-K_DEPTH = np.array([[585.0, 0.0, 320.0], [0.0, 585.0, 240.0], [0.0, 0.0, 1.0]])
-COLOUR = Camera(640, 480, 525.0, 525.0, 320.0, 240.0)
-T_COLOUR_DEPTH = np.array(
-    [
-        [0.99996518, 0.00267651, -0.00790410, -0.02555894],
-        [-0.00274093, 0.99996303, -0.00815045, 0.00010110],
-        [0.00788199, 0.00817183, 0.99993554, 0.00203183],
-        [0.0, 0.0, 0.0, 1.0],
-    ]
-)
 CLIP_CAMERA = Camera(640, 480, 525.0, 525.0, 319.5, 239.5)
 VIEWS = 3  # that must agree, the target among them on a SIFT point of the office
 AGREEMENT = 0.05  # of depth, between partners
 MIN_ANGLE = np.radians(1.5)  # between the rays of two views
-
-
-def write_kitchen(root: Path, out: Path) -> None:
-    """Write 7-Scenes frames with depth and poses of the colour camera."""
-    T_depth_colour = inverse(T_COLOUR_DEPTH)
-    with SequenceWriter(out, COLOUR, force=True) as writer:
-        for i, path in enumerate(sorted(root.glob("*.color.jpg"))):
-            stem = str(path).removesuffix(".color.jpg")
-            pose = np.loadtxt(f"{stem}.pose.txt") @ T_depth_colour
-            depth = register(read_metres(Path(f"{stem}.depth.png")), COLOUR)
-            writer.add_frame(read_rgb(path), i / 30, pose, depth)
 
 
 def write_clip(root: Path, out: Path) -> None:
@@ -80,20 +57,6 @@ def read_metres(path: Path) -> np.ndarray:
     """Read millimetres, 0 and 65535 unknown, as metres. (H, W)"""
     raw = read_uint16(path)
     return np.where(raw == 65535, 0, raw) / 1000.0
-
-
-def register(depth: np.ndarray, camera: Camera) -> np.ndarray:
-    """Move depth from the depth camera's pixels to the colour camera's; the nearest point wins."""
-    v, u = np.nonzero(depth)
-    points = (np.stack([u, v, np.ones_like(u)], axis=1) @ np.linalg.inv(K_DEPTH).T) * depth[
-        v, u, None
-    ]
-    points = points @ T_COLOUR_DEPTH[:3, :3].T + T_COLOUR_DEPTH[:3, 3]
-    x, y = np.rint(project(points, camera.K).T).astype(int)
-    inside = (x >= 0) & (y >= 0) & (x < camera.width) & (y < camera.height)
-    moved = np.full(camera.size, np.inf)
-    np.minimum.at(moved, (y[inside], x[inside]), points[inside, 2])
-    return np.where(np.isfinite(moved), moved, 0.0)
 
 
 def sift_depth(frames: list[np.ndarray], poses: np.ndarray, K: np.ndarray) -> Iterator[np.ndarray]:
@@ -161,5 +124,6 @@ if __name__ == "__main__":
     out.mkdir(parents=True, exist_ok=True)
     write_clip(data / "rgbd_open3d_5", out / "clip")
     write_office(data / "tum_fr3_office", out / "office")
-    write_kitchen(data / "sevenscenes_redkitchen", out / "kitchen")
+    scenes = data / "sevenscenes_redkitchen"
+    prepare(PrepareOptions(scenes, out, format="sevenscenes", name="kitchen", force=True))
     write_split(out, test=["clip", "office", "kitchen"])

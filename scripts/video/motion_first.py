@@ -7,8 +7,8 @@ steps its depth of the second part is compared with the known depth, median-scal
 recipe without poses runs for as long, for comparison. Times are CPU seconds of the training alone,
 from its first line on; scoring is left out, and the odometry's stand beside them.
 
-    python scripts/pairs/prepare_real_pairs.py DATA OUT      # writes OUT/kitchen, K of the colour
-    python scripts/video/motion_first.py OUT/kitchen RUNS --train 0:320 --test 320:400 --joint
+    depthkit prepare sevenscenes_redkitchen --out DATA --name kitchen
+    python scripts/video/motion_first.py DATA/kitchen RUNS --train 0:320 --test 320:400 --joint
 """
 
 import argparse

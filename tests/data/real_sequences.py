@@ -6,15 +6,17 @@ from pathlib import Path
 import numpy as np
 
 from depthkit.camera import Camera
+from depthkit.data.importers import load_source
+from depthkit.data.importers.source import ImportOptions
 from depthkit.data.sequence import Sequence
 
 
 def open_redkitchen(data_root: Path) -> Sequence:
-    """7-Scenes RedKitchen, 400 frames at 30 Hz."""
+    """7-Scenes RedKitchen, 400 frames at 30 Hz, K and poses of its colour camera."""
     folder = data_root / "sevenscenes_redkitchen"
-    frames = sorted(folder.glob("*.color.jpg"))
-    poses = [np.loadtxt(str(f).replace(".color.jpg", ".pose.txt")) for f in frames]
-    return _sequence(folder, Camera(640, 480, 585.0, 585.0, 320.0, 240.0), frames, poses, rate=30)
+    source = load_source("sevenscenes", folder, "kitchen", ImportOptions(folder))
+    frames = [frame.path for frame in source.frames]
+    return _sequence(folder, source.camera.camera, frames, list(source.poses), rate=30)
 
 
 def open_kitti(data_root: Path, *, first: int, last: int) -> Sequence:

@@ -29,7 +29,7 @@ from depthkit.data.importers import find_sequences
 from depthkit.data.importers.kitti_raw import oxts_poses, read_timestamps
 from depthkit.data.sequence import open_sequence
 from depthkit.errors import DataError
-from depthkit.trajectory import inverse, load_kitti, load_tum, make_pose, quaternion_to_matrix
+from depthkit.trajectory import inverse, load_kitti, load_tum
 
 # --- images --------------------------------------------------------------------------------------
 
@@ -556,56 +556,7 @@ def test_real_tum(tmp_path, data_root):
     assert sequence.camera == Camera(640, 480, 535.4, 539.2, 320.1, 247.6)
 
 
-# --- 7-Scenes ------------------------------------------------------------------------------------
-
-
-def make_scene(folder: Path) -> Path:
-    """Frames 3, 4 and 6; the pose of frame 4 was lost by the tracker."""
-    for number in (3, 4, 6):
-        name = f"frame-{number:06d}"
-        save(folder / f"{name}.color.png", picture(number))
-        depth = np.full((H, W), 1000 + number, np.uint16)
-        depth[0, :2] = (0, 65535)
-        save(folder / f"{name}.depth.png", depth)
-        T = make_pose(quaternion_to_matrix([0.1, 0.2, 0.3, 0.9]), np.array([0.0, number, 0]))
-        T = np.full((4, 4), -np.inf) if number == 4 else T
-        np.savetxt(folder / f"{name}.pose.txt", T)
-    return folder
-
-
-def test_sevenscenes_reads_its_layout(tmp_path):
-    """Numbers are times at 30 Hz, 0 and 65535 are unknown, a lost pose stays unknown."""
-    notes, watcher = listener()
-    (result,) = run(make_scene(tmp_path / "seq-01"), tmp_path / "out", watcher)
-    sequence = open_sequence(result.path)
-    np.testing.assert_allclose(sequence.times, np.array([3, 4, 6]) / 30, atol=1e-9)
-    depth = sequence.read_depth(2)
-    assert depth[0, 0] == depth[0, 1] == 0 and depth[3, 3] == pytest.approx(1.006)
-    assert np.isnan(sequence.poses[1]).all()
-    assert sequence.poses[2, 1, 3] == pytest.approx(6.0)
-    assert notes == ["seq-01: 1 of 3 frames have no usable pose"]
-
-
-def test_sevenscenes_scene_holds_its_sequences(tmp_path):
-    """A scene folder is prepared whole, or --sequence picks one."""
-    for name in ("seq-01", "seq-02"):
-        make_scene(tmp_path / "office" / name)
-    assert [r.name for r in run(tmp_path / "office", tmp_path / "a")] == ["seq-01", "seq-02"]
-    only = run_one(tmp_path / "office", tmp_path / "b", sequence="seq-02", name="office_2")
-    assert only.name == "office_2"
-
-
-def test_sevenscenes_intrinsics_of_the_folder_come_first(tmp_path):
-    """camera-intrinsics.txt beside the frames overrules the published K."""
-    folder = make_scene(tmp_path / "seq-01")
-    (folder / "camera-intrinsics.txt").write_text("30 0 15\n0 31 12\n0 0 1\n")
-    assert run_one(folder, tmp_path / "out", camera=None).camera == PINHOLE.camera
-
-
-def test_sevenscenes_published_camera_is_for_its_own_size(tmp_path):
-    """585, 320, 240 belong to 640x480 frames and to no others."""
-    with pytest.raises(DataError, match="frame is 32x24 but the calibration is for 640x480"):
-        run(make_scene(tmp_path / "seq-01"), tmp_path / "out", camera=None)
+# --- broken depth ---------------------------------------------------------------------------------
 
 
 def test_unreadable_depth_skips_its_frame(tmp_path):
@@ -619,20 +570,6 @@ def test_unreadable_depth_skips_its_frame(tmp_path):
     assert (result.frames, result.depth) == (19, 19)
     assert "frame-000005.depth.png" in result.unreadable[0]
     assert len(list((result.path / "depth").iterdir())) == 19
-
-
-def test_real_sevenscenes(tmp_path, data_root):
-    """Depth, colour and K have one size; depth is the sensor's at the pixel nearest the centre."""
-    source = data_root / "sevenscenes_redkitchen"
-    sequence = run_one(source, tmp_path / "out", camera=None, every=150, size=(120, 160))
-    assert sequence.camera.size == (120, 160) == sequence.read_depth(1).shape
-    assert sequence.camera.fx == pytest.approx(585.0 / 4)
-    np.testing.assert_allclose(sequence.times, [0.0, 5.0, 10.0], atol=1e-9)
-    truth = np.loadtxt(source / "frame-000150.pose.txt")
-    np.testing.assert_allclose(sequence.poses[1], truth, atol=1e-4)  # its R is not quite orthogonal
-    raw = cv2.imread(str(source / "frame-000150.depth.png"), cv2.IMREAD_UNCHANGED)
-    raw = np.where(raw == 65535, 0, raw)
-    np.testing.assert_allclose(sequence.read_depth(1), raw[2::4, 2::4] / 1000.0, atol=1e-6)
 
 
 # --- detection -----------------------------------------------------------------------------------

@@ -81,10 +81,10 @@ def test_program_refuses_what_is_no_data_set(tmp_path, capsys):
 # --- real data -----------------------------------------------------------------------------------
 
 
-def test_redkitchen_suggests_ten_frames_or_so(data_root: Path):
-    """7 mm a frame at about 2 m: useful parallax needs 8 to 20 frames."""
+def test_redkitchen_suggests_several_frames(data_root: Path):
+    """7.7 mm a frame at about 2 m are 140 * 0.0077 / 2 = 0.54 px at 128 lines; 3 need 6 frames."""
     seq = open_redkitchen(data_root)
-    assert 8 <= suggest_shifts(seq)[1] <= 20
+    assert 6 <= suggest_shifts(seq)[1] <= 20
 
 
 def test_kitti_suggests_the_next_frame(data_root: Path):

@@ -7,13 +7,16 @@ under it) and rtabmap_ros (MsgConversion: convertRGBDMsgs, cameraModelFromROS) d
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 from depth_rig import CAMERA, START
 from ros_made import image, nanoseconds_of, odometry
 from sensor_msgs.msg import CameraInfo, Image
 
+from depthkit.data.image_io import read_rgb
+from depthkit.data.importers import load_source
+from depthkit.data.importers.sevenscenes import COLOUR
+from depthkit.data.importers.source import ImportOptions
 from depthkit.rigid import matrix_to_quaternion
 from depthkit.ros_messages import read_pose, seconds
 from depthkit.runtime import DepthEngine, DepthStream
@@ -21,7 +24,7 @@ from depthkit.runtime.motion.told import Motion
 
 pytestmark = pytest.mark.ros
 
-K = np.array([[585.0, 0, 320], [0, 585, 240], [0, 0, 1]])
+K = COLOUR.camera.K
 SIZE = (480, 640)
 THIRTIETH = 33_333_333  # nanoseconds
 EVERY = 6  # of the clip's frames, about 4 cm apart
@@ -31,13 +34,11 @@ EVERY = 6  # of the clip's frames, about 4 cm apart
 def clip(data_root: Path) -> list[tuple[np.ndarray, int, np.ndarray]]:
     """Colours, stamps (ns) and poses of eight frames of the kitchen."""
     folder = data_root / "sevenscenes_redkitchen"
-    frames = []
-    for index in range(0, 8 * EVERY, EVERY):
-        name = folder / f"frame-{index:06d}"
-        bgr = np.asarray(cv2.imread(f"{name}.color.jpg"))
-        stamp = START + index * THIRTIETH
-        frames.append((np.ascontiguousarray(bgr[..., ::-1]), stamp, np.loadtxt(f"{name}.pose.txt")))
-    return frames
+    source = load_source("sevenscenes", folder, "kitchen", ImportOptions(folder))
+    return [
+        (read_rgb(source.frames[index].path), START + index * THIRTIETH, source.poses[index])
+        for index in range(0, 8 * EVERY, EVERY)
+    ]
 
 
 def as_told(T: np.ndarray, stamp: int) -> np.ndarray:

@@ -159,7 +159,7 @@ def test_live_equals_offline(graph: Graph, flight: Path) -> None:
 def test_kitchen_equals_offline(graph: Graph, data_root: Path, tmp_path: Path) -> None:
     """Sixty frames of a hand-held camera."""
     source = data_root / "sevenscenes_redkitchen"
-    with SequenceWriter(tmp_path / "kitchen", Camera(640, 480, 525, 525, 319.5, 239.5)) as writer:
+    with SequenceWriter(tmp_path / "kitchen", Camera(640, 480, 525, 525, 320, 240)) as writer:
         for i in range(60):
             bgr = np.asarray(cv2.imread(str(source / f"frame-{i:06d}.color.jpg")))
             writer.add_frame(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), i / 30)

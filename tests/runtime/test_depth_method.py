@@ -41,3 +41,12 @@ def test_networks_say_what_they_need(tmp_path) -> None:
     with network_method(DepthEngine.open(file)) as mono:
         assert not mono.uses_motion and mono.own_scale == "metric"
         assert mono.runs_on.name.startswith("onnxruntime")
+
+
+def test_warming_up_runs_the_sweep_and_leaves_no_trace(fake_sweep: type[FakeSweep]) -> None:
+    """Three frames with parallax through a stream of its own; a network needs none."""
+    method = sweep_method("fast")
+    method.warm_up()
+    (used,) = fake_sweep.made
+    assert [motion.T_world_cam[0, 3] for motion in used.told] == pytest.approx([0.0, 0.1, 0.2])
+    assert method.build() is not used

@@ -263,7 +263,7 @@ def test_agreeing_maps_average_and_disagreeing_ones_do_not():
     """By hand: equal weights give the mean; far apart, the surer stays and doubts."""
     near = fused(flat(0.50), flat(0.51), step=0.01)
     assert np.allclose(near.inverse, 0.505, atol=1e-6)
-    assert np.allclose(near.sigma, 0.05 / np.sqrt(2), rtol=1e-5)
+    assert np.allclose(near.sigma, 0.05, rtol=1e-5)
     apart = fused(flat(0.5, 0.2), flat(0.9, 0.05), step=0.01)
     assert np.allclose(apart.inverse, 0.9) and np.allclose(apart.sigma, 0.05 * 1.25, rtol=1e-5)
 

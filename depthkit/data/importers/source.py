@@ -217,6 +217,8 @@ def find_camera(
     if options.fov is not None:
         return guess_camera(options.fov, size), f"guessed from --fov {options.fov:g}"
     camera = camera_of_exif(pictures, size)
+    if camera is None and options.fallback is not None:
+        return options.fallback, "none"
     if camera is None:
         raise DataError(
             f"{places[0]}: calibration missing (no {', '.join(CALIBRATION_NAMES[:5])} or the like, "

@@ -31,6 +31,11 @@ def find_video_camera(
         if squeezed is None:
             raise
         return (*squeezed, ())
+    if camera is options.fallback and facts.pixel_aspect != 1.0:
+        raise DataError(
+            f"{facts.path}: pixels are {facts.pixel_aspect:.3f} times as wide as high, and there "
+            "is no calibration; give --camera FILE, or --fov DEGREES"
+        )
     if options.fov is not None and camera == guess_camera(options.fov, facts.size):
         return _with_aspect(camera, facts.pixel_aspect), calibration, ()
     return camera, calibration, _about_pixels(facts, camera)

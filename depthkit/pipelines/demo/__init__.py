@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The two demonstrations: shipped networks on fresh flights, and a training from nothing."""
+"""The two demonstrations: films reconstructed and shipped networks, and a training from nothing."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from depthkit.errors import DataError
 
 MARKER = "about.txt"
-ABOUT = "Written by 'depthkit demo': synthetic worlds, what networks see in them, a report.\n"
+ABOUT = "Written by 'depthkit demo': synthetic worlds, what is made of them, a report.\n"
 
 
 def start_folder(out: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from depthkit.evaluation.plots import plot_depth
 from depthkit.evaluation.report import Cell, Picture, Section, write_report
 from depthkit.pipelines.demo.scores import COLUMNS, UNSCALED, Result
+from depthkit.pipelines.demo.worlds import World, world_sections
 
 HEADINGS = {
     "stillbox": "Depth from two frames and the known motion between them",
@@ -29,11 +30,12 @@ TEXTS = {
 }
 
 
-def write_demo_report(out: Path, results: list[Result]) -> Path:
-    """Draw the pictures, write the report.
+def write_demo_report(out: Path, worlds: list[World], results: list[Result]) -> Path:
+    """Draw the pictures, write the report: the films first, the networks in its second half.
 
     Args:
         out: the demo's folder.
+        worlds: of each film.
         results: of each network.
 
     Returns:
@@ -43,8 +45,12 @@ def write_demo_report(out: Path, results: list[Result]) -> Path:
     return write_report(
         out / "report.html",
         "depthkit demo",
-        [_section(out / "pictures", result) for result in results],
-        subtitle="The networks that come with depthkit, on flights rendered a moment ago",
+        [
+            *world_sections(out, worlds),
+            *(_section(out / "pictures", result) for result in results),
+        ],
+        subtitle="Two films turned into 3-D without a network; then the networks that come with "
+        "depthkit. All of it was rendered a moment ago",
     )
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The networks that come with depthkit at work on flights rendered on the spot."""
+"""Two films rendered and reconstructed on the spot, and the networks that come with depthkit."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from depthkit.pipelines.demo.scores import (
     score_pairs,
     write_flights,
 )
+from depthkit.pipelines.demo.worlds import World, film_and_reconstruct
 from depthkit.pipelines.output_folder import check_replaceable
 from depthkit.pipelines.rendering import check_renderer
 from depthkit.watcher import SILENT, Watcher
@@ -26,8 +27,10 @@ __all__ = ["Result", "ShippedDemo", "demo_shipped"]
 
 @dataclass(frozen=True)
 class ShippedDemo:
-    """What came out of the shipped networks."""
+    """What came out of the films and of the shipped networks."""
 
+    worlds: tuple[World, ...]
+    """One a film."""
     results: tuple[Result, ...]
     """One a network."""
     seed: int
@@ -38,7 +41,8 @@ class ShippedDemo:
 
     def as_json(self) -> dict[str, Any]:
         """Return the object that the command line prints."""
-        figures = {result.world: result.as_json() for result in self.results}
+        figures = {world.film.name: world.as_json() for world in self.worlds}
+        figures |= {result.world: result.as_json() for result in self.results}
         rest = {"align": "none", "seed": self.seed, "seconds": self.seconds, "report": self.report}
         return figures | rest
 
@@ -46,11 +50,11 @@ class ShippedDemo:
 def demo_shipped(
     out: Path, *, seed: int = 0, force: bool = False, watcher: Watcher = SILENT
 ) -> ShippedDemo:
-    """Render, score, draw.
+    """Film, reconstruct, render, score, draw.
 
     Args:
         out: folder to write.
-        seed: of the flights.
+        seed: of the worlds and of the flights.
         force: replace an earlier demo.
         watcher: receives a note for each stage, and one on the renderer.
     """
@@ -59,11 +63,15 @@ def demo_shipped(
     pairs, frames = open_shipped()
     check_renderer("auto", lambda text: watcher.note(f"depthkit: note: {text}"))
     start_folder(out)
-    watcher.note("1/3 rendering flights that no network was trained on")
+    watcher.note("1/4 two films: video files of a room and of a street, reconstructed")
+    worlds = film_and_reconstruct(out, seed=seed, watcher=watcher)
+    watcher.note("2/4 rendering flights that no network was trained on")
     solids = write_flights(out / "stillbox", "stillbox", pairs.manifest.size, seed=seed)
     colons = write_flights(out / "colon", "colon", frames.manifest.size, seed=seed)
-    watcher.note("2/3 predicting and scoring")
+    watcher.note("3/4 predicting and scoring")
     results = score_pairs(pairs, solids), score_frames(frames, colons)
-    watcher.note("3/3 drawing")
-    report = write_demo_report(out, list(results))
-    return ShippedDemo(results, seed, round(time.perf_counter() - begin, 1), str(report))
+    watcher.note("4/4 drawing")
+    report = write_demo_report(out, worlds, list(results))
+    return ShippedDemo(
+        tuple(worlds), results, seed, round(time.perf_counter() - begin, 1), str(report)
+    )

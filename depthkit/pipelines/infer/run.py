@@ -122,16 +122,29 @@ def write_all(job: Job, folder: Path) -> InferSummary:
     chain = None if job.odometry is None else MotionChain()
     for frame, rgb, result, moved in results(job, chain):
         check_scale(result, job.scale, frame.name)
-        outputs.add(frame, rgb, result, _pose(job, frame, moved))
+        segment = moved.segment if moved is not None and job.options.by_odometry else None
+        outputs.add(frame, rgb, result, _pose(job, frame, moved), segment=segment)
         if flows is not None:
             flows.add(frame, rgb, result, pose_of(job, frame, moved))
     if job.without_depth and not outputs.depth.paths:
         raise DataError(f"{job.stream.path}: no frame has depth; {job.without_depth[-1]}")
-    files = outputs.close() if flows is None else flows.close() | outputs.close(**flows.note())
+    files = {} if flows is None else flows.close()
+    notes = _unit_note(job, chain) | ({} if flows is None else flows.note())
+    files |= outputs.close(**notes)
     if chain is not None and options.trajectory:
         chain.close()
         files |= chain.save(folder, options.trajectory)
     return _sum_up(job, outputs, chain, flows, files, round(time.perf_counter() - start, 3))
+
+
+def _unit_note(job: Job, chain: MotionChain | None) -> dict[str, str]:
+    """Say that the factor of relative depth is another one in each segment of the odometry."""
+    count = 0 if chain is None else chain.segments()
+    if count < 2 or job.method.kind != "sweep" or job.scale == "metric":
+        return {}
+    text = f"one unknown factor for each of the {count} segments that decisions.jsonl names"
+    job.watcher.note(f"the odometry broke off: {text}")
+    return {"unit": text}
 
 
 def results(

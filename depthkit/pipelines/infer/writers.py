@@ -83,6 +83,8 @@ class Outputs:
         for name in (name for name, is_wanted in wanted.items() if is_wanted):
             make_folder(folder / name)
         self.decisions, self.fits, self.has_sigma = list[str](), list[str](), False
+        self.painted: np.ndarray | None = None
+        """Depth of the last frame in colours; None where it had none. (H, W, 3) uint8"""
 
     def add(
         self,
@@ -90,6 +92,8 @@ class Outputs:
         rgb: np.ndarray,
         result: DepthResult,
         T_world_cam: np.ndarray | None,
+        *,
+        segment: int | None = None,
     ) -> None:
         """Write everything about one frame; one without depth has no picture of it.
 
@@ -98,13 +102,14 @@ class Outputs:
             rgb: its colours. (H, W, 3) uint8
             result: depth at the frame's size, or the reason why it is missing.
             T_world_cam: pose where known. (4, 4)
+            segment: of the odometry; None without one.
         """
         if self.by_motion:
-            self.decisions.append(decision_line(frame, result))
+            self.decisions.append(decision_line(frame, result, segment))
         if result.fit is not None:
             self.fits.append(fit_line(frame, result.fit))
         depth = known_depth(result)
-        painted = None if depth is None else self.colours.paint(depth)
+        painted = self.painted = None if depth is None else self.colours.paint(depth)
         if depth is not None and painted is not None:
             self.depth.add(frame.name, depth)
             self.depth.scale_source = result.scale_source
@@ -172,9 +177,16 @@ def confident(result: DepthResult, least: float) -> DepthResult:
     return replace(result, valid=sure if result.valid is None else result.valid & sure)
 
 
-def decision_line(frame: StreamFrame, result: DepthResult) -> str:
-    """Say as one JSON object with which earlier frames a frame was seen, and why."""
+def decision_line(frame: StreamFrame, result: DepthResult, segment: int | None = None) -> str:
+    """Say as one JSON object with which earlier frames a frame was seen, and why.
+
+    Args:
+        frame: its name and time.
+        result: its depth, or the reason why it is missing.
+        segment: of the odometry; None without one.
+    """
     record: dict[str, Any] = {"frame": frame.name, "index": frame.index, "stamp": frame.time}
+    record |= {} if segment is None else {"segment": segment}
     if result.decision is not None:
         record |= {UNITS.get(key, key): value for key, value in vars(result.decision).items()}
     known = known_depth(result)

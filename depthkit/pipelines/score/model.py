@@ -89,8 +89,13 @@ def evaluate_model(options: ModelOptions, watcher: Watcher = SILENT) -> ModelEva
     """
     folder = check_report(options.report, force=options.force)
     sequences = open_all(options.sequences)
-    runs_on, note = options.engine, watcher.note
-    with open_method(options.model, runs_on, quality=options.quality, note=note) as method:
+    with open_method(
+        options.model,
+        options.engine,
+        quality=options.quality,
+        similarity=options.similarity,
+        note=watcher.note,
+    ) as method:
         engine = method.engine
         if engine is not None:
             _check_options(method, engine, options)

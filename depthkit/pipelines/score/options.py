@@ -102,6 +102,8 @@ class ModelOptions:
     """Pair networks: stream the sequences with this choice of earlier frames."""
     quality: Quality | None = None
     """Sweep: working size; None for normal."""
+    similarity: str | None = None
+    """Sweep: census, zncc, or an exported network of kind features; None for census."""
     poses: Literal["odometry"] | None = None
     """Sweep, or pairs with a rule: the motion is found in the frames; None for the sequences' own
     poses. Single frames: depth is fitted to the points of that odometry."""

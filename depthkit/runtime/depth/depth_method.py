@@ -9,12 +9,16 @@ from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, get_args
 
 import cv2
+import numpy as np
 
 from depthkit.errors import ConfigError
-from depthkit.runtime.config import BaselineConfig, Quality
+from depthkit.rigid import make_pose
+from depthkit.runtime.config import Backend, BaselineConfig, Precision, Quality
 from depthkit.runtime.depth.depth_engine import DepthEngine
 from depthkit.runtime.depth.depth_stream import DepthStream
 from depthkit.runtime.depth.sweep_config import SweepConfig
+from depthkit.runtime.motion.told import Motion
+from depthkit.runtime.network.feature_engine import FeatureEngine
 from depthkit.runtime.network.manifest import Ambiguity
 from depthkit.runtime.result import Scale
 from depthkit.runtime.streams import DepthSource
@@ -24,6 +28,10 @@ _SETTINGS: dict[str, SweepConfig] = {
     "normal": SweepConfig(),
     "fine": SweepConfig(shrink=1),
 }
+
+
+_PLAIN_COSTS: dict[str, Literal["census", "zncc"]] = {"census": "census", "zncc": "zncc"}
+"""Costs that need no network."""
 
 
 class RunsOn(NamedTuple):
@@ -46,6 +54,8 @@ class DepthMethod:
     """Network; None of the sweep."""
     sweep: SweepConfig | None = None
     """Settings of the sweep; None of a network."""
+    describe: FeatureEngine | None = None
+    """Network whose descriptors the sweep compares; None of the other costs."""
     threads: int = 1
     """Processor cores of OpenCV; the sweep itself runs on one."""
 
@@ -108,12 +118,31 @@ class DepthMethod:
         from depthkit.runtime.depth.sweep_stream import SweepStream  # loads numba
 
         config = self.sweep or SweepConfig()
-        return SweepStream(replace(config, max_gap=max(config.max_gap, max_gap)))
+        longest = max(config.max_gap, max_gap)
+        return SweepStream(replace(config, max_gap=longest), describe=self.describe)
+
+    def warm_up(self) -> None:
+        """Compile what the sweep runs, so that no frame of a live camera waits for it.
+
+        The first time on a machine takes ten seconds of one core, later ones read what was compiled
+        then. A network was run when it was opened.
+        """
+        if self.engine is not None:
+            return
+        source, noise = self.build(), np.random.default_rng(0)
+        smooth = cv2.GaussianBlur(noise.random((240, 400, 3), np.float32), (0, 0), 3.0)
+        wide = (255 * np.clip(4 * smooth - 1.5, 0, 1)).astype(np.uint8)  # can be tracked
+        K = np.array([[300.0, 0.0, 159.5], [0.0, 300.0, 119.5], [0.0, 0.0, 1.0]])
+        for i in range(3):  # 15 pixels of parallax a step; the third frame has a map to fuse with
+            T_world_cam = make_pose(np.eye(3), np.array([0.1 * i, 0.0, 0.0]))
+            rgb = np.ascontiguousarray(wide[:, 15 * i : 15 * i + 320])
+            source.process(rgb, stamp=0.1 * i, K=K, motion=Motion(T_world_cam))
 
     def close(self) -> None:
         """Free the network."""
-        if self.engine is not None:
-            self.engine.close()
+        for network in (self.engine, self.describe):
+            if network is not None:
+                network.close()
 
     def __enter__(self) -> "DepthMethod":
         return self
@@ -127,18 +156,34 @@ def network_method(engine: DepthEngine) -> DepthMethod:
     return DepthMethod(engine.kind, engine)
 
 
-def sweep_method(quality: Quality = "normal", *, threads: int = 1) -> DepthMethod:
+def sweep_method(
+    quality: Quality = "normal",
+    *,
+    similarity: str = "census",
+    threads: int = 1,
+    backend: Backend = "auto",
+    precision: Precision = "default",
+) -> DepthMethod:
     """Return the sweep over several views.
 
     Args:
         quality: fast works at a quarter of the camera's size, normal at half, fine at all of it.
-        threads: processor cores of OpenCV.
+        similarity: what is compared: census, zncc, or an exported network of kind features.
+        threads: processor cores of OpenCV and of that network.
+        backend: runtime of that network.
+        precision: numbers it computes in.
 
     Raises:
-        ConfigError: another word.
+        ConfigError: another word for the quality.
+        EngineError: no such network, or one of another kind.
     """
     if quality not in _SETTINGS:
         known = ", ".join(get_args(Quality))
         raise ConfigError(f"quality: one of {known}, got {quality!r}")
     cv2.setNumThreads(threads)
-    return DepthMethod("sweep", sweep=_SETTINGS[quality], threads=threads)
+    config = _SETTINGS[quality]
+    if (plain := _PLAIN_COSTS.get(similarity)) is not None:
+        return DepthMethod("sweep", sweep=replace(config, cost=plain), threads=threads)
+    describe = FeatureEngine.open(similarity, backend=backend, threads=threads, precision=precision)
+    learned = replace(config, cost="learned")
+    return DepthMethod("sweep", sweep=learned, describe=describe, threads=threads)

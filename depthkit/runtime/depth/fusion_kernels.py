@@ -5,7 +5,7 @@ import numpy as np
 from numba import njit
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def carry(inverse, sigma, turn, shift, moved, moved_sigma):  # type: ignore[no-untyped-def]
     """Move every pixel with its depth; the nearest point wins a pixel.
 

@@ -17,9 +17,6 @@ SAME = 0.05
 """Relative difference of inverse depths that are the same surface, or two levels."""
 AGED = 1.1
 """Factor of sigma when a map is carried on: motion and rounding are not exact."""
-LEAST_GAIN = 0.7
-"""Least factor of sigma when two maps agree: their errors are alike, so it does not fall as that of
-independent measurements."""
 DOUBT = 2.0
 """Factor of sigma where two maps disagree and the surer one stays."""
 TRUST = 0.08
@@ -145,7 +142,8 @@ def fused(new: DepthMap, last: DepthMap, *, step: float) -> DepthMap:
     # 1. Where both agree: the mean weighted by the inverse variance.
     a, b = 1 / new.sigma**2, np.where(known, 1 / last.sigma**2, 0)
     mean = (a * new.inverse + b * last.inverse) / (a + b)
-    together = np.maximum(1 / np.sqrt(a + b), LEAST_GAIN * np.minimum(new.sigma, last.sigma))
+    # The errors of both are alike, so the mean is no surer than they are on average.
+    together = np.sqrt(2 / (a + b))
     # 2. Where they do not: the surer one stays, with doubt.
     older = known & ~near & (last.sigma < new.sigma)
     agree, differ = known & near, known & ~near

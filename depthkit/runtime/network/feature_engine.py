@@ -5,14 +5,27 @@ Two pixels look alike where the dot product of their descriptors is near 1. The 
 frames.
 """
 
+from time import perf_counter
+from typing import NamedTuple
+
 import cv2
 import numpy as np
 
 from depthkit.errors import DataError
 from depthkit.runtime.network.engine import Engine
 from depthkit.runtime.preprocess import to_size
+from depthkit.runtime.result import Timing
 
 _LEAST_LENGTH = 1e-12  # of a descriptor between two opposite ones: its direction is arbitrary
+
+
+class FeatureResult(NamedTuple):
+    """Descriptors of one picture."""
+
+    features: np.ndarray
+    """Descriptors of length 1. (H, W, C) float32"""
+    timing: Timing
+    """Duration of the call's stages."""
 
 
 class FeatureEngine(Engine):
@@ -22,6 +35,10 @@ class FeatureEngine(Engine):
     remedy = "train one with task similarity, or adopt one"
 
     def __call__(self, picture: np.ndarray) -> np.ndarray:
+        """Return the descriptors of every pixel of a picture; see `describe`. (H, W, C) float32"""
+        return self.describe(picture).features
+
+    def describe(self, picture: np.ndarray) -> FeatureResult:
         """Describe every pixel of a picture.
 
         Args:
@@ -29,16 +46,20 @@ class FeatureEngine(Engine):
                 resized.
 
         Returns:
-            Descriptors of length 1; those of a network with a stride lie between its own
-            bilinearly. (H, W, C) float32
+            Descriptors at the picture's size; those of a network with a stride lie between its own
+            bilinearly.
 
         Raises:
             DataError: not such a picture.
             EngineError: a closed engine.
         """
-        rgb = _as_rgb(picture)
-        answers = self.backend.run({"frame": self._network_frame(rgb)[None]})
-        return _at_size(answers["features"][0], picture.shape[:2], stride=self._step(picture))
+        started = perf_counter()
+        frame = self._network_frame(_as_rgb(picture))[None]
+        prepared = perf_counter()
+        answers = self.backend.run({"frame": frame})
+        answered = perf_counter()
+        found = _at_size(answers["features"][0], picture.shape[:2], stride=self._step(picture))
+        return FeatureResult(found, Timing.until_now(started, prepared, answered))
 
     def _network_frame(self, rgb: np.ndarray) -> np.ndarray:
         """Resize where the network knows one size only, else fill up by border pixels."""

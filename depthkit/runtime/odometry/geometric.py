@@ -18,7 +18,7 @@ from depthkit.errors import EngineError, check_shape
 from depthkit.rigid import inverse
 from depthkit.runtime.motion.told import NO_MOTION, Motion
 from depthkit.runtime.odometry.covariance import pose_covariance
-from depthkit.runtime.odometry.focal_check import FocalWatch
+from depthkit.runtime.odometry.focal_check import FocalFit, FocalWatch, fit_focal
 from depthkit.runtime.odometry.frame_door import FrameDoor
 from depthkit.runtime.odometry.front_end import WorkingFrame
 from depthkit.runtime.odometry.geometric_config import GeometricConfig
@@ -365,6 +365,12 @@ class GeometricOdometry:
         """What a user should read: a wrong K or unit is suspected, a place was found again; each
         once, the first hundred."""
         return tuple(self._notes.values())
+
+    def fit_focal(self) -> FocalFit | None:
+        """Return what the newest keyframes say of the focal length; None where they do not."""
+        if self._newest is None:
+            return None
+        return fit_focal(self._tracker.world, sigma=NOISE / self._newest[0].focal)
 
     def _note(self) -> None:
         """Collect what is suspected by now; a sentence that differs in a figure alone is known."""
