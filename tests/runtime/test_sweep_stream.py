@@ -75,6 +75,18 @@ def test_a_plane_is_measured_to_two_percent():
     assert result.decision.rule == "sweep" and len(result.decision.shifts) >= 2
 
 
+def test_the_newest_sweep_can_be_looked_at():
+    """Nothing before the first depth and after a reset; sure depth is its own without fusion."""
+    stream, poses = SweepStream(replace(CONFIG, fuse=False)), flight(6)
+    assert run(stream, poses[:1])[-1].depth is None and stream.swept is None
+    result = run(stream, poses)[-1]
+    sure = result.sigma[8:-8, 8:-8] < 0.02
+    apart = np.abs(np.log(stream.swept.inverse * result.depth))[8:-8, 8:-8]
+    assert sure.any() and apart[sure].max() < 0.1
+    stream.reset()
+    assert stream.swept is None
+
+
 @pytest.mark.parametrize("cost", ["zncc", "learned"])
 def test_costs_are_exchangeable(cost):
     """The same plane with another cost; the learnt one with descriptors given."""

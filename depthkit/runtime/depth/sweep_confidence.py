@@ -69,7 +69,7 @@ SWEPT = (-1.208, -2.031, 0.708, 0.818, 1.611, 0.314, -1.128, 0.093, 0.081, -0.19
 """Weights of the cues for the 90 % quantile of the error, by `scripts/sweep/fit_confidence.py` on
 RedKitchen 0-199 and rendered boxes, streets and colons, without the error of the scale."""
 FILLED = (0.456, 0.301, 0.729, -0.153, 1.19, -0.276)
-"""Weights of the parts in `filled_sigma`; fitted likewise."""
+"""Weights of `filled_cues`, fitted likewise on the smoothed maps."""
 BAND = 1.628
 """Half width of the band that holds 90 % of Laplace errors, standard deviations: ln 10 / sqrt 2."""
 LEAST, MOST = 0.003, 2.0
@@ -91,6 +91,22 @@ def filled_sigma(
 ) -> np.ndarray:
     """Return the relative standard deviation after filling. (H, W) float32
 
+    Args: as for `filled_cues`.
+    """
+    cues = filled_cues(sigma, own, filled, value, reach)
+    logs = sum(w * cue for w, cue in zip(FILLED, cues, strict=True))
+    return np.clip(np.exp(logs) / BAND, LEAST, MOST).astype(np.float32)
+
+
+def filled_cues(
+    sigma: np.ndarray,
+    own: np.ndarray,
+    filled: np.ndarray,
+    value: np.ndarray,
+    reach: np.ndarray,
+) -> tuple[np.ndarray, ...]:
+    """Return what tells good filled depth from bad, in the order of the weights. (H, W) each
+
     Args:
         sigma: that of the measured map.
         own: measured inverse depth.
@@ -99,7 +115,7 @@ def filled_sigma(
         reach: weight that reached the pixel.
     """
     log = np.log(sigma)
-    parts = (
+    return (
         np.ones_like(log),
         log,
         np.minimum(log, np.log(0.1)),
@@ -107,5 +123,3 @@ def filled_sigma(
         np.abs(np.log(np.maximum(own, 1e-9) / np.maximum(filled, 1e-9))),
         np.log(value / np.median(value)),
     )
-    logs = sum(w * part for w, part in zip(FILLED, parts, strict=True))
-    return np.clip(np.exp(logs) / BAND, LEAST, MOST).astype(np.float32)

@@ -167,10 +167,24 @@ def dense(own: DepthMap, grey: np.ndarray) -> DepthMap:
         own: measured map.
         grey: its picture. (h, w) uint8
     """
+    value, filled, reach = smoothed(own, grey)
+    sigma = filled_sigma(own.sigma, own.inverse, filled, value, reach)
+    return DepthMap(value.astype(np.float32), sigma, own.T_world_cam, own.K)
+
+
+def smoothed(own: DepthMap, grey: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the inverse depth after filling, the smooth map, and the weight that reached it.
+
+    Args:
+        own: measured map.
+        grey: its picture. (h, w) uint8
+
+    Returns:
+        (h, w) each.
+    """
     weight = (WEIGHED_AT / np.maximum(own.sigma, SUREST)) ** 2
     filled, reach = fill(own.inverse, weight.astype(np.float32), grey)
     # A measured pixel keeps its value as far as it is sure.
     share = TRUST**2 / (TRUST**2 + own.sigma**2)
     value = np.maximum(share * own.inverse + (1 - share) * filled, np.float32(1e-9))
-    sigma = filled_sigma(own.sigma, own.inverse, filled, value, reach)
-    return DepthMap(value.astype(np.float32), sigma, own.T_world_cam, own.K)
+    return value, filled, reach

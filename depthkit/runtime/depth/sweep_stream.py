@@ -20,7 +20,7 @@ from depthkit.rigid import inverse
 from depthkit.runtime.config import BaselineConfig
 from depthkit.runtime.depth.baseline import Decision
 from depthkit.runtime.depth.frame_ring import FrameRing, RingFrame
-from depthkit.runtime.depth.sweep import inverse_levels, sweep
+from depthkit.runtime.depth.sweep import Swept, inverse_levels, sweep
 from depthkit.runtime.depth.sweep_config import SweepConfig
 from depthkit.runtime.depth.sweep_map import (
     DepthMap,
@@ -114,6 +114,8 @@ class SweepStream:
         self._metric: bool | None = None
         self._last: DepthMap | None = None
         self._depths, self._scale = 0.0, SteadyScale()
+        self.swept: Swept | None = None
+        """The newest sweep, before fusion and filling."""
 
     def process(
         self,
@@ -245,7 +247,7 @@ class SweepStream:
             cost=config.cost,
             describe=self._describe,
         )
-        swept_at = perf_counter()
+        self.swept, swept_at = swept, perf_counter()
         # 2. How sure each pixel is; fused with the last map where both know it.
         own = measured(swept, grey, _pose(current), current.frame.K)
         gain = self._scale.take(plan.error, current.stamp)
