@@ -10,7 +10,8 @@ has not seen its kind. Coverage of the 90 % band, and AUSE.
 
     python scripts/pairs/prepare_real_pairs.py DATA OUT
     for world in stillbox street colon; do
-        depthkit synth $world --out WORLDS/$world --scenes 4 --frames 40 --size 240x320 --seed 77; done
+        depthkit synth $world --out WORLDS/$world --scenes 4 --frames 40 --size 240x320 \
+            --seed 77 --noise 2; done
     python scripts/sweep/fit_confidence.py OUT/kitchen --frames 0:200:4 --rendered \
         WORLDS/stillbox/stillbox_0000[02] WORLDS/street/street_0000[01] WORLDS/colon/colon_0000[02]
 
