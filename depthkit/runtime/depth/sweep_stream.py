@@ -46,7 +46,7 @@ from depthkit.runtime.result import DepthResult, Timing
 
 WIDER = 1.6
 """Factor by which the range of inverse depths exceeds that of the tracks and of the last map."""
-CROWDED, NEARER, NEAREST = 0.01, 1.5, 4.0
+CROWDED, NEARER, NEAREST = 0.02, 1.5, 2.5
 """Share of pixels at the near end that moves it by NEARER, up to NEAREST in all; else it comes back
 by a fiftieth a frame. What is never in range is never tracked either: a blank road before a car."""
 ENDS = (2, 98)
