@@ -94,7 +94,7 @@ def draw_row(figure: Figure, line: Any, shown: Shown) -> None:
     """Draw frame, depth, measured depth, truth and error."""
     truth = np.where(shown.truth > 0, shown.truth, np.nan)
     error = 100 * np.abs(shown.depth - truth) / truth
-    low, high = np.nanpercentile(truth, (2, 95))
+    low, high = np.nanpercentile(np.minimum(truth, 60), (2, 95))
     near, wrong = (colormaps[n].with_extremes(bad=UNKNOWN) for n in ("magma_r", "YlOrRd"))
     sure = np.where(shown.sigma <= CONFIDENT_SIGMA, shown.depth, np.nan)
     line[0].imshow(shown.image)

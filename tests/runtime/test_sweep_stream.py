@@ -80,8 +80,9 @@ def test_the_newest_sweep_can_be_looked_at():
     stream, poses = SweepStream(replace(CONFIG, fuse=False)), flight(6)
     assert run(stream, poses[:1])[-1].depth is None and stream.swept is None
     result = run(stream, poses)[-1]
-    apart = np.abs(np.log(stream.swept.inverse * result.depth))
-    assert np.median(apart[result.sigma < np.median(result.sigma)]) < 0.02
+    sure = result.sigma[8:-8, 8:-8] < 0.1
+    apart = np.abs(np.log(stream.swept.inverse * result.depth))[8:-8, 8:-8]
+    assert sure.any() and np.percentile(apart[sure], 95) < 0.1
     np.testing.assert_array_equal(stream.newest.inverse, stream.swept.inverse)
     stream.reset()
     assert stream.swept is None and stream.newest is None
@@ -119,7 +120,7 @@ def test_a_wrong_attitude_is_mended():
     given = [T @ exp_se3(np.r_[0, 0, 0, rng.normal(0, np.radians(0.4), 3)]) for T in poses]
     errors = {}
     for mend in (True, False):
-        stream = SweepStream(replace(CONFIG, correct_poses=mend))
+        stream = SweepStream(replace(CONFIG, correct_poses=mend, fuse=False))
         for i, (T, told) in enumerate(zip(poses, given, strict=True)):
             rgb, truth = view(T, board=True)
             result = stream.process(rgb, stamp=0.1 * i, K=K, motion=Motion(told))

@@ -65,10 +65,10 @@ def _spread(values: np.ndarray, side: int) -> np.ndarray:
     return np.sqrt(np.maximum(square - mean * mean, 0))
 
 
-SWEPT = (-1.208, -2.031, 0.708, 0.818, 1.611, 0.314, -1.128, 0.093, 0.081, -0.198, 0.405, 0.71)
+SWEPT = (-1.127, -1.531, 0.284, 0.949, 1.789, 0.269, -1.28, 0.062, 0.072, -0.163, 0.468, 0.752)
 """Weights of the cues for the 90 % quantile of the error, by `scripts/sweep/fit_confidence.py` on
 RedKitchen 0-199 and rendered boxes, streets and colons, without the error of the scale."""
-FILLED = (0.456, 0.301, 0.729, -0.153, 1.19, -0.276)
+FILLED = (0.316, 0.404, 0.613, -0.163, 0.961, -0.343)
 """Weights of `filled_cues`, fitted likewise on the smoothed maps."""
 BAND = 1.628
 """Half width of the band that holds 90 % of Laplace errors, standard deviations: ln 10 / sqrt 2."""

@@ -19,7 +19,7 @@ AGED = 1.1
 """Factor of sigma when a map is carried on: motion and rounding are not exact."""
 DOUBT = 2.0
 """Factor of sigma where two maps disagree and the surer one stays."""
-TRUST = 0.08
+TRUST = 0.15
 """Sigma at which a measured value and the filled one count the same."""
 WEIGHED_AT = 0.05
 DRIFT = 0.02

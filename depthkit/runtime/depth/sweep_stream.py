@@ -46,6 +46,9 @@ from depthkit.runtime.result import DepthResult, Timing
 
 WIDER = 1.6
 """Factor by which the range of inverse depths exceeds that of the tracks and of the last map."""
+CROWDED, NEARER, NEAREST = 0.02, 1.5, 2.5
+"""Share of pixels at the near end that moves it by NEARER, up to NEAREST in all; else it comes back
+by a fiftieth a frame. What is never in range is never tracked either: a blank road before a car."""
 ENDS = (2, 98)
 """Percentiles of inverse depth that make the range."""
 FEW = 10
@@ -113,7 +116,7 @@ class SweepStream:
         self._index = -1
         self._metric: bool | None = None
         self._last: DepthMap | None = None
-        self._depths, self._scale = 0.0, SteadyScale()
+        self._depths, self._scale, self._nearer = 0.0, SteadyScale(), 1.0
         self.swept: Swept | None = None
         """The newest sweep, before fusion and filling."""
 
@@ -200,6 +203,7 @@ class SweepStream:
         self._ring.clear()
         self._ring.nominal_baseline = None
         self._last, self._depths, self._scale = None, 0.0, SteadyScale()
+        self._nearer = 1.0
         return f"{reason}; the past is forgotten"
 
     def _ring_frame(
@@ -252,6 +256,7 @@ class SweepStream:
             cost=config.cost,
             describe=self._describe,
         )
+        self._widen(float((swept.inverse >= levels[-2]).mean()))
         self.swept, swept_at = swept, perf_counter()
         # 2. How sure each pixel is; fused with the last map where both know it.
         own = measured(swept, grey, _pose(current), current.frame.K)
@@ -335,9 +340,13 @@ class SweepStream:
         if not known:
             known = [np.array([plan.inverse_depth / 3, plan.inverse_depth * 3])]
         ends = np.array([np.percentile(part, ENDS) for part in known])
-        return inverse_levels(
-            ends[:, 0].min() / WIDER, ends[:, 1].max() * WIDER, self.config.planes
-        )
+        nearest = ends[:, 1].max() * WIDER * self._nearer
+        return inverse_levels(ends[:, 0].min() / WIDER, nearest, self.config.planes)
+
+    def _widen(self, crowd: float) -> None:
+        """Move the near end of the range where pixels crowd at it. crowd: their share."""
+        factor = NEARER if crowd > CROWDED else 0.98
+        self._nearer = float(np.clip(self._nearer * factor, 1.0, NEAREST))
 
     def _remember(self, own: DepthMap, whole: DepthMap) -> None:
         """Keep what the next frame starts from."""
