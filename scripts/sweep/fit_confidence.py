@@ -11,14 +11,9 @@ weights: each scene under the fit to all, and under a fit that has not seen its 
 the 90 % band, and AUSE.
 
     python scripts/pairs/prepare_real_pairs.py DATA OUT
-<<<<<<< HEAD
-    for world in stillbox street colon; do depthkit synth $world --out WORLDS/$world \
-        --scenes 4 --frames 40 --size 240x320 --seed 77; done
-=======
     for world in stillbox street colon; do
         depthkit synth $world --out WORLDS/$world --scenes 4 --frames 40 --size 240x320 \
             --seed 77 --noise 2; done
->>>>>>> main
     python scripts/sweep/fit_confidence.py OUT/kitchen --frames 0:200:4 --rendered \
         WORLDS/stillbox/stillbox_0000[02] WORLDS/street/street_0000[01] WORLDS/colon/colon_0000[02]
 
