@@ -5,17 +5,24 @@ r"""The weights SWEPT and FILLED of `runtime/depth/sweep_confidence.py`, from sc
 Linear quantile regression at 0.9 of the logarithm of the error on the cues of the sweep, then on
 those of the smoothed map. Every rendered scene has the same weight, the real one three times that.
 On the real one the error of each frame's scale is removed first: it is that of the poses, and the
-stream adds it by itself. Below the weights: each scene under the fit to all, and under a fit that
-has not seen its kind. Coverage of the 90 % band, and AUSE.
+stream adds it by itself. With --fused, FILLED is fitted to the maps that the stream has fused over
+time, under the SWEPT it has now, and not to single sweeps: fusion makes sigma smaller. Below the
+weights: each scene under the fit to all, and under a fit that has not seen its kind. Coverage of
+the 90 % band, and AUSE.
 
     python scripts/pairs/prepare_real_pairs.py DATA OUT
+<<<<<<< HEAD
+    for world in stillbox street colon; do depthkit synth $world --out WORLDS/$world \
+        --scenes 4 --frames 40 --size 240x320 --seed 77; done
+=======
     for world in stillbox street colon; do
         depthkit synth $world --out WORLDS/$world --scenes 4 --frames 40 --size 240x320 \
             --seed 77 --noise 2; done
+>>>>>>> main
     python scripts/sweep/fit_confidence.py OUT/kitchen --frames 0:200:4 --rendered \
         WORLDS/stillbox/stillbox_0000[02] WORLDS/street/street_0000[01] WORLDS/colon/colon_0000[02]
 
-The maps of all frames are held in memory: 3 MB a frame.
+The maps of all frames are held in memory: 4 MB a frame.
 """
 
 import argparse
@@ -53,6 +60,13 @@ class Frame:
     truth: np.ndarray
     scale: float
     """Logarithm of its depth over the truth, removed from all errors."""
+    own: DepthMap
+    """The sweep fused with the last map."""
+    own_scale: float
+    """The same of the fused map."""
+
+
+Of = Callable[[Frame], tuple[np.ndarray, np.ndarray, float]]
 
 
 @dataclass(frozen=True)
@@ -79,57 +93,70 @@ def sweep_scene(
             continue
         rgb, stamp, motion = sequence.read_frame(i), float(sequence.times[i]), sequence.poses[i]
         done = stream.process(rgb, stamp=stamp, K=sequence.camera.K, motion=Motion(motion))
-        if done.depth is None or stream.swept is None:
+        swept, own = stream.swept, stream.newest
+        if done.depth is None or swept is None or own is None:
             continue
-        size = stream.swept.inverse.shape
+        size = swept.inverse.shape
         grey = cv2.cvtColor(np.array(to_size(rgb, size)), cv2.COLOR_RGB2GRAY)
         truth = cv2.resize(sequence.read_depth(i), size[::-1], interpolation=cv2.INTER_NEAREST)
-        scale = scale_of(stream.swept, truth) if real else 0.0
-        kept.append(Frame(stream.swept, grey, truth, scale))
+        if not truth.any():
+            continue
+        good = (swept.agreeing > AGREEING) & (swept.uniqueness > UNIQUE)
+        scale = scale_of(swept.inverse, truth, good) if real else 0.0
+        own_scale = scale_of(own.inverse, truth, own.sure) if real else 0.0
+        kept.append(Frame(swept, grey, truth, scale, own, own_scale))
     print(f"{sequence.name}: {len(kept)} frames", flush=True)
     return kept
 
 
-def scale_of(swept: Swept, truth: np.ndarray) -> float:
+def scale_of(inverse: np.ndarray, truth: np.ndarray, good: np.ndarray) -> float:
     """Return the median logarithm of depth over truth where the match is good."""
-    good = (truth > 0) & (swept.agreeing > AGREEING) & (swept.uniqueness > UNIQUE)
+    good = good & (truth > 0)
     if good.sum() <= ENOUGH:
         return 0.0
-    return float(np.median(-np.log(swept.inverse[good] * truth[good])))
+    return float(np.median(-np.log(inverse[good] * truth[good])))
 
 
-def swept_samples(frame: Frame) -> tuple[np.ndarray, np.ndarray]:
-    """Return cues (H, W, C) and inverse depth of a sweep."""
-    return cues(frame.swept, frame.grey), frame.swept.inverse
+def swept_samples(frame: Frame) -> tuple[np.ndarray, np.ndarray, float]:
+    """Return cues (H, W, C) and inverse depth of a sweep, and its scale."""
+    return cues(frame.swept, frame.grey), frame.swept.inverse, frame.scale
 
 
-def filled_samples(weights: np.ndarray) -> Callable[[Frame], tuple[np.ndarray, np.ndarray]]:
-    """Return what gives cues and inverse depth of a smoothed map.
+def fused_samples(frame: Frame) -> tuple[np.ndarray, np.ndarray, float]:
+    """Return cues and inverse depth of a fused map that was smoothed, and its scale."""
+    return *smoothed_cues(frame.own, frame.grey), frame.own_scale
+
+
+def filled_samples(weights: np.ndarray) -> Of:
+    """Return what gives cues, inverse depth and scale of a single sweep that was smoothed.
 
     Args:
         weights: of the sweep's cues.
     """
 
-    def of(frame: Frame) -> tuple[np.ndarray, np.ndarray]:
+    def of(frame: Frame) -> tuple[np.ndarray, np.ndarray, float]:
         logs = cues(frame.swept, frame.grey) @ weights.astype(np.float32)
         sigma = np.clip(np.exp(logs) / BAND, LEAST, MOST).astype(np.float32)
         own = DepthMap(frame.swept.inverse, sigma, np.eye(4), np.eye(3))
-        value, filled, reach = smoothed(own, frame.grey)
-        return np.stack(filled_cues(sigma, own.inverse, filled, value, reach), axis=2), value
+        return *smoothed_cues(own, frame.grey), frame.scale
 
     return of
 
 
-def draw(
-    frames: list[Frame], of: Callable[[Frame], tuple[np.ndarray, np.ndarray]], *, weight: float
-) -> Samples:
+def smoothed_cues(own: DepthMap, grey: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Fill a map; return its cues (H, W, C) and inverse depth."""
+    value, filled, reach = smoothed(own, grey)
+    return np.stack(filled_cues(own.sigma, own.inverse, filled, value, reach), axis=2), value
+
+
+def draw(frames: list[Frame], of: Of, *, weight: float) -> Samples:
     """Draw pixels with truth from each frame; the same ones for the same seed."""
     rng, found, errors = np.random.default_rng(0), [], []
     for frame in frames:
-        values, inverse = of(frame)
+        values, inverse, scale = of(frame)
         pixels = rng.choice(np.flatnonzero(frame.truth > 0), PIXELS)
         logs = -np.log(inverse.ravel()[pixels] * frame.truth.ravel()[pixels])
-        errors.append(np.abs(logs - frame.scale))
+        errors.append(np.abs(logs - scale))
         found.append(values.reshape(-1, values.shape[2])[pixels])
     return Samples(np.concatenate(found), np.concatenate(errors), weight)
 
@@ -186,6 +213,7 @@ def main() -> None:
     parser.add_argument("real", type=Path, help="prepared sequence with depth and poses")
     parser.add_argument("--frames", default="0:200:4", metavar="FIRST:END:STEP")
     parser.add_argument("--rendered", type=Path, nargs="+", required=True, metavar="SEQUENCE")
+    parser.add_argument("--fused", action="store_true", help="FILLED on maps fused over time")
     args = parser.parse_args()
     cv2.setNumThreads(1)
     real, span = open_sequence(args.real), range(*map(int, args.frames.split(":")))
@@ -196,7 +224,7 @@ def main() -> None:
     weight = {name: REAL_WEIGHT if name == real.name else 1.0 for name in frames}
     swept = {k: draw(f, swept_samples, weight=weight[k]) for k, f in frames.items()}
     weights = report("SWEPT", swept)
-    of = filled_samples(weights)
+    of = fused_samples if args.fused else filled_samples(weights)
     report("FILLED", {k: draw(f, of, weight=weight[k]) for k, f in frames.items()})
 
 

@@ -7,8 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from depthkit.runtime.depth.sweep import Swept
-
 CHECKOUT = Path(__file__).resolve().parents[2]
 WEIGHTS = np.array([-2.0, 0.7])
 
@@ -51,8 +49,6 @@ def test_the_scale_of_a_frame_is_that_of_its_good_pixels(script: Any) -> None:
     """Depth 10 % too long where the match is good gives log 1.1, whatever the other pixels say."""
     truth = np.full((40, 50), 2.0, np.float32)
     good = np.arange(40)[:, None] < np.full(50, 20)
-    same = good.astype(np.float32)
     inverse = np.where(good, 1 / 2.2, 7.0).astype(np.float32)
-    swept = Swept(inverse, same, same, same, same, same, same, ~good)
-    assert script.scale_of(swept, truth) == pytest.approx(np.log(1.1), abs=1e-5)
-    assert script.scale_of(swept, np.zeros_like(truth)) == 0
+    assert script.scale_of(inverse, truth, good) == pytest.approx(np.log(1.1), abs=1e-5)
+    assert script.scale_of(inverse, np.zeros_like(truth), good) == 0

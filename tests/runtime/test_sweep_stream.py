@@ -83,8 +83,9 @@ def test_the_newest_sweep_can_be_looked_at():
     sure = result.sigma[8:-8, 8:-8] < 0.1
     apart = np.abs(np.log(stream.swept.inverse * result.depth))[8:-8, 8:-8]
     assert sure.any() and np.percentile(apart[sure], 95) < 0.1
+    np.testing.assert_array_equal(stream.newest.inverse, stream.swept.inverse)
     stream.reset()
-    assert stream.swept is None
+    assert stream.swept is None and stream.newest is None
 
 
 @pytest.mark.parametrize("cost", ["zncc", "learned"])

@@ -120,6 +120,11 @@ class SweepStream:
         self.swept: Swept | None = None
         """The newest sweep, before fusion and filling."""
 
+    @property
+    def newest(self) -> DepthMap | None:
+        """The newest map, fused with the last one, before filling."""
+        return self._last
+
     def process(
         self,
         rgb: np.ndarray,
