@@ -114,10 +114,10 @@ def test_relative_poses_give_relative_depth_in_their_unit():
 
 
 def test_a_wrong_attitude_is_mended():
-    """Errors of 0.4 degrees in every attitude, before two planes: less than half is left."""
+    """Errors of 1.2 degrees in every attitude, before two planes: less than half is left."""
     rng = np.random.default_rng(0)
     poses = flight(10)
-    given = [T @ exp_se3(np.r_[0, 0, 0, rng.normal(0, np.radians(0.4), 3)]) for T in poses]
+    given = [T @ exp_se3(np.r_[0, 0, 0, rng.normal(0, np.radians(1.2), 3)]) for T in poses]
     errors = {}
     for mend in (True, False):
         stream = SweepStream(replace(CONFIG, correct_poses=mend, fuse=False))
