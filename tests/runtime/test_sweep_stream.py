@@ -278,10 +278,11 @@ def test_scales_meet_between_their_maps():
 
 
 def test_a_steady_scale_is_a_mean_by_variance():
-    """Two measurements of equal error at once: half each; sigma falls by root two."""
+    """Two measurements of equal error at once: half each; sigma stays that of one frame."""
     scale = SteadyScale()
     assert scale.take(0.1, 1.0) == 1.0 and np.isclose(scale.sigma, 0.1)
-    assert np.isclose(scale.take(0.1, 1.0), 0.5) and np.isclose(scale.sigma, 0.1 / np.sqrt(2))
+    assert np.isclose(scale.take(0.1, 1.0), 0.5) and np.isclose(scale.sigma, 0.1)
+    assert scale.take(0.01, 1.0) > 0.95 and np.isclose(scale.sigma, 0.01, rtol=0.05)
 
 
 def test_confidence_is_a_probability_that_falls_with_sigma():

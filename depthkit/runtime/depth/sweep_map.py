@@ -64,12 +64,16 @@ class SteadyScale:
 
     def __init__(self) -> None:
         """Start without a map."""
-        self._variance, self._stamp = np.inf, 0.0
+        self._variance, self._stamp, self._error = np.inf, 0.0, 0.0
 
     @property
     def sigma(self) -> float:
-        """Relative standard deviation of the scale."""
-        return float(np.sqrt(self._variance))
+        """Relative standard deviation of the scale: at least that of the newest frame alone.
+
+        The errors of frames in a row are alike, as poses drift slowly, so their mean steadies the
+        scale and hardly makes it surer.
+        """
+        return max(float(np.sqrt(self._variance)), self._error)
 
     def take(self, error: float, stamp: float) -> float:
         """Return the weight of a new map's scale, 0 to 1.
@@ -81,7 +85,7 @@ class SteadyScale:
         drifted = self._variance + DRIFT**2 * (stamp - self._stamp)
         gain = 1.0 if np.isinf(drifted) else drifted / (drifted + error**2)
         self._variance = error**2 if np.isinf(drifted) else (1 - gain) * drifted
-        self._stamp = stamp
+        self._stamp, self._error = stamp, error
         return float(gain)
 
 
