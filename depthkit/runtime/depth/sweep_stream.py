@@ -6,21 +6,18 @@ filling along the edges of the picture. It needs camera poses; their unit is tha
 frames with the same stamps and poses give the same bytes, live and offline.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from time import perf_counter
 
-import cv2
 import numpy as np
 
 from depthkit.camera import resize_matrix
 from depthkit.errors import EngineError, check_shape
 from depthkit.multiview.matching_cost import Describe
-from depthkit.multiview.pose_correction import Corrected, correct_poses
-from depthkit.rigid import inverse
 from depthkit.runtime.config import BaselineConfig
 from depthkit.runtime.depth.baseline import Decision
 from depthkit.runtime.depth.frame_ring import FrameRing, RingFrame
-from depthkit.runtime.depth.sweep import Swept, inverse_levels, sweep
+from depthkit.runtime.depth.sweep import Swept, sweep
 from depthkit.runtime.depth.sweep_config import SweepConfig
 from depthkit.runtime.depth.sweep_map import (
     DepthMap,
@@ -31,7 +28,7 @@ from depthkit.runtime.depth.sweep_map import (
     measured,
     steadied,
 )
-from depthkit.runtime.depth.sweep_sources import Candidate, choose, look
+from depthkit.runtime.depth.sweep_plan import Plan, grey_of, levels_of, make_plan, pose_of
 from depthkit.runtime.frame_gate import BLACK_FRAME, FrameGate, Intrinsics
 from depthkit.runtime.motion.told import NO_MOTION, Motion
 from depthkit.runtime.preprocess import (
@@ -44,41 +41,14 @@ from depthkit.runtime.preprocess import (
 )
 from depthkit.runtime.result import DepthResult, Timing
 
-WIDER = 1.6
-"""Factor by which the range of inverse depths exceeds that of the tracks and of the last map."""
 CROWDED, NEARER, NEAREST = 0.02, 1.5, 2.5
 """Share of pixels at the near end that moves it by NEARER, up to NEAREST in all; else it comes back
 by a fiftieth a frame. What is never in range is never tracked either: a blank road before a car."""
-ENDS = (2, 98)
-"""Percentiles of inverse depth that make the range."""
-FEW = 10
-"""Tracked corners below which their inverse depths say nothing."""
-USUAL_RESIDUAL, CALM = 1.0, 0.1
-"""Residual of poses that no track tells, and error of the best poses, pixels."""
-LENGTHWISE = 2.0
-"""Error of the baselines' lengths, in pixels of parallax, over the residual of the tracks, which
-shows errors across the epipolar lines only; chosen on RedKitchen 0-199."""
 USUAL_PARALLAX = 0.05
 """Parallax of the nominal baseline of the ring of past frames, as a share of the width."""
 NO_POSE = "no camera pose, and a sweep needs one; give poses or an odometry"
 LEAST_SIDE = 48
 """Shorter side of the frames that are compared, pixels, below which matching fails."""
-
-
-@dataclass(frozen=True, eq=False)
-class _Plan:
-    """Frames to compare, with mended poses, and the scene's depth as far as it is known."""
-
-    sources: list[RingFrame]
-    corrected: Corrected
-    parallax: tuple[float, ...]
-    inverse_depth: float
-
-    @property
-    def error(self) -> float:
-        """Relative error of the scale: that of the given poses over the parallax."""
-        residual = self.corrected.before if np.isfinite(self.corrected.before) else USUAL_RESIDUAL
-        return LENGTHWISE * (residual + CALM) / float(np.linalg.norm(self.parallax))
 
 
 class SweepStream:
@@ -237,18 +207,17 @@ class SweepStream:
     def _depth(
         self, current: RingFrame, K: np.ndarray, size: tuple[int, int], started: float
     ) -> DepthResult:
-        grey = _grey(current)
-        plan, reason = self._plan(current, grey)
+        plan, reason = make_plan(current, list(self._ring), self.config, known=self._depths)
         if plan is None:
             return self._without_depth(K, current.stamp, reason)
-        planned = perf_counter()
+        planned, grey, T_world_cam = perf_counter(), grey_of(current), pose_of(current)
         # 1. The last map in this frame, the range of inverse depths, and the sweep.
-        last = None if self._last is None else carried(self._last, _pose(current), current.frame.K)
-        levels = self._levels(plan, last)
+        last = None if self._last is None else carried(self._last, T_world_cam, current.frame.K)
         config = self.config
+        levels = levels_of(plan, last, planes=config.planes, nearer=self._nearer)
         swept = sweep(
             grey,
-            [_grey(source) for source in plan.sources],
+            [grey_of(source) for source in plan.sources],
             plan.corrected.T_sources_target,
             K=current.frame.K,
             inverse_depths=levels,
@@ -259,7 +228,7 @@ class SweepStream:
         self._widen(float((swept.inverse >= levels[-2]).mean()))
         self.swept, swept_at = swept, perf_counter()
         # 2. How sure each pixel is; fused with the last map where both know it.
-        own = measured(swept, grey, _pose(current), current.frame.K)
+        own = measured(swept, grey, T_world_cam, current.frame.K)
         gain = self._scale.take(plan.error, current.stamp)
         if config.fuse and last is not None:
             own, last = steadied(own, last, gain=gain)
@@ -267,81 +236,8 @@ class SweepStream:
         # 3. Filled along the picture's edges.
         whole = dense(own, grey)
         self._remember(own, whole)
-        result = self._result(whole, current, K, size, _decide(plan, current))
+        result = self._result(whole, plan, K, size)
         return replace(result, timing=Timing.until_now(started, planned, swept_at))
-
-    def _plan(self, current: RingFrame, grey: np.ndarray) -> tuple[_Plan | None, str]:
-        """Choose the sources and mend their poses; without any, say why."""
-        past = list(self._ring)
-        if not past:
-            return None, "no past frame yet"
-        T = np.stack([inverse(_pose(one)) @ _pose(current) for one in past])
-        typical = self._typical(current, grey, past, T)
-        if typical is None:
-            return None, "the camera has not moved enough yet: no corner shows parallax"
-        width = grey.shape[1]
-        candidates = look(T, current.frame.K, grey.shape, typical)
-        config = self.config
-        chosen = choose(
-            candidates,
-            [share * width for share in config.parallaxes],
-            least=config.least_parallax * width,
-            overlap=config.min_overlap,
-        )
-        if not chosen:
-            return None, self._why_none(candidates, width)
-        corrected = correct_poses(
-            grey,
-            [_grey(past[i]) for i in chosen],
-            T[chosen],
-            K=current.frame.K,
-            inverse_depth=typical,
-            keep=not config.correct_poses,
-        )
-        parallax = tuple(candidates[i].parallax for i in chosen)
-        return _Plan([past[i] for i in chosen], corrected, parallax, typical), ""
-
-    def _why_none(self, candidates: list[Candidate], width: int) -> str:
-        """Say why no past frame is of use."""
-        most = max(c.parallax for c in candidates)
-        least = self.config.least_parallax * width
-        if most < least:
-            return f"too little parallax: {most:.1f} pixels at most, {least:.1f} are needed"
-        return "no past frame with parallax shows enough of this one; the camera turned away"
-
-    def _typical(
-        self, current: RingFrame, grey: np.ndarray, past: list[RingFrame], T: np.ndarray
-    ) -> float | None:
-        """Return a typical inverse depth: of the last map, else of tracks; None if unknown."""
-        if self._depths > 0:
-            return self._depths
-        # The past frames farthest away show most parallax, as long as corners can be followed.
-        lengths = np.linalg.norm(T[:, :3, 3], axis=1)
-        far = np.argsort(-lengths, kind="stable")[: len(self.config.parallaxes)]
-        if not lengths[far[0]] > 0:
-            return None
-        found = correct_poses(
-            grey,
-            [_grey(past[i]) for i in far],
-            T[far],
-            K=current.frame.K,
-            inverse_depth=0.0,
-        )
-        known = found.inverse_depths[found.inverse_depths > 0]
-        return float(np.median(known)) if len(known) >= FEW else None
-
-    def _levels(self, plan: _Plan, last: DepthMap | None) -> np.ndarray:
-        """Return the inverse depths to try: those of the tracks and of the last map, widened."""
-        tracked = plan.corrected.inverse_depths
-        known = [tracked[tracked > 0]] if (tracked > 0).sum() >= FEW else []
-        if last is not None:
-            sure = last.inverse[last.sure]
-            known += [sure] if sure.size >= FEW else []
-        if not known:
-            known = [np.array([plan.inverse_depth / 3, plan.inverse_depth * 3])]
-        ends = np.array([np.percentile(part, ENDS) for part in known])
-        nearest = ends[:, 1].max() * WIDER * self._nearer
-        return inverse_levels(ends[:, 0].min() / WIDER, nearest, self.config.planes)
 
     def _widen(self, crowd: float) -> None:
         """Move the near end of the range where pixels crowd at it. crowd: their share."""
@@ -357,33 +253,19 @@ class SweepStream:
     def _result(
         self,
         whole: DepthMap,
-        current: RingFrame,
+        plan: Plan,
         K: np.ndarray,
         size: tuple[int, int],
-        decision: Decision,
     ) -> DepthResult:
         """Bring the map to the camera's size."""
         sigma = enlarge_depth(np.hypot(whole.sigma, np.float32(self._scale.sigma)), size)
         return replace(
-            self._without_depth(K, current.stamp, "", decision),
+            self._without_depth(K, plan.current.stamp, "", plan.decision),
             depth=enlarge_inverse(1 / whole.inverse, size),
             valid=np.ones(size, dtype=bool),
             sigma=sigma,
             confidence=confidence_of(sigma),
         )
-
-
-def _decide(plan: _Plan, current: RingFrame) -> Decision:
-    """Say which frames were compared, and how well their poses fit."""
-    corrected = plan.corrected
-    return Decision(
-        "sweep",
-        shifts=tuple(current.index - source.index for source in plan.sources),
-        baselines=tuple(np.linalg.norm(corrected.T_sources_target[:, :3, 3], axis=1).tolist()),
-        parallax=plan.parallax,
-        reason=f"{len(plan.sources)} frames by parallax; tracks agree with their poses within "
-        f"{corrected.after:.2f} pixels, {corrected.before:.2f} as given",
-    )
 
 
 def confidence_of(sigma: np.ndarray) -> np.ndarray:
@@ -393,14 +275,3 @@ def confidence_of(sigma: np.ndarray) -> np.ndarray:
         sigma: relative standard deviation. (H, W)
     """
     return (1 - np.exp(-np.sqrt(2) * np.log(1.25) / sigma)).astype(np.float32)
-
-
-def _grey(frame: RingFrame) -> np.ndarray:
-    return cv2.cvtColor(frame.frame.rgb, cv2.COLOR_RGB2GRAY)
-
-
-def _pose(frame: RingFrame) -> np.ndarray:
-    """Return T_world_cam. (4, 4)"""
-    T = np.eye(4)
-    T[:3, :3], T[:3, 3] = frame.R_world_cam, frame.position
-    return T
