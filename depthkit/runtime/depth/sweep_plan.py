@@ -17,6 +17,8 @@ from depthkit.runtime.depth.sweep_sources import Candidate, choose, look
 
 WIDER = 1.6
 """Factor by which the range of inverse depths exceeds that of the tracks and of the last map."""
+MORE = 1.6
+"""Largest factor of the number of levels where the range is wider than usual."""
 ENDS = (2, 98)
 """Percentiles of inverse depth that make the range."""
 FEW = 10
@@ -106,7 +108,7 @@ def levels_of(plan: Plan, last: DepthMap | None, *, planes: int, nearer: float) 
     Args:
         plan: of the frame.
         last: last map in this frame, where there is one.
-        planes: number of levels.
+        planes: number of levels of a usual range.
         nearer: factor by which the near end is farther out.
     """
     tracked = plan.corrected.inverse_depths
@@ -117,7 +119,8 @@ def levels_of(plan: Plan, last: DepthMap | None, *, planes: int, nearer: float) 
     if not known:
         known = [np.array([plan.inverse_depth / 3, plan.inverse_depth * 3])]
     ends = np.array([np.percentile(part, ENDS) for part in known])
-    return inverse_levels(ends[:, 0].min() / WIDER, ends[:, 1].max() * WIDER * nearer, planes)
+    count = round(planes * min(nearer, MORE))  # a wider range in about the same steps
+    return inverse_levels(ends[:, 0].min() / WIDER, ends[:, 1].max() * WIDER * nearer, count)
 
 
 def _tracked_depth(

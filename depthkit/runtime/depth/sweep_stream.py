@@ -41,7 +41,7 @@ from depthkit.runtime.preprocess import (
 )
 from depthkit.runtime.result import DepthResult, Timing
 
-CROWDED, NEARER, NEAREST = 0.05, 1.5, 2.5
+CROWDED, NEARER, NEAREST = 0.02, 1.5, 2.5
 """Share of pixels at the near end that moves it by NEARER, up to NEAREST in all; else it comes back
 by a fiftieth a frame. What is never in range is never tracked either: a blank road before a car."""
 USUAL_PARALLAX = 0.05
