@@ -130,6 +130,29 @@ def add_imu_reading(parser: argparse._ActionsContainer) -> None:
     )
 
 
+def add_max_gap(group: argparse._ActionsContainer) -> None:
+    """Declare the longest pause inside a segment of the odometry."""
+    group.add_argument(
+        "--max-gap",
+        metavar="S",
+        type=positive_number,
+        help="a longer pause between two frames begins a new segment, seconds (default: 3, or "
+        "three times the usual step of slower frames)",
+    )
+
+
+def add_bag_pictures(group: argparse._ActionsContainer) -> None:
+    """Declare which pictures of a bag are taken."""
+    group.add_argument("--topic", default="", help="bag: topic of the pictures (default: only one)")
+    group.add_argument(
+        "--bits",
+        type=int,
+        choices=(10, 12, 16),
+        default=16,
+        help="bag: bits used of a 16-bit pixel (default: 16)",
+    )
+
+
 def options_of(args: argparse.Namespace, *others: str) -> dict[str, Any]:
     """Return the arguments as keywords of a job.
 

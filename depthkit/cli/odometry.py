@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from depthkit.cli.arguments import (
+    add_bag_pictures,
     add_imu_reading,
+    add_max_gap,
     add_scale_sources,
     angle,
     positive,
-    positive_number,
 )
 from depthkit.cli.evaluate_output import print_json
 from depthkit.cli.progress import watching
@@ -82,27 +83,14 @@ def _add_frames(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--every", metavar="N", type=positive, default=1, help="use every N-th frame (default: 1)"
     )
-    group.add_argument(
-        "--max-gap",
-        metavar="S",
-        type=positive_number,
-        help="a longer pause between two frames begins a new segment, seconds (default: 3, or "
-        "three times the usual step of slower frames)",
-    )
+    add_max_gap(group)
     group.add_argument(
         "--loops",
         action="store_true",
         help="look for places that are seen again after a long time; the keyframes as they correct "
         "them are a trajectory of their own, live poses never jump",
     )
-    group.add_argument("--topic", default="", help="bag: topic of the pictures (default: only one)")
-    group.add_argument(
-        "--bits",
-        type=int,
-        choices=(10, 12, 16),
-        default=16,
-        help="bag: bits used of a 16-bit pixel (default: 16)",
-    )
+    add_bag_pictures(group)
 
 
 def run(args: argparse.Namespace) -> None:

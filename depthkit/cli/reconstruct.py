@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from depthkit.cli.arguments import (
+    add_bag_pictures,
     add_imu_reading,
+    add_max_gap,
     add_scale_sources,
     angle,
     positive,
@@ -77,13 +79,7 @@ def _add_frames(parser: argparse.ArgumentParser) -> None:
         type=size,
         help="resize frames first, pixels; keep their shape (default: as they are)",
     )
-    group.add_argument(
-        "--max-gap",
-        metavar="S",
-        type=positive_number,
-        help="a longer pause between two frames begins a new segment, seconds (default: 3, or "
-        "three times the usual step of slower frames)",
-    )
+    add_max_gap(group)
     group.add_argument(
         "--voxel",
         metavar="L",
@@ -91,14 +87,7 @@ def _add_frames(parser: argparse.ArgumentParser) -> None:
         help="finest detail of the surface, metres or the path's own unit (default: a hundredth of "
         "the median depth, at least 2 cm)",
     )
-    group.add_argument("--topic", default="", help="bag: topic of the pictures (default: only one)")
-    group.add_argument(
-        "--bits",
-        type=int,
-        choices=(10, 12, 16),
-        default=16,
-        help="bag: bits used of a 16-bit pixel (default: 16)",
-    )
+    add_bag_pictures(group)
 
 
 def run(args: argparse.Namespace) -> None:

@@ -33,7 +33,7 @@ class StereoPair:
     right: np.ndarray
     """Grey. (H, W) uint8"""
     disparity: np.ndarray
-    """Of the left picture, pixels; NaN where unknown. (H, W) float32"""
+    """Disparity of the left picture, pixels; NaN where unknown. (H, W) float32"""
     visible: np.ndarray
     """Left pixels that the right picture shows. (H, W) bool"""
 

@@ -19,6 +19,7 @@ import numpy as np
 
 import depthkit
 from depthkit.data.sequence import Sequence
+from depthkit.evaluation.sparsification import sparsification
 from depthkit.multiview.classical import classical_depth
 from depthkit.rigid import exp_se3, inverse
 from depthkit.runtime.depth.sweep_confidence import BAND
@@ -38,7 +39,7 @@ COLUMNS = (
     "90 % band, AUSE",
     "frames",
     "DIS, one pair",
-    "best constant",
+    "best constant of each frame",
 )
 
 
@@ -101,15 +102,7 @@ def figures(result: DepthResult, truth: np.ndarray) -> list[float]:
     inside = float((logs < BAND * sigma).mean())
     a1 = float((logs < np.log(1.25)).mean())
     shown = [float(error.mean()), float(np.median(error)), a1]
-    return [*shown, confident, float(sure.mean()), inside, ause(error, sigma)]
-
-
-def ause(error: np.ndarray, sigma: np.ndarray) -> float:
-    """Area between the sparsification curve and the oracle's, over the mean error."""
-    kept = np.linspace(1, len(error), 50).astype(int)
-    by_sigma = np.cumsum(error[np.argsort(sigma, kind="stable")])[kept - 1] / kept
-    oracle = np.cumsum(np.sort(error))[kept - 1] / kept
-    return float((by_sigma - oracle).mean() / error.mean())
+    return [*shown, confident, float(sure.mean()), inside, sparsification(error, -sigma).ause]
 
 
 def classical(sequence: Sequence, poses: np.ndarray, truth: np.ndarray) -> float:

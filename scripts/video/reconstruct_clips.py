@@ -57,7 +57,7 @@ class Row:
     own_scale: float | None
     """Factor that the claimed metres lack; None for a relative path."""
     abs_rel: float | None
-    """Of all pixels, times the factor of the path; None without sensor depth."""
+    """Mean over all pixels, times the factor of the path; None without sensor depth."""
     surface: float | None
     """Median distance of the mesh's vertices to the sensor's surface, metres."""
     found: float | None

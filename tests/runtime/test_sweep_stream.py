@@ -175,6 +175,8 @@ def test_faulty_frames_are_left_out_with_a_reason():
     bad = {
         "no camera pose": (good, K, Motion()),
         "not finite": (good, K, Motion(np.full((4, 4), np.nan))),
+        "is not a rotation": (good, K, Motion(np.diag([2.0, 2.0, 2.0, 1.0]))),
+        "attitude of the camera pose": (good, K, Motion(np.diag([-1.0, 1.0, 1.0, 1.0]))),
         "no intrinsics": (good, None, Motion(T)),
         "K must be finite": (good, np.zeros((3, 3)), Motion(T)),
         "black": (np.zeros_like(good), K, Motion(T)),
@@ -209,6 +211,16 @@ def test_a_break_drops_the_past(what):
     result = stream.process(np.ascontiguousarray(rgb), stamp=stamp, K=K, motion=motion)
     assert result.depth is None and "the past is forgotten" in result.reason
     assert len(stream._ring) == 1
+
+
+def test_a_pose_that_jumps_is_named():
+    """A kilometre away no past frame shows anything: that is no lack of parallax."""
+    stream, poses = SweepStream(CONFIG), flight(6)
+    run(stream, poses[:5])
+    far = poses[5].copy()
+    far[2, 3] += 1000.0
+    result = stream.process(view(poses[5])[0], stamp=0.5, K=K, motion=Motion(far))
+    assert result.depth is None and "pose jumped" in result.reason
 
 
 def test_learned_cost_without_a_network_is_refused():

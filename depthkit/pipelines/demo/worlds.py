@@ -60,13 +60,13 @@ class WorldScore:
     frames: int
     """Scored frames with depth."""
     abs_rel: float
-    """Of all pixels up to FAR."""
+    """Mean over all pixels up to FAR."""
     abs_rel_measured: float
-    """Of the measured ones: with a standard deviation up to CONFIDENT_SIGMA."""
+    """Mean over the measured ones: with a standard deviation up to CONFIDENT_SIGMA."""
     measured: float
     """Share of these."""
     abs_rel_constant: float
-    """Of the constant depth that is best on these very frames."""
+    """Error of the constant depth that is best on these very frames."""
     path_percent: float
     """Root mean square error of the positions, in percent of the path's length, after the best
     rigid motion, and scale where the path is relative."""

@@ -113,7 +113,7 @@ class _Told:
     camera: KnownCamera
     assumed: tuple[str, ...]
     sources: tuple[str, ...]
-    """Of metres."""
+    """Sources of metres."""
     suspicions: tuple[str, ...]
     skipped: tuple[str, ...]
 

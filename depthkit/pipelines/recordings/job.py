@@ -27,7 +27,7 @@ class Job:
     """One recording, the function to call with it, and the folder that must appear."""
 
     name: str
-    """Of the recording; no other job has it."""
+    """Name of the recording; no other job has it."""
     source: str
     """What is read, for people."""
     work: Callable[..., Any]

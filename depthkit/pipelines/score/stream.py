@@ -82,7 +82,7 @@ class StreamScore:
     """The scores of sequences that were streamed."""
 
     kind: str
-    """Of the method: pair, mono or sweep."""
+    """Kind of the method: pair, mono or sweep."""
     config: BaselineConfig
     report: DepthReport
     confident: DepthReport | None

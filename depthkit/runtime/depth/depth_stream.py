@@ -24,7 +24,7 @@ from depthkit.runtime.depth.baseline import (
 )
 from depthkit.runtime.depth.confidence import View, confidence_map
 from depthkit.runtime.depth.depth_engine import DepthEngine, PairMaps
-from depthkit.runtime.depth.frame_ring import FrameRing, RingFrame, distance
+from depthkit.runtime.depth.frame_ring import FrameRing, RingFrame, jump_before
 from depthkit.runtime.depth.fusion import fuse
 from depthkit.runtime.frame_gate import BLACK_FRAME, FrameGate, Intrinsics
 from depthkit.runtime.motion.place import CameraMotion
@@ -151,11 +151,9 @@ class DepthStream:
     def _new_start(self, current: RingFrame, camera: Intrinsics) -> str:
         """Drop the past frames if the frame does not continue them, and return why; else empty."""
         reason = self._gate.break_before(current.stamp, camera)
-        newest = next(iter(self._ring), None)
-        if not reason and newest is not None:
-            pause, jump = current.stamp - self._gate.last_stamp, distance(newest, current)
-            if jump > self.config.max_speed * pause:
-                reason = f"the pose jumped by {jump:.1f} m in {pause:.3f} s"
+        if not reason:
+            newest = next(iter(self._ring), None)
+            reason = jump_before(newest, current, max_speed=self.config.max_speed)
         if not reason:
             return ""
         self._forget()

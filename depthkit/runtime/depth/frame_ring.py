@@ -107,3 +107,17 @@ def distance(a: RingFrame, b: RingFrame) -> float:
     if a.travelled is not None and b.travelled is not None:
         return abs(a.travelled - b.travelled)
     return float("nan")
+
+
+def jump_before(newest: RingFrame | None, current: RingFrame, *, max_speed: float) -> str:
+    """Return how the pose jumped since the newest past frame; empty if it did not.
+
+    Args:
+        newest: newest past frame; None for none.
+        current: frame with its pose, metres.
+        max_speed: largest speed that is no jump, m/s.
+    """
+    if newest is None:
+        return ""
+    pause, jump = current.stamp - newest.stamp, distance(newest, current)
+    return f"the pose jumped by {jump:.1f} m in {pause:.3f} s" if jump > max_speed * pause else ""

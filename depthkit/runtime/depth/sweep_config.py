@@ -32,6 +32,9 @@ class SweepConfig:
     """Largest age of a past frame, seconds: the scene may change and the odometry drifts."""
     max_gap: float = option(1.0, above=0, live=True)
     """Longest pause between two frames, seconds; after a longer one the past frames are dropped."""
+    max_speed: float = option(100.0, above=0, live=True)
+    """Largest speed of poses in metres, m/s; a faster one is taken for a jump of the odometry, and
+    the past frames are dropped."""
     correct_poses: bool = option(True, live=True)
     """Mend the relative poses by tracks before the sweep."""
     fuse: bool = option(True, live=True)

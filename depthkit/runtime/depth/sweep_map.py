@@ -22,6 +22,7 @@ DOUBT = 2.0
 TRUST = 0.15
 """Sigma at which a measured value and the filled one count the same."""
 WEIGHED_AT = 0.05
+"""Sigma of a pixel that has the weight 1 in filling."""
 DRIFT = 0.02
 """Drift of the scale that is carried from map to map, a square root of a second."""
 FARTHEST = 0.5

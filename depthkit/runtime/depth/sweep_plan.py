@@ -141,6 +141,8 @@ def _tracked_depth(
 def _why_none(candidates: list[Candidate], least: float) -> str:
     """Say why no past frame is of use. least: smallest parallax that counts, pixels."""
     most = max(c.parallax for c in candidates)
+    if max(c.overlap for c in candidates) == 0:
+        return "no past frame shows any of this one; the camera turned away, or its pose jumped"
     if most < least:
         return f"too little parallax: {most:.1f} pixels at most, {least:.1f} are needed"
     return "no past frame with parallax shows enough of this one; the camera turned away"

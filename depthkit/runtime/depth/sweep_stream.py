@@ -16,7 +16,7 @@ from depthkit.errors import EngineError, check_shape
 from depthkit.multiview.matching_cost import Describe
 from depthkit.runtime.config import BaselineConfig
 from depthkit.runtime.depth.baseline import Decision
-from depthkit.runtime.depth.frame_ring import FrameRing, RingFrame
+from depthkit.runtime.depth.frame_ring import FrameRing, RingFrame, jump_before
 from depthkit.runtime.depth.sweep import Swept, sweep
 from depthkit.runtime.depth.sweep_config import SweepConfig
 from depthkit.runtime.depth.sweep_map import (
@@ -30,6 +30,7 @@ from depthkit.runtime.depth.sweep_map import (
 )
 from depthkit.runtime.depth.sweep_plan import Plan, grey_of, levels_of, make_plan, pose_of
 from depthkit.runtime.frame_gate import BLACK_FRAME, FrameGate, Intrinsics
+from depthkit.runtime.motion.place import rotation_fault
 from depthkit.runtime.motion.told import NO_MOTION, Motion
 from depthkit.runtime.preprocess import (
     NetworkFrame,
@@ -160,7 +161,10 @@ class SweepStream:
         if motion.T_world_cam is None:
             return NO_POSE
         check_shape("T_world_cam", motion.T_world_cam, "4 4")
-        return "" if np.isfinite(motion.T_world_cam).all() else "the camera pose is not finite"
+        if not np.isfinite(motion.T_world_cam).all():
+            return "the camera pose is not finite"
+        fault = rotation_fault(np.asarray(motion.T_world_cam[:3, :3], dtype=np.float64))
+        return f"the attitude of the camera pose {fault}" if fault else ""
 
     def _new_start(self, current: RingFrame, camera: Intrinsics, metric: bool) -> str:
         """Drop the past frames if the frame does not continue them, and return why; else empty."""
@@ -168,6 +172,9 @@ class SweepStream:
         before, self._metric = self._metric, metric
         if not reason and before is not None and before != metric:
             reason = "the unit of the poses changed"
+        if not reason and metric:
+            newest = next(iter(self._ring), None)
+            reason = jump_before(newest, current, max_speed=self.config.max_speed)
         if not reason:
             return ""
         self._ring.clear()

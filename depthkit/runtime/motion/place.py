@@ -103,7 +103,7 @@ class CameraMotion:
         self._turns = turns
         if missing:
             return Place(fault="no attitude for this frame", breaks=breaks)
-        if R is not None and (fault := _rotation_fault(R)):
+        if R is not None and (fault := rotation_fault(R)):
             return Place(fault=f"attitude {fault}", breaks=breaks)
         travelled = None if displacement is None else self._travelled
         return Place(R, travelled=travelled, breaks=breaks)
@@ -111,13 +111,14 @@ class CameraMotion:
 
 def _of_pose(T: np.ndarray, breaks: bool) -> Place:
     R, position = T[:3, :3], T[:3, 3]
-    fault = _rotation_fault(R) or ("" if np.isfinite(position).all() else "is not finite")
+    fault = rotation_fault(R) or ("" if np.isfinite(position).all() else "is not finite")
     if fault:
         return Place(fault=f"pose {fault}", breaks=breaks)
     return Place(R, position, breaks=breaks)
 
 
-def _rotation_fault(R: np.ndarray) -> str:
+def rotation_fault(R: np.ndarray) -> str:
+    """Return why a matrix is no rotation; empty if it is one. R: (3, 3)"""
     if not np.isfinite(R).all():
         return "is not finite"
     if np.abs(R @ R.T - np.eye(3)).max() > NOT_A_ROTATION or np.linalg.det(R) < 0:
