@@ -6,6 +6,7 @@ always those of the full image. A learned detector fills the same record.
 """
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -60,6 +61,40 @@ class Features:
         """Return a part of the features, by indices, a mask or a slice."""
         arrays = self.pixels, self.descriptors, self.scales, self.angles
         return Features(*(array[index] for array in arrays))
+
+
+class Detector(Protocol):
+    """What finds and describes the features of an image: SIFT, or a learned network."""
+
+    @property
+    def name(self) -> str:
+        """Name of what made the descriptors; two of one name may be compared."""
+        ...
+
+    @property
+    def width(self) -> int:
+        """Numbers of a descriptor."""
+        ...
+
+    def detect(self, gray: np.ndarray, *, valid: np.ndarray | None = None) -> Features:
+        """Find features, pixels of the image, strongest first.
+
+        Args:
+            gray: image, 0..255. (H, W) uint8
+            valid: where features may lie; everywhere if None. (H, W) bool
+        """
+        ...
+
+
+class Sift:
+    """SIFT with the settings below, as a detector; without state."""
+
+    name = "sift"
+    width = 128
+
+    def detect(self, gray: np.ndarray, *, valid: np.ndarray | None = None) -> Features:
+        """Find features; see `detect_sift`."""
+        return detect_sift(gray, valid=valid)
 
 
 def detect_sift(
