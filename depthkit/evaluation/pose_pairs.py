@@ -11,11 +11,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from depthkit.errors import DataError
+from depthkit.errors import DataError, check_shape
 from depthkit.trajectory import log_so3
 
 AUC_DEGREES = (5.0, 10.0, 20.0)
 """Ends of the curve, degrees."""
+LEAST_BASELINE = 0.1
+"""Smallest baseline of a pair over the median one: below it the noise of the true poses turns the
+direction of translation."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,33 @@ class PoseMean:
     """Infinite where no pose was found in half of the pairs."""
     auc: tuple[float, ...]
     """Area under the curve of the share of right pairs up to AUC_DEGREES, 0 to 1."""
+
+
+def choose_pairs(
+    T_world_cam: np.ndarray, gap: tuple[int, int], count: int
+) -> list[tuple[int, int]]:
+    """Choose frame pairs evenly along a sequence, each with a drawn number of frames between.
+
+    Args:
+        T_world_cam: NaN where unknown; such frames are in no pair. (N, 4, 4)
+        gap: least and largest number of frames from the first to the second.
+        count: largest number of pairs.
+
+    Returns:
+        Indices of both frames, rising; pairs whose camera hardly moved are left out.
+    """
+    check_shape("choose_pairs: T_world_cam", T_world_cam, "N 4 4")
+    starts = np.linspace(0, max(0, len(T_world_cam) - 1 - gap[0]), count).round().astype(int)
+    steps = np.random.default_rng(0).integers(gap[0], gap[1], count, endpoint=True)
+    centres = T_world_cam[:, :3, 3]
+    pairs = {(int(i), int(i + step)): 0.0 for i, step in zip(starts, steps, strict=True)}
+    pairs = {
+        (i, j): float(np.linalg.norm(centres[j] - centres[i]))
+        for i, j in pairs
+        if j < len(centres) and np.isfinite(T_world_cam[[i, j]]).all()
+    }
+    least = LEAST_BASELINE * float(np.median(list(pairs.values()))) if pairs else 0.0
+    return [pair for pair, baseline in pairs.items() if baseline > max(least, 0.0)]
 
 
 def mean_pose(scores: Sequence[PoseScore]) -> PoseMean:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Homography and relative pose from matches with outliers, by OpenCV's USAC; same input, same answer.
+"""Homography and relative pose from matches with outliers, by OpenCV's USAC.
 
 MAGSAC++ (Barath et al., CVPR 2020) weighs each match over a range of noise levels instead of
-counting those below one.
+counting those below one. Same input, same answer.
 """
 
 from typing import Literal, NamedTuple
