@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from depthkit.errors import ConfigError
 from depthkit.multiview.features import Detector, Features, Sift, match
 from depthkit.multiview.orb import Orb
-from depthkit.pipelines.models import EngineOptions, Note, as_onnx
+from depthkit.pipelines.models import Note, as_onnx
 
 if TYPE_CHECKING:
+    from depthkit.models.matchers import Keypoints, LightGlueMatcher
     from depthkit.pipelines.score.matching_options import MatchingOptions
 
 
@@ -62,19 +64,18 @@ class Method:
 
 def match_nearest(a: View, b: View) -> tuple[np.ndarray, np.ndarray]:
     """Pair features that are each other's nearest and pass the ratio test of their kind."""
-    if a.features is None or b.features is None:
-        raise ValueError("match_nearest: both views need features")
-    index = match(a.features, b.features)
-    return a.features.pixels[index[:, 0]], b.features.pixels[index[:, 1]]
+    index = match(_features(a), _features(b))
+    return _features(a).pixels[index[:, 0]], _features(b).pixels[index[:, 1]]
 
 
 @contextmanager
 def open_methods(options: MatchingOptions, *, note: Note) -> Iterator[tuple[Method, ...]]:
-    """Open SIFT, ORB and the models; networks are closed with the context.
+    """Open SIFT, ORB, the models and what the wanted matcher adds; closed with the context.
 
     Raises:
         CheckpointError: no such model, or weights that are not the matcher's.
         EngineError: a model is of another kind, or has no score of keypoints.
+        ConfigError: weights of LightGlue that fit no detector.
     """
     cv2.setNumThreads(1)
     methods = [
@@ -85,22 +86,83 @@ def open_methods(options: MatchingOptions, *, note: Note) -> Iterator[tuple[Meth
         for path in options.models:
             detector = opened.enter_context(_open_detector(path, options.count, note))
             methods.append(Method(_free_name(path, methods), detector, match_nearest))
-        yield tuple(methods)
+        yield (*methods, *_learnt_matches(options, methods))
 
 
 @contextmanager
 def _open_detector(path: Path, count: int, note: Note) -> Iterator[Detector]:
-    from depthkit.runtime.network.keypoint_engine import KeypointEngine
+    from depthkit.runtime.network.keypoint_engine import KeypointConfig, KeypointEngine
 
-    one_thread = EngineOptions(threads=1)
     with (
         as_onnx(path, part="features", note=note) as file,
-        KeypointEngine.open(file, **vars(one_thread)) as engine,
+        KeypointEngine.open_detector(file, KeypointConfig(count=count)) as engine,
     ):
-        yield engine.detector(count=count)
+        yield engine
 
 
 def _free_name(path: Path, methods: list[Method]) -> str:
     """Name a model by its file, and where that is taken by its folder too."""
     taken = {method.name for method in methods}
     return path.stem if path.stem not in taken else f"{path.resolve().parent.name}/{path.stem}"
+
+
+# --- learnt matchers -----------------------------------------------------------------------------
+
+
+def _learnt_matches(options: MatchingOptions, methods: list[Method]) -> list[Method]:
+    """Return the rows that the wanted matcher adds."""
+    if options.matcher_weights is None:
+        return []
+    import torch
+
+    torch.set_num_threads(1)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    if options.matcher == "loftr":
+        from depthkit.models.matchers import LoftrMatcher
+
+        loftr = LoftrMatcher(options.matcher_weights, device=device)
+        return [Method("loftr", None, lambda a, b: loftr.match(a.gray, b.gray))]
+    return _glued(options.matcher_weights, methods, device)
+
+
+def _glued(weights: Path, methods: list[Method], device: str) -> list[Method]:
+    """Pair by LightGlue what its weights fit: oriented ones SIFT, others the models."""
+    from depthkit.models.matchers import LightGlueMatcher
+
+    glue = LightGlueMatcher(weights, device=device)
+    fitting = [
+        method
+        for method in methods
+        if method.detector is not None
+        and method.detector.width == glue.width
+        and glue.is_oriented == (method.name == "sift")
+    ]
+    if not fitting:
+        widths = ", ".join(f"{m.name} {m.detector.width}" for m in methods if m.detector)
+        kind = "with scale and angle (SIFT)" if glue.is_oriented else "without scale and angle"
+        raise ConfigError(
+            f"{weights}: LightGlue for descriptors of {glue.width} numbers {kind}; here are "
+            f"{widths}; give --model of the detector that it was trained with"
+        )
+    return [Method(f"{m.name}+lightglue", m.detector, _glued_by(glue)) for m in fitting]
+
+
+def _glued_by(glue: LightGlueMatcher) -> Matcher:
+    def pair(a: View, b: View) -> tuple[np.ndarray, np.ndarray]:
+        index = glue.match(_keypoints(a), _keypoints(b))
+        return _features(a).pixels[index[:, 0]], _features(b).pixels[index[:, 1]]
+
+    return pair
+
+
+def _keypoints(view: View) -> Keypoints:
+    from depthkit.models.matchers import Keypoints
+
+    one = _features(view)
+    return Keypoints(one.pixels, one.descriptors, one.scales, one.angles, view.size)
+
+
+def _features(view: View) -> Features:
+    if view.features is None:
+        raise ValueError("a matcher of features was given a view without them")
+    return view.features
