@@ -19,9 +19,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from depthkit.errors import CheckpointError
-from depthkit.models.checkpoint import load_weights
+from depthkit.models.checkpoint import load_weights, take
 
-_PREFIX = "matcher."  # of files saved from a wrapper around the matcher
+_PREFIX = "matcher."  # in files saved from a wrapper, with its detector beside it
 _BUFFER = "confidence_thresholds"  # follows from the number of layers; old files lack it
 _PLAIN, _ORIENTED = 2, 4  # numbers of a position: (u, v), and with scale and angle
 _LOFTR_SHIFT = 0.5  # its pixel centres lie at (0.5, 0.5)
@@ -159,7 +159,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         found = found["state_dict"]
     if not isinstance(found, dict) or not all(isinstance(v, Tensor) for v in found.values()):
         raise CheckpointError(f"{path}: holds no tensors by name; give the weights alone")
-    return {str(name).removeprefix(_PREFIX): value for name, value in found.items()}
+    tensors = {str(name): value for name, value in found.items()}
+    return take(tensors, _PREFIX) or tensors
 
 
 def _renamed(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
