@@ -11,6 +11,7 @@ from typing import Literal, cast
 import torch
 from torch import Tensor, nn
 
+from depthkit.config import TrainConfig
 from depthkit.config.task_kinds import Part
 from depthkit.errors import EngineError
 from depthkit.geometry.warp import resize
@@ -264,15 +265,22 @@ def _features_graph(loaded: LoadedTask) -> Graph:
             "take their dot product; train with similarity.decision: cosine"
         )
     if isinstance(net, KeypointNet):
-        cells = loaded.config.keypoints.way == "superpoint" or loaded.config.keypoints.corners
-        module, name = (
-            KeypointsGraph(net, cells=cells),
-            f"keypoints-{loaded.config.model.keypoints}",
-        )
-        outputs = ("features", "score")
-        return Graph(module, "features", name, ("frame",), outputs, True, stride=net.stride)
+        return _keypoints_graph(net, loaded.config)
     module, name = FeaturesGraph(net, stride=cast(int, net.stride)), loaded.config.model.features
     return Graph(module, "features", name, ("frame",), ("features",), True)
+
+
+def _keypoints_graph(net: KeypointNet, config: TrainConfig) -> Graph:
+    cells = config.keypoints.way == "superpoint" or config.keypoints.corners
+    return Graph(
+        KeypointsGraph(net, cells=cells),
+        "features",
+        f"keypoints-{config.model.keypoints}",
+        ("frame",),
+        ("features", "score"),
+        True,
+        stride=net.stride,
+    )
 
 
 def _network(loaded: LoadedTask, part: Part) -> nn.Module:
