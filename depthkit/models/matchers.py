@@ -9,7 +9,7 @@ positional encoding is another one and does not stand in the file.
 
 import pickle
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -146,6 +146,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     """
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file of weights")
+    found: Any
     try:
         if path.suffix == ".safetensors":
             found = load_file(path)
@@ -189,7 +190,7 @@ def _light_glue(tensors: dict[str, Tensor], path: Path) -> tuple[int, bool, Ligh
             f"detector here have {_PLAIN}, or {_ORIENTED} with scale and angle"
         )
     net = LightGlue(
-        features=None,
+        features=None,  # type: ignore[arg-type]  # kornia: nothing is downloaded
         input_dim=width,
         descriptor_dim=inner,
         add_scale_ori=numbers == _ORIENTED,

@@ -60,7 +60,7 @@ class Orb:
         order = np.lexsort(keys.T)[: self.count]
         return Features(
             np.array([keypoints[i].pt for i in order], np.float32),
-            np.unpackbits(packed[order], axis=1),
+            np.unpackbits(np.asarray(packed[order], np.uint8), axis=1),
             np.array([keypoints[i].size for i in order], np.float32),
             np.radians(np.array([keypoints[i].angle % 360.0 for i in order])).astype(np.float32),
             RATIO,

@@ -71,7 +71,7 @@ def noise(sigma: float) -> Degradation:
 
 
 DEGRADATIONS = (
-    Degradation("none", lambda rgb, _: rgb),
+    Degradation("none", lambda rgb, rng: rgb),
     *(light(1.5, 30), light(0.4, -10)),
     *map(jpeg, (30, 10, 5)),
     *map(blur, (1.5, 3.0, 5.0)),
