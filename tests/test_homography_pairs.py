@@ -17,7 +17,8 @@ def make_scene(folder: Path, picture: str, truth: str) -> Path:
     """Write three pictures and two homographies; both names hold {} for the number."""
     folder.mkdir(parents=True)
     for number in (1, 2, 3):
-        image = np.full((20, 30), number, np.uint8)
+        shape = (20, 30) if picture.endswith("pgm") else (20, 30, 3)
+        image = np.full(shape, number, np.uint8)
         cv2.imwrite(str(folder / picture.format(number)), image)
     for number in (2, 3):
         np.savetxt(folder / truth.format(number), H * number)

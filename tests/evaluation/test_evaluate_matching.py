@@ -58,10 +58,9 @@ def warped(tmp_path: Path) -> Path:
 
 def make_sequence(folder: Path, *, poses: bool = True) -> Path:
     """Fly sideways past planes at depths 9, 6 and 4: 4, 6 and 9 px a frame at f = 250."""
-    K = np.array([[250.0, 0, 159.5], [0, 250.0, 119.5], [0, 0, 1]])
     canvases = [texture(seed, (240, 500)) for seed in range(3)]
     shown = [np.ones(500, bool), np.arange(500) % 240 < 90, np.arange(500) % 260 > 200]
-    with SequenceWriter(folder, Camera.from_K(K, (240, 320)), ext="png") as writer:
+    with SequenceWriter(folder, Camera(320, 240, 250.0, 250.0, 159.5, 119.5), ext="png") as writer:
         for i in range(14):
             frame = canvases[0][:, 4 * i : 4 * i + 320].copy()
             for canvas, mask, shift in zip(canvases[1:], shown[1:], (6, 9), strict=True):
@@ -173,7 +172,7 @@ def test_faults_by_hand() -> None:
 
 
 def test_copies_are_moved_by_the_homography_they_are_given() -> None:
-    """A smooth picture's value at p stands at H p in the copy; the same seed gives the same copy."""
+    """A smooth picture's value at p stands at H p in the copy; one seed gives one copy."""
     v, u = np.mgrid[:240, :320]
     smooth = np.repeat(np.rint(u * 0.5 + v * 0.3)[..., None], 3, axis=2).astype(np.uint8)
     picture, H = degraded(smooth, DEGRADATIONS[0], np.random.default_rng((0, 1)))
@@ -229,19 +228,15 @@ def test_bad_data_are_one_line(tmp_path: Path, warped: Path, capsys: Output) -> 
 
 def test_a_gap_is_two_rising_numbers(warped: Path) -> None:
     """Wrong words are wrong usage; wrong numbers from Python name the option."""
-    with pytest.raises(SystemExit):
-        main(["evaluate", "matching", str(warped), "--gap", "40,10"])
+    assert main(["evaluate", "matching", str(warped), "--gap", "40,10"]) == 2
     with pytest.raises(ConfigError, match="gap: two numbers of frames"):
         depthkit.evaluate.matching(warped, gap=(5, 2))
 
 
 @pytest.mark.slow
 def test_oxford_as_published(data_root: Path) -> None:
-    """SIFT solves leuven's light change to a pixel, and loses graf from the fourth picture on."""
-    found = depthkit.evaluate.matching(data_root / "oxford_affine")
-    errors = {
-        (row.scene, row.pair): row.score.corner_error for row in found.rows if row.method == "sift"
-    }
-    assert max(errors["leuven", f"1-{number}"] for number in range(2, 7)) < 1
-    assert errors["graf", "1-2"] < 3 < errors["graf", "1-4"]
-    assert np.isinf(errors["graf", "1-6"])
+    """SIFT solves graf's small change of viewpoint, and loses the last picture."""
+    found = depthkit.evaluate.matching(data_root / "oxford_affine/graf")
+    errors = {row.pair: row.score.corner_error for row in found.rows if row.method == "sift"}
+    assert list(errors) == ["1-2", "1-3", "1-4", "1-5", "1-6"]
+    assert errors["1-2"] < 3 < errors["1-4"] and np.isinf(errors["1-6"])

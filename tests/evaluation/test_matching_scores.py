@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Scores of matches by hand: repeatability, matching accuracy, corner error, pose error, its AUC."""
+"""Scores of matches by hand: repeatability, matching accuracy, corner error, pose error, AUC."""
 
 import numpy as np
 import pytest
@@ -49,7 +49,7 @@ def test_edge_pixels_are_inside_as_a_whole() -> None:
 
 
 def test_what_goes_behind_the_camera_is_nowhere() -> None:
-    """w = 1 - u / 50 is 0 at u = 50 and negative beyond: no position, not visible, error infinite."""
+    """w = 1 - u / 50 is 0 at u = 50 and negative beyond: no position, and an infinite error."""
     H = np.array([[1.0, 0, 0], [0, 1, 0], [-0.02, 0, 1]])
     moved = transfer(np.array([[25.0, 10], [50, 10], [75, 10]]), H)
     assert moved[0].tolist() == [50, 20] and np.isnan(moved[1:]).all()
