@@ -27,7 +27,7 @@ def jpeg(quality: int) -> Degradation:
     """Compress by JPEG, quality 1 to 100."""
 
     def apply(rgb: np.ndarray, _: np.random.Generator) -> np.ndarray:
-        _, data = cv2.imencode(".jpg", rgb, [cv2.IMWRITE_JPEG_QUALITY, quality])
+        data = cv2.imencode(".jpg", rgb, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
         return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))
 
     return Degradation(f"jpeg {quality}", apply)
