@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import onnx.parser
 import pytest
+from foreign_makers import write_keypoints
 
 import depthkit
 from depthkit.errors import CheckpointError, DepthkitError, EngineError
@@ -46,22 +47,6 @@ def test_descriptors_have_length_one_and_a_stride(tmp_path: Path) -> None:
         found = engine(np.ascontiguousarray(rgb))
     assert found.shape == (70, 100, 4)
     assert np.allclose(found, np.array([0.6, 0.2, 0.4, 2]) / np.sqrt(4.56), atol=1e-5)
-
-
-def write_keypoints(path: Path, stride: int = 1) -> Path:
-    """Write a network that also says how much each pixel is a keypoint: a third of its brightness
-    (the mean of the channels), from a picture reduced by the stride."""
-    sides = [stride, stride]
-    text = f"""<ir_version: 8, opset_import: ["" : 17]>
-    foreign (float[1,3,H,W] image) => (float[1,3,h,w] feats, float[1,1,U,V] score) {{
-        feats = AveragePool<kernel_shape = [8, 8], strides = [8, 8]>(image)
-        small = AveragePool<kernel_shape = {sides}, strides = {sides}>(image)
-        mean = ReduceMean<axes = [1]>(small)
-        three = Constant<value = float {{3}}>()
-        score = Div(mean, three)
-    }}"""
-    onnx.save(onnx.parser.parse_model(text), path)
-    return path
 
 
 def test_a_score_makes_it_a_network_of_keypoints(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from foreign_makers import write_keypoints
 
 import depthkit
 from depthkit.camera import Camera
@@ -231,6 +232,49 @@ def test_a_gap_is_two_rising_numbers(warped: Path) -> None:
     assert main(["evaluate", "matching", str(warped), "--gap", "40,10"]) == 2
     with pytest.raises(ConfigError, match="gap: two numbers of frames"):
         depthkit.evaluate.matching(warped, gap=(5, 2))
+
+
+def test_models_and_lightglue_stand_in_the_table(
+    tmp_path: Path, warped: Path, capsys: Output
+) -> None:
+    """A toy detector beside SIFT; LightGlue adds a row for what its weights fit, nothing else."""
+    import torch
+    from kornia.feature import LightGlue
+
+    toy = tmp_path / "toy.onnx"
+    depthkit.adopt(write_keypoints(tmp_path / "net.onnx"), toy, preset="xfeat", input=(64, 96))
+    torch.manual_seed(0)
+    for width in (3, 5):
+        shape = {"input_dim": width, "descriptor_dim": 16, "num_heads": 2, "n_layers": 1}
+        torch.save(LightGlue(features=None, **shape).state_dict(), tmp_path / f"{width}.pth")
+    words = ["evaluate", "matching", str(warped), "--count", "100", "--model", str(toy)]
+    words += ["--matcher", "lightglue", "--matcher-weights"]
+    assert main([*words, str(tmp_path / "3.pth"), "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    names = [one["method"] for one in figures["means"]]
+    assert names == ["sift", "orb", "toy", "toy+lightglue"]
+    toy_row, glued = figures["means"][2:]
+    assert 0 < toy_row["features"] <= 100 and glued["repeatability"] == toy_row["repeatability"]
+    assert main([*words, str(tmp_path / "5.pth")]) == 1
+    message = capsys.readouterr().err
+    assert "descriptors of 5 numbers without scale and angle" in message
+    assert "sift 128, orb 256, toy 3" in message and message.count("\n") == 1
+
+
+def test_a_model_without_a_score_is_one_line(tmp_path: Path, warped: Path, capsys: Output) -> None:
+    """Descriptors alone find no keypoints."""
+    net = write_keypoints(tmp_path / "net.onnx")
+    depthkit.adopt(
+        net,
+        tmp_path / "plain.onnx",
+        kind="features",
+        normalise="0..1",
+        input=(64, 96),
+        output_name="feats",
+    )
+    words = ["evaluate", "matching", str(warped), "--model", str(tmp_path / "plain.onnx")]
+    assert main(words) == 1
+    assert "has no output `score`" in capsys.readouterr().err
 
 
 @pytest.mark.slow
