@@ -86,6 +86,14 @@ def add_matching(parser: argparse.ArgumentParser) -> None:
         "magsac)",
     )
     parser.add_argument(
+        "--looks",
+        choices=("upright", "turned", "tilted"),
+        default="upright",
+        help="at the second picture, of every method: as it is; turned by quarters too; or also "
+        "tilted by 60 degrees in four directions; the look with the most matches is kept (default: "
+        "upright)",
+    )
+    parser.add_argument(
         "--degrade",
         action="store_true",
         help="score the first picture of each scene, or frames, against degraded copies",

@@ -23,6 +23,7 @@ def matching(
     gap: tuple[int, int] = (10, 40),
     pairs: int = 100,
     robust: Literal["magsac", "ransac"] = "magsac",
+    looks: Literal["upright", "turned", "tilted"] = "upright",
     degrade: bool = False,
     watcher: Watcher = SILENT,
 ) -> MatchingEvaluation:
@@ -39,6 +40,8 @@ def matching(
         gap: sequences: least and largest number of frames between the two of a pair.
         pairs: sequences: pairs of each; with degrade: frames of each.
         robust: how homography and pose are found among wrong matches, of every method.
+        looks: at the second picture, of every method: as it is, turned by quarters too, or also
+            tilted; the look with the most matches is kept.
         degrade: score the first picture of each scene, or frames, against degraded copies.
         watcher: receives progress, and notes that the user should read.
 
@@ -64,6 +67,7 @@ def matching(
         gap=gap,
         pairs=pairs,
         robust=robust,
+        looks=looks,
         degrade=degrade,
     )
     return evaluate_matching(options, watcher)

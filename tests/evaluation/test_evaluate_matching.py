@@ -14,7 +14,8 @@ from depthkit.camera import Camera
 from depthkit.cli import main
 from depthkit.data.sequence import SequenceWriter
 from depthkit.errors import ConfigError, DataError
-from depthkit.evaluation.matching import transfer
+from depthkit.evaluation.matching import transfer, transfer_errors
+from depthkit.multiview.features import Features, Sift
 from depthkit.pipelines.score.degradations import (
     DEGRADATIONS,
     Degradation,
@@ -26,6 +27,8 @@ from depthkit.pipelines.score.degradations import (
     light,
     noise,
 )
+from depthkit.pipelines.score.matching_methods import Method, match_nearest
+from depthkit.pipelines.score.matching_options import Looks
 
 Output = pytest.CaptureFixture[str]
 H_TRUE = np.array([[0.95, 0.08, 6.0], [-0.06, 1.02, 4.0], [1e-4, 5e-5, 1.0]])
@@ -142,6 +145,47 @@ def test_pose_of_an_exact_flight(tmp_path: Path, capsys: Output) -> None:
     assert sift["auc"][0] > 0.7 and sift["auc"] == sorted(sift["auc"])
     gaps = {b - a for a, b in (map(int, one["pair"].split("-")) for one in figures["pairs"])}
     assert gaps <= set(range(4, 9))
+
+
+class Patches:
+    """SIFT's keypoints with the pixels around them for descriptors: it knows no turns."""
+
+    name, width = "patches", 121
+
+    def detect(self, gray: np.ndarray, *, valid: np.ndarray | None = None) -> Features:
+        """Find keypoints and cut 11x11 pixels around each."""
+        found = Sift(None, 300).detect(gray, valid=valid)
+        cut = [cv2.getRectSubPix(gray, (11, 11), tuple(map(float, at))) for at in found.pixels]
+        patches = np.array(cut, np.float32).reshape(-1, 121)
+        return Features(found.pixels, patches, found.scales, found.angles)
+
+
+@pytest.mark.parametrize(("looks", "count"), [("upright", 0), ("turned", 4), ("tilted", 20)])
+def test_looks_find_a_picture_turned_by_a_quarter(looks: Looks, count: int) -> None:
+    """Pixel (u, v) goes to (239 - v, u): seen upright hardly a match is right, turned most are."""
+    method = Method("patches", Patches(), match_nearest, looks)
+    first = texture(0)
+    a, b = method.look(first), method.look_again(np.ascontiguousarray(np.rot90(first, -1)))
+    assert len(b.looks) == count and not a.looks
+    errors = transfer_errors(
+        *method.matcher(a, b), np.array([[0.0, -1, 239], [1, 0, 0], [0, 0, 1]])
+    )
+    if looks == "upright":
+        assert (errors < 1).sum() < 5
+    else:
+        assert (errors < 1).sum() > 100 and (errors < 1).mean() > 0.9
+
+
+def test_every_method_gets_the_looks(warped: Path) -> None:
+    """The settings say so; features of a picture are those of the picture as it is."""
+    turned, plain = (
+        depthkit.evaluate.matching(warped, looks=looks, count=100)
+        for looks in ("turned", "upright")
+    )
+    assert (turned.settings["looks"], plain.settings["looks"]) == ("turned", "upright")
+    pairs = zip(turned.rows, plain.rows, strict=True)
+    assert all(one.score.repeatability == other.score.repeatability for one, other in pairs)
+    assert turned.mean("sift").features_ms > 1.5 * plain.mean("sift").features_ms
 
 
 def test_degraded_copies_of_a_picture(warped: Path, monkeypatch: pytest.MonkeyPatch) -> None:

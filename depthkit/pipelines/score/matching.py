@@ -96,10 +96,11 @@ def evaluate_matching(options: MatchingOptions, watcher: Watcher = SILENT) -> Ma
     with open_methods(options, note=watcher.note) as methods:
         scored = watcher.track(score_cases(methods, work.cases), "evaluate", work.count)
         rows = tuple(row for case in scored for row in case)
+    looks = "" if options.looks == "upright" else f"; second pictures also {options.looks}"
     return MatchingEvaluation(
         data=str(options.data),
         kind=work.kind,
-        text=f"{work.text}; {_METHODS.format(count=options.count)}",
+        text=f"{work.text}; {_METHODS.format(count=options.count)}{looks}",
         groups=group_rows(rows),
         rows=rows,
         settings=_settings(options, work.kind),
@@ -174,6 +175,7 @@ def _settings(options: MatchingOptions, kind: Kind) -> dict[str, Any]:
         "matcher": options.matcher,
         "count": options.count,
         "robust": options.robust,
+        "looks": options.looks,
     }
     if kind == "pose":
         settings |= {"gap": list(options.gap), "pairs": options.pairs}

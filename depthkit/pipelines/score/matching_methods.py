@@ -14,13 +14,14 @@ import cv2
 import numpy as np
 
 from depthkit.errors import ConfigError
-from depthkit.multiview.features import Detector, Features, Sift, match
+from depthkit.multiview.features import Detector, Features, Sift
 from depthkit.multiview.orb import Orb
+from depthkit.multiview.view_search import detect_in_look, look_transforms, match_best_look
 from depthkit.pipelines.models import Note, as_onnx
 
 if TYPE_CHECKING:
     from depthkit.models.matchers import Keypoints, LightGlueMatcher
-    from depthkit.pipelines.score.matching_options import MatchingOptions
+    from depthkit.pipelines.score.matching_options import Looks, MatchingOptions
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +34,8 @@ class View:
     """None of a matcher that has no features."""
     ms: float
     """Processor time of finding them, milliseconds."""
+    looks: tuple[Features, ...] = ()
+    """Those of each look at a second picture; empty where it is seen as it is."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -51,6 +54,8 @@ class Method:
     name: str
     detector: Detector | None
     matcher: Matcher
+    looks: Looks = "upright"
+    """How a second picture is looked at."""
 
     def look(self, rgb: np.ndarray, *, valid: np.ndarray | None = None) -> View:
         """Find the features of a picture. (H, W, 3) uint8"""
@@ -61,11 +66,31 @@ class Method:
         features = self.detector.detect(gray, valid=valid)
         return View(gray, features, 1e3 * (process_time() - begun))
 
+    def look_again(self, rgb: np.ndarray, *, valid: np.ndarray | None = None) -> View:
+        """Find the features of a second picture, in every look that is wanted."""
+        view = self.look(rgb, valid=valid)
+        if self.detector is None or view.features is None or self.looks == "upright":
+            return view
+        begun, found = process_time(), [view.features]
+        for A in look_transforms(view.size, tilts=self.looks == "tilted")[1:]:
+            features = detect_in_look(self.detector, view.gray, A)
+            found.append(features if valid is None else _inside(features, valid))
+        spent = 1e3 * (process_time() - begun)
+        return View(view.gray, view.features, view.ms + spent, tuple(found))
+
+
+def _inside(features: Features, valid: np.ndarray) -> Features:
+    """Keep the features on pixels that are image at all."""
+    u, v = np.rint(features.pixels).astype(np.intp).T
+    height, width = valid.shape
+    return features.take(valid[v.clip(0, height - 1), u.clip(0, width - 1)])
+
 
 def match_nearest(a: View, b: View) -> tuple[np.ndarray, np.ndarray]:
     """Pair features that are each other's nearest and pass the ratio test of their kind."""
-    index = match(_features(a), _features(b))
-    return _features(a).pixels[index[:, 0]], _features(b).pixels[index[:, 1]]
+    best, index = match_best_look(_features(a), list(b.looks) or [_features(b)])
+    second = b.looks[best] if b.looks else _features(b)
+    return _features(a).pixels[index[:, 0]], second.pixels[index[:, 1]]
 
 
 @contextmanager
@@ -79,13 +104,14 @@ def open_methods(options: MatchingOptions, *, note: Note) -> Iterator[tuple[Meth
     """
     cv2.setNumThreads(1)
     methods = [
-        Method("sift", Sift(None, options.count), match_nearest),
-        Method("orb", Orb(options.count), match_nearest),
+        Method("sift", Sift(None, options.count), match_nearest, options.looks),
+        Method("orb", Orb(options.count), match_nearest, options.looks),
     ]
     with ExitStack() as opened:
         for path in options.models:
             detector = opened.enter_context(_open_detector(path, options.count, note))
-            methods.append(Method(_free_name(path, methods), detector, match_nearest))
+            name = _free_name(path, methods)
+            methods.append(Method(name, detector, match_nearest, options.looks))
         yield (*methods, *_learnt_matches(options, methods))
 
 

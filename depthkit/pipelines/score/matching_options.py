@@ -11,6 +11,7 @@ from depthkit.errors import ConfigError
 from depthkit.multiview.robust_fit import Robust
 from depthkit.pipelines.checks import check_at_least, check_choices
 
+Looks = Literal["upright", "turned", "tilted"]
 MatcherName = Literal["nearest", "lightglue", "loftr"]
 
 
@@ -34,6 +35,9 @@ class MatchingOptions:
     """Sequences: largest number of pairs of each; with degrade: number of frames."""
     robust: Robust = "magsac"
     """How homography and pose are found among wrong matches."""
+    looks: Looks = "upright"
+    """How the second picture is looked at, by every method that takes the nearest descriptor: as it
+    is, turned by quarters too, or also tilted; the look with the most matches is kept."""
     degrade: bool = False
     """Score each first picture against warped and degraded copies of itself."""
 

@@ -78,7 +78,7 @@ def score_cases(methods: tuple[Method, ...], cases: Iterable[Case]) -> Iterator[
 
 
 def _score(method: Method, a: View, case: Case) -> PairRow:
-    b = method.look(case.second, valid=case.valid)
+    b = method.look_again(case.second, valid=case.valid)
     begun = process_time()
     matched = method.matcher(a, b)
     spent = 1e3 * (process_time() - begun)
