@@ -143,8 +143,7 @@ def _plan(options: MatchingOptions) -> _Work:
     if options.degrade:
         pictures = _frames(options) if is_sequence else _first_pictures(options.data)
         count = len(pictures) * len(DEGRADATIONS) * WARPS
-        cases = degraded_cases(((name, picture) for name, picture in pictures), options.robust)
-        return _Work("degraded", cases, count, text)
+        return _Work("degraded", degraded_cases(pictures, options.robust), count, text)
     if is_sequence:
         pairs = posed_pairs(open_sequences([options.data]), options.gap, options.pairs)
         return _Work("pose", posed_cases(pairs, options.robust), len(pairs), text)
