@@ -94,6 +94,14 @@ def add_matching(parser: argparse.ArgumentParser) -> None:
         "upright)",
     )
     parser.add_argument(
+        "--levels",
+        type=int,
+        default=3,
+        metavar="N",
+        help="sizes at which the models look at a picture, each 0.71 of the one before; 1 as on a "
+        "robot (default: 3)",
+    )
+    parser.add_argument(
         "--degrade",
         action="store_true",
         help="score the first picture of each scene, or frames, against degraded copies",

@@ -24,6 +24,7 @@ def matching(
     pairs: int = 100,
     robust: Literal["magsac", "ransac"] = "magsac",
     looks: Literal["upright", "turned", "tilted"] = "upright",
+    levels: int = 3,
     degrade: bool = False,
     watcher: Watcher = SILENT,
 ) -> MatchingEvaluation:
@@ -42,6 +43,7 @@ def matching(
         robust: how homography and pose are found among wrong matches, of every method.
         looks: at the second picture, of every method: as it is, turned by quarters too, or also
             tilted; the look with the most matches is kept.
+        levels: sizes at which the models look at a picture; 1 as on a robot.
         degrade: score the first picture of each scene, or frames, against degraded copies.
         watcher: receives progress, and notes that the user should read.
 
@@ -68,6 +70,7 @@ def matching(
         pairs=pairs,
         robust=robust,
         looks=looks,
+        levels=levels,
         degrade=degrade,
     )
     return evaluate_matching(options, watcher)

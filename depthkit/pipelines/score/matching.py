@@ -100,7 +100,7 @@ def evaluate_matching(options: MatchingOptions, watcher: Watcher = SILENT) -> Ma
     return MatchingEvaluation(
         data=str(options.data),
         kind=work.kind,
-        text=f"{work.text}; {_METHODS.format(count=options.count)}{looks}",
+        text=f"{work.text}; {_METHODS.format(count=options.count, levels=options.levels)}{looks}",
         groups=group_rows(rows),
         rows=rows,
         settings=_settings(options, work.kind),
@@ -119,7 +119,8 @@ class _Work:
 
 
 _METHODS = (
-    "sift: RootSIFT at full size, ratio 0.8; at most {count} features of every method; ms: "
+    "sift: RootSIFT at full size, ratio 0.8; at most {count} features of every method; "
+    "models look at {levels} sizes of a picture; ms: "
     "processor time on one thread, of a picture's features and of matching a pair"
 )
 _HOMOGRAPHY = (
@@ -175,6 +176,7 @@ def _settings(options: MatchingOptions, kind: Kind) -> dict[str, Any]:
         "count": options.count,
         "robust": options.robust,
         "looks": options.looks,
+        "levels": options.levels,
     }
     if kind == "pose":
         settings |= {"gap": list(options.gap), "pairs": options.pairs}

@@ -109,19 +109,20 @@ def open_methods(options: MatchingOptions, *, note: Note) -> Iterator[tuple[Meth
     ]
     with ExitStack() as opened:
         for path in options.models:
-            detector = opened.enter_context(_open_detector(path, options.count, note))
+            detector = opened.enter_context(_open_detector(path, options, note))
             name = _free_name(path, methods)
             methods.append(Method(name, detector, match_nearest, options.looks))
         yield (*methods, *_learnt_matches(options, methods))
 
 
 @contextmanager
-def _open_detector(path: Path, count: int, note: Note) -> Iterator[Detector]:
+def _open_detector(path: Path, options: MatchingOptions, note: Note) -> Iterator[Detector]:
     from depthkit.runtime.network.keypoint_engine import KeypointConfig, KeypointEngine
 
+    config = KeypointConfig(count=options.count, levels=options.levels)
     with (
         as_onnx(path, part="features", note=note) as file,
-        KeypointEngine.open_detector(file, KeypointConfig(count=count)) as engine,
+        KeypointEngine.open_detector(file, config) as engine,
     ):
         yield engine
 

@@ -38,13 +38,15 @@ class MatchingOptions:
     looks: Looks = "upright"
     """How the second picture is looked at, by every method that takes the nearest descriptor: as it
     is, turned by quarters too, or also tilted; the look with the most matches is kept."""
+    levels: int = 3
+    """Sizes at which the models look at a picture, each 0.71 of the one before; 1 as on a robot."""
     degrade: bool = False
     """Score each first picture against warped and degraded copies of itself."""
 
     def __post_init__(self) -> None:
         check_choices(self)
         check_at_least(8, count=self.count)
-        check_at_least(1, pairs=self.pairs)
+        check_at_least(1, pairs=self.pairs, levels=self.levels)
         low, high = self.gap
         if not 1 <= low <= high:
             raise ConfigError(f"gap: two numbers of frames, 1 <= least <= largest, got {self.gap}")
