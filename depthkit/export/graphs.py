@@ -267,9 +267,8 @@ def _place_graph(loaded: LoadedTask, *, dynamic: bool) -> Graph:
         raise EngineError("a network of places sees all frames at one size; leave out --dynamic")
     net = cast(Callable[[], PlaceNet], loaded.task.finished_net)()
     inputs = ("frame", "second") if net.takes_raster else ("frame",)
-    parts = tuple(branch.linear.out_features for branch in net.branches)
     name = loaded.config.model.place
-    return Graph(PlaceGraph(net), "place", name, inputs, ("place",), False, place_parts=parts)
+    return Graph(PlaceGraph(net), "place", name, inputs, ("place",), False, place_parts=net.parts)
 
 
 def _network(loaded: LoadedTask, part: Part) -> nn.Module:
