@@ -49,7 +49,7 @@ class PlaceConfig:
     whitening: Literal["none", "pca", "whitened"] = "pca"
     """What is folded into the last layer at export, fitted on the training pictures of the last
     steps: nothing, an order by variance so that a code may be cut short (pca), or equal variance of
-    all numbers (whitened)."""
+    all numbers as well (whitened)."""
     kept: int = option(0, least=0)
     """Numbers that stay after whitening; 0 for all."""
 
