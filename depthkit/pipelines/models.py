@@ -24,10 +24,11 @@ if TYPE_CHECKING:
     from depthkit.runtime.depth.depth_method import DepthMethod
     from depthkit.runtime.flow.flow_engine import FlowEngine
     from depthkit.runtime.network.feature_engine import FeatureEngine
+    from depthkit.runtime.network.place_engine import PlaceEngine
     from depthkit.runtime.odometry.odometry_engine import OdometryEngine
     from depthkit.tasks.loaded import LoadedTask
 
-Part = Literal["depth", "pose", "flow", "features"]
+Part = Literal["depth", "pose", "flow", "features", "place"]
 NO_NETWORK = (
     "sweep: is depth from several views and has no network; it is for 'depthkit infer', "
     "'depthkit evaluate model', depth_node and depthkit.runtime.SweepStream"
@@ -206,6 +207,14 @@ def open_features(
 
     with as_onnx(model, part="features", note=note) as file:
         return FeatureEngine.open(file, **vars(options))
+
+
+def open_place(model: Path, options: EngineOptions = PLAIN, *, note: Note = ignore) -> PlaceEngine:
+    """Open the network of places of a model; see `as_onnx`."""
+    from depthkit.runtime.network.place_engine import PlaceEngine
+
+    with as_onnx(model, part="place", note=note) as file:
+        return PlaceEngine.open(file, **vars(options))
 
 
 @contextmanager
