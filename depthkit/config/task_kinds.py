@@ -22,9 +22,10 @@ Task = Literal[
     "shading",
     "flow",
     "similarity",
+    "place",
     "coop",
 ]
-Part = Literal["depth", "pose", "flow", "features"]
+Part = Literal["depth", "pose", "flow", "features", "place"]
 Option = Literal[
     "random_shift",
     "flexible_shifts",
@@ -163,6 +164,26 @@ def _check_window(config: "TrainConfig") -> None:
     )
 
 
+def _check_place(config: "TrainConfig") -> None:
+    require(
+        config.optimizer.batch_size > config.run.devices,
+        "optimizer.batch_size: two places a process at least: each is the other's wrong answer",
+    )
+    require(
+        config.model.place_fusion == "early" or config.model.place_second != "none",
+        "model.place_fusion: fuses a second modality; set model.place_second: edges or raster",
+    )
+    require(
+        config.place.kept <= config.model.place_numbers,
+        f"place.kept: at most model.place_numbers, {config.model.place_numbers}; "
+        f"got {config.place.kept}",
+    )
+    require(
+        config.place.kept == 0 or config.place.whitening != "none",
+        "place.kept: keeps the most telling numbers; set place.whitening: pca or whitened",
+    )
+
+
 # --- the rows -------------------------------------------------------------------------------------
 
 
@@ -188,9 +209,10 @@ class TaskKind:
 
     networks: tuple[str, ...]
     """Depth networks that it trains: values of `model.depth`, the usual one first."""
-    reads: Literal["frame", "pair", "snippet"]
-    """Frames of a sample: the target alone, with one source, or with any number of sources."""
-    exported: Literal["mono", "pair", "flow", "features"]
+    reads: Literal["frame", "pair", "snippet", "places"]
+    """Frames of a sample: the target alone, with one source, with any number of sources, or with
+    another picture of the same place."""
+    exported: Literal["mono", "pair", "flow", "features", "place"]
     """Manifest kind of the first of its parts."""
     parts: tuple[Part, ...]
     """Networks of its own that `export --part` writes, the usual one first."""
@@ -291,6 +313,14 @@ KINDS: dict[Task, TaskKind] = {
         parts=("features",),
         next_command="export {run} --part features --out similarity.onnx",
         check=_check_window,
+    ),
+    "place": TaskKind(
+        networks=_ONE_FRAME,  # it trains none of them
+        reads="places",
+        exported="place",
+        parts=("place",),
+        next_command="export {run} --part place --out place.onnx",
+        check=_check_place,
     ),
     "coop": TaskKind(
         networks=_ONE_FRAME,

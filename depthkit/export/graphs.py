@@ -5,6 +5,7 @@ Change of type, range and layout, the last enlarging and the limits are inside; 
 training needs is not, so nothing can be forgotten or done twice on the robot.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, cast
 
@@ -16,6 +17,7 @@ from depthkit.errors import EngineError
 from depthkit.geometry.warp import resize
 from depthkit.models.depth_net import FINEST, STRIDE
 from depthkit.models.flow_net import STRIDE as FLOW_STRIDE
+from depthkit.models.place_net import PlaceNet
 from depthkit.models.pose_net import FlowPose
 from depthkit.models.shading_net import ShadingNet
 from depthkit.models.sweep_net import SweepNet
@@ -30,6 +32,7 @@ LEAST_SIDE = {
     "pose": 33,
     "flow": 33,
     "features": 33,
+    "place": 33,
 }  # pixels; the coarsest maps need this much
 
 
@@ -48,6 +51,8 @@ class Graph:
     flow: Literal["dis_medium"] | None = None
     planes: tuple[float, ...] = ()
     """Inverse depths of the input `volume`, 1 / metres at D0."""
+    place_parts: tuple[int, ...] = ()
+    """Numbers of each modality's part of the output `place`."""
 
 
 class MonoGraph(nn.Module):
@@ -150,6 +155,18 @@ class FeaturesGraph(nn.Module):
         return features[..., : frame.shape[1], : frame.shape[2]]
 
 
+class PlaceGraph(nn.Module):
+    """Descriptor of a whole frame."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, frame: Tensor, *second: Tensor) -> Tensor:
+        """Return descriptors of length 1. (N, H, W, 3) uint8, with a raster twice -> (N, D)"""
+        return self.net(to_image(frame), *(to_image(raster) for raster in second))
+
+
 def to_image(frames: Tensor, stride: int = 1) -> Tensor:
     """Turn frames into what networks take, sides filled up with border pixels to a multiple.
 
@@ -180,7 +197,7 @@ def build_graph(loaded: LoadedTask, part: Part, *, dynamic: bool) -> Graph:
 
     Args:
         loaded: the task.
-        part: its depth, pose, flow or features network.
+        part: its depth, pose, flow, features or place network.
         dynamic: whether H and W shall be free; those of pairs and of features always are.
 
     Raises:
@@ -192,6 +209,8 @@ def build_graph(loaded: LoadedTask, part: Part, *, dynamic: bool) -> Graph:
         return _flow_graph(loaded, dynamic=dynamic)
     if part == "features":
         return _features_graph(loaded)
+    if part == "place":
+        return _place_graph(loaded, dynamic=dynamic)
     net, name = _network(loaded, "depth"), loaded.config.model.depth
     if loaded.config.kind.exported == "pair":
         module = PairGraph(net, max_depth=loaded.config.supervised.max_depth)
@@ -240,6 +259,17 @@ def _features_graph(loaded: LoadedTask) -> Graph:
         )
     module, name = FeaturesGraph(net, stride=cast(int, net.stride)), loaded.config.model.features
     return Graph(module, "features", name, ("frame",), ("features",), True)
+
+
+def _place_graph(loaded: LoadedTask, *, dynamic: bool) -> Graph:
+    _network(loaded, "place")
+    if dynamic:  # descriptors of different sizes would not compare
+        raise EngineError("a network of places sees all frames at one size; leave out --dynamic")
+    net = cast(Callable[[], PlaceNet], loaded.task.finished_net)()
+    inputs = ("frame", "second") if net.takes_raster else ("frame",)
+    parts = tuple(branch.linear.out_features for branch in net.branches)
+    name = loaded.config.model.place
+    return Graph(PlaceGraph(net), "place", name, inputs, ("place",), False, place_parts=parts)
 
 
 def _network(loaded: LoadedTask, part: Part) -> nn.Module:

@@ -80,7 +80,7 @@ def open_model(
     threads: int | None = None,
     precision: Precision = "default",
     note: Note = ignore,
-) -> DepthEngine | FlowEngine | OdometryEngine | FeatureEngine:
+) -> DepthEngine | FlowEngine | OdometryEngine | FeatureEngine | PlaceEngine:
     """Open any model as the engine of its kind; use it in a `with` block, or call `close()`.
 
     Args:
@@ -99,6 +99,7 @@ def open_model(
         OdometryEngine: `process(rgb, stamp=seconds)` -> T_world_cam (4, 4).
         FeatureEngine: called with a picture (H, W) or (H, W, 3) uint8 -> unit descriptors
             (H, W, C).
+        PlaceEngine: called with a picture -> one unit descriptor of all of it (D,).
 
     Raises:
         CheckpointError: there is no such model, or its checkpoint does not load.
@@ -116,6 +117,8 @@ def open_model(
         return open_flow(path, options, note=note)
     if kind == "features":
         return open_features(path, options, note=note)
+    if kind == "place":
+        return open_place(path, options, note=note)
     return open_depth(path, options, note=note)
 
 
@@ -125,8 +128,8 @@ def _first_part(model: Path) -> Part:
         from depthkit.runtime.network.manifest import find_model, read_manifest
 
         kind = read_manifest(find_model(model)).kind
-        return kind if kind in ("pose", "flow", "features") else "depth"
-    parts: tuple[Part, ...] = ("depth", "flow", "features", "pose")
+        return kind if kind in ("pose", "flow", "features", "place") else "depth"
+    parts: tuple[Part, ...] = ("depth", "flow", "features", "place", "pose")
     return next((part for part in parts if _has_part(model, part)), "depth")
 
 
