@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`depthkit evaluate depth|odometry|flow|model|places|compare`: score predictions against the truth."""
+"""`depthkit evaluate KIND`: score predictions against the truth."""
 
 import argparse
 from pathlib import Path

@@ -19,7 +19,7 @@ from depthkit.cli.evaluate_output import print_json, print_page, print_rows, war
 from depthkit.cli.progress import watching
 
 if TYPE_CHECKING:
-    from depthkit.pipelines.score.places import PlacesEvaluation
+    from depthkit.pipelines.score.places_records import PlacesEvaluation
 
 DESCRIPTION = (
     "Score descriptors of places: for each query, which places of a database look most alike. DATA "
@@ -109,6 +109,11 @@ def _add_rules(parser: argparse.ArgumentParser) -> None:
         help="matched pictures: largest difference of their numbers that is right (default: 0)",
     )
     parser.add_argument(
+        "--turned",
+        action="store_true",
+        help="matched pictures: ask each query in four quarter turns, for a camera that looks down",
+    )
+    parser.add_argument(
         "--threshold",
         metavar="S",
         type=float,
@@ -133,7 +138,7 @@ def run_places(args: argparse.Namespace) -> None:
 
 
 def _print_text(found: PlacesEvaluation) -> None:
-    from depthkit.pipelines.score.places import METHOD, compact_table, place_table
+    from depthkit.pipelines.score.places_records import METHOD, compact_table, place_table
 
     print(
         f"{found.data}: {found.queries} queries among {found.places} places, {found.answerable} "

@@ -8,6 +8,8 @@ import numpy as np
 
 from depthkit.errors import DataError, check_shape
 
+KNOWN = 1000
+"""Places, evenly drawn, that tell how the similarities of a model spread."""
 LEAST_VARIANCE = 1e-6
 """Share of the largest variance below which a direction is rounding, and is left out."""
 
@@ -125,7 +127,10 @@ def fuse_late(parts: Sequence[np.ndarray], learnt: Sequence[np.ndarray]) -> np.n
 
 
 def _standardised(similarity: np.ndarray, known: np.ndarray) -> np.ndarray:
-    between = similarities(known, known)[~np.eye(len(known), dtype=bool)]
+    drawn = known[:: max(1, len(known) // KNOWN)][:KNOWN]
+    if len(drawn) == 0:
+        raise DataError("late fusion: no known places to compare the models on; give some")
+    between = similarities(drawn, drawn)[~np.eye(len(drawn), dtype=bool)]
     deviation = float(between.std()) if len(between) else 0.0
     if deviation == 0:
         raise DataError(f"late fusion: {len(known)} known places do not differ; give more of them")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from depthkit.pipelines.score.depth_maps import DepthEvaluation
     from depthkit.pipelines.score.flow_maps import FlowEvaluation
     from depthkit.pipelines.score.model import ModelEvaluation
-    from depthkit.pipelines.score.places import PlacesEvaluation
+    from depthkit.pipelines.score.places_records import PlacesEvaluation
     from depthkit.pipelines.score.trajectories import OdometryEvaluation
     from depthkit.runtime.config import Backend, Precision, Quality, Rule
     from depthkit.trajectory import Order
@@ -257,6 +257,7 @@ def places(
     angle: float = 45.0,
     apart: float | None = None,
     tolerance: int = 0,
+    turned: bool = False,
     threshold: float | None = None,
     backend: Backend = "auto",
     threads: int | None = None,
@@ -283,6 +284,8 @@ def places(
         angle: poses: largest angle between the views of a right place, degrees.
         apart: one recording: least path since a place was passed, metres; None for ten radii.
         tolerance: matched pictures: largest difference of their numbers that is right.
+        turned: matched pictures: each query is asked in four quarter turns, as of a camera that
+            looks down and may head anywhere.
         threshold: similarity above which matches of the one model, or of the fusion, are accepted;
             None for the smallest without a false match among calibration queries.
         backend: runtime of the networks.
@@ -309,7 +312,7 @@ def places(
         fuse=fuse,
         sizes=tuple(sizes),
         fit=_path(fit),
-        rules=PlaceRules(radius, angle, apart, tolerance),
+        rules=PlaceRules(radius, angle, apart, tolerance, turned),
         threshold=threshold,
         engine=engine_options(backend, threads, precision),
         report=_path(report),

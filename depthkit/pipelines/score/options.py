@@ -147,6 +147,9 @@ class PlaceRules:
     """One recording: least path between a query and its candidates, metres; None for ten radii."""
     tolerance: int = 0
     """Matched pictures: largest difference of their numbers that is right."""
+    turned: bool = False
+    """Matched pictures: each query is asked in four quarter turns, as of a camera that looks down
+    and may head anywhere."""
 
     def __post_init__(self) -> None:
         check_positive(radius=self.radius, apart=self.apart, angle=self.angle)

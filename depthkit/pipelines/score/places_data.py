@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from depthkit.data.image_io import list_images
+from depthkit.data.image_io import list_images, read_rgb
 from depthkit.data.sequence import open_sequence
 from depthkit.errors import DataError
-from depthkit.evaluation.places import (
+from depthkit.evaluation.place_truth import (
     PlaceTruth,
     first_return,
     truth_by_index,
@@ -34,13 +34,26 @@ LAYOUTS = (
 )
 
 
+@dataclass(frozen=True)
+class View:
+    """A picture of a place, and how it is held."""
+
+    path: Path
+    turns: int = 0
+    """Quarter turns against the clock."""
+
+    def read(self) -> np.ndarray:
+        """Read the picture and turn it. (H, W, 3) uint8 RGB"""
+        return np.ascontiguousarray(np.rot90(read_rgb(self.path), self.turns))
+
+
 @dataclass(frozen=True, eq=False)
 class PlaceData:
     """Pictures, which of them are asked and which answer, and what is right."""
 
     name: str
     """Name of the folder."""
-    pictures: tuple[Path, ...]
+    pictures: tuple[View, ...]
     """All pictures."""
     query: np.ndarray
     """Numbers of the queries. (Q,) int"""
@@ -87,6 +100,8 @@ def load_places(data: Path, database: Path | None, rules: PlaceRules) -> PlaceDa
     if found is not None:
         query, answers = map(_pictures, found)
         return _matched(data.name, query, answers, rules)
+    if rules.turned:
+        raise DataError(f"{data}: --turned is for matched pictures of a camera that looks down")
     return _one_recording(data, rules)
 
 
@@ -124,16 +139,19 @@ def _matched(
             f"{name}: {len(query)} queries and {len(answers)} places share no names; give both "
             "the same names, or poses"
         )
-    count = len(query)
     within = f"within {rules.tolerance} pictures of it" if rules.tolerance else "alone"
+    turned = ", asked in four quarter turns" if rules.turned else ""
+    asked = [View(path, turns) for path in query for turns in range(4 if rules.turned else 1)]
+    places = np.arange(len(asked), len(asked) + len(answers))
+    truth = truth_by_index(len(answers), rules.tolerance)
     return PlaceData(
         name=name,
-        pictures=(*query, *answers),
-        query=np.arange(count),
-        database=np.arange(count, 2 * count),
-        learn=np.arange(count, 2 * count),
-        truth=truth_by_index(count, rules.tolerance),
-        rule=f"right is the matching picture {within}",
+        pictures=(*asked, *map(View, answers)),
+        query=np.arange(len(asked)),
+        database=places,
+        learn=places,
+        truth=truth.repeated(len(asked) // len(query)),
+        rule=f"right is the matching picture {within}{turned}",
         notes=notes,
     )
 
@@ -150,7 +168,7 @@ def _one_recording(data: Path, rules: PlaceRules) -> PlaceData:
     before = first_return(truth.right & truth.candidates)
     return PlaceData(
         name=data.name,
-        pictures=recording.pictures,
+        pictures=tuple(map(View, recording.pictures)),
         query=everything,
         database=everything,
         learn=everything[:before],
@@ -173,7 +191,7 @@ def _two_recordings(data: Path, database: Path, rules: PlaceRules) -> PlaceData:
     count, total = len(query.pictures), len(query.pictures) + len(places.pictures)
     return PlaceData(
         name=f"{data.name} in {database.name}",
-        pictures=(*query.pictures, *places.pictures),
+        pictures=tuple(map(View, (*query.pictures, *places.pictures))),
         query=np.arange(count),
         database=np.arange(count, total),
         learn=np.arange(count, total),

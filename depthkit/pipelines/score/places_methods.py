@@ -17,12 +17,13 @@ from time import perf_counter
 import cv2
 import numpy as np
 
-from depthkit.data.image_io import read_bytes, read_rgb
+from depthkit.data.image_io import read_bytes
 from depthkit.errors import DataError, EngineError
 from depthkit.evaluation.place_vectors import unit
 from depthkit.multiview.features import Detector, Sift
 from depthkit.pipelines.models import EngineOptions, Note, open_place
 from depthkit.pipelines.score.options import PlacesOptions
+from depthkit.pipelines.score.places_data import View
 from depthkit.runtime.network.backend_onnxruntime import open_session
 from depthkit.runtime.odometry.places import learn_words, vlad
 from depthkit.watcher import Watcher
@@ -56,7 +57,7 @@ class Described:
 
 
 def describe_all(
-    pictures: tuple[Path, ...], learn: np.ndarray, options: PlacesOptions, watcher: Watcher
+    pictures: tuple[View, ...], learn: np.ndarray, options: PlacesOptions, watcher: Watcher
 ) -> Iterator[Described]:
     """Describe all pictures by each method in turn: the trivial ones first, then the models.
 
@@ -84,20 +85,20 @@ def place_model(model: Path, engine: EngineOptions, note: Note) -> Iterator[Desc
 
 
 def _describe(
-    name: str, pictures: tuple[Path, ...], describe: Describe, watcher: Watcher
+    name: str, pictures: tuple[View, ...], describe: Describe, watcher: Watcher
 ) -> Described:
     """Describe picture after picture."""
     rows: list[np.ndarray] = []
     times = []
-    for path in watcher.track(pictures, name, len(pictures)):
-        rgb = read_rgb(path)
+    for view in watcher.track(pictures, name, len(pictures)):
+        rgb = view.read()
         started = perf_counter()
         row = describe(rgb)
         times.append(perf_counter() - started)
         if rows and row.shape != rows[0].shape:
             raise DataError(
-                f"{name}: {path}: {row.size} numbers, the pictures before it have {rows[0].size}; "
-                "a descriptor of a place has one length"
+                f"{name}: {view.path}: {row.size} numbers, the pictures before it have "
+                f"{rows[0].size}; a descriptor of a place has one length"
             )
         rows.append(row)
     return _described(name, np.stack(rows), times)
@@ -110,7 +111,7 @@ def _described(name: str, vectors: np.ndarray, times: list[float]) -> Described:
 
 
 def describe_vlad(
-    name: str, pictures: tuple[Path, ...], learn: np.ndarray, detector: Detector, watcher: Watcher
+    name: str, pictures: tuple[View, ...], learn: np.ndarray, detector: Detector, watcher: Watcher
 ) -> Described:
     """Describe pictures by VLAD of their features, with words of the pictures known before.
 
@@ -125,8 +126,8 @@ def describe_vlad(
         DataError: no features to learn words on.
     """
     found, times = [], []
-    for path in watcher.track(pictures, name, len(pictures)):
-        gray = cv2.cvtColor(read_rgb(path), cv2.COLOR_RGB2GRAY)
+    for view in watcher.track(pictures, name, len(pictures)):
+        gray = cv2.cvtColor(view.read(), cv2.COLOR_RGB2GRAY)
         started = perf_counter()
         found.append(detector.detect(gray).descriptors)
         times.append(perf_counter() - started)
