@@ -25,6 +25,7 @@ from depthkit.evaluation.place_truth import (
 )
 from depthkit.pipelines.score.options import PlaceRules
 from depthkit.trajectory.files import load_kitti
+from depthkit.trajectory.text import read_table
 
 PAIRS = (("query", "truth"), ("query", "database"), ("A", "B"))
 """Names of the two folders of a matched recording: queries, and the picture right for each."""
@@ -219,9 +220,14 @@ def _read_recording(folder: Path) -> _Recording | None:
     file, images = folder / "poses.txt", folder / "images"
     if not (file.is_file() and images.is_dir()):
         return None
-    pictures, poses = _pictures(images), load_kitti(file).T_world_cam
-    if len(pictures) != len(poses):
-        raise DataError(f"{folder}: {len(pictures)} pictures and {len(poses)} poses; one for each")
+    pictures, rows = _pictures(images), len(read_table(file).rows)
+    if len(pictures) != rows:
+        raise DataError(
+            f"{folder}: {len(pictures)} pictures and {rows} rows of poses; write one for each"
+        )
+    known = load_kitti(file)
+    poses = np.full((rows, 4, 4), np.nan)
+    poses[known.stamps.astype(int)] = known.T_world_cam
     return _Recording(pictures, poses, True)
 
 
