@@ -23,7 +23,7 @@ from depthkit.tasks import build_task
 
 ROOMS = ("training", "export")
 SEAM = {"depthkit.tasks", "depthkit.tasks.output", "depthkit.tasks.loaded"}
-PARTS = {"flow"}  # the name of a task, and of a part of the model that `export` writes
+PARTS = {"flow", "place"}  # the name of a task, and of a part of the model that `export` writes
 
 
 # --- nobody names a task -------------------------------------------------------------------------

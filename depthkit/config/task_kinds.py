@@ -22,6 +22,7 @@ Task = Literal[
     "shading",
     "flow",
     "similarity",
+    "keypoints",
     "place",
     "coop",
 ]
@@ -161,6 +162,14 @@ def _check_window(config: "TrainConfig") -> None:
     require(
         window is None or (window[0] <= size[0] and window[1] <= size[1]),
         f"similarity.window: at most data.size, {size}; got {window}",
+    )
+
+
+def _check_views(config: "TrainConfig") -> None:
+    window = config.keypoints.window
+    require(
+        all(side % 8 == 0 for side in window),
+        f"keypoints.window: multiples of 8; got {list(window)}",
     )
 
 
@@ -313,6 +322,15 @@ KINDS: dict[Task, TaskKind] = {
         parts=("features",),
         next_command="export {run} --part features --out similarity.onnx",
         check=_check_window,
+    ),
+    "keypoints": TaskKind(
+        networks=_ONE_FRAME,  # it trains none of them
+        reads="snippet",
+        exported="features",
+        parts=("features",),
+        next_command="export {run} --part features --out keypoints.onnx",
+        options=("sweep_teacher",),
+        check=_check_views,
     ),
     "place": TaskKind(
         networks=_ONE_FRAME,  # it trains none of them

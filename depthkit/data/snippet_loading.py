@@ -77,6 +77,8 @@ class SnippetDataset(Dataset):
             raise DataError("no frame is left to be a target; run 'depthkit inspect' on the data")
         self.window_shifts: np.ndarray | None = None
         """Shifts of each target's own sources, in place of the common ones. (len(self), S) int"""
+        self.hard: np.ndarray | None = None
+        """Positions that make up half of each batch; None where no one is preferred. (M,) int"""
 
     def __len__(self) -> int:
         return len(self.index)
@@ -175,7 +177,7 @@ class ShuffledBatches(Sampler[list[tuple[int, int]]]):
     """Batches of one process, from any step on: an order that depends on seed and epoch alone.
 
     Every epoch is a new permutation, cut into whole batches over all processes; each process takes
-    its own slice of each batch.
+    its own slice of each batch. Hard positions, where there are some, take every second place.
     """
 
     def __init__(
@@ -187,6 +189,7 @@ class ShuffledBatches(Sampler[list[tuple[int, int]]]):
         seed: int,
         rank: int = 0,
         processes: int = 1,
+        hard: np.ndarray | None = None,
     ) -> None:
         if batch_size % processes:
             raise DataError(
@@ -199,6 +202,7 @@ class ShuffledBatches(Sampler[list[tuple[int, int]]]):
                 "add frames or set a smaller optimizer.batch_size"
             )
         self.count, self.batch_size, self.steps, self.seed = count, batch_size, steps, seed
+        self.hard = np.empty(0, int) if hard is None else hard
         self.share = slice(rank * batch_size // processes, (rank + 1) * batch_size // processes)
 
     def __len__(self) -> int:
@@ -213,7 +217,15 @@ class ShuffledBatches(Sampler[list[tuple[int, int]]]):
                 order = np.random.default_rng((self.seed, epoch)).permutation(self.count)
                 current = epoch
             batch = order[place * self.batch_size : (place + 1) * self.batch_size]
-            yield [(int(i), epoch) for i in batch[self.share]]
+            yield [(int(i), epoch) for i in self._with_hard(batch, step)[self.share]]
+
+    def _with_hard(self, batch: np.ndarray, step: int) -> np.ndarray:
+        """Put hard positions in place of every second one of a batch, as far as there are some."""
+        places = np.arange(1, len(batch), 2)[: len(self.hard)]
+        rng = np.random.default_rng((self.seed, step, 1))
+        batch = batch.copy()
+        batch[places] = rng.choice(self.hard, len(places), replace=False) if len(places) else []
+        return batch
 
 
 def build_loader(

@@ -28,7 +28,8 @@ LINES = (
     ("#e69f00", "-."),
 )
 """Colour and style of each method's line, in order."""
-VERDICTS = {True: ("right", START_COLOUR), False: ("wrong", WARNING_COLOUR)}
+VERDICTS = {"right": START_COLOUR, "near": "#e69f00", "wrong": WARNING_COLOUR}
+"""Colour of each verdict on a match; near is neither right nor a false loop."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,8 +39,8 @@ class Tile:
     image: np.ndarray
     """RGB. (H, W, 3) uint8"""
     title: str
-    right: bool | None = None
-    """Whether it is a right answer; None for the query."""
+    verdict: str = ""
+    """A key of `VERDICTS`; empty for what is no match."""
 
 
 def plot_precision_recall(path: str | Path, curves: Sequence[tuple[str, PlaceCurve]]) -> Path:
@@ -80,8 +81,7 @@ def plot_strip(path: str | Path, rows: Sequence[Sequence[Tile]]) -> Path:
         axes.imshow(tile.image)
         axes.set_xticks([])
         axes.set_yticks([])
-        verdict, colour = ("", UNKNOWN_COLOUR) if tile.right is None else VERDICTS[tile.right]
-        axes.set_title(f"{tile.title} {verdict}".strip(), fontsize=8, color="black")
-        axes.spines[:].set_color(colour)
-        axes.spines[:].set_linewidth(1.0 if tile.right is None else 4.0)
+        axes.set_title(f"{tile.title} {tile.verdict}".strip(), fontsize=8)
+        axes.spines[:].set_color(VERDICTS.get(tile.verdict, UNKNOWN_COLOUR))
+        axes.spines[:].set_linewidth(4.0 if tile.verdict else 1.0)
     return save_figure(figure, path)

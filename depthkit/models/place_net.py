@@ -8,7 +8,7 @@ before the encoder, or described by a network of its own.
 """
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -158,6 +158,15 @@ class PlaceNet(nn.Module):
     def takes_raster(self) -> bool:
         """Whether a second picture has to be given."""
         return self.second == "raster"
+
+    @property
+    def parts(self) -> tuple[int, ...]:
+        """Numbers of each branch's descriptor."""
+        return tuple(branch.linear.out_features for branch in self.each_branch())
+
+    def each_branch(self) -> list[Branch]:
+        """Return the branches, colour first."""
+        return [cast(Branch, branch) for branch in self.branches]
 
     def codes(self, image: Tensor, second: Tensor | None = None) -> Tensor:
         """Return the code of each branch, of any length: what whitening is fitted on.

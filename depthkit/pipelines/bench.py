@@ -195,6 +195,7 @@ def _features_call(backend: Backend, draw: Callable[[], np.ndarray]) -> Callable
 
 def _place_call(backend: Backend, draw: Callable[[], np.ndarray]) -> Callable[[], Timing]:
     from depthkit.runtime.network.place_engine import PlaceEngine
+    from depthkit.runtime.result import Timing
 
     engine = PlaceEngine(backend)
 

@@ -112,7 +112,7 @@ class Place(nn.Module):
         net = deepcopy(self.place_net)
         if int(self.steps) == 0:  # nothing has been seen that could be whitened
             return net
-        for branch, mean, moments in zip(net.branches, self.mean, self.moments, strict=True):
+        for branch, mean, moments in zip(net.each_branch(), self.mean, self.moments, strict=True):
             kept = self.place.kept // len(net.branches) or None
             branch.linear = fold_whitening(
                 branch.linear,

@@ -79,7 +79,8 @@ def _strip_row(query: int, rank: int, similarity: np.ndarray, data: PlaceData) -
     tiles = [Tile(data.pictures[data.query[query]].read(), f"query {query}")]
     for place in best:
         image = data.pictures[data.database[place]].read()
-        tiles.append(Tile(image, f"{similarity[place]:.3f}", bool(right[place])))
+        near = "near" if data.truth.near[query, place] else "wrong"
+        tiles.append(Tile(image, f"{similarity[place]:.3f}", "right" if right[place] else near))
     tiles += [Tile(np.full((8, 8, 3), 255, np.uint8), "none")] * (MATCHES - len(best))
     image = data.pictures[data.database[answer]].read()
     return [*tiles, Tile(image, f"truth, rank {rank}")]

@@ -37,7 +37,8 @@ class Manifest:
     """Kind of network. mono: frame -> depth. pair: previous, current -> depth. pose: earlier, later
     -> motion. flow: earlier, later -> flow, and static_odds of earlier with a mask network.
     features: frame -> features, descriptors of length 1 along the channels (N, C, h, w) with
-    h = H / stride, w = W / stride. place: frame, and second where it takes a raster -> place, one
+    h = H / stride, w = W / stride, rounded up; and score, the probability of a keypoint (N, H, W),
+    of a network that finds them. place: frame, and second where it takes a raster -> place, one
     descriptor of length 1 (N, D)."""
     network: str
     """Name of the network in the training's configuration."""
@@ -62,6 +63,8 @@ class Manifest:
     stride: int = 1
     """Features: pixels of the frame along one side of an output pixel, which covers that block of
     them."""
+    channels: int = 0
+    """Features of keypoints: numbers of a descriptor; 0 where not recorded."""
     place_parts: tuple[int, ...] = ()
     """Place: numbers of each modality's own descriptor; each has the same share of the length."""
     takes_raster: bool = False
