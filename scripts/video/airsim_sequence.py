@@ -4,7 +4,7 @@
 
 No K is given with the clip; AirSim's default camera sees 90 degrees horizontally.
 
-Usage: python scripts/loops/airsim_sequence.py FOLDER OUT
+Usage: python scripts/video/airsim_sequence.py FOLDER OUT
 """
 
 import argparse
