@@ -235,7 +235,7 @@ class LoopCloser:
             graph.join(hit.old, hit.keyframe, hit.motion)
         self._pending = replace(hit, linked=True)
         if before.linked and not joined:
-            self._link(hit)
+            self._link(hit, explained=True)
             if graph.error(hit.old, hit.keyframe) <= SOLVE_ABOVE:
                 return None
         event = self._enter([hit] if before.linked else [before, hit], explained=not joined)
@@ -256,9 +256,7 @@ class LoopCloser:
         before = graph.state()
         jump = difference(said(graph, hit), graph.poses[hit.keyframe])[0]
         for one in hits:
-            self._link(one)
-        if explained:
-            graph.explain(hit.old, hit.keyframe)
+            self._link(one, explained=explained)
         undone = graph.settle(self._relative)
         if (hit.old, hit.keyframe) in undone:
             graph.restore(before)
@@ -267,8 +265,10 @@ class LoopCloser:
         self._corrected.add(graph.map_of(hit.old))
         return self._event("closed", hit, jump=jump)
 
-    def _link(self, hit: Hit) -> None:
+    def _link(self, hit: Hit, *, explained: bool) -> None:
         self._graph.link(hit.old, hit.keyframe, hit.motion, hit.sigmas)
+        if explained:
+            self._graph.explain(hit.old, hit.keyframe)
 
     def _event(
         self,
