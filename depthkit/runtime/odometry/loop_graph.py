@@ -7,6 +7,7 @@ import numpy as np
 
 from depthkit.multiview.pose_graph import optimise_graph
 from depthkit.multiview.similarity import inverse_similarity, rigid_of, scale_of
+from depthkit.runtime.odometry.covariance import USUAL
 from depthkit.runtime.odometry.loop_edges import (
     GraphEdge,
     few_loops,
@@ -49,7 +50,14 @@ class LoopGraph:
         self._edges: list[GraphEdge] = []
 
     def add(
-        self, node: int, segment: int, T_odom_cam: np.ndarray, *, depth: float, metric: bool
+        self,
+        node: int,
+        segment: int,
+        T_odom_cam: np.ndarray,
+        *,
+        depth: float,
+        metric: bool,
+        unrest: float = USUAL,
     ) -> None:
         """Hang a keyframe on the last one of its segment.
 
@@ -59,6 +67,7 @@ class LoopGraph:
             T_odom_cam: pose in the world of the segment. (4, 4)
             depth: median depth of the scene, for the uncertainty; may be NaN.
             metric: whether the motion since the last keyframe is in metres.
+            unrest: how much worse than independent pixels the odometry is here.
         """
         last = self._last.get(segment)
         if last is None:
@@ -67,7 +76,7 @@ class LoopGraph:
         else:
             motion = inverse_similarity(self._odom[last]) @ T_odom_cam
             self.poses[node] = self.poses[last] @ motion
-            sigmas = chain_sigmas(motion, depth, metric)
+            sigmas = chain_sigmas(motion, depth, metric, unrest=unrest)
             self._edges = [*self._edges, GraphEdge(last, node, motion, sigmas, False)]
         self._odom[node], self._segments[node] = np.array(T_odom_cam, np.float64), segment
         self._last[segment] = node
