@@ -268,7 +268,8 @@ class LoopCloser:
         if (hit.old, hit.keyframe) in undone:
             graph.restore(before)
             return self._event("refused", hit, CONTRADICTED, jump=jump)
-        self.counts["undone"] += len(undone)
+        if undone:
+            self.counts["undone"] += len(undone)
         self._corrected.add(graph.map_of(hit.old))
         return self._event("closed", hit, jump=jump)
 

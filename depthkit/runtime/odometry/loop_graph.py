@@ -183,7 +183,7 @@ class LoopGraph:
     def settle(self, scales: bool) -> list[tuple[int, int]]:
         """Solve, take out the loops that the others and the odometry contradict, solve again.
 
-        A loop between two segments stays, with the little weight it has: nothing else may hold
+        A loop between two segments stays, with the little weight it has, where no other one holds
         them together.
 
         Returns:
@@ -192,12 +192,21 @@ class LoopGraph:
         undone: list[tuple[int, int]] = []
         while True:
             weights = self.solve(scales)
-            wrong = [pair for pair, w in weights.items() if w < WEIGHT and self.one_segment(*pair)]
+            held = {self._joined(pair) for pair, w in weights.items() if w >= WEIGHT}
+            wrong = [
+                pair
+                for pair, w in weights.items()
+                if w < WEIGHT and (self.one_segment(*pair) or self._joined(pair) in held)
+            ]
             if not wrong:
                 return undone
             for pair in wrong:
                 self.unlink(*pair)
             undone += wrong
+
+    def _joined(self, pair: tuple[int, int]) -> frozenset[int]:
+        """Return the segments of two keyframes."""
+        return frozenset(self._segments[node] for node in pair)
 
     def state(self) -> GraphState:
         """Return poses and edges as they are, for `restore`."""
