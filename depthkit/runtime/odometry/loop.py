@@ -12,6 +12,7 @@ from typing import Literal
 
 import numpy as np
 
+from depthkit.multiview.features import Detector, Sift
 from depthkit.multiview.similarity import (
     inverse_similarity,
     make_similarity,
@@ -33,6 +34,7 @@ from depthkit.runtime.odometry.loop_records import LoopConfig, LoopEvent
 from depthkit.runtime.odometry.place_map import PlaceMap
 from depthkit.runtime.odometry.place_match import PlaceHit
 from depthkit.runtime.odometry.place_view import Keyframe, PlaceView
+from depthkit.runtime.odometry.places import Describe
 
 PATIENCE = 2
 """Number of keyframes within which a second hit must follow."""
@@ -72,15 +74,19 @@ class LoopCloser:
         config: LoopConfig = LoopConfig(),  # noqa: B008 (frozen)
         *,
         valid: np.ndarray | None = None,
+        detector: Detector = Sift(),  # noqa: B008 (without state)
+        describe: Describe | None = None,
     ) -> None:
         """Start empty.
 
         Args:
             config: settings.
             valid: where features may lie; everywhere if None. (H, W) bool
+            detector: finds the features.
+            describe: learnt descriptor by which places are retrieved; VLAD of the features if None.
         """
         self._config = config
-        self.places = PlaceMap(valid=valid)
+        self.places = PlaceMap(valid=valid, detector=detector, describe=describe)
         """Kept keyframes; a `Relocaliser` searches in them."""
         self.events: deque[LoopEvent] = deque(maxlen=5000)
         """Loops found and refused, oldest first."""

@@ -54,6 +54,8 @@ class Query:
     """Positions of the features in the camera, for the scale; NaN where unknown. (N, 3)"""
     sigmas: np.ndarray | None = None
     """Relative standard deviations of their depths. (N,)"""
+    code: np.ndarray | None = None
+    """Learnt descriptor of the whole image, where places are retrieved by one. (D,)"""
 
 
 def check_place(

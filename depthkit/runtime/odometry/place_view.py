@@ -94,6 +94,13 @@ class PlaceView:
         known = self.known
         return float(np.median(self.points[known, 2])) if known.any() else float("nan")
 
+    @property
+    def bytes(self) -> int:
+        """Bytes of the arrays."""
+        own = self.features
+        arrays = own.pixels, own.descriptors, own.scales, own.angles, self.points, self.sigmas
+        return sum(array.nbytes for array in (*arrays, self.K, self.T_world_cam))
+
     def thinned(self, count: int) -> "PlaceView":
         """Keep the strongest features of known position only."""
         index = np.flatnonzero(self.known)[:count]
