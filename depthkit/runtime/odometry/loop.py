@@ -20,6 +20,7 @@ from depthkit.multiview.similarity import (
     scale_of,
 )
 from depthkit.rigid import inverse
+from depthkit.runtime.odometry.known_start import KnownStart
 from depthkit.runtime.odometry.loop_checks import (
     METRIC_SCALE,
     Since,
@@ -99,6 +100,18 @@ class LoopCloser:
         self._corrected: set[int] = set()
         self._relative = False
 
+    def keep(self, view: PlaceView, code: np.ndarray | None = None, *, map: int) -> None:
+        """Take a keyframe of a saved map, which stays where it is.
+
+        Args:
+            view: number and segment below those of this session; its pose in its map.
+            code: its learnt descriptor, where places are retrieved by one. (D,)
+            map: number of the segment in whose frame its pose is.
+        """
+        self.places.keep(view, code)
+        self._graph.hold(view.id, view.segment, view.T_world_cam, map=map)
+        self._relative |= not view.metric
+
     def add(self, keyframe: Keyframe) -> LoopEvent | None:
         """Take the next keyframe; returns what became of a place seen again, None without one.
 
@@ -118,6 +131,18 @@ class LoopCloser:
         self._thin()
         return event
 
+    def tie(self, start: KnownStart) -> None:
+        """Lay the newest keyframe's segment into a saved map, whose points it began with."""
+        old, view = start.view, self._newest
+        if view is None:
+            raise RuntimeError("there is no keyframe to tie")
+        self._graph.join(old, view.id, start.T_view_cam)
+        self._graph.link(old, view.id, start.T_view_cam, loop_sigmas(start.depth, 0.0))
+        self._corrected.add(self._graph.map_of(old))
+        none, count = float("nan"), len(start.points)
+        self.events.append(LoopEvent("joined", view.stamp, view.id, old, count, 1.0, none))
+        self.counts["joined"] += 1
+
     @property
     def correction(self) -> np.ndarray | None:
         """Pose of the odometry's world in the map, map -> odom; None before a loop. (4, 4)
@@ -130,6 +155,11 @@ class LoopCloser:
         T_map_cam = rigid_of(self._graph.poses[self._newest.id])
         T_map_cam[:3, 3] /= self.scale
         return T_map_cam @ inverse(self._newest.T_world_cam)
+
+    @property
+    def graph(self) -> LoopGraph:
+        """Poses of the kept keyframes, and the maps of segments."""
+        return self._graph
 
     @property
     def scale(self) -> float:
@@ -177,7 +207,7 @@ class LoopCloser:
     def _judge(self, place: PlaceHit, view: PlaceView) -> LoopEvent | None:
         """Check a hit, wait for the second one, then correct; None while waiting."""
         hit = self._implied(place, view)
-        if not self._joins(hit) and not self._has_returned(hit):
+        if not self._joins(hit) and not self._is_news(hit):
             return None
         before, self._pending = self._pending, None
         reason = self._alarm(hit)
@@ -223,8 +253,10 @@ class LoopCloser:
     def _joins(self, hit: _Hit) -> bool:
         return self._graph.map_of(hit.place.view) != self._graph.map_of(hit.keyframe)
 
-    def _has_returned(self, hit: _Hit) -> bool:
-        """Whether the place was out of sight in between."""
+    def _is_news(self, hit: _Hit) -> bool:
+        """Whether the place was out of sight in between, or is one of an earlier session."""
+        if hit.place.view in self._graph.held:
+            return True
         unit = float(scale_of(self._graph.poses[hit.place.view]))
         motion = hit.place.T_view_cam.copy()
         motion[:3, 3] *= unit

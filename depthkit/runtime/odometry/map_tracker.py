@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from depthkit.multiview.features import Detector, Sift
 from depthkit.multiview.resection import PoseFit
 from depthkit.rigid import exp_se3, inverse, log_se3
 from depthkit.runtime.odometry.anchors import anchored
@@ -53,6 +54,8 @@ MOST_WAITING = 300
 """Number of frames before a start whose poses are found afterwards."""
 LATE, MOST_STEPS = 1.5, 4.0
 """Periods after which frames are missing, and up to which the speed is thought to stay."""
+KNOWN = 0.1
+"""Largest sigma of a point that is known at the start, below MAPPED."""
 LEAST_SHARE = 0.4
 """Share of landmarks still tracked below which a keyframe is made without motion too."""
 
@@ -74,7 +77,7 @@ class Tracked:
     T_cam_world: np.ndarray
     """Pose; while waiting for parallax only its rotation moves. (4, 4)"""
     state: str
-    """waiting, started, tracking, lost or resumed."""
+    """waiting, started, known (started from known points), tracking, lost or resumed."""
     reason: str = ""
     fit: PoseFit | None = None
     new_keyframe: bool = False
@@ -88,6 +91,8 @@ class MapTracker:
     search_keyframes: int = 3
     free: int = FREE
     solver: Solver = "numpy"
+    detector: Detector = field(default_factory=Sift)
+    """Finds the features that are matched where tracks are lost."""
     world: LandmarkMap = field(default_factory=LandmarkMap)
     tracks: Tracks = field(default_factory=Tracks)
     T: np.ndarray = field(default_factory=lambda: np.eye(4))
@@ -153,6 +158,33 @@ class MapTracker:
         self.before = frame
         return Tracked(self.T.copy(), "resumed", fit=fit, new_keyframe=True)
 
+    def start_known(
+        self, frame: WorkingFrame, pixels: np.ndarray, points: np.ndarray, sigmas: np.ndarray
+    ) -> Tracked:
+        """Start a map from points whose places are known, in their unit; the rotation is kept.
+
+        Args:
+            frame: the newest frame; the next one follows it.
+            pixels: where it sees the points. (N, 2)
+            points: in the axes of its camera. (N, 3)
+            sigmas: relative standard deviations of their depths. (N,)
+        """
+        self.world, self.first, self.waiting = LandmarkMap(), None, []
+        self.velocity, self.period, self.before = np.eye(4), np.inf, frame
+        T_world_cam, slots = inverse(self.T), self.world.new_slots(len(pixels))
+        self.world.position[slots] = points @ T_world_cam[:3, :3].T + T_world_cam[:3, 3]
+        self.world.origin[slots] = T_world_cam[:3, 3]
+        self.world.sigma[slots] = np.minimum(sigmas, KNOWN)
+        self.tracks = Tracks(slots, pixels.astype(np.float32))
+        self.depth = float(np.median(points[:, 2]))
+        self._add_keyframe(frame, self.T, self.tracks)
+        before = len(self.tracks)
+        self._add_corners(frame)
+        self.world.extend(
+            self.world.keyframes[0], *self._observations(frame, self.tracks, start=before)
+        )
+        return Tracked(self.T.copy(), "known", new_keyframe=True)
+
     # --- start ------------------------------------------------------------------------------------
 
     def _begin(self, frame: WorkingFrame, reason: str, state: str = "waiting") -> Tracked:
@@ -176,7 +208,7 @@ class MapTracker:
             self._before(), frame, self.tracks.pixels, turned_pixels(frame, self.tracks)
         )
         if kept.sum() < max(FAR * before, LEAST_SEEN):
-            pixels, kept = follow_far(self._before(), frame, self.tracks.pixels)
+            pixels, kept = follow_far(self._before(), frame, self.tracks.pixels, self.detector)
         self.tracks = Tracks(self.tracks.slots, pixels).kept(kept)
         first = first.kept(kept)
         self.first = first_frame, first, T_first
@@ -276,7 +308,7 @@ class MapTracker:
         self, frame: WorkingFrame, tracks: Tracks, fit: PoseFit, T: np.ndarray
     ) -> tuple[Tracks, PoseFit]:
         """Try SIFT from the previous frame; keep what more tracks agree on."""
-        pixels, kept = follow_far(self._before(), frame, self.tracks.pixels)
+        pixels, kept = follow_far(self._before(), frame, self.tracks.pixels, self.detector)
         if kept.sum() < LEAST_SEEN:
             return tracks, fit
         others = Tracks(self.tracks.slots, pixels).kept(kept)

@@ -74,19 +74,19 @@ def check_place(
             inliers has been found on the keyframe alone.
         min_inliers: smallest number of features that must agree.
     """
-    index, landmarks = _seen_points(query, view)
+    index, landmarks = seen_points(query, view)
     if len(index) < max(6, min_inliers // 3):
         return None
     hit = _hit(query, view, index, landmarks)
     if hit is not None and min_inliers // 3 <= hit.inliers < min_inliers and neighbours:
-        more = [_seen_points(query, other, into=view) for other in neighbours]
+        more = [seen_points(query, other, into=view) for other in neighbours]
         index = np.concatenate([index, *(i for i, _ in more)])
         landmarks = np.concatenate([landmarks, *(points for _, points in more)])
         hit = _hit(query, view, index, landmarks)
     return hit if hit is not None and hit.inliers >= min_inliers else None
 
 
-def _seen_points(
+def seen_points(
     query: Query, view: PlaceView, *, into: PlaceView | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Match a query to the known points of a view.
