@@ -2,18 +2,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """A second session in the map of a first one: is it found, how soon, and how far from the truth?
 
-The first session follows frames A to B and its map is written to a folder. The second session reads
-that folder and follows frames C to D. Poses in the map's frame are compared with the truth after one
-similarity that lays the keyframes of the FIRST session on their truth: the second session is not
-aligned, so that the errors hold those of both. `starts`: many short second sessions, one begun at every n-th frame of C to D, and which
-share of them has a pose in the map within 1, 5, 15 and 30 frames. The columns:
+The first session follows frames A to B and its map is written to a folder. The second session
+reads that folder and follows frames C to D. Its poses in the map's frame are compared with the
+truth after one similarity that lays the keyframes of the FIRST session on their truth: the second
+session is not aligned, so that the errors hold those of both. The columns:
 
     found       first frame of the second session with a pose in the map, counted from 1
     share       share of the frames of the second session with a pose in the map
     error       position: median and 95th percentile; rotation: median; only of frames found
+    unbroken    the same of one session that follows frames A to D, laid on A to B
     first path  true length of the first session
     map         keyframes, size on disk
     loops       what became of places seen again
+    starts      many short second sessions, one begun at every N-th frame of C to D: the share that
+                has a pose in the map within 1, 5, 15 and 30 frames, and the errors of these poses
 
 Usage: python scripts/video/saved_map_clips.py NAME=SEQUENCE:POSES:A-B:C-D ... [--starts N]
 """
@@ -105,6 +107,29 @@ def errors(
     return np.linalg.norm(off[:, :3, 3], axis=1), turn
 
 
+def said(position: np.ndarray, turn: np.ndarray) -> str:
+    """Write errors in metres and degrees."""
+    if not len(position):
+        return "-"
+    p95 = np.percentile(position, 95)
+    return f"{np.median(position):.3f}, {p95:.3f} m; {np.median(turn):.2f} deg"
+
+
+def unbroken(pair: Pair) -> str:
+    """Follow both stretches in one session, laid on the truth of the first one."""
+    frames = range(pair.first.start, pair.second.stop)
+    finder = Finder(folder=Path())
+    odometry, _ = follow(pair, frames, finder)
+    saved, path = odometry.saved_map(), odometry.smoothed()
+    if saved is None or pair.second.start < pair.first.stop:
+        return "-"
+    end = pair.sequence.times[pair.first.stop - 1]
+    first = replace(saved, views=tuple(one for one in saved.views if one.stamp <= end))
+    index = np.searchsorted(pair.sequence.times, path.stamps)
+    poses = {int(i): T for i, T in zip(index, path.poses, strict=True) if i in pair.second}
+    return said(*errors(poses, pair, lay(first, pair)))
+
+
 def starts(pair: Pair, finder: Finder, every: int, S: Similarity) -> str:
     """Begin a short session at every n-th frame; say how soon they are found, and how well."""
     waits, all_errors = [], []
@@ -137,16 +162,13 @@ def row(pair: Pair, args: argparse.Namespace) -> str:
         # 2. The second one in it.
         again = open_finder(features=args.features, places=args.places, map=folder)
         second, found = follow(pair, pair.second, again)
-        position, turn = errors(found, pair, S)
         path = np.linalg.norm(np.diff(pair.truth[pair.first][:, :3, 3], axis=0), axis=1)
         cells = [
             pair.name,
             f"{min(found) - pair.second.start + 1}" if found else "never",
             f"{len(found) / len(pair.second):.2f}",
-            "-"
-            if not len(position)
-            else f"{np.median(position):.3f}, {np.percentile(position, 95):.3f} m; "
-            f"{np.median(turn):.2f} deg",
+            said(*errors(found, pair, S)),
+            unbroken(pair),
             f"{np.nansum(path):.1f} m",
             f"{len(saved.views)}, {size / 1e6:.1f} MB",
         ]
@@ -166,7 +188,7 @@ def main() -> None:
     parser.add_argument("--starts", type=int, default=0, help="also begin at every N-th frame")
     args = parser.parse_args()
     cv2.setNumThreads(1)
-    print("clip | found | share | error | first path | map | loops | starts")
+    print("clip | found | share | error | unbroken | first path | map | loops | starts")
     for pair in args.pairs:
         print(row(pair, args), flush=True)
 
