@@ -71,12 +71,11 @@ def follow(
     odometry = GeometricOdometry(GeometricConfig(), valid=pair.sequence.read_valid(), finder=finder)
     found = {}
     for i in frames:
-        result = odometry.process(
+        odometry.process(
             pair.sequence.read_frame(i), stamp=pair.sequence.times[i], K=pair.sequence.camera.K
         )
-        pose = odometry.map_pose(result.T_world_cam)
-        if pose is not None and (not result.reason or result.reason.startswith("the place")):
-            found[i] = pose
+        if odometry.map_pose is not None:
+            found[i] = odometry.map_pose.T_map_cam
     return odometry, found
 
 

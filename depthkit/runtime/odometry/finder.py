@@ -56,7 +56,11 @@ class Finder:
 
 
 def open_finder(
-    *, features: Path | None = None, places: Path | None = None, map: Path | None = None
+    *,
+    features: Path | None = None,
+    places: Path | None = None,
+    map: Path | None = None,
+    threads: int = 1,
 ) -> Finder:
     """Open what recognises places.
 
@@ -64,12 +68,13 @@ def open_finder(
         features: ONNX file of kind `features` with scores; None for SIFT.
         places: ONNX file of kind `place`; None for VLAD of the features.
         map: folder of a map; one that does not exist yet is a new map.
+        threads: CPU threads of the networks.
 
     Raises:
         EngineError: a model that cannot be used.
         DataError: a folder that is no map, a damaged one, or one of other descriptors.
     """
-    detector, describe, place = _detector(features), None, ""
+    detector, describe, place = _detector(features, threads), None, ""
     if places is not None:
         from depthkit.runtime.network.place_engine import PlaceEngine
 
@@ -84,9 +89,9 @@ def open_finder(
     return Finder(detector, describe, place, map, saved)
 
 
-def _detector(features: Path | None) -> Detector:
+def _detector(features: Path | None, threads: int) -> Detector:
     if features is None:
         return Sift()
     from depthkit.runtime.network.keypoint_engine import KeypointEngine
 
-    return KeypointEngine.open(features).detector()
+    return KeypointEngine.open_detector(features, threads=threads)

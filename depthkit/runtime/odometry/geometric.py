@@ -38,7 +38,7 @@ from depthkit.runtime.odometry.map_tracker import MapTracker, Tracked
 from depthkit.runtime.odometry.metres import Metres, scaled
 from depthkit.runtime.odometry.pose_of_tracks import NOISE
 from depthkit.runtime.odometry.returning import Places
-from depthkit.runtime.odometry.saved_map import SavedMap, saved_from
+from depthkit.runtime.odometry.saved_map import MapPose, SavedMap, saved_from
 from depthkit.runtime.odometry.segment import Segment
 from depthkit.runtime.result import OdometryResult, ScaleState, SparsePoints, Timing
 from depthkit.runtime.streams import NO_IMU
@@ -83,9 +83,9 @@ class GeometricOdometry:
                 "the IMU's place on the camera is unknown: give T_cam_imu (--imu-to-camera FILE)"
             )
         self.config, self._valid, self._imu = config, valid, imu
-        self._finder = finder or Finder()
+        self.finder = finder or Finder()
         self._tracker = MapTracker(
-            tracks_wanted=config.tracks, solver=config.solver, detector=self._finder.detector
+            tracks_wanted=config.tracks, solver=config.solver, detector=self.finder.detector
         )
         self.reset()
 
@@ -100,7 +100,7 @@ class GeometricOdometry:
         self._tracker.restart()
         self._paths: list[WorldPath] = []
         self._places = Places(
-            loops=config.loops, valid=self._door.working_valid, finder=self._finder
+            loops=config.loops, valid=self._door.working_valid, finder=self.finder
         )
         self._focal = FocalWatch()
         self._notes: dict[str, str] = {}
@@ -184,7 +184,7 @@ class GeometricOdometry:
 
     def _take_camera(self, size: tuple[int, int], K: np.ndarray) -> None:
         """Compare the camera with that of the map, and keep it for the map that is saved."""
-        self._finder.check(size, K)
+        self.finder.check(size, K)
         self._camera = Camera(size[1], size[0], K[0, 0], K[1, 1], K[0, 2], K[1, 2])
 
     def _turned(self, frame: WorkingFrame, before: float) -> WorkingFrame:
@@ -423,20 +423,21 @@ class GeometricOdometry:
             return landmarks_of(self._tracker.world, self._segment.path)
         return landmarks_of(last[1], last[0].path)
 
-    def map_pose(self, T_world_cam: np.ndarray) -> np.ndarray | None:
-        """Return the newest pose in the frame and unit of the saved map; None outside of it.
-
-        Args:
-            T_world_cam: of the newest result. (4, 4)
-        """
-        closer = self._places.closer
-        if closer is None or closer.correction is None or closer.map >= 0:
+    @property
+    def map_pose(self) -> MapPose | None:
+        """Pose of the newest frame in the saved map; None where it has none, or is not in it."""
+        closer, saved = self._places.closer, self.finder.saved
+        if self._newest is None or closer is None or saved is None or closer.map >= 0:
             return None
-        return scaled(closer.correction @ T_world_cam, closer.scale)
+        if closer.correction is None:
+            return None
+        number = len(saved.segments) + closer.map  # saved segments are numbered from -1 down
+        T = scaled(closer.correction @ self._segment.T_world_cam, closer.scale)
+        return MapPose(T, number, saved.segments[number].metric)
 
     def saved_map(self) -> SavedMap | None:
         """Return the map of this session and the earlier ones; None without loops or keyframes."""
-        closer, finder = self._places.closer, self._finder
+        closer, finder = self._places.closer, self.finder
         if closer is None or self._camera is None or not closer.places.views:
             return None
         return saved_from(

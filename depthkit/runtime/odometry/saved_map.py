@@ -71,6 +71,18 @@ class SavedMap:
         return "mixed" if len(kinds) > 1 else "metric" if kinds == {True} else "relative"
 
 
+@dataclass(frozen=True, eq=False)
+class MapPose:
+    """Where a frame is in a saved map."""
+
+    T_map_cam: np.ndarray
+    """Pose in the map's frame and unit. (4, 4)"""
+    map: int
+    """Number of the segment of the map in whose frame it is."""
+    metric: bool
+    """Whether that frame is in metres."""
+
+
 def check_same_camera(saved: SavedMap, size: tuple[int, int], K: np.ndarray, where: str) -> None:
     """Refuse a map of another camera.
 
