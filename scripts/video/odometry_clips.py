@@ -18,7 +18,7 @@ each step's true length stands for a speed sensor. The columns:
 
 `every=N` takes every N-th frame: a slow camera or a fast one's shakes.
 
-Usage: python scripts/video/odometry_clips.py NAME=SEQUENCE:POSES[:option]... ...
+Usage: python scripts/video/odometry_clips.py NAME=SEQUENCE:POSES[:option]... ... [--features MODEL]
 Options of a clip: height=M, speed, imu, every=N
 """
 
@@ -33,6 +33,7 @@ import numpy as np
 from depthkit.data.sequence import open_sequence
 from depthkit.evaluation.odometry import OdometryScore, score_odometry
 from depthkit.runtime.motion.told import NO_MOTION, Motion
+from depthkit.runtime.odometry.finder import Finder, open_finder
 from depthkit.runtime.odometry.geometric import GeometricConfig, GeometricOdometry, SmoothedPath
 from depthkit.runtime.result import OdometryResult
 from depthkit.runtime.streams import NO_IMU
@@ -91,12 +92,14 @@ def truth_of(path: Path, times: np.ndarray) -> np.ndarray:
     return interpolate_poses(load_tum(path), times, max_gap=0.15)[0]
 
 
-def run(clip: Clip) -> tuple[list[OdometryResult], SmoothedPath, np.ndarray]:
+def run(
+    clip: Clip, finder: Finder, *, loops: bool = False
+) -> tuple[list[OdometryResult], SmoothedPath, np.ndarray]:
     """Follow a clip; returns results, smoothed path and CPU milliseconds a frame."""
     sequence = open_sequence(clip.folder)
     imu = sequence.imu if clip.imu else None
-    config = GeometricConfig(camera_height=clip.height)
-    odometry = GeometricOdometry(config, imu=imu, valid=sequence.read_valid())
+    config = GeometricConfig(camera_height=clip.height, loops=loops)
+    odometry = GeometricOdometry(config, imu=imu, valid=sequence.read_valid(), finder=finder)
     results, spent, before = [], [], -np.inf
     for i, stamp in enumerate(clip.times):
         rgb = sequence.read_frame(i * clip.every)
@@ -126,9 +129,9 @@ def losses(results: list[OdometryResult]) -> int:
     return sum(before and not now for before, now in zip(known, known[1:], strict=False))
 
 
-def row(clip: Clip) -> str:
+def row(clip: Clip, finder: Finder, *, loops: bool = False) -> str:
     """Run a clip and write its row."""
-    results, smoothed, spent = run(clip)
+    results, smoothed, spent = run(clip, finder, loops=loops)
     good = [one for one in results if not one.reason and (one.scale == "metric") == clip.metric]
     segments = [one.segment for one in good]
     longest = max(dict.fromkeys(segments), key=segments.count)
@@ -156,16 +159,24 @@ def row(clip: Clip) -> str:
     return " | ".join(cells)
 
 
+HEAD = (
+    "clip | ATE | t_rel | coverage | smoothed | length | still / straight | losses, segments | "
+    "ms, p95"
+)
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("clips", nargs="+", type=parse, metavar="NAME=SEQUENCE:POSES[:option]")
+    parser.add_argument("--features", type=Path, help="ONNX file of kind features (default: SIFT)")
+    parser.add_argument("--loops", action="store_true", help="look for loops, which also use them")
+    args = parser.parse_args()
     cv2.setNumThreads(1)
-    print(
-        "clip | ATE | t_rel | coverage | smoothed | length | still / straight | losses, segments | ms, p95"
-    )
-    for clip in parser.parse_args().clips:
-        print(row(clip), flush=True)
+    finder = open_finder(features=args.features)
+    print(HEAD)
+    for clip in args.clips:
+        print(row(clip, finder, loops=args.loops), flush=True)
 
 
 if __name__ == "__main__":
