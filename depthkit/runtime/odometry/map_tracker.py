@@ -15,6 +15,7 @@ from depthkit.multiview.resection import PoseFit
 from depthkit.rigid import exp_se3, inverse, log_se3
 from depthkit.runtime.odometry.anchors import anchored
 from depthkit.runtime.odometry.covariance import blind_start
+from depthkit.runtime.odometry.feature_tracks import FeatureTracks, Matched
 from depthkit.runtime.odometry.front_end import (
     MOVING,
     TRACKS,
@@ -93,6 +94,7 @@ class MapTracker:
     solver: Solver = "numpy"
     detector: Detector = field(default_factory=Sift)
     """Finds the features that are matched where tracks are lost."""
+    features: FeatureTracks = field(init=False)
     world: LandmarkMap = field(default_factory=LandmarkMap)
     tracks: Tracks = field(default_factory=Tracks)
     T: np.ndarray = field(default_factory=lambda: np.eye(4))
@@ -109,6 +111,9 @@ class MapTracker:
     waiting: list[Waiting] = field(default_factory=list)
     depth: float = 1.0
     """Median depth of the mapped landmarks in view."""
+
+    def __post_init__(self) -> None:
+        self.features = FeatureTracks(self.detector)
 
     def process(self, frame: WorkingFrame) -> Tracked:
         """Take the next frame."""
@@ -184,6 +189,33 @@ class MapTracker:
             self.world.keyframes[0], *self._observations(frame, self.tracks, start=before)
         )
         return Tracked(self.T.copy(), "known", new_keyframe=True)
+
+    def resume_matched(self, frame: WorkingFrame, world: LandmarkMap) -> Tracked | None:
+        """Go on in an earlier map, where features of its newest keyframes are seen.
+
+        Args:
+            frame: the newest frame; the next one follows it.
+            world: the earlier map.
+
+        Returns:
+            The pose in that map; None, and nothing has changed, where too few features agree.
+        """
+        found = self.features.match(world, frame)
+        if found is None:
+            return None
+        return replace(self._go_on(frame, world, found), state="resumed")
+
+    def _go_on(self, frame: WorkingFrame, world: LandmarkMap, found: Matched) -> Tracked:
+        """Take matched features as tracks; the frame becomes a keyframe."""
+        self.world, slots = world, world.new_slots(len(found.pixels))
+        world.position[slots], world.origin[slots] = found.points, found.origin
+        world.sigma[slots] = found.sigmas
+        self.tracks = Tracks(slots, found.pixels.astype(np.float32))
+        self.T, self.velocity, self.period = found.T_cam_world, np.eye(4), np.inf
+        self.first, self.waiting = None, []
+        self._make_keyframe(frame)
+        self.before = frame
+        return Tracked(self.T.copy(), "tracking", new_keyframe=True)
 
     # --- start ------------------------------------------------------------------------------------
 
@@ -283,6 +315,9 @@ class MapTracker:
             tracks, fit = self._follow_far(frame, tracks, fit, T_expected)
             number = int((fit.errors < OFF).sum())
         if number < LEAST_SEEN:
+            found = self.features.match(self.world, frame)
+            if found is not None:
+                return self._go_on(frame, self.world, found)
             lost = f"lost: {number} of {had} tracks agree on a motion, needs {LEAST_SEEN}"
             self.T, self.lost_world = np.eye(4), self.world
             return self._begin(frame, lost, "lost")

@@ -31,6 +31,8 @@ PAUSE = 1.0
 """And the time, seconds: a place costs 40 ms."""
 MOST_PLACES = 200
 """Number of places kept for a return."""
+SOON = 5
+"""Number of frames after a loss that are matched with the last keyframes of the map."""
 EVERY_FRAME = 3
 """While lost, every n-th frame is compared with the places: that costs 50 ms."""
 
@@ -163,7 +165,12 @@ class Places:
                 T[:3] = R_since @ T[:3]
             if (tracked := tracker.resume(frame, ended.world, T)) is not None:
                 return self._resumed(tracked, ended)
-        # 2. Anywhere among the places, now and then.
+        # 2. By the features of the keyframes that were seen last: the view is seldom far away yet.
+        if self._ended and self._asked <= SOON:
+            last = self._ended[-1]
+            if (tracked := tracker.resume_matched(frame, last.world)) is not None:
+                return self._resumed(tracked, last)
+        # 3. Anywhere among the places, now and then.
         if not self._start.is_near and self._asked % EVERY_FRAME != 1:
             return None
         query = self._map.query(frame.gray, frame.K)
