@@ -123,7 +123,7 @@ class Places:
         if self.closer is not None:
             self.closer.add(keyframe)
             if self._tie is not None:
-                self.closer.tie(self._tie)
+                self.closer.begin_in(self._tie)
                 self._tie = None
             self._where[keyframe.id] = place
             self._where = {id: one for id, one in self._where.items() if id in self._map.views}
