@@ -10,7 +10,8 @@ from depthkit.multiview.features import Detector, Sift
 from depthkit.runtime.odometry.loop_records import LoopConfig
 from depthkit.runtime.odometry.places import Describe
 from depthkit.runtime.odometry.saved_map import SavedMap, check_same_camera, check_same_kind
-from depthkit.runtime.odometry.saved_map_files import is_new, load_map
+from depthkit.runtime.odometry.saved_map_files import load_map
+from depthkit.runtime.odometry.saved_map_note import is_new
 
 MOST_KEYFRAMES = 2000
 """Number of keyframes kept where a map is made: 130 MB with SIFT, an hour of walking."""

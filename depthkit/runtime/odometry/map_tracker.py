@@ -51,6 +51,7 @@ KEYFRAME_SHARE = 0.5
 """Share of the last keyframe's landmarks still tracked below which a keyframe is made."""
 KEYFRAME_FAR = 0.08
 """Motion over the median depth at which a keyframe is made in any case."""
+SIFT = Sift()
 MOST_WAITING = 300
 """Number of frames before a start whose poses are found afterwards."""
 LATE, MOST_STEPS = 1.5, 4.0
@@ -93,7 +94,7 @@ class MapTracker:
     free: int = FREE
     solver: Solver = "numpy"
     detector: Detector = field(default_factory=Sift)
-    """Finds the features that are matched where tracks are lost."""
+    """Finds the features that are matched where SIFT fails too."""
     features: FeatureTracks = field(init=False)
     world: LandmarkMap = field(default_factory=LandmarkMap)
     tracks: Tracks = field(default_factory=Tracks)
@@ -240,7 +241,7 @@ class MapTracker:
             self._before(), frame, self.tracks.pixels, turned_pixels(frame, self.tracks)
         )
         if kept.sum() < max(FAR * before, LEAST_SEEN):
-            pixels, kept = follow_far(self._before(), frame, self.tracks.pixels, self.detector)
+            pixels, kept = self._matched(frame)
         self.tracks = Tracks(self.tracks.slots, pixels).kept(kept)
         first = first.kept(kept)
         self.first = first_frame, first, T_first
@@ -339,11 +340,18 @@ class MapTracker:
             velocity[:3, :3] = frame.R_current_previous
         return velocity @ self.T
 
+    def _matched(self, frame: WorkingFrame) -> tuple[np.ndarray, np.ndarray]:
+        """Follow tracks by SIFT, and by the learned features where SIFT finds too few."""
+        found = follow_far(self._before(), frame, self.tracks.pixels, SIFT)
+        if found[1].sum() >= LEAST_SEEN or isinstance(self.detector, Sift):
+            return found
+        return follow_far(self._before(), frame, self.tracks.pixels, self.detector)
+
     def _follow_far(
         self, frame: WorkingFrame, tracks: Tracks, fit: PoseFit, T: np.ndarray
     ) -> tuple[Tracks, PoseFit]:
         """Try SIFT from the previous frame; keep what more tracks agree on."""
-        pixels, kept = follow_far(self._before(), frame, self.tracks.pixels, self.detector)
+        pixels, kept = self._matched(frame)
         if kept.sum() < LEAST_SEEN:
             return tracks, fit
         others = Tracks(self.tracks.slots, pixels).kept(kept)

@@ -25,20 +25,26 @@ import os
 import zipfile
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
-from depthkit.camera import Camera
-from depthkit.config.strict_yaml import load_config, to_yaml
-from depthkit.errors import ConfigError, DataError
+from depthkit.config.strict_yaml import to_yaml
+from depthkit.errors import DataError
 from depthkit.multiview.features import Features
 from depthkit.runtime.odometry.place_view import PlaceView
-from depthkit.runtime.odometry.saved_map import SavedMap, SavedSegment
+from depthkit.runtime.odometry.saved_map import SavedMap
+from depthkit.runtime.odometry.saved_map_note import (
+    NOTE,
+    REMEDY,
+    MapNote,
+    camera_of,
+    is_new,
+    note_of,
+    read_note,
+    segments_of,
+)
 
-NOTE, VERSION = "map.yaml", 1
 _ARRAYS = {
     "stamp": "N",
     "segment": "N",
@@ -54,68 +60,6 @@ _ARRAYS = {
 }
 
 
-@dataclass(frozen=True)
-class MapNote:
-    """What map.yaml says."""
-
-    version: int
-    """Version of the format."""
-    file: str
-    """Name of the file of arrays beside it."""
-    sha256: str
-    """Its checksum."""
-    width: int
-    """Width of the undistorted frames, pixels."""
-    height: int
-    """Their height, pixels."""
-    fx: float
-    """Their intrinsics, pixels."""
-    fy: float
-    """As fx."""
-    cx: float
-    """As fx."""
-    cy: float
-    """As fx."""
-    detector: str
-    """Name of the detector of the features."""
-    descriptor_width: int
-    """Numbers of a descriptor."""
-    place: str
-    """Name of the learnt descriptor of places; empty for VLAD of the features."""
-    place_width: int
-    """Numbers of a descriptor of places; 0 without one."""
-    unit: Literal["metric", "relative", "mixed"]
-    """Unit of lengths; mixed where parts that are not joined differ."""
-    sessions: int
-    """Number of sessions that made the map."""
-    keyframes: int
-    """Number of keyframes."""
-    points: int
-    """Number of features with a position."""
-    segments: tuple[str, ...]
-    """One line a segment: session, map and unit."""
-
-
-def is_new(folder: Path) -> bool:
-    """Whether a folder has no map yet: it does not exist or is empty.
-
-    Raises:
-        DataError: it is a file, or a folder of something else.
-    """
-    if folder.is_dir():
-        if (folder / NOTE).is_file():
-            return False
-        if not any(folder.iterdir()):
-            return True
-        raise DataError(
-            f"{folder}: holds no {NOTE}, so it is no map of 'depthkit odometry --map'; give "
-            "another folder, a new one starts a map"
-        )
-    if folder.exists():
-        raise DataError(f"{folder}: is a file; a map is a folder, a new one starts a map")
-    return True
-
-
 def load_map(folder: Path) -> SavedMap:
     """Read a map.
 
@@ -124,16 +68,9 @@ def load_map(folder: Path) -> SavedMap:
     """
     if is_new(folder):
         raise DataError(f"{folder}: no map is there; --map of 'depthkit odometry' makes one")
-    path = folder / NOTE
-    try:
-        _check_version(path)
-        note = load_config(MapNote, path)
-    except ConfigError as error:
-        raise DataError(f"{error}; the map is damaged: take a copy, or make it anew") from None
+    note = read_note(folder / NOTE)
     arrays = _read_arrays(folder / note.file, note)
-    if note.keyframes == 0:
-        raise DataError(f"{folder}: the map is empty: no keyframes; remove it and make it anew")
-    return _map_of(note, arrays, folder / note.file)
+    return _map_of(note, arrays, folder / NOTE)
 
 
 def save_map(folder: Path, saved: SavedMap) -> None:
@@ -148,7 +85,7 @@ def save_map(folder: Path, saved: SavedMap) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         number = 1 + max((int(one.stem.split("-")[1]) for one in _files(folder)), default=0)
-        note = _note_of(saved, f"keyframes-{number}.npz", hashlib.sha256(data).hexdigest())
+        note = note_of(saved, f"keyframes-{number}.npz", hashlib.sha256(data).hexdigest())
         _write(folder / note.file, data)
         _write(folder / NOTE, to_yaml(note).encode())
         for old in _files(folder):
@@ -201,47 +138,9 @@ def _packed(saved: SavedMap) -> bytes:
     return stream.getvalue()
 
 
-def _note_of(saved: SavedMap, file: str, sha256: str) -> MapNote:
-    camera = saved.camera
-    return MapNote(
-        version=VERSION,
-        file=file,
-        sha256=sha256,
-        width=camera.width,
-        height=camera.height,
-        fx=float(camera.fx),
-        fy=float(camera.fy),
-        cx=float(camera.cx),
-        cy=float(camera.cy),
-        detector=saved.detector,
-        descriptor_width=saved.views[0].features.descriptors.shape[1],
-        place=saved.place,
-        place_width=0 if saved.codes is None else saved.codes.shape[1],
-        unit=saved.unit,  # type: ignore[arg-type]
-        sessions=saved.sessions,
-        keyframes=len(saved.views),
-        points=saved.points,
-        segments=tuple(
-            f"session {one.session} map {one.map} {'metric' if one.metric else 'relative'}"
-            for one in saved.segments
-        ),
-    )
-
-
-def _check_version(path: Path) -> None:
-    """Refuse another version before its keys are judged."""
-    first = path.read_text(encoding="utf-8", errors="replace").partition("\n")[0]
-    if first.startswith("version:") and first.split(":")[1].strip() != str(VERSION):
-        raise DataError(
-            f"{path}: version {first.split(':')[1].strip()}, this depthkit reads {VERSION}; "
-            "make the map anew"
-        )
-
-
 def _read_arrays(path: Path, note: MapNote) -> Mapping[str, np.ndarray]:
     """Read the arrays and compare their checksum and shapes with the note."""
-    damaged = f"{path}: the map is damaged"
-    remedy = "take a copy, or make it anew"
+    damaged, remedy = f"{path}: the map is damaged", REMEDY
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -284,13 +183,14 @@ def _fault(arrays: Mapping[str, np.ndarray], note: MapNote) -> str:
 
 def _map_of(note: MapNote, arrays: Mapping[str, np.ndarray], path: Path) -> SavedMap:
     """Make the record of what was read."""
-    segments = tuple(_segment_of(line, path.with_name(NOTE)) for line in note.segments)
+    camera, segments = camera_of(note, path), segments_of(note, path)
     views = []
     for i in range(note.keyframes):
         part = slice(int(arrays["first"][i]), int(arrays["first"][i + 1]))
         number = int(arrays["segment"][i])
         features = Features(
-            *(arrays[name][part] for name in ("pixels", "descriptors", "scales", "angles"))
+            *(arrays[name][part] for name in ("pixels", "descriptors", "scales", "angles")),
+            ratio=note.match_ratio,
         )
         view = PlaceView(
             id=i,
@@ -304,14 +204,5 @@ def _map_of(note: MapNote, arrays: Mapping[str, np.ndarray], path: Path) -> Save
             sigmas=arrays["sigmas"][part],
         )
         views.append(view)
-    camera = Camera(note.width, note.height, note.fx, note.fy, note.cx, note.cy)
     codes = arrays.get("codes")
     return SavedMap(camera, note.detector, note.place, segments, tuple(views), codes)
-
-
-def _segment_of(line: str, path: Path) -> SavedSegment:
-    """Read one line of `segments`."""
-    words = line.split()
-    if len(words) != 5 or words[::2][:2] != ["session", "map"] or not words[1].isdecimal():
-        raise DataError(f"{path}: segments: expected 'session 0 map 0 relative', got {line!r}")
-    return SavedSegment(int(words[1]), int(words[3]), words[4] == "metric")
