@@ -102,7 +102,7 @@ class LoopCloser:
         """
         query = self.places.add(keyframe)
         view = self.places.views[keyframe.id]
-        self._hang(view)
+        self._hang(view, keyframe.unrest)
         recent = [v.id for v in self.places.views.values() if v.segment == view.segment]
         leave_out = frozenset(recent[-self._config.recent - 1 :])
         place = self.places.find(query, leave_out=leave_out, min_inliers=self._config.min_inliers)
@@ -175,11 +175,18 @@ class LoopCloser:
         """
         return self._path.at(self._graph, stamps, segments)
 
-    def _hang(self, view: PlaceView) -> None:
+    def _hang(self, view: PlaceView, unrest: float) -> None:
         """Put a keyframe into the graph and the path."""
         self._number += 1
         metric = view.metric and (self._newest is None or self._newest.metric)
-        self._graph.add(view.id, view.segment, view.T_world_cam, depth=view.depth, metric=metric)
+        self._graph.add(
+            view.id,
+            view.segment,
+            view.T_world_cam,
+            depth=view.depth,
+            metric=metric,
+            unrest=unrest,
+        )
         self._path.add(view)
         self._newest = view
         self._relative |= not view.metric
@@ -265,7 +272,7 @@ class LoopCloser:
             graph.join(hit.old, hit.keyframe, hit.motion)
         self._pending = replace(hit, linked=True)
         if before.linked and not joined:
-            self._link(hit)
+            self._link(hit, explained=True)
             if graph.error(hit.old, hit.keyframe) <= SOLVE_ABOVE:
                 return None
         event = self._enter([hit] if before.linked else [before, hit], explained=not joined)
@@ -286,19 +293,20 @@ class LoopCloser:
         before = graph.state()
         jump = difference(said(graph, hit), graph.poses[hit.keyframe])[0]
         for one in hits:
-            self._link(one)
-        if explained:
-            graph.explain(hit.old, hit.keyframe)
+            self._link(one, explained=explained)
         undone = graph.settle(self._relative)
         if (hit.old, hit.keyframe) in undone:
             graph.restore(before)
             return self._event("refused", hit, CONTRADICTED, jump=jump)
-        self.counts["undone"] += len(undone)
+        if undone:
+            self.counts["undone"] += len(undone)
         self._corrected.add(graph.map_of(hit.old))
         return self._event("closed", hit, jump=jump)
 
-    def _link(self, hit: Hit) -> None:
+    def _link(self, hit: Hit, *, explained: bool) -> None:
         self._graph.link(hit.old, hit.keyframe, hit.motion, hit.sigmas)
+        if explained:
+            self._graph.explain(hit.old, hit.keyframe)
 
     def _event(
         self,

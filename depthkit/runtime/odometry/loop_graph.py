@@ -1,32 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
 """The graph of kept keyframes: chains of the odometry, loops, and segments that were joined."""
 
-from collections import Counter
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from depthkit.multiview.pose_graph import Edges, edge_residuals, optimise_graph
+from depthkit.multiview.pose_graph import optimise_graph
 from depthkit.multiview.similarity import inverse_similarity, rigid_of, scale_of
+from depthkit.runtime.odometry.covariance import USUAL
+from depthkit.runtime.odometry.loop_edges import (
+    GraphEdge,
+    few_loops,
+    rehung,
+    residual,
+    stacked,
+    widening,
+)
 from depthkit.runtime.odometry.loop_sigmas import chain_sigmas, gaps
 
 EXPLAINED = 1.5
 """Standard deviations of a chain up to which it explains a loop."""
 WEIGHT = 0.1
 """Weight in the graph below which a loop is given up: the others contradict it."""
-LOOPS_EACH = 2
-"""Number of loops kept at a keyframe that inherits those of dropped neighbours."""
-
-
-@dataclass(frozen=True, eq=False)
-class _Edge:
-    first: int
-    second: int
-    motion: np.ndarray
-    sigmas: np.ndarray
-    loop: bool
-    widening: float = 1.0
-    """Factor on the standard deviations of chains that explains this loop."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +29,7 @@ class GraphState:
     """Poses and edges at one time."""
 
     poses: dict[int, np.ndarray]
-    edges: list[_Edge]
+    edges: list[GraphEdge]
 
 
 class LoopGraph:
@@ -52,7 +47,7 @@ class LoopGraph:
         self._odom: dict[int, np.ndarray] = {}
         self._segments: dict[int, int] = {}
         self._last: dict[int, int] = {}
-        self._edges: list[_Edge] = []
+        self._edges: list[GraphEdge] = []
         self.held: set[int] = set()
         """Keyframes of a saved map, which stay where they are."""
 
@@ -70,7 +65,14 @@ class LoopGraph:
         self.held.add(node)
 
     def add(
-        self, node: int, segment: int, T_odom_cam: np.ndarray, *, depth: float, metric: bool
+        self,
+        node: int,
+        segment: int,
+        T_odom_cam: np.ndarray,
+        *,
+        depth: float,
+        metric: bool,
+        unrest: float = USUAL,
     ) -> None:
         """Hang a keyframe on the last one of its segment.
 
@@ -80,6 +82,7 @@ class LoopGraph:
             T_odom_cam: pose in the world of the segment. (4, 4)
             depth: median depth of the scene, for the uncertainty; may be NaN.
             metric: whether the motion since the last keyframe is in metres.
+            unrest: how much worse than independent pixels the odometry is here.
         """
         last = self._last.get(segment)
         if last is None:
@@ -88,8 +91,8 @@ class LoopGraph:
         else:
             motion = inverse_similarity(self._odom[last]) @ T_odom_cam
             self.poses[node] = self.poses[last] @ motion
-            sigmas = chain_sigmas(motion, depth, metric)
-            self._edges = [*self._edges, _Edge(last, node, motion, sigmas, False)]
+            sigmas = chain_sigmas(motion, depth, metric, unrest=unrest)
+            self._edges = [*self._edges, GraphEdge(last, node, motion, sigmas, False)]
         self._odom[node], self._segments[node] = np.array(T_odom_cam, np.float64), segment
         self._last[segment] = node
 
@@ -132,15 +135,10 @@ class LoopGraph:
         nodes = [n for n in nodes if self._segments[n] == self._segments[first]]
         return self.S_map_odom(first) @ np.stack([self._odom[n] for n in nodes])
 
-    @property
-    def widened(self) -> float:
-        """Factor on the standard deviations of chains: the largest that a loop needs."""
-        return max((e.widening for e in self._edges if e.loop), default=1.0)
-
     def link(self, old: int, new: int, motion: np.ndarray, sigmas: np.ndarray) -> None:
         """Tie two keyframes of one map by a loop: points in `new` to points in `old`."""
         self.unlink(old, new)
-        self._edges = [*self._edges, _Edge(old, new, motion, sigmas, True)]
+        self._edges = [*self._edges, GraphEdge(old, new, motion, sigmas, True)]
 
     def unlink(self, old: int, new: int) -> None:
         """Take a loop out again."""
@@ -150,20 +148,21 @@ class LoopGraph:
         """Return the error of a loop at the present poses, in its own standard deviations."""
         edge = self._loop(old, new)
         ends = np.stack([self.poses[old], self.poses[new]])
-        return float(np.linalg.norm(_residual(edge, ends) / edge.sigmas))
+        return float(np.linalg.norm(residual(edge, ends) / edge.sigmas))
 
     def explain(self, old: int, new: int) -> None:
-        """Widen the standard deviations of all chains until they explain a loop that is believed.
+        """Measure by how much the chains that a loop spans must be widened to explain it.
 
         Drift has a part that does not average out, as a bias of scale; a chain that counts on
         noise alone would outweigh the right loop. What is explained is the drift of the odometry
         itself where it leads from one end to the other, so that it does not depend on other loops.
-        The widening goes with the loop.
+        A chain is widened as half of the loops that span it say: a wrong loop does not make room
+        for itself.
         """
         edge = self._loop(old, new)
         own = self.one_segment(old, new)
         ends = np.stack([(self._odom if own else self.poses)[n] for n in (old, new)])
-        residual, variance = _residual(edge, ends), edge.sigmas**2
+        error, variance = residual(edge, ends), edge.sigmas**2
         start = self._start_of(old)
         chain = [e for e in self._edges if not e.loop and start <= e.first and e.second <= new]
         variance = variance + sum((e.sigmas**2 for e in chain), np.zeros(7))
@@ -173,11 +172,11 @@ class LoopGraph:
         arm /= float(scale_of(self.poses[old])) if own else 1.0
         variance[:3] += arm**2 * (variance[3] + min(variance[6], 1.0))
         parts = (slice(0, 3), slice(3, 6), slice(6, 7))
-        errors = [float(np.linalg.norm(residual[p] / np.sqrt(variance[p]))) for p in parts]
+        errors = [float(np.linalg.norm(error[p] / np.sqrt(variance[p]))) for p in parts]
         widened = replace(edge, widening=max(1.0, max(errors) / EXPLAINED))
         self._edges = [widened if e is edge else e for e in self._edges]
 
-    def _loop(self, old: int, new: int) -> _Edge:
+    def _loop(self, old: int, new: int) -> GraphEdge:
         return next(e for e in self._edges if e.loop and (e.first, e.second) == (old, new))
 
     def join(self, old: int, new: int, motion: np.ndarray) -> None:
@@ -199,7 +198,7 @@ class LoopGraph:
         held = {index[node] for node in self.held} | set(fixed.values())
         solution = optimise_graph(
             np.stack([self.poses[node] for node in nodes]),
-            _edges(self._edges, index, widened=self.widened),
+            stacked(self._edges, index, widened=widening(self._edges)),
             fixed=tuple(sorted(held)),
             scales=scales,
         )
@@ -210,7 +209,7 @@ class LoopGraph:
     def settle(self, scales: bool) -> list[tuple[int, int]]:
         """Solve, take out the loops that the others and the odometry contradict, solve again.
 
-        A loop between two segments stays, with the little weight it has: nothing else may hold
+        A loop between two segments stays, with the little weight it has, where no other one holds
         them together.
 
         Returns:
@@ -219,12 +218,21 @@ class LoopGraph:
         undone: list[tuple[int, int]] = []
         while True:
             weights = self.solve(scales)
-            wrong = [pair for pair, w in weights.items() if w < WEIGHT and self.one_segment(*pair)]
+            held = {self._joined(pair) for pair, w in weights.items() if w >= WEIGHT}
+            wrong = [
+                pair
+                for pair, w in weights.items()
+                if w < WEIGHT and (self.one_segment(*pair) or self._joined(pair) in held)
+            ]
             if not wrong:
                 return undone
             for pair in wrong:
                 self.unlink(*pair)
             undone += wrong
+
+    def _joined(self, pair: tuple[int, int]) -> frozenset[int]:
+        """Return the segments of two keyframes."""
+        return frozenset(self._segments[node] for node in pair)
 
     def state(self) -> GraphState:
         """Return poses and edges as they are, for `restore`."""
@@ -267,49 +275,11 @@ class LoopGraph:
         motion = inverse_similarity(self._odom[heir]) @ self._odom[node]
         chain = [e for e in self._edges if {e.first, e.second} == {heir, node} and not e.loop]
         extra = chain[0].sigmas ** 2 if chain else np.zeros(7)
-        moved = [_rehung(e, node, heir, motion, extra) for e in self._edges if e not in chain]
-        self._edges = _few_loops([e for e in moved if e.first != e.second])
+        moved = [rehung(e, node, heir, motion, extra) for e in self._edges if e not in chain]
+        self._edges = few_loops([e for e in moved if e.first != e.second])
         for table in (self.poses, self._odom, self._segments):
             del table[node]
         self.held.discard(node)
         if self._last[segment] == node:
             self._last[segment] = heir
         return heir
-
-
-def _residual(edge: _Edge, ends: np.ndarray) -> np.ndarray:
-    """Error of an edge between two poses. (2, 4, 4) -> (7,)"""
-    return edge_residuals(ends, _edges([edge], {edge.first: 0, edge.second: 1}))[0]
-
-
-def _few_loops(edges: list[_Edge]) -> list[_Edge]:
-    """Keep the latest LOOPS_EACH loops of each new keyframe, so that an hour stays bounded."""
-    later: Counter[int] = Counter()
-    kept = []
-    for edge in reversed(edges):
-        later[edge.second] += edge.loop
-        if not edge.loop or later[edge.second] <= LOOPS_EACH:
-            kept.append(edge)
-    return kept[::-1]
-
-
-def _edges(edges: list[_Edge], index: dict[int, int], *, widened: float = 1.0) -> Edges:
-    """Stack edges for the optimiser, the standard deviations of chains times a factor."""
-    return Edges(
-        np.array([index[e.first] for e in edges], int),
-        np.array([index[e.second] for e in edges], int),
-        np.stack([e.motion for e in edges]),
-        np.stack([e.sigmas * (1.0 if e.loop else widened) for e in edges]),
-        np.array([e.loop for e in edges], bool),
-    )
-
-
-def _rehung(edge: _Edge, node: int, heir: int, motion: np.ndarray, extra: np.ndarray) -> _Edge:
-    """Move an end of an edge from a node to its heir; `motion` takes the node to the heir."""
-    if node not in (edge.first, edge.second):
-        return edge
-    sigmas = np.sqrt(edge.sigmas**2 + extra)
-    if edge.first == node:
-        return replace(edge, first=heir, motion=motion @ edge.motion, sigmas=sigmas)
-    moved = edge.motion @ inverse_similarity(motion)
-    return replace(edge, second=heir, motion=moved, sigmas=sigmas)
