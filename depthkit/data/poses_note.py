@@ -101,7 +101,8 @@ def load_poses_note(folder: Path | str, count: int) -> PosesNote | None:
         _one_of(path, record, "source", _SOURCES),  # type: ignore[arg-type]
         _one_of(path, record, "unit", _UNITS),  # type: ignore[arg-type]
         segments,
-        *(_read_sigmas(path, record, key, count) for key in _SIGMAS),
+        sigma_translation=_read_sigmas(path, record, _SIGMAS[0], count),
+        sigma_rotation=_read_sigmas(path, record, _SIGMAS[1], count),
         frame=_read_frame(path, record.get("frame", "")),
     )
 

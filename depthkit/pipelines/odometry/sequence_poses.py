@@ -92,7 +92,8 @@ def write_sequence_poses(
         "odometry",
         "metric" if is_metric else "up_to_scale",
         _stretches(index, segments),
-        *(_column(known, name) for name in ("sigma_position", "sigma_rotation")),
+        sigma_translation=_column(known, "sigma_position"),
+        sigma_rotation=_column(known, "sigma_rotation"),
         frame=frame,
     )
     save_poses_note(folder, note)

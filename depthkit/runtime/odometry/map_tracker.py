@@ -52,6 +52,7 @@ KEYFRAME_SHARE = 0.5
 KEYFRAME_FAR = 0.08
 """Motion over the median depth at which a keyframe is made in any case."""
 SIFT = Sift()
+"""Features that are asked first where KLT fails: learned ones only where they find too few."""
 MOST_WAITING = 300
 """Number of frames before a start whose poses are found afterwards."""
 LATE, MOST_STEPS = 1.5, 4.0

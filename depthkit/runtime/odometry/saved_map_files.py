@@ -134,7 +134,7 @@ def _packed(saved: SavedMap) -> bytes:
     if saved.codes is not None:
         arrays["codes"] = saved.codes
     stream = io.BytesIO()
-    np.savez(stream, **arrays)
+    np.savez(stream, **arrays)  # type: ignore[arg-type]  # stubs of numpy 2
     return stream.getvalue()
 
 
@@ -189,7 +189,10 @@ def _map_of(note: MapNote, arrays: Mapping[str, np.ndarray], path: Path) -> Save
         part = slice(int(arrays["first"][i]), int(arrays["first"][i + 1]))
         number = int(arrays["segment"][i])
         features = Features(
-            *(arrays[name][part] for name in ("pixels", "descriptors", "scales", "angles")),
+            pixels=arrays["pixels"][part],
+            descriptors=arrays["descriptors"][part],
+            scales=arrays["scales"][part],
+            angles=arrays["angles"][part],
             ratio=note.match_ratio,
         )
         view = PlaceView(
