@@ -16,6 +16,7 @@ from depthkit.errors import DataError
 from depthkit.multiview.features import Detector, Sift
 from depthkit.multiview.similarity import rigid_of, scale_of
 from depthkit.rigid import inverse
+from depthkit.runtime.odometry.known_start import KnownStart
 from depthkit.runtime.odometry.loop_checks import difference, disagreement
 from depthkit.runtime.odometry.loop_graph import LoopGraph
 from depthkit.runtime.odometry.loop_hit import (
@@ -30,6 +31,7 @@ from depthkit.runtime.odometry.loop_hit import (
 )
 from depthkit.runtime.odometry.loop_path import LoopPath
 from depthkit.runtime.odometry.loop_records import LoopConfig, LoopEvent
+from depthkit.runtime.odometry.loop_sigmas import loop_sigmas
 from depthkit.runtime.odometry.place_map import PlaceMap
 from depthkit.runtime.odometry.place_match import PlaceHit
 from depthkit.runtime.odometry.place_view import Keyframe, PlaceView
@@ -80,6 +82,18 @@ class LoopCloser:
         self._corrected: set[int] = set()
         self._relative = False
 
+    def keep(self, view: PlaceView, code: np.ndarray | None = None, *, map: int) -> None:
+        """Take a keyframe of a saved map, which stays where it is.
+
+        Args:
+            view: number and segment below those of this session; its pose in its map.
+            code: its learnt descriptor, where places are retrieved by one. (D,)
+            map: number of the segment in whose frame its pose is.
+        """
+        self.places.keep(view, code)
+        self._graph.hold(view.id, view.segment, view.T_world_cam, map=map)
+        self._relative |= not view.metric
+
     def add(self, keyframe: Keyframe) -> LoopEvent | None:
         """Take the next keyframe; returns what became of a place seen again, None without one.
 
@@ -97,6 +111,22 @@ class LoopCloser:
             self._note(event)
         self._thin()
         return event
+
+    def begin_in(self, start: KnownStart) -> None:
+        """Lay the newest keyframe's segment into a saved map, whose points it began with."""
+        view, old = self._newest, start.view
+        if view is None:
+            raise RuntimeError("there is no keyframe to lay into the map")
+        self._graph.join(old, view.id, start.T_view_cam)
+        self._graph.link(old, view.id, start.T_view_cam, loop_sigmas(start.depth, 0.0))
+        self._corrected.add(self._graph.map_of(old))
+        count, none = len(start.points), float("nan")
+        self._note(LoopEvent("joined", view.stamp, view.id, old, count, 1.0, none))
+
+    @property
+    def graph(self) -> LoopGraph:
+        """Poses of the kept keyframes, and the maps of segments."""
+        return self._graph
 
     @property
     def correction(self) -> np.ndarray | None:

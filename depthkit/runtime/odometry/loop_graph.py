@@ -48,6 +48,21 @@ class LoopGraph:
         self._segments: dict[int, int] = {}
         self._last: dict[int, int] = {}
         self._edges: list[GraphEdge] = []
+        self.held: set[int] = set()
+        """Keyframes of a saved map, which stay where they are."""
+
+    def hold(self, node: int, segment: int, T_map_cam: np.ndarray, *, map: int) -> None:
+        """Add a keyframe of a saved map.
+
+        Args:
+            node: its number.
+            segment: its segment.
+            T_map_cam: pose in its map. (4, 4)
+            map: number of the segment in whose frame that is.
+        """
+        self.poses[node] = self._odom[node] = np.array(T_map_cam, np.float64)
+        self._segments[node], self.maps[segment], self._last[segment] = segment, map, node
+        self.held.add(node)
 
     def add(
         self,
@@ -92,11 +107,20 @@ class LoopGraph:
     def between(self, first: int, second: int) -> np.ndarray:
         """Return the poses of the keyframes from one to another of the same map, without scale.
 
-        Both are included, in the map's unit. (N, 4, 4)
+        Both are included, in the map's unit; of a saved map, those since it was seen last.
+        (N, 4, 4)
         """
-        nodes = [n for n in sorted(self.poses) if first <= n <= second]
+        nodes = [n for n in sorted(self.poses) if self._start_of(first) <= n <= second]
         nodes = [n for n in nodes if self.map_of(n) == self.map_of(first)]
         return rigid_of(np.stack([self.poses[n] for n in nodes]))
+
+    def _start_of(self, old: int) -> int:
+        """Return the keyframe from which the way to a new one counts: of a saved map the one that
+        was tied to it last, as all of it is held."""
+        if old not in self.held:
+            return old
+        tied = [e.second for e in self._edges if e.loop and e.first in self.held]
+        return max(tied, default=1 + max(self.held))
 
     def one_segment(self, first: int, second: int) -> bool:
         """Whether the odometry itself leads from one keyframe to the other."""
@@ -139,7 +163,8 @@ class LoopGraph:
         own = self.one_segment(old, new)
         ends = np.stack([(self._odom if own else self.poses)[n] for n in (old, new)])
         error, variance = residual(edge, ends), edge.sigmas**2
-        chain = [e for e in self._edges if not e.loop and old <= e.first and e.second <= new]
+        start = self._start_of(old)
+        chain = [e for e in self._edges if not e.loop and start <= e.first and e.second <= new]
         variance = variance + sum((e.sigmas**2 for e in chain), np.zeros(7))
         # An error of rotation or scale moves what lies behind it by its arm.
         path = rigid_of(self.told(old, new) if own else self.between(old, new))[:, :3, 3]
@@ -165,15 +190,16 @@ class LoopGraph:
     def solve(self, scales: bool) -> dict[tuple[int, int], float]:
         """Correct all poses by the loops; returns the weight that each loop was left with.
 
-        The first keyframe of each map stays where it is.
+        The first keyframe of each map, and all of a saved one, stay where they are.
         """
         nodes = sorted(self.poses)
         index = {node: i for i, node in enumerate(nodes)}
         fixed = {self.map_of(node): index[node] for node in reversed(nodes)}
+        held = {index[node] for node in self.held} | set(fixed.values())
         solution = optimise_graph(
             np.stack([self.poses[node] for node in nodes]),
             stacked(self._edges, index, widened=widening(self._edges)),
-            fixed=tuple(fixed.values()),
+            fixed=tuple(sorted(held)),
             scales=scales,
         )
         self.poses = dict(zip(nodes, solution.poses, strict=True))
@@ -253,6 +279,7 @@ class LoopGraph:
         self._edges = few_loops([e for e in moved if e.first != e.second])
         for table in (self.poses, self._odom, self._segments):
             del table[node]
+        self.held.discard(node)
         if self._last[segment] == node:
             self._last[segment] = heir
         return heir

@@ -91,7 +91,9 @@ def joins(graph: LoopGraph, hit: Hit) -> bool:
 
 
 def returned(graph: LoopGraph, hit: Hit) -> bool:
-    """Whether the place was out of sight in between."""
+    """Whether the place was out of sight in between, or is one of an earlier session."""
+    if hit.old in graph.held:
+        return True
     unit = float(scale_of(graph.poses[hit.old]))
     motion = hit.place.T_view_cam.copy()
     motion[:3, 3] *= unit

@@ -148,7 +148,7 @@ class PlaceMap:
             query.features, query.code, count=CANDIDATES, leave_out=leave_out
         )
         for key, _ in candidates:
-            near = self._neighbours(key)
+            near = self.neighbours(key)
             hit = check_place(query, self.views[key], neighbours=near, min_inliers=min_inliers)
             if hit is not None and (best is None or hit.inliers > best.inliers):
                 best = hit
@@ -161,7 +161,7 @@ class PlaceMap:
         last = list(self.views.values())[-RING:]
         return [view for view in last if view.segment == segment]
 
-    def _neighbours(self, key: int) -> tuple[PlaceView, ...]:
+    def neighbours(self, key: int) -> tuple[PlaceView, ...]:
         """Return the kept keyframes before and after one, in its segment."""
         keys = list(self.views)
         at = keys.index(key)
