@@ -62,8 +62,13 @@ class Features:
 
     def take(self, index: np.ndarray | slice) -> "Features":
         """Return a part of the features, by indices, a mask or a slice."""
-        arrays = self.pixels, self.descriptors, self.scales, self.angles
-        return Features(*(array[index] for array in arrays), self.ratio)
+        return Features(
+            self.pixels[index],
+            self.descriptors[index],
+            self.scales[index],
+            self.angles[index],
+            self.ratio,
+        )
 
 
 class Detector(Protocol):
