@@ -32,6 +32,22 @@ class Orthophoto:
     notes: tuple[str, ...] = ()
     """What the user should hear."""
 
+    @property
+    def middle(self) -> np.ndarray:
+        """Its middle, pixels (u, v). (2,)"""
+        return (np.array(self.valid.shape[::-1], np.float64) - 1) / 2
+
+    @property
+    def metres(self) -> np.ndarray:
+        """Metres east and north of a pixel's steps along u and v, at the middle. (2, 2)"""
+        return self.georeference.metres_at(self.middle)
+
+    @property
+    def origin(self) -> tuple[float, float]:
+        """Latitude and longitude of the middle, degrees."""
+        latitude, longitude = self.georeference.to_geographic(self.middle[None])[0]
+        return float(latitude), float(longitude)
+
 
 def open_orthophoto(path: Path, *, crs: str = "", most_pixels: int = MOST_PIXELS) -> Orthophoto:
     """Read an orthophoto.

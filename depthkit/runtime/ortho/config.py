@@ -20,6 +20,9 @@ class OrthoConfig:
     """Standard deviation of the optical axis from straight down, degrees."""
     candidates: int = option(24, least=1, most=1000)
     """Number of tiles that look most alike and are compared feature by feature."""
+    ratio: float = option(0.9, least=0, most=1)
+    """Largest ratio of the best to the second best distance of a match; 0 for what the detector
+    says. Consensus bears more wrong matches than what the ratio is usually set for."""
     evidence: float = option(8.0, above=0)
     """Least evidence of a fix: the power of ten of the number of pictures of other places among
     which as many features agree by chance once."""

@@ -142,6 +142,4 @@ def _of_cell(
     inside = (features.pixels >= BORDER - 0.5) & (features.pixels < BORDER + CELL - 0.5)
     kept = features.take(inside.all(axis=1))
     corner = np.array([left - BORDER, top - BORDER], np.float32)
-    return Features(
-        kept.pixels + corner, kept.descriptors, kept.scales, kept.angles, kept.ratio
-    )
+    return Features(kept.pixels + corner, kept.descriptors, kept.scales, kept.angles, kept.ratio)

@@ -21,20 +21,29 @@ from depthkit.runtime.ortho.levels import (
     CELL,
     FACTOR,
     TILE,
-    Level,
     build_level,
     scale_of_height,
     scales_without_height,
 )
 from depthkit.runtime.ortho.plane_pose import PlanePose, fit_plane_pose
 from depthkit.runtime.ortho.registration import (
+    CLUE_SHARE,
     LOOSE,
+    agrees,
     count_distinct,
     evidence,
     find_consensus,
+    implied_turns,
     share_of_circle,
 )
-from depthkit.runtime.ortho.tile_index import Describe, Tile, TileIndex
+from depthkit.runtime.ortho.tile_index import (
+    HEADINGS,
+    Describe,
+    Tile,
+    TileIndex,
+    turned_size,
+    turning,
+)
 
 LEAST_SIDE = 64
 """Pixels of the shorter side of a frame below which too few features are found."""
@@ -47,6 +56,7 @@ LEVEL_RANGE = 2.2
 APART = 0.5
 """Distance of two places from which they are two, sides of a tile."""
 LEAST_FEATURES = 12
+"""Features of a frame below which it is not looked for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,6 +135,7 @@ class OrthoLocaliser:
         self._detector = detector or Sift()
         self._K = np.asarray(K, np.float64)
         self._size = size
+        self._focal = float(np.sqrt(self._K[0, 0] * self._K[1, 1]))
         self._heights, scales = self._plan(rgb.shape[:2])
         gray = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
         valid = np.ones(gray.shape, bool) if valid is None else valid
@@ -139,9 +150,9 @@ class OrthoLocaliser:
         return len(self._index)
 
     @property
-    def ground_resolutions(self) -> list[float]:
-        """Metres a pixel of each level."""
-        return [self._resolution / one.scale for one in self._levels]
+    def resolution(self) -> float:
+        """Metres a pixel of the orthophoto, at its middle."""
+        return self._resolution
 
     def reset(self) -> None:
         """Forget the last place: the next frame is looked for everywhere."""
@@ -176,7 +187,7 @@ class OrthoLocaliser:
         middle = (np.array(size[::-1]) - 1) / 2
         metres = self._georeference.metres_at(middle)
         self._resolution = float(np.sqrt(abs(np.linalg.det(metres))))
-        focal = float(np.sqrt(self._K[0, 0] * self._K[1, 1]))
+        focal = self._focal
         told, ground = self._config.height, min(size) * self._resolution
         if told:
             footprint = told * min(self._size) / focal
@@ -194,9 +205,26 @@ class OrthoLocaliser:
         return [(h / LEVEL_RANGE, h * LEVEL_RANGE) for h in stands_for], scales
 
     def _views(self, rgb: np.ndarray, valid: np.ndarray | None) -> Iterator[View]:
+        """Describe a frame: once, or at several headings where features have no orientation."""
         gray = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
         features = self._detector.detect(gray, valid=valid)
         yield self._view(rgb, features)
+        if features.angles.any():
+            return
+        for angle in np.arange(1, HEADINGS) * (360.0 / HEADINGS):
+            yield self._view(rgb, self._detect_turned(gray, valid, float(angle)))
+
+    def _detect_turned(self, gray: np.ndarray, valid: np.ndarray | None, angle: float) -> Features:
+        """Find features on the turned frame; positions are those of the frame as it is."""
+        inside = np.ones(gray.shape, bool) if valid is None else valid
+        A = turning(gray.shape[1], gray.shape[0], angle)
+        size = turned_size(gray.shape[1], gray.shape[0], angle)
+        turned = cv2.warpAffine(gray, A, size, borderMode=cv2.BORDER_REPLICATE)
+        mask = cv2.warpAffine(inside.astype(np.uint8), A, size, flags=cv2.INTER_NEAREST) > 0
+        found = self._detector.detect(turned, valid=mask)
+        back = cv2.invertAffineTransform(A)
+        pixels = (found.pixels @ back[:, :2].T + back[:, 2]).astype(np.float32)
+        return replace(found, pixels=pixels)
 
     def _view(self, rgb: np.ndarray, features: Features) -> View:
         height, width = self._size
@@ -264,7 +292,7 @@ class OrthoLocaliser:
         """Match a frame to a tile and its surroundings, and fit the pose."""
         level = self._levels[tile.level]
         known = level.block(tile.row, tile.column, size=TILE, ring=ring)
-        pairs = match(view.features, known)
+        pairs = match(view.features, known, ratio=self._config.ratio or None)
         if len(pairs) < 4:
             return None
         # 1. The ground in metres about the middle of the tile.
@@ -274,8 +302,18 @@ class OrthoLocaliser:
         rays = view.rays[pairs[:, 0]]
         # 2. A view straight down, then all six numbers.
         config, limit = self._config, self._config.tolerance * view.diagonal
+        implied = implied_turns(
+            view.features.take(pairs[:, 0]),
+            known.take(pairs[:, 1]),
+            focal=self._focal,
+            metres=metres,
+        )
         start = find_consensus(
-            rays, ground, tolerance=LOOSE * limit, heights=self._heights[tile.level]
+            rays,
+            ground,
+            tolerance=LOOSE * limit,
+            heights=self._heights[tile.level],
+            implied=implied,
         )
         pose = start and fit_plane_pose(
             start,
@@ -284,12 +322,14 @@ class OrthoLocaliser:
             tolerance=limit,
             noise=config.noise * view.diagonal,
             tilt_sigma=float(np.radians(config.tilt_sigma)),
+            trusted=None if implied is None else agrees(implied, start.turn),
         )
         if not pose or pose.T_plane_cam[2, 3] <= 0:
             return None
         # 3. What their agreement is worth.
         side = (TILE + 2 * ring) * CELL / level.scale * self._resolution
         share = share_of_circle(limit * pose.T_plane_cam[2, 3], side**2)
+        share *= 1.0 if implied is None else CLUE_SHARE
         agreeing = count_distinct(rays[pose.inliers], view.diagonal)
         worth = evidence(agreeing, len(pairs), share=share, tests=tests)
         return Hypothesis(tile, origin, metres, pose, len(pairs), worth)

@@ -68,6 +68,7 @@ def fit_plane_pose(
     tolerance: float,
     noise: float,
     tilt_sigma: float,
+    trusted: np.ndarray | None = None,
 ) -> PlanePose | None:
     """Fit the pose to the matches that agree, choosing them anew as the tilt becomes known.
 
@@ -78,6 +79,7 @@ def fit_plane_pose(
         tolerance: largest error of a match, on the plane z = 1.
         noise: least standard deviation of a feature, on that plane.
         tilt_sigma: standard deviation of the axis from straight down, radians.
+        trusted: matches that may agree at all; all if None. (M,) bool
 
     Returns:
         The pose; None where fewer than four matches are left.
@@ -92,12 +94,10 @@ def fit_plane_pose(
         if inliers.sum() < 4:
             return None
         seen = Sightings(points, np.zeros_like(points), rays, sigma)
-        fit = fit_pose(
-            T, seen.part(inliers), R_prior=_upright(T[:3, :3]), prior_sigma=tilt_sigma
-        )
+        fit = fit_pose(T, seen.part(inliers), R_prior=_upright(T[:3, :3]), prior_sigma=tilt_sigma)
         T = fit.T_cam_world
         error = sigma * fit_pose(T, seen, iterations=0).errors
-        inliers = error <= tolerance
+        inliers = (error <= tolerance) & (True if trusted is None else trusted)
         if inliers.sum() < 4:
             return None
         sigma = max(noise, SPREAD * float(np.median(error[inliers])))

@@ -13,8 +13,19 @@ from math import lgamma, log, log10, pi
 
 import numpy as np
 
-PAIRS = 3000
-"""Pairs of matches that are tried."""
+from depthkit.multiview.features import Features
+
+PAIRS = 40_000
+"""Pairs of matches that are drawn."""
+TRIED = 3000
+"""Views of pairs that are compared with all matches."""
+TURN = np.radians(25.0)
+"""Largest difference of a feature's orientation from that of a view, radians."""
+STRETCH = 1.6
+"""Largest ratio of a feature's scale to that of a view."""
+CLUE_SHARE = 0.07
+"""Share of random matches whose orientation (TURN of a half turn: 0.14) and scale (about half)
+agree with a view."""
 LOOSE = 2.5
 """Tolerance before the tilt is known, in tolerances after."""
 GRID = 0.04
@@ -38,8 +49,36 @@ class Consensus:
         return abs(self.turn)
 
 
+def implied_turns(
+    frame: Features, ground: Features, *, focal: float, metres: np.ndarray
+) -> np.ndarray | None:
+    """Return the turn of the view that each match implies by itself: orientation and scale.
+
+    Args:
+        frame, ground: matched features, one beside the other. (M)
+        focal: of the frame, pixels.
+        metres: metres east and north of a pixel's steps on the orthophoto. (2, 2)
+
+    Returns:
+        Height times turn, metres (M,) complex; None where the detector knows no orientation.
+    """
+    if not frame.scales.all() or not ground.scales.all():
+        return None
+    angles = ground.angles.astype(np.float64)
+    along = metres @ np.stack([np.cos(angles), np.sin(angles)])
+    size = ground.scales * np.sqrt(abs(np.linalg.det(metres)))
+    direction = (along[0] + 1j * along[1]) / np.linalg.norm(along, axis=0)
+    # The ray's y axis points down, the similarity's up: the angle changes its sign.
+    return direction * np.exp(1j * frame.angles.astype(np.float64)) * size * focal / frame.scales
+
+
 def find_consensus(
-    rays: np.ndarray, ground: np.ndarray, *, tolerance: float, heights: tuple[float, float]
+    rays: np.ndarray,
+    ground: np.ndarray,
+    *,
+    tolerance: float,
+    heights: tuple[float, float],
+    implied: np.ndarray | None = None,
 ) -> Consensus | None:
     """Find the view straight down that most matches agree with.
 
@@ -48,6 +87,7 @@ def find_consensus(
         ground: where they lie on the ground, metres east and north. (M, 2)
         tolerance: largest distance of agreeing matches on the plane z = 1.
         heights: least and largest height, metres.
+        implied: turn that each match implies by itself, which must agree too. (M,) complex
 
     Returns:
         The view, refined on what agrees; None where fewer than three matches do.
@@ -58,33 +98,47 @@ def find_consensus(
     # 1. A view from every pair drawn; those too close to each other or out of range fall away.
     first, second = _pairs(len(q))
     dq = q[first] - q[second]
-    far = np.abs(dq) > 4 * tolerance
-    turn = (g[first] - g[second])[far] / dq[far]
-    start = first[far]
-    fits = (np.abs(turn) >= heights[0]) & (np.abs(turn) <= heights[1])
-    turn, start = turn[fits], start[fits]
+    turn = (g[first] - g[second]) / np.where(dq == 0, 1.0, dq)
+    fits = (np.abs(dq) > 4 * tolerance) & (np.abs(turn) >= heights[0])
+    fits &= np.abs(turn) <= heights[1]
+    if implied is not None:
+        fits &= agrees(implied[first], turn) & agrees(implied[second], turn)
+    turn, start = turn[fits][:TRIED], first[fits][:TRIED]
     if not len(turn):
         return None
     foot = g[start] - turn * q[start]
     # 2. How many matches agree with each.
     error = np.abs(turn[:, None] * q + foot[:, None] - g)
     agree = error <= tolerance * np.abs(turn)[:, None]
-    best = int(agree.sum(axis=1).argmax())
-    # 3. Least squares on these, twice.
-    chosen = agree[best]
+    if implied is not None:
+        agree &= agrees(implied, turn[:, None])
+    # 3. Least squares on those of the best, twice.
+    chosen = agree[int(agree.sum(axis=1).argmax())]
     for _ in range(2):
         if chosen.sum() < 3:
             return None
         a, b = _similarity(q[chosen], g[chosen])
         chosen = np.abs(a * q + b - g) <= tolerance * abs(a)
+        if implied is not None:
+            chosen &= agrees(implied, a)
     return Consensus(complex(a), complex(b), chosen)
 
 
+def agrees(implied: np.ndarray, turn: np.ndarray | complex) -> np.ndarray:
+    """Return whether orientation and scale of matches agree with a view."""
+    ratio = implied / turn
+    size = np.abs(ratio)
+    near = (size <= STRETCH) & (size >= 1 / STRETCH)
+    return near & (np.abs(np.angle(ratio)) <= TURN)
+
+
 def _pairs(count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return all pairs, or as many as are tried; the same for the same number."""
-    if count * (count - 1) // 2 <= PAIRS:
-        return np.triu_indices(count, 1)
+    """Return all pairs in mixed order, or as many as are drawn; the same for the same number."""
     rng = np.random.default_rng(count)
+    if count * (count - 1) // 2 <= PAIRS:
+        first, second = np.triu_indices(count, 1)
+        order = rng.permutation(len(first))
+        return first[order], second[order]
     first = rng.integers(0, count, PAIRS)
     return first, (first + rng.integers(1, count, PAIRS)) % count
 

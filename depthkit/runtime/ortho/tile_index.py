@@ -14,9 +14,11 @@ import numpy as np
 
 from depthkit.errors import DataError
 from depthkit.multiview.features import Features
-from depthkit.runtime.ortho.levels import CELL, TILE, Level, resize
 from depthkit.runtime.odometry.places import learn_words, vlad
+from depthkit.runtime.ortho.levels import CELL, TILE, Level, resize
 
+HEADINGS = 8
+"""Headings at which a frame is described where its description turns with it."""
 MOST_TILES = 60_000
 """Tiles of VLAD in 1 GB of memory."""
 Describe: TypeAlias = Callable[[np.ndarray], np.ndarray]
@@ -78,10 +80,12 @@ class TileIndex:
             features: those of the frame, for VLAD.
             count: largest number of tiles.
         """
-        query = vlad(features.descriptors, self._words) if self._describe is None else (
-            self._describe(_square(rgb))
-        )
-        similarity = self._vectors @ query.astype(np.float32)
+        if self._describe is None:
+            queries = [vlad(features.descriptors, self._words)]
+        else:
+            angles = np.arange(HEADINGS) * (360.0 / HEADINGS)
+            queries = [self._describe(_square(rgb, float(angle))) for angle in angles]
+        similarity = (self._vectors @ np.stack(queries, axis=1).astype(np.float32)).max(axis=1)
         order = np.argsort(-similarity, kind="stable")[:count]
         return [Tile(*self._places[i], float(similarity[i])) for i in order]
 
@@ -91,9 +95,7 @@ class TileIndex:
             for n, row, column in self._places
         ]
 
-    def _learnt(
-        self, levels: list[Level], rgb: np.ndarray, describe: Describe
-    ) -> list[np.ndarray]:
+    def _learnt(self, levels: list[Level], rgb: np.ndarray, describe: Describe) -> list[np.ndarray]:
         vectors = []
         for number, level in enumerate(levels):
             small = resize(rgb, level.scale)
@@ -111,9 +113,35 @@ def _tile(small: np.ndarray, row: int, column: int) -> np.ndarray:
     return np.pad(part, ((0, ends[0]), (0, ends[1]), (0, 0)), mode="edge")
 
 
-def _square(rgb: np.ndarray) -> np.ndarray:
-    """Cut the middle square out of a frame, at the size of a tile."""
-    side = min(rgb.shape[:2])
-    top, left = ((n - side) // 2 for n in rgb.shape[:2])
-    square = np.ascontiguousarray(rgb[top : top + side, left : left + side])
-    return cv2.resize(square, (TILE * CELL, TILE * CELL), interpolation=cv2.INTER_AREA)
+def _square(rgb: np.ndarray, angle: float) -> np.ndarray:
+    """Turn a frame and cut its middle square out, at the size of a tile; angle in degrees."""
+    height, width = rgb.shape[:2]
+    side = TILE * CELL
+    A = turning(width, height, angle)
+    # From the middle of the turned frame to the middle of a tile, at a tile's size.
+    scale = side / min(height, width)
+    middle = (np.array(turned_size(width, height, angle)) - 1) / 2
+    A = np.column_stack([A[:, :2], A[:, 2] - middle]) * scale
+    A[:, 2] += (side - 1) / 2
+    small = cv2.GaussianBlur(rgb, (0, 0), 0.5 / scale) if scale < 1 else rgb
+    return cv2.warpAffine(small, A, (side, side), borderMode=cv2.BORDER_REFLECT)
+
+
+def turning(width: int, height: int, angle: float) -> np.ndarray:
+    """Return the map of a picture's pixels to those of the picture turned about its middle. (2, 3)
+
+    Args:
+        width, height: of the picture.
+        angle: degrees, from u towards v.
+    """
+    c, s = np.cos(np.radians(angle)), np.sin(np.radians(angle))
+    R = np.array([[c, -s], [s, c]])
+    middle = (np.array([width, height]) - 1) / 2
+    target = (np.array(turned_size(width, height, angle)) - 1) / 2
+    return np.column_stack([R, target - R @ middle])
+
+
+def turned_size(width: int, height: int, angle: float) -> tuple[int, int]:
+    """Return width and height of a picture that holds the turned one."""
+    c, s = abs(np.cos(np.radians(angle))), abs(np.sin(np.radians(angle)))
+    return round(width * c + height * s), round(width * s + height * c)
