@@ -7,12 +7,13 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from depthkit.errors import DataError
+from depthkit.errors import DataError, EngineError
 from depthkit.pipelines.localise.options import LocaliseOptions, LocaliseSummary
 from depthkit.pipelines.localise.outputs import FIXES, FrameFix, write_all
 from depthkit.pipelines.output_folder import SUMMARY, check_replaceable, growing
@@ -94,7 +95,7 @@ def localise(options: LocaliseOptions, watcher: Watcher = SILENT) -> LocaliseSum
 def _means(options: LocaliseOptions, watcher: Watcher) -> Iterator[_Means]:
     """Open the models that are named; SIFT and VLAD of it where there is none."""
     from depthkit.multiview.features import Sift
-    from depthkit.pipelines.models import as_onnx, open_place
+    from depthkit.pipelines.models import as_onnx
     from depthkit.runtime.network.keypoint_engine import KeypointEngine
 
     with ExitStack() as stack:
@@ -107,11 +108,19 @@ def _means(options: LocaliseOptions, watcher: Watcher) -> Iterator[_Means]:
             opened = KeypointEngine.open(file, **vars(options.engine))
             detector = stack.enter_context(opened)
         if options.places is not None:
-            known = stack.enter_context(
-                open_place(options.places, options.engine, note=watcher.note)
-            )
-            describe, places = known.describe, known.name
+            describe, places = _open_places(options.places, options, stack)
         yield _Means(detector, describe, places)
+
+
+def _open_places(model: Path, options: LocaliseOptions, stack: ExitStack) -> tuple[Describe, str]:
+    """Open a model of kind place; return its descriptor of a picture, and its name."""
+    from depthkit.pipelines.models import open_model
+
+    engine = stack.enter_context(open_model(model, **vars(options.engine)))
+    describe = getattr(engine, "describe", None)
+    if engine.manifest.kind != "place" or describe is None:
+        raise EngineError(f"{model}: expected a network of kind place, got {engine.manifest.kind}")
+    return describe, engine.manifest.network
 
 
 def _index(

@@ -101,9 +101,11 @@ def find_consensus(
     turn = (g[first] - g[second]) / np.where(dq == 0, 1.0, dq)
     fits = (np.abs(dq) > 4 * tolerance) & (np.abs(turn) >= heights[0])
     fits &= np.abs(turn) <= heights[1]
+    turn, first, second = turn[fits], first[fits], second[fits]
     if implied is not None:
-        fits &= agrees(implied[first], turn) & agrees(implied[second], turn)
-    turn, start = turn[fits][:TRIED], first[fits][:TRIED]
+        fits = agrees(implied[first], turn) & agrees(implied[second], turn)
+        turn, first = turn[fits], first[fits]
+    turn, start = turn[:TRIED], first[:TRIED]
     if not len(turn):
         return None
     foot = g[start] - turn * q[start]
