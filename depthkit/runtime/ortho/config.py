@@ -18,7 +18,7 @@ class OrthoConfig:
     """Height of the camera above the ground, metres, right within a third; 0 = unknown."""
     tilt_sigma: float = option(5.0, above=0, most=45)
     """Standard deviation of the optical axis from straight down, degrees."""
-    candidates: int = option(24, least=1, most=1000)
+    candidates: int = option(12, least=1, most=1000)
     """Number of tiles that look most alike and are compared feature by feature."""
     ratio: float = option(0.9, least=0, most=1)
     """Largest ratio of the best to the second best distance of a match; 0 for what the detector
