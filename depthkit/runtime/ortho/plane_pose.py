@@ -13,7 +13,7 @@ from depthkit.multiview.resection import Sightings, fit_pose
 from depthkit.rigid import exp_se3, inverse, make_pose
 from depthkit.runtime.ortho.registration import Consensus
 
-ROUNDS = 3
+ROUNDS = 4
 """Rounds of fit, noise and choice of inliers."""
 SPREAD = 1.0 / np.sqrt(2 * np.log(2))
 """Standard deviation per axis by the median length of a residual of two normal numbers."""
@@ -100,12 +100,21 @@ def fit_plane_pose(
         inliers = (error <= tolerance) & (True if trusted is None else trusted)
         if inliers.sum() < 4:
             return None
-        sigma = max(noise, SPREAD * float(np.median(error[inliers])))
-        inliers &= error <= max(WIDE * sigma, noise)
+        middle_error = max(noise, SPREAD * float(np.median(error[inliers])))
+        inliers &= error <= WIDE * middle_error
+        sigma = max(noise, _noise(error[inliers]))
     # 3. To the axes of the plane.
     T_plane_cam = inverse(T)
     T_plane_cam[:3, 3] += middle
-    return PlanePose(T_plane_cam, _covariance(T, fit.information), inliers, sigma)
+    # 4. Few matches tell their own noise badly: the variance of Student's distribution.
+    freedom = max(2 * int(inliers.sum()) - 6, 3)
+    covariance = _covariance(T, fit.information) * freedom / (freedom - 2)
+    return PlanePose(T_plane_cam, covariance, inliers, sigma)
+
+
+def _noise(errors: np.ndarray) -> float:
+    """Return the standard deviation per axis of errors that six numbers were fitted to. (M,)"""
+    return float(np.sqrt((errors**2).sum() / max(2 * len(errors) - 6, 2)))
 
 
 def _covariance(T_cam_plane: np.ndarray, information: np.ndarray) -> np.ndarray:
