@@ -117,9 +117,7 @@ def test_two_places_alike_are_refused(ground):
 def test_unknown_height(ground):
     """Searched at several ground resolutions: the height is found with the place."""
     small = np.ascontiguousarray(ground[:300, :300])
-    found = OrthoLocaliser(small, REFERENCE, K=K, size=SIZE).process(
-        look(small, (150, 160), 200.0)
-    )
+    found = OrthoLocaliser(small, REFERENCE, K=K, size=SIZE).process(look(small, (150, 160), 200.0))
     assert isinstance(found, OrthoFix)
     assert found.altitude == pytest.approx(HEIGHT, rel=0.03)
 

@@ -142,7 +142,9 @@ def test_a_tilted_view_is_exact():
     # The prior pulls by its share of the information: 5 degrees against 0.1 of the matches.
     np.testing.assert_allclose(found.T_plane_cam[:3, 3], T[:3, 3], atol=0.02)
     assert found.tilt == pytest.approx(np.degrees(np.arccos(-T[2, 2])), abs=0.02)
-    assert found.heading == pytest.approx(np.degrees(np.arctan2(-T[0, 1], -T[1, 1])) % 360, abs=0.02)
+    assert found.heading == pytest.approx(
+        np.degrees(np.arctan2(-T[0, 1], -T[1, 1])) % 360, abs=0.02
+    )
     assert found.inliers.all()
 
 
