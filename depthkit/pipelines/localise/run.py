@@ -118,8 +118,9 @@ def _open_places(model: Path, options: LocaliseOptions, stack: ExitStack) -> tup
 
     engine = stack.enter_context(open_model(model, **vars(options.engine)))
     describe = getattr(engine, "describe", None)
-    if engine.manifest.kind != "place" or describe is None:
-        raise EngineError(f"{model}: expected a network of kind place, got {engine.manifest.kind}")
+    kind: str = engine.manifest.kind
+    if kind != "place" or describe is None:
+        raise EngineError(f"{model}: expected a network of kind place, got {kind}")
     return describe, engine.manifest.network
 
 

@@ -1,12 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What became of a frame that was looked for in an orthophoto."""
+"""What became of a frame that was looked for in an orthophoto, and the places on the way to it."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
+from depthkit.runtime.ortho.plane_pose import PlanePose
+from depthkit.runtime.ortho.tile_index import Tile
+
 FoundBy = Literal["search", "previous frame"]
+
+
+@dataclass(frozen=True, eq=False)
+class Hypothesis:
+    """A pose above a tile, and what speaks for it."""
+
+    tile: Tile
+    origin: np.ndarray
+    """Point of the orthophoto that is the origin of the pose, pixels. (2,)"""
+    metres: np.ndarray
+    """Metres east and north of a pixel's steps there. (2, 2)"""
+    pose: PlanePose
+    matches: int
+    evidence: float
+
+    @property
+    def foot(self) -> np.ndarray:
+        """Point of the orthophoto below the camera, pixels. (2,)"""
+        return self.origin + np.linalg.solve(self.metres, self.pose.T_plane_cam[:2, 3])
 
 
 @dataclass(frozen=True, eq=False)

@@ -70,7 +70,8 @@ def scales_without_height(size: tuple[int, int]) -> list[float]:
     Args:
         size: of the orthophoto, (H, W) pixels.
     """
-    scales, scale = [], FINEST
+    scales: list[float] = []
+    scale = FINEST
     while not scales or TILE * CELL / scale < FACTOR * min(size):
         scales.append(scale)
         scale /= FACTOR
@@ -140,6 +141,6 @@ def _of_cell(
         np.ascontiguousarray(small[window]), valid=np.ascontiguousarray(mask[window])
     )
     inside = (features.pixels >= BORDER - 0.5) & (features.pixels < BORDER + CELL - 0.5)
-    kept = features.take(inside.all(axis=1))
+    kept = features.take(np.flatnonzero(inside.all(axis=1)))
     corner = np.array([left - BORDER, top - BORDER], np.float32)
     return Features(kept.pixels + corner, kept.descriptors, kept.scales, kept.angles, kept.ratio)

@@ -6,17 +6,14 @@ the ground. A place counts when its agreement is no chance, and when no other pl
 nearly as good. The frame after a found one is looked for near it first.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-
 import cv2
 import numpy as np
 
 from depthkit.errors import DataError, check_shape
 from depthkit.geodesy import Georeference
-from depthkit.multiview.features import Detector, Features, Sift, match
+from depthkit.multiview.features import Detector, Sift, match
 from depthkit.runtime.ortho.config import OrthoConfig
-from depthkit.runtime.ortho.fix import FoundBy, NotFound, OrthoFix
+from depthkit.runtime.ortho.fix import FoundBy, Hypothesis, NotFound, OrthoFix
 from depthkit.runtime.ortho.levels import (
     CELL,
     FACTOR,
@@ -25,7 +22,7 @@ from depthkit.runtime.ortho.levels import (
     scale_of_height,
     scales_without_height,
 )
-from depthkit.runtime.ortho.plane_pose import PlanePose, fit_plane_pose
+from depthkit.runtime.ortho.plane_pose import fit_plane_pose
 from depthkit.runtime.ortho.registration import (
     CLUE_SHARE,
     LOOSE,
@@ -36,14 +33,8 @@ from depthkit.runtime.ortho.registration import (
     implied_turns,
     share_of_circle,
 )
-from depthkit.runtime.ortho.tile_index import (
-    HEADINGS,
-    Describe,
-    Tile,
-    TileIndex,
-    turned_size,
-    turning,
-)
+from depthkit.runtime.ortho.tile_index import Describe, Tile, TileIndex
+from depthkit.runtime.ortho.view import Eye, View
 
 LEAST_SIDE = 64
 """Pixels of the shorter side of a frame below which too few features are found."""
@@ -57,41 +48,6 @@ APART = 0.5
 """Distance of two places from which they are two, sides of a tile."""
 LEAST_FEATURES = 12
 """Features of a frame below which it is not looked for."""
-
-
-@dataclass(frozen=True, eq=False)
-class View:
-    """A frame as it is looked for."""
-
-    rgb: np.ndarray
-    features: Features
-    rays: np.ndarray
-    """Features on the plane z = 1. (N, 2)"""
-    corners: np.ndarray
-    """Corners of the frame on that plane. (4, 2)"""
-    diagonal: float
-    """Of the frame on that plane."""
-    side: float
-    """Its shorter side on that plane."""
-
-
-@dataclass(frozen=True, eq=False)
-class Hypothesis:
-    """A pose above a tile, and what speaks for it."""
-
-    tile: Tile
-    origin: np.ndarray
-    """Point of the orthophoto that is the origin of the pose, pixels. (2,)"""
-    metres: np.ndarray
-    """Metres east and north of a pixel's steps there. (2, 2)"""
-    pose: PlanePose
-    matches: int
-    evidence: float
-
-    @property
-    def foot(self) -> np.ndarray:
-        """Point of the orthophoto below the camera, pixels. (2,)"""
-        return self.origin + np.linalg.solve(self.metres, self.pose.T_plane_cam[:2, 3])
 
 
 class OrthoLocaliser:
@@ -133,9 +89,9 @@ class OrthoLocaliser:
         self._georeference = georeference
         self._config = config or OrthoConfig()
         self._detector = detector or Sift()
-        self._K = np.asarray(K, np.float64)
         self._size = size
-        self._focal = float(np.sqrt(self._K[0, 0] * self._K[1, 1]))
+        self._focal = float(np.sqrt(K[0, 0] * K[1, 1]))
+        self._eye = Eye(K, size, self._detector)
         self._heights, scales = self._plan(rgb.shape[:2])
         gray = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
         valid = np.ones(gray.shape, bool) if valid is None else valid
@@ -171,7 +127,7 @@ class OrthoLocaliser:
         if rgb.shape != (*self._size, 3):
             got = "x".join(map(str, rgb.shape))
             raise DataError(f"frame: expected {self._size[0]}x{self._size[1]}x3, got {got}")
-        views = list(self._views(rgb, valid))
+        views = list(self._eye.look(rgb, valid))
         count = max(len(view.features) for view in views)
         if count < LEAST_FEATURES:
             self._last = None
@@ -203,45 +159,6 @@ class OrthoLocaliser:
             TILE * CELL / scale * self._resolution * focal / min(self._size) for scale in scales
         ]
         return [(h / LEVEL_RANGE, h * LEVEL_RANGE) for h in stands_for], scales
-
-    def _views(self, rgb: np.ndarray, valid: np.ndarray | None) -> Iterator[View]:
-        """Describe a frame: once, or at several headings where features have no orientation."""
-        gray = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
-        features = self._detector.detect(gray, valid=valid)
-        yield self._view(rgb, features)
-        if features.angles.any():
-            return
-        for angle in np.arange(1, HEADINGS) * (360.0 / HEADINGS):
-            yield self._view(rgb, self._detect_turned(gray, valid, float(angle)))
-
-    def _detect_turned(self, gray: np.ndarray, valid: np.ndarray | None, angle: float) -> Features:
-        """Find features on the turned frame; positions are those of the frame as it is."""
-        inside = np.ones(gray.shape, bool) if valid is None else valid
-        A = turning(gray.shape[1], gray.shape[0], angle)
-        size = turned_size(gray.shape[1], gray.shape[0], angle)
-        turned = cv2.warpAffine(gray, A, size, borderMode=cv2.BORDER_REPLICATE)
-        mask = cv2.warpAffine(inside.astype(np.uint8), A, size, flags=cv2.INTER_NEAREST) > 0
-        found = self._detector.detect(turned, valid=mask)
-        back = cv2.invertAffineTransform(A)
-        pixels = (found.pixels @ back[:, :2].T + back[:, 2]).astype(np.float32)
-        return replace(found, pixels=pixels)
-
-    def _view(self, rgb: np.ndarray, features: Features) -> View:
-        height, width = self._size
-        ends = np.array(
-            [[-0.5, -0.5], [width - 0.5, -0.5], [width - 0.5, height - 0.5], [-0.5, height - 0.5]]
-        )
-        corners = self._rays(ends)
-        sides = np.linalg.norm(corners[1] - corners[0]), np.linalg.norm(corners[2] - corners[1])
-        diagonal = float(np.linalg.norm(corners[2] - corners[0]))
-        return View(
-            rgb, features, self._rays(features.pixels), corners, diagonal, float(min(sides))
-        )
-
-    def _rays(self, pixels: np.ndarray) -> np.ndarray:
-        """Bring pixels to the plane z = 1. (N, 2)"""
-        homogeneous = np.column_stack([pixels.astype(np.float64), np.ones(len(pixels))])
-        return (homogeneous @ np.linalg.inv(self._K).T)[:, :2]
 
     # --- looking ----------------------------------------------------------------------------------
 

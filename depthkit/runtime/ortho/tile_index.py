@@ -87,7 +87,8 @@ class TileIndex:
             queries = [self._describe(_square(rgb, float(angle))) for angle in angles]
         similarity = (self._vectors @ np.stack(queries, axis=1).astype(np.float32)).max(axis=1)
         order = np.argsort(-similarity, kind="stable")[:count]
-        return [Tile(*self._places[i], float(similarity[i])) for i in order]
+        found = [(*self._places[i], float(similarity[i])) for i in order]
+        return [Tile(n, row, column, alike) for n, row, column, alike in found]
 
     def _by_features(self, levels: list[Level]) -> list[np.ndarray]:
         return [
