@@ -91,17 +91,20 @@ def seasons(data: Path, config: OrthoConfig, views: int) -> None:
     at_home = localiser(whole, config)
     without = [localiser(mosaic(pairs[k::2])[0], config) for k in (1, 0)]
     rng = np.random.default_rng(0)
-    rows, false = [], 0
+    rows, false, there, absent = [], 0, {}, []
     for i, pair in enumerate(pairs):
         for _ in range(views):
             frame, middle = turned_view(pair.new, rng)
             at_home.reset()
             found = at_home.process(frame)
+            there.setdefault(pair.name, []).append(found.evidence)
             if isinstance(found, OrthoFix):
                 error = METRES * np.linalg.norm(found.pixel - middle - corners[i])
                 rows.append((pair.name, error, found.sigma_position))
             without[i % 2].reset()
-            false += isinstance(without[i % 2].process(frame), OrthoFix)
+            other = without[i % 2].process(frame)
+            absent.append(other.evidence)
+            false += isinstance(other, OrthoFix)
     for group in ("train_", "val_", "test_"):
         names = [pair.name for pair in pairs if pair.name.startswith(group)]
         chosen = [one for one in rows if one[0] in names]
@@ -113,6 +116,9 @@ def seasons(data: Path, config: OrthoConfig, views: int) -> None:
             f"{int((errors > 25).sum())}, {middle_of(errors, 'error')}, "
             f"{middle_of([one[2] for one in chosen], 'sigma')}"
         )
+    for name, values in there.items():
+        print(f"  {name}: evidence {', '.join(f'{one:.1f}' for one in values)}")
+    print(f"largest evidence without the place: {max(absent):.1f}")
     print(f"views of places that the mosaic lacks: {false} of {len(pairs) * views} found (false)")
 
 
