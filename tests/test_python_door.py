@@ -19,6 +19,7 @@ from depthkit.cli import main
 from depthkit.data.prepare import PrepareOptions
 from depthkit.errors import DepthkitError
 from depthkit.pipelines.infer.options import InferOptions
+from depthkit.pipelines.localise.options import LocaliseOptions
 from depthkit.pipelines.match import MatchOptions
 from depthkit.pipelines.models import EngineOptions
 from depthkit.pipelines.odometry.options import OdometryOptions
@@ -32,6 +33,7 @@ JOBS: dict[str, Callable[..., Any]] = {
     "infer": depthkit.infer,
     "odometry": depthkit.odometry,
     "reconstruct": depthkit.reconstruct,
+    "localise": depthkit.localise,
     "match": depthkit.match,
     "recordings": depthkit.recordings,
     "open_model": depthkit.open_model,
@@ -112,6 +114,11 @@ def test_signature_is_typed_and_documented(name: str) -> None:
         (
             depthkit.match,
             MatchOptions,
+            {"engine": {field.name for field in dataclasses.fields(EngineOptions)}},
+        ),
+        (
+            depthkit.localise,
+            LocaliseOptions,
             {"engine": {field.name for field in dataclasses.fields(EngineOptions)}},
         ),
         (depthkit.odometry, OdometryOptions, {"scale": {"camera_height", "speed", "imu"}}),

@@ -25,6 +25,7 @@ VERBS = {
     "prepare": "turn video, images, ROS 2 bags or a data set into sequence folders",
     "inspect": "check prepared sequences: parallax, static and dark frames, shifts to use",
     "odometry": "follow the camera without a network: trajectory, sparse points, report",
+    "localise": "find frames of a camera that looks down in an orthophoto, without GPS",
     "reconstruct": "turn a video into path, depth, 3-D surface and a report, without a network",
     "train": "train depth and pose networks from a configuration file",
     "evaluate": "score depth maps or a trajectory against the truth",

