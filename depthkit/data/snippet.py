@@ -37,6 +37,9 @@ class Snippet:
     taught: Tensor = field(default_factory=lambda: torch.zeros(2, 0, 0))
     """Depth of a teacher, unit of the motions, and its relative standard deviation; 0 where
     unknown, no pixel without a teacher. (B, 2, H, W)"""
+    points: Tensor = field(default_factory=lambda: torch.zeros(0, 2))
+    """Known keypoints of the target, pixels (u, v), the most certain first; NaN fills up, no row
+    where no sequence lists any. (B, P, 2)"""
 
     def to(self, device: torch.device) -> "Snippet":
         """Return the snippet on a device."""
