@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`depthkit synth`: worlds with exact depth, poses, flow and occlusion; shapes with exact corners."""
+"""`depthkit synth`: worlds with exact depth, poses and flow; drawn shapes with exact corners."""
 
 import argparse
 import json
