@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The schema of a training run and its strict loader.
 
-One file for each part of the YAML: `data`, `model`, `losses`, `flow_losses`, `similarity`, `run`;
+One file for each part of the YAML: `data`, `model`, `losses`, `flow_losses`, `similarity`,
+`keypoints`, `run`;
 `train` puts them together, `task_kinds` says what each task needs. `strict_yaml` reads, `ranges`
 declares what is allowed.
 """
 
 from depthkit.config.data import DataConfig
 from depthkit.config.flow_losses import CoopConfig, FlowConfig
+from depthkit.config.keypoints import KeypointsConfig
 from depthkit.config.losses import LossConfig, StabilizedConfig, SupervisedConfig
 from depthkit.config.model import ModelConfig
 from depthkit.config.run import OptimizerConfig, RunConfig
@@ -18,6 +20,7 @@ __all__ = [
     "CoopConfig",
     "DataConfig",
     "FlowConfig",
+    "KeypointsConfig",
     "LossConfig",
     "ModelConfig",
     "OptimizerConfig",

@@ -50,7 +50,12 @@ class ModelConfig:
     """Extractor of descriptors of task similarity: a small U-Net for robots, or those of [Chebbi
     2023]: U-Net32, the same with attention, or multi-scale attentional fusion (ms_aff)."""
     feature_channels: int = option(32, least=4, most=256)
-    """Numbers of a descriptor; 64 in [Chebbi 2023]."""
+    """Numbers of a descriptor; 64 in [Chebbi 2023], 128 in [Gleize 2023]."""
+    keypoints: Literal["light", "vgg"] = "light"
+    """Network of task keypoints: a light one for robots (descriptors for every 4 x 4 pixels), or a
+    VGG without pooling [Gleize 2023] (a descriptor for every pixel; slow)."""
+    keypoint_width: float = option(1.0, above=0, most=4)
+    """Channels of the vgg, as a multiple of the published ones."""
     flow_init: Path | None = None
     """Start weights of task coop's flow network: a run of task flow or coop."""
 

@@ -22,6 +22,7 @@ Task = Literal[
     "shading",
     "flow",
     "similarity",
+    "keypoints",
     "coop",
 ]
 Part = Literal["depth", "pose", "flow", "features"]
@@ -163,6 +164,14 @@ def _check_window(config: "TrainConfig") -> None:
     )
 
 
+def _check_views(config: "TrainConfig") -> None:
+    window = config.keypoints.window
+    require(
+        all(side % 8 == 0 for side in window),
+        f"keypoints.window: multiples of 8; got {list(window)}",
+    )
+
+
 # --- the rows -------------------------------------------------------------------------------------
 
 
@@ -291,6 +300,15 @@ KINDS: dict[Task, TaskKind] = {
         parts=("features",),
         next_command="export {run} --part features --out similarity.onnx",
         check=_check_window,
+    ),
+    "keypoints": TaskKind(
+        networks=_ONE_FRAME,  # it trains none of them
+        reads="snippet",
+        exported="features",
+        parts=("features",),
+        next_command="export {run} --part features --out keypoints.onnx",
+        options=("sweep_teacher",),
+        check=_check_views,
     ),
     "coop": TaskKind(
         networks=_ONE_FRAME,

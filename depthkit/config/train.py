@@ -9,6 +9,7 @@ from typing import Any
 
 from depthkit.config.data import DataConfig
 from depthkit.config.flow_losses import CoopConfig, FlowConfig
+from depthkit.config.keypoints import KeypointsConfig
 from depthkit.config.losses import LossConfig, StabilizedConfig, SupervisedConfig
 from depthkit.config.model import ModelConfig
 from depthkit.config.ranges import require
@@ -29,7 +30,7 @@ class TrainConfig:
     camera motion and flow that find together what moves (coop). From known depth: depth of a pair
     of frames (supervised_pair), of one frame (supervised_mono), or of one frame lit from the camera
     (shading). From known depth and motion, or from any pictures: descriptors of pixels to match
-    views by (similarity)."""
+    views by (similarity), or keypoints with descriptors (keypoints)."""
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     loss: LossConfig = field(default_factory=LossConfig)
@@ -37,6 +38,7 @@ class TrainConfig:
     stabilized: StabilizedConfig = field(default_factory=StabilizedConfig)
     flow: FlowConfig = field(default_factory=FlowConfig)
     similarity: SimilarityConfig = field(default_factory=SimilarityConfig)
+    keypoints: KeypointsConfig = field(default_factory=KeypointsConfig)
     coop: CoopConfig = field(default_factory=CoopConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     run: RunConfig = field(default_factory=RunConfig)

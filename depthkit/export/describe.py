@@ -58,6 +58,8 @@ def describe(
         tolerance=TOLERANCES[precision],
         precision=precision,
         dynamic=graph.dynamic,
+        stride=graph.stride,
+        channels=answers["features"].shape[1] if "score" in answers else 0,
         K=training_camera(loaded),
         focal=loaded.focal,
         focal_most=state.get("focal_most") if graph.planes else None,

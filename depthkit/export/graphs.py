@@ -11,11 +11,14 @@ from typing import Literal, cast
 import torch
 from torch import Tensor, nn
 
+from depthkit.config import TrainConfig
 from depthkit.config.task_kinds import Part
 from depthkit.errors import EngineError
 from depthkit.geometry.warp import resize
+from depthkit.losses.keypoints import CELL, keypoint_probability
 from depthkit.models.depth_net import FINEST, STRIDE
 from depthkit.models.flow_net import STRIDE as FLOW_STRIDE
+from depthkit.models.keypoint_net import KeypointNet
 from depthkit.models.pose_net import FlowPose
 from depthkit.models.shading_net import ShadingNet
 from depthkit.models.sweep_net import SweepNet
@@ -46,6 +49,8 @@ class Graph:
     dynamic: bool
     """H and W may differ from those of the training."""
     flow: Literal["dis_medium"] | None = None
+    stride: int = 1
+    """Features: pixels from one descriptor to the next."""
     planes: tuple[float, ...] = ()
     """Inverse depths of the input `volume`, 1 / metres at D0."""
 
@@ -150,6 +155,27 @@ class FeaturesGraph(nn.Module):
         return features[..., : frame.shape[1], : frame.shape[2]]
 
 
+class KeypointsGraph(nn.Module):
+    """Descriptors of a frame, and how likely each pixel is a keypoint."""
+
+    def __init__(self, net: KeypointNet, *, cells: bool) -> None:
+        """Wrap a network; cells: the logits of a cell compete, else each pixel stands alone."""
+        super().__init__()
+        self.net, self.cells = net, cells
+
+    def forward(self, frame: Tensor) -> tuple[Tensor, Tensor]:
+        """Return descriptors of length 1 and probabilities.
+
+        (N, H, W, 3) uint8 -> (N, C, h, w), (N, H, W)
+        """
+        height, width = frame.shape[1], frame.shape[2]
+        logits, descriptors = self.net(to_image(frame, CELL))
+        score = keypoint_probability(logits) if self.cells else torch.sigmoid(logits)
+        step = self.net.stride
+        rows, columns = (height + step - 1) // step, (width + step - 1) // step
+        return descriptors[..., :rows, :columns], score[:, 0, :height, :width]
+
+
 def to_image(frames: Tensor, stride: int = 1) -> Tensor:
     """Turn frames into what networks take, sides filled up with border pixels to a multiple.
 
@@ -238,8 +264,23 @@ def _features_graph(loaded: LoadedTask) -> Graph:
             f"{loaded.file}: its descriptors are compared by a network of their own, and matchers "
             "take their dot product; train with similarity.decision: cosine"
         )
+    if isinstance(net, KeypointNet):
+        return _keypoints_graph(net, loaded.config)
     module, name = FeaturesGraph(net, stride=cast(int, net.stride)), loaded.config.model.features
     return Graph(module, "features", name, ("frame",), ("features",), True)
+
+
+def _keypoints_graph(net: KeypointNet, config: TrainConfig) -> Graph:
+    cells = config.keypoints.way == "superpoint" or config.keypoints.corners
+    return Graph(
+        KeypointsGraph(net, cells=cells),
+        "features",
+        f"keypoints-{config.model.keypoints}",
+        ("frame",),
+        ("features", "score"),
+        True,
+        stride=net.stride,
+    )
 
 
 def _network(loaded: LoadedTask, part: Part) -> nn.Module:

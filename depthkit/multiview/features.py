@@ -37,6 +37,9 @@ class Features:
     angles: np.ndarray
     """Orientations from u towards v, radians in [0, 2 pi); 0 where the detector has none.
     (N,) float32"""
+    ratio: float = RATIO
+    """Largest ratio of the best to the second best distance of a match of such descriptors; 1
+    where being each other's nearest is enough."""
 
     def __post_init__(self) -> None:
         """Check that the four arrays have one length.
@@ -59,8 +62,13 @@ class Features:
 
     def take(self, index: np.ndarray | slice) -> "Features":
         """Return a part of the features, by indices, a mask or a slice."""
-        arrays = self.pixels, self.descriptors, self.scales, self.angles
-        return Features(*(array[index] for array in arrays))
+        return Features(
+            self.pixels[index],
+            self.descriptors[index],
+            self.scales[index],
+            self.angles[index],
+            self.ratio,
+        )
 
 
 class Detector(Protocol):
@@ -171,7 +179,7 @@ def root_sift(descriptors: np.ndarray) -> np.ndarray:
 
 
 def match(
-    a: Features, b: Features, *, ratio: float = RATIO, cross_check: bool = True
+    a: Features, b: Features, *, ratio: float | None = None, cross_check: bool = True
 ) -> np.ndarray:
     """Match features by their nearest descriptor.
 
@@ -180,7 +188,8 @@ def match(
 
     Args:
         a, b: features of two images, of one detector.
-        ratio: largest ratio of the best to the second best distance; 1 keeps all.
+        ratio: largest ratio of the best to the second best distance; 1 keeps all. The
+            features' own if None.
         cross_check: keep only pairs in which each is the other's nearest.
 
     Returns:
@@ -198,6 +207,7 @@ def match(
     if len(a) == 0 or len(b) == 0:
         return np.zeros((0, 2), np.int64)
     squared = squared_distances(x, y)
+    ratio = a.ratio if ratio is None else ratio
     # 1. Nearest in b of each of a, and a's own nearest back from there.
     rows, nearest = np.arange(len(a)), squared.argmin(axis=1)
     kept = squared.argmin(axis=0)[nearest] == rows if cross_check else np.ones(len(a), bool)

@@ -45,6 +45,10 @@ def build_task(config: TrainConfig, shifts: tuple[int, ...]) -> nn.Module:
             from depthkit.tasks.similarity import build_similarity
 
             return build_similarity(config)
+        case "keypoints":
+            from depthkit.tasks.keypoints import build_keypoints
+
+            return build_keypoints(config)
         case "coop":
             from depthkit.tasks.coop import build_coop
 

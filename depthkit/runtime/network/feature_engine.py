@@ -8,11 +8,10 @@ frames.
 from time import perf_counter
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 
-from depthkit.errors import DataError
 from depthkit.runtime.network.engine import Engine
+from depthkit.runtime.network.picture import as_rgb, fill_up
 from depthkit.runtime.preprocess import to_size
 from depthkit.runtime.result import Timing
 
@@ -54,7 +53,7 @@ class FeatureEngine(Engine):
             EngineError: a closed engine.
         """
         started = perf_counter()
-        frame = self._network_frame(_as_rgb(picture))[None]
+        frame = self._network_frame(as_rgb(picture))[None]
         prepared = perf_counter()
         answers = self.backend.run({"frame": frame})
         answered = perf_counter()
@@ -65,10 +64,7 @@ class FeatureEngine(Engine):
         """Resize where the network knows one size only, else fill up by border pixels."""
         if not self.manifest.dynamic:
             return np.ascontiguousarray(to_size(rgb, self.manifest.size))
-        bottom, right = (-side % self.manifest.size_multiple for side in rgb.shape[:2])
-        if bottom == right == 0:
-            return np.ascontiguousarray(rgb)
-        return cv2.copyMakeBorder(rgb, 0, bottom, 0, right, cv2.BORDER_REPLICATE)
+        return fill_up(rgb, self.manifest.size_multiple)
 
     def _step(self, picture: np.ndarray) -> tuple[float, float]:
         """Return pixels of the picture along the sides of an output pixel, (down, across)."""
@@ -77,18 +73,6 @@ class FeatureEngine(Engine):
             return stride, stride
         height, width = self.manifest.size
         return picture.shape[0] / height * stride, picture.shape[1] / width * stride
-
-
-def _as_rgb(picture: np.ndarray) -> np.ndarray:
-    if picture.dtype != np.uint8 or picture.ndim not in (2, 3) or 0 in picture.shape:
-        raise DataError(
-            f"expected a picture (H, W) or (H, W, 3) uint8, got {picture.dtype} {picture.shape}"
-        )
-    if picture.ndim == 2:
-        return cv2.cvtColor(picture, cv2.COLOR_GRAY2RGB)
-    if picture.shape[2] != 3:
-        raise DataError(f"a colour picture has 3 channels (RGB), got {picture.shape[2]}")
-    return picture
 
 
 def _at_size(

@@ -37,7 +37,8 @@ class Manifest:
     """Kind of network. mono: frame -> depth. pair: previous, current -> depth. pose: earlier, later
     -> motion. flow: earlier, later -> flow, and static_odds of earlier with a mask network.
     features: frame -> features, descriptors of length 1 along the channels (N, C, h, w) with
-    h = H / stride, w = W / stride."""
+    h = H / stride, w = W / stride, rounded up; and score, the probability of a keypoint (N, H, W),
+    of a network that finds them."""
     network: str
     """Name of the network in the training's configuration."""
     size: tuple[int, int]
@@ -61,6 +62,8 @@ class Manifest:
     stride: int = 1
     """Features: pixels of the frame along one side of an output pixel, which covers that block of
     them."""
+    channels: int = 0
+    """Features of keypoints: numbers of a descriptor; 0 where not recorded."""
     K: tuple[tuple[float, ...], ...] | None = None
     """Intrinsics of the training frames at `size`, pixels, the principal point taken as the centre;
     None where not recorded. (3, 3)"""

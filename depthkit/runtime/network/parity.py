@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
 TOLERANCES = {"fp32": 1e-4, "fp16": 2e-2, "bf16": 2e-2, "int8": 2e-2}
 """Allowed relative difference by precision: of the maximum for fp32, else of the median."""
-LEAST = {"flow": 1.0, "static_odds": 1.0, "features": 10.0}
-"""Smallest denominator of the relative difference, for outputs that may be 0 (pixels, log odds).
+LEAST = {"flow": 1.0, "static_odds": 1.0, "features": 10.0, "score": 1.0}
+"""Smallest denominator of the relative difference, for outputs that may be 0 (pixels, log odds,
+probabilities).
 Numbers of a descriptor of length 1 may so differ by 1e-3 in fp32: matching rounds them to 1/127,
 and bringing a weak descriptor to that length magnifies rounding."""
 FLOW_ZERO, FLOW_STEPS = 32768, 64.0  # a stored flow is (value - zero) / steps pixels

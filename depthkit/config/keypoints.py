@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`keypoints`: how keypoints and their descriptors are learnt from pictures without labels."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from depthkit.config.ranges import check_ranges, option
+
+
+@dataclass(frozen=True)
+class KeypointsConfig:
+    """Pairs of views, what makes a keypoint, and what a descriptor is judged by."""
+
+    way: Literal["silk", "superpoint"] = "silk"
+    """silk: descriptors by the cycle-consistent likelihood of true matches, keypoints where
+    matching succeeds [Gleize 2023]. superpoint: keypoints at given points (rendered shapes, or
+    labels by homographic adaptation), descriptors by a hinge loss [DeTone 2018]."""
+    window: tuple[int, int] = option((240, 320), least=64)
+    """Height and width of the views made of a picture, pixels, multiples of 8."""
+    geometry_share: float = option(0.5, least=0, most=1)
+    """Share of pairs that are two frames related by depth and known motion, where a snippet has
+    both; the others are one picture twice, related by a random homography."""
+    rotation: float = option(30.0, least=0, most=180)
+    """Largest turn of a view, degrees; between the two views of a pair up to twice as much."""
+    scale: float = option(1.6, least=1, most=4)
+    """Largest factor by which a view is enlarged or shrunk."""
+    tilt: float = option(0.25, least=0, below=0.5)
+    """How far the corners of a view move for its perspective, as a share of its sides."""
+    disturbance: float = option(1.5, least=0)
+    """Strength of the changes of colour, light, sharpness and noise of each view; 0 for none."""
+    temperature: float = option(0.05, above=0)
+    """Divisor of the cosines in the likelihood of a match (silk); 1 / 20 in the paper."""
+    ring: float = option(3.0, least=0)
+    """Radius of eight false matches around each true one, pixels (silk, ours): they make
+    descriptors precise that lie on a coarse grid. 0 for none."""
+    corners: bool = True
+    """Learn keypoints at corners that both views show and match (silk, ours): few of them do then.
+    False: wherever matching succeeds, as published."""
+    score_weight: float = option(1.0, above=0)
+    """Weight of the keypoints' loss; that of the descriptors has 1."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
