@@ -68,8 +68,8 @@ def draw_views(count: int, size: tuple[int, int], config: KeypointsConfig) -> Te
     Returns:
         Pixels of each view to pixels of the picture. (N, 3, 3)
     """
-    middle = 0.5 + 0.3 * (torch.rand(count - 1, 2) - 0.5)
-    return torch.cat([torch.eye(3)[None], draw_homographies(middle, size, config)])
+    middle = 0.5 + 0.3 * (torch.rand(count, 2) - 0.5)
+    return torch.cat([torch.eye(3)[None], draw_homographies(middle, size, config)[1:]])
 
 
 def strongest_points(
