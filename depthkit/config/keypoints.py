@@ -21,22 +21,20 @@ class KeypointsConfig:
     """Share of pairs that are two frames related by depth and known motion, where a snippet has
     both; the others are one picture twice, related by a random homography, as all are whose points
     are given (superpoint)."""
-    rotation: float = option(30.0, least=0, most=180)
+    rotation: float = option(25.0, least=0, most=180)
     """Largest turn of a view, degrees; between the two views of a pair up to twice as much."""
-    scale: float = option(1.6, least=1, most=4)
+    scale: float = option(1.5, least=1, most=4)
     """Largest factor by which a view is enlarged or shrunk."""
-    tilt: float = option(0.25, least=0, below=0.5)
+    tilt: float = option(0.2, least=0, below=0.5)
     """How far the corners of a view move for its perspective, as a share of its sides."""
-    disturbance: float = option(1.5, least=0)
+    disturbance: float = option(1.0, least=0)
     """Strength of the changes of colour, light, sharpness and noise of each view; 0 for none."""
     temperature: float = option(0.05, above=0)
     """Divisor of the cosines in the likelihood of a match (silk); 1 / 20 in the paper."""
-    ring: float = option(3.0, least=0)
-    """Radius of eight false matches around each true one, pixels (silk, ours): they make
-    descriptors precise that lie on a coarse grid. 0 for none."""
     corners: bool = True
-    """Learn keypoints at corners that both views show and match (silk, ours): few of them do then.
-    False: wherever matching succeeds, as published."""
+    """Compare corners alone, and learn keypoints at those that both views show and match (silk,
+    ours): they can be found again to a pixel, and are fewer. False: compare one random pixel of
+    each cell, and learn keypoints wherever matching succeeds, as published."""
     score_weight: float = option(1.0, above=0)
     """Weight of the keypoints' loss; that of the descriptors has 1."""
     hinge_weight: float = option(1.0, least=0)

@@ -38,7 +38,6 @@ def cycle_likelihood(
     *,
     places: tuple[Tensor, Tensor],
     usable: Tensor,
-    ring: Tensor | None = None,
     temperature: float = 0.05,
 ) -> Matches:
     """Score true matches by the cycle-consistent likelihood of SiLK [Gleize 2023, eq. 3 and 4].
@@ -51,8 +50,6 @@ def cycle_likelihood(
         second: descriptors at the true matches. (B, N, C)
         places: pixels of the points in the first and in the second view. (B, N, 2) each
         usable: points that both views show; the others are neither true nor false. (B, N) bool
-        ring: descriptors of the second view close around each true match: further false ones on
-            the way there. (B, N, R, C)
         temperature: divisor of the cosines.
 
     Returns:
@@ -65,11 +62,7 @@ def cycle_likelihood(
     own = torch.eye(count, dtype=torch.bool, device=first.device)
     there = similarity.masked_fill(~_candidates(places[1], usable, own), -torch.inf)
     back = similarity.transpose(1, 2).masked_fill(~_candidates(places[0], usable, own), -torch.inf)
-    # 2. The ring is matched on the way there alone.
-    if ring is not None:
-        beside = (first[:, :, None] * ring).sum(3) / temperature  # (B, N, R)
-        there = torch.cat([there, beside], 2)
-    # 3. Log likelihoods of the true ones.
+    # 2. Log likelihoods of the true ones.
     true = similarity.diagonal(dim1=1, dim2=2)
     likelihood = 2 * true - there.logsumexp(2) - back.logsumexp(2)
     loss = -torch.where(usable, likelihood, 0).sum() / usable.sum().clamp(min=1)

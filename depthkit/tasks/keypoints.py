@@ -31,7 +31,6 @@ _HELD_OUT_SEED = 0  # views of held-out frames are the same ones in every valida
 _LUMA = (0.299, 0.587, 0.114)
 _WEAK = 0.02  # corner response below this share of the picture's strongest is none
 _AGAIN = 2  # pixels: how near a corner of the second view must lie to a point of the first
-_RING = 8  # false matches around a true one
 
 
 class KeypointTask(nn.Module):
@@ -61,19 +60,19 @@ class KeypointTask(nn.Module):
         with full_precision(snippet.target.device):
             candidates, corner = choose_candidates(views.plain[0], corners=config.corners)
             places, visible = match_points(candidates, views, snippet, size=config.window)
-            matches = self._match(first, second, (candidates, places), visible)
+            matches = self._match(first, second, (candidates, places), visible & corner)
+            kept = matches.success
             if config.corners:
-                corner = corner & found_again(views.plain[1], places)
-            kept = matches.success & corner
+                kept = kept & found_again(views.plain[1], places)
             score = self._score_loss(first, second, (candidates, places), kept, visible)
             loss = matches.loss + config.score_weight * score
-        shown = visible.sum().clamp(min=1)
+        shown = (visible & corner).sum().clamp(min=1)
         logged = {
             "loss/descriptor": matches.loss.detach(),
             "loss/score": score.detach(),
             "health/matched": matches.success.sum() / shown,
             "health/keypoints": kept.sum() / shown,
-            "health/visible": visible.float().mean(),
+            "health/compared": (visible & corner).float().mean(),
         }
         pictures = _pictures(views, first, second) if draws else {}
         return TaskOutput(loss, loss.detach(), logged, images=pictures)
@@ -82,19 +81,13 @@ class KeypointTask(nn.Module):
         self, first: Keypoints, second: Keypoints, places: tuple[Tensor, Tensor], usable: Tensor
     ) -> Matches:
         """Compare descriptors at the points with those at their true places."""
-        config, stride = self.keypoints, self.features_net.stride
-        ring = None
-        if config.ring > 0:
-            around = places[1][:, :, None] + _circle(config.ring, like=places[1])
-            ring = describe(second.descriptors, around.flatten(1, 2), stride=stride)
-            ring = ring.unflatten(1, (-1, _RING))
+        stride = self.features_net.stride
         return cycle_likelihood(
             describe(first.descriptors, places[0], stride=stride),
             describe(second.descriptors, places[1], stride=stride),
             places=places,
             usable=usable,
-            ring=ring,
-            temperature=config.temperature,
+            temperature=self.keypoints.temperature,
         )
 
     def _score_loss(
@@ -189,12 +182,6 @@ def _blur(maps: Tensor) -> Tensor:
     maps = F.conv2d(F.pad(maps, (2, 2, 0, 0), mode="replicate"), rows, groups=channels)
     columns = rows.transpose(2, 3)
     return F.conv2d(F.pad(maps, (0, 0, 2, 2), mode="replicate"), columns, groups=channels)
-
-
-def _circle(radius: float, *, like: Tensor) -> Tensor:
-    """Offsets of eight points on a circle. (8, 2)"""
-    angle = torch.arange(_RING, device=like.device) * (2 * torch.pi / _RING)
-    return radius * torch.stack([angle.cos(), angle.sin()], 1).to(like.dtype)
 
 
 def _pictures(views: Views, first: Keypoints, second: Keypoints) -> dict[str, Tensor]:

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from depthkit.camera import Camera
-from depthkit.data.sequence import SequenceWriter
+from depthkit.data.sequence import SequenceWriter, read_split, write_split
 
 SIDE = 96  # pixels: smaller pictures are left out
 ENLARGE = 1.6  # largest enlargement of a picture's own pixels
@@ -68,6 +68,9 @@ def write_windows(
             for _ in range(rng.integers(PASTED + 1) if pasted else 0):
                 paste(window, pasted[rng.integers(len(pasted))], rng)
             writer.add_frame(window[..., ::-1], float(number))
+    # The folder joins the training sequences of the data set that it lies in.
+    split = read_split(out.parent) if (out.parent / "split.yaml").exists() else {"train": ()}
+    write_split(out.parent, **split | {"train": sorted({*split["train"], out.name})})
 
 
 def cut(picture: np.ndarray, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
