@@ -168,11 +168,14 @@ def trained(tmp_path_factory):
     """Eight drawn pictures and a detector trained on them for two steps."""
     root = tmp_path_factory.mktemp("superpoint")
     synth(SynthOptions("shapes", root / "data", scenes=1, frames=8, size=(64, 80)))
-    words = ["task=keypoints", f"data.root={root / 'data'}", "keypoints.way=superpoint"]
-    words += ["data.size=[64,80]", "keypoints.window=[64,80]", "data.shifts=[1]"]
-    words += ["optimizer.steps=2", "optimizer.batch_size=2", "data.validation_share=0.3"]
-    words += ["run.threads=1", "data.workers=0", "model.feature_channels=16"]
-    assert main(["train", "--run", str(root / "run"), "--set", *words]) == 0
+    words = [f"data.root={root / 'data'}", "data.size=[64,80]", "keypoints.window=[64,80]"]
+    words += [
+        "optimizer.steps=2",
+        "optimizer.warmup_steps=0",
+        "optimizer.batch_size=2",
+        "data.validation_share=0.3",
+    ]
+    assert main(["train", "keypoints/shapes", "--run", str(root / "run"), "--set", *words]) == 0
     return root
 
 
@@ -193,9 +196,9 @@ def test_labels_are_written_once(trained, capsys):
 def test_training_without_points_is_one_line(trained, tmp_path, capsys):
     """Sequences that list no keypoints are refused with what makes them."""
     write_box_sequence(tmp_path / "box", 6, (64, 80), 0)
-    words = ["task=keypoints", f"data.root={tmp_path / 'box'}", "keypoints.way=superpoint"]
-    words += ["data.size=[64,80]", "keypoints.window=[64,80]", "optimizer.batch_size=2"]
-    assert main(["train", "--run", str(tmp_path / "run"), "--set", *words]) == 1
+    words = [f"data.root={tmp_path / 'box'}", "data.size=[64,80]", "keypoints.window=[64,80]"]
+    words += ["optimizer.batch_size=2"]
+    assert main(["train", "keypoints/shapes", "--run", str(tmp_path / "run"), "--set", *words]) == 1
     assert "there is no points/" in capsys.readouterr().err
 
 
