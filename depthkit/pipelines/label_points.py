@@ -172,12 +172,13 @@ def find_points(
     import torch.nn.functional as F
 
     from depthkit.config import KeypointsConfig
+    from depthkit.geometry.projection import size_of
     from depthkit.tasks.homographic_adaptation import adapted_score, draw_views, strongest_points
 
     height, width = rgb.shape[:2]
     picture = torch.from_numpy(rgb).permute(2, 0, 1).float() / 255
     picture = F.pad(picture[None], (0, -width % 8, 0, -height % 8), mode="replicate")[0]
-    size = tuple(picture.shape[1:])
+    size = size_of(picture)
     ranges = KeypointsConfig(
         window=size, rotation=options.rotation, scale=options.scale, tilt=options.tilt
     )

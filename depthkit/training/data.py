@@ -165,7 +165,7 @@ def _check_points(sequences: list[Sequence], why: str) -> None:
         if not sequence.has_points:
             raise DataError(
                 f"{sequence.name}: {why}, and there is no points/; render them with 'depthkit "
-                "synth shapes', or label pictures with scripts/keypoints/label_points.py"
+                "synth shapes', or label pictures with the script label_points.py"
             )
 
 

@@ -10,7 +10,7 @@ out=${1:?folder for data, runs and the model}
 pictures=${2:?folder of pictures}
 minutes=${3:-20}
 here=$(dirname "$0")
-per_minute=65 # steps of configs/keypoints/superpoint.yaml in a minute of one core
+per_minute=75 # steps of configs/keypoints/superpoint.yaml in a minute of one core
 [ -d "$out/shapes/shapes_00000" ] || depthkit synth shapes --out "$out/shapes" --scenes 16 \
     --frames 250 --size 240x320 --seed 100
 [ -d "$out/shapes/shapesval_00000" ] || depthkit synth shapes --out "$out/shapes" --scenes 1 \
