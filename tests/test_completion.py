@@ -40,7 +40,7 @@ CASES = [
     ("verify sw", ["sweepnet-stillbox"]),
     ("infer sweep --quality ", ["fast", "normal", "fine"]),
     ("infer --every ", []),
-    ("synth ", ["stillbox", "street", "colon"]),
+    ("synth ", ["stillbox", "street", "colon", "shapes"]),
     ("completion ", ["bash", "zsh", "fish"]),
 ]
 

@@ -193,6 +193,11 @@ def _check_place(config: "TrainConfig") -> None:
     )
 
 
+def _points_given(config: "TrainConfig") -> str:
+    way = config.keypoints.way
+    return f"keypoints.way: {way} learns given points" if way == "superpoint" else ""
+
+
 # --- the rows -------------------------------------------------------------------------------------
 
 
@@ -206,6 +211,8 @@ class Truth:
     """Why the poses must be metres; empty where they need not."""
     poses: Callable[["TrainConfig"], str] = no_reason
     """Why every sequence must have poses; empty where it need not."""
+    points: Callable[["TrainConfig"], str] = no_reason
+    """Why every sequence must list keypoints, those held out too; empty where it need not."""
     weighted_motion: bool = False
     """Known motions for loss.baseline_weight and loss.rotation_weight, where one is above 0."""
     one_focal_length: bool = False
@@ -329,6 +336,7 @@ KINDS: dict[Task, TaskKind] = {
         exported="features",
         parts=("features",),
         next_command="export {run} --part features --out keypoints.onnx",
+        truth=Truth(points=_points_given),
         options=("sweep_teacher",),
         check=_check_views,
     ),

@@ -43,6 +43,9 @@ class Snippet:
     rasters: Tensor = field(default_factory=lambda: torch.zeros(0, 3, 0, 0))
     """Second modality of target and sources as pictures in [0, 1]; none without one.
     (B, 1 + S, 3, H, W)"""
+    points: Tensor = field(default_factory=lambda: torch.zeros(0, 2))
+    """Known keypoints of the target, pixels (u, v), the most certain first; NaN fills up, no row
+    where no sequence lists any. (B, P, 2)"""
 
     def to(self, device: torch.device) -> "Snippet":
         """Return the snippet on a device."""

@@ -15,11 +15,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from depthkit.camera import resize_matrix
 from depthkit.data.augment import Variation, vary
 from depthkit.data.sequence import Sequence
 from depthkit.data.snippet import Snippet, collate
 from depthkit.data.teacher_maps import TeacherMaps
 from depthkit.errors import DataError
+
+MOST_POINTS = 512  # known keypoints of a frame; the first ones where a file lists more
 
 
 class SnippetDataset(Dataset):
@@ -75,6 +78,7 @@ class SnippetDataset(Dataset):
                     self.index.append((number, frame))
         if not self.index:
             raise DataError("no frame is left to be a target; run 'depthkit inspect' on the data")
+        self.has_points = any(sequence.has_points for sequence in self.sequences)
         self.window_shifts: np.ndarray | None = None
         """Shifts of each target's own sources, in place of the common ones. (len(self), S) int"""
         self.hard: np.ndarray | None = None
@@ -115,6 +119,7 @@ class SnippetDataset(Dataset):
             names=(f"{sequence.name}/{frame:06d}",),
             pairs=position * len(shifts) + torch.arange(len(shifts)),
             taught=self._taught(number, frame),
+            points=self._points(sequence, frame),
         )
         return snippet if self.variation is None else vary(snippet, self.variation, rng)
 
@@ -150,6 +155,17 @@ class SnippetDataset(Dataset):
         stem = self.sequences[number].frames[frame].stem
         maps = None if teacher is None else teacher.read(stem, frame)
         return torch.cat([self._map(None if maps is None else maps[k], fill=0.0) for k in (0, 1)])
+
+    def _points(self, sequence: Sequence, frame: int) -> Tensor:
+        """Read the known keypoints of a target; no row where no sequence has any. (P, 2)"""
+        if not self.has_points:
+            return torch.zeros(0, 2)
+        points = np.full((MOST_POINTS, 2), np.nan)
+        if sequence.has_points:
+            known = sequence.read_points(frame)[:MOST_POINTS]
+            S = resize_matrix(sequence.camera.size, self.size)
+            points[: len(known)] = known * S[[0, 1], [0, 1]] + S[:2, 2]
+        return torch.from_numpy(points).float()
 
     def _map(self, values: np.ndarray | None, fill: float) -> Tensor:
         """Bring a one-channel map to the snippet's size by nearest pixel. (1, H, W)"""

@@ -199,10 +199,14 @@ def _pictures(views: Views, first: Keypoints, second: Keypoints) -> dict[str, Te
     }
 
 
-def build_keypoints(config: TrainConfig) -> KeypointTask:
+def build_keypoints(config: TrainConfig) -> nn.Module:
     """Make the task from its configuration, with random weights."""
     model = config.model
     net = build_keypoint_net(
         model.keypoints, channels=model.feature_channels, width=model.keypoint_width
     )
+    if config.keypoints.way == "superpoint":
+        from depthkit.tasks.keypoints_superpoint import SuperPointTask
+
+        return SuperPointTask(net, keypoints=config.keypoints)
     return KeypointTask(net, keypoints=config.keypoints)

@@ -142,6 +142,8 @@ def check_truth(data: RunData, config: TrainConfig) -> None:
         _check_depth(sequences, config.task)
     if why := truth.poses(config):
         _check_known_motion(sequences, why)
+    if why := truth.points(config):
+        _check_points([*sequences, *data.val.sequences], why)
     if why := truth.metric_poses(config):
         _check_metric_poses(sequences, why)
     if truth.weighted_motion:
@@ -156,6 +158,15 @@ def _check_depth(sequences: list[Sequence], task: str) -> None:
             raise DataError(
                 f"{sequence.name}: task {task} learns from metric depth, which is missing "
                 "(depth/, depth_kind: metric); leave it out by data.train and data.val"
+            )
+
+
+def _check_points(sequences: list[Sequence], why: str) -> None:
+    for sequence in sequences:
+        if not sequence.has_points:
+            raise DataError(
+                f"{sequence.name}: {why}, and there is no points/; render them with 'depthkit "
+                "synth shapes', or label pictures with the script label_points.py"
             )
 
 
