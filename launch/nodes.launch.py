@@ -44,6 +44,8 @@ ARGUMENTS = {
     "odometry": ("odometry", "topic of odometry in metres; empty: that of odometry_node"),
     "imu": ("imu", "topic of the IMU: attitude of the camera, samples for odometry_node"),
     "twist": ("twist", "topic of the speed, m/s"),
+    "features": ("", "network of keypoints of odometry_node; empty: params_file's, or SIFT"),
+    "map": ("", "folder of a map of odometry_node, read and extended; empty: params_file's"),
     "scale_source": ("", "scale.source of odometry_node, as imu or twist; empty: params_file's"),
     "camera_height": ("", "camera height over level ground, metres; empty: params_file's"),
     "visual_odometry": ("visual_odometry", "topic on which odometry_node publishes"),
@@ -135,7 +137,9 @@ def odometry(given: dict[str, str]) -> Node:
         scale["source"] = "odometry"
     if given["camera_height"]:
         scale["camera_height"] = float(given["camera_height"])
-    return worker("odometry_node", given, topics, {"model": given["pose_model"], "scale": scale})
+    places = {name: given[name] for name in ("features", "map") if given[name]}
+    settings = {"model": given["pose_model"], "scale": scale, "places": places}
+    return worker("odometry_node", given, topics, settings)
 
 
 def has_scale(given: dict[str, str]) -> bool:

@@ -25,6 +25,9 @@ class DepthNodeConfig(OutputConfig, RuntimeConfig):
     single-frame network to the points of its odometry."""
     scale: StepScaleConfig = field(default_factory=StepScaleConfig)
     """Metres of motion.source visual."""
+    features: Path = Path()
+    """Network of keypoints with which motion.source visual matches keyframes and lost tracks, a
+    file of kind features; empty: SIFT."""
     extrinsic: ExtrinsicConfig = field(default_factory=ExtrinsicConfig)
     """Pose of the camera on the body whose motion is measured."""
     mask: str = option("", live=True)

@@ -20,7 +20,12 @@ from ros_nodes.inputs.frames import Extrinsic
 from ros_nodes.life.monitor import Provider, Quantiles, Status
 from ros_nodes.life.slot import LatestSlot, Worker
 from ros_nodes.odometry_config import GEOMETRIC_QUEUE as QUEUE
-from ros_nodes.odometry_config import OdometryNodeConfig, ScaleConfig, StepScaleConfig
+from ros_nodes.odometry_config import (
+    FinderConfig,
+    OdometryNodeConfig,
+    ScaleConfig,
+    StepScaleConfig,
+)
 from ros_nodes.odometry_geometric import GeometricMethod
 
 NO_SOURCE = (
@@ -145,4 +150,8 @@ class VisualStage:
 def _settings(config: DepthNodeConfig) -> OdometryNodeConfig:
     """Return the settings of the odometry."""
     scale = {one.name: getattr(config.scale, one.name) for one in fields(StepScaleConfig)}
-    return OdometryNodeConfig(threads=config.threads, scale=ScaleConfig(**scale))
+    return OdometryNodeConfig(
+        threads=config.threads,
+        scale=ScaleConfig(**scale),
+        places=FinderConfig(features=config.features),
+    )

@@ -8,6 +8,7 @@ from typing import Literal
 from depthkit.config.ranges import check_ranges, option
 from depthkit.errors import ConfigError
 from depthkit.runtime.config import EngineConfig
+from depthkit.runtime.odometry.finder import Finder, open_finder
 from depthkit.runtime.odometry.geometric import GeometricConfig
 from depthkit.runtime.odometry.odometry_chain import Noise
 from ros_nodes.inputs.camera_input import CameraConfig
@@ -100,6 +101,51 @@ class ScaleConfig(StepScaleConfig):
 
 
 @dataclass(frozen=True)
+class FinderConfig:
+    """How geometric odometry recognises what it saw before."""
+
+    features: Path = Path()
+    """Network of keypoints for keyframes, loops and lost tracks, a file of kind features; empty:
+    SIFT."""
+    model: Path = Path()
+    """Network that describes places, a file of kind place; empty: their features do."""
+    map: Path = Path()
+    """Folder of a map: one that is there is searched at the start and after a loss, and extended
+    when the node stops; a new folder begins a map. Empty: none."""
+    map_read_only: bool = False
+    """Whether the map is left as it is."""
+
+    def __post_init__(self) -> None:
+        if self.map_read_only and not self.has_map:
+            raise ConfigError("map_read_only: needs the folder of a map, got none; set map")
+
+    @property
+    def has_map(self) -> bool:
+        """Whether a map is used."""
+        return self.map != Path()
+
+    def open(self, *, threads: int) -> Finder:
+        """Open the networks and read the map.
+
+        Args:
+            threads: CPU threads of the networks.
+
+        Raises:
+            DepthkitError: a network or a map that cannot be used.
+        """
+        return open_finder(
+            features=_given(self.features),
+            places=_given(self.model),
+            map=_given(self.map),
+            threads=threads,
+        )
+
+
+def _given(path: Path) -> Path | None:
+    return None if path == Path() else path
+
+
+@dataclass(frozen=True)
 class OdometryNodeConfig(EngineConfig):
     """Method, camera, scale and outputs."""
 
@@ -112,7 +158,8 @@ class OdometryNodeConfig(EngineConfig):
     """Source of the motion. Geometric: tracked points and bundle adjustment, for any calibrated
     camera, nothing trained. Network: the pose network `model`; taken whenever `model` is given."""
     loops: bool = False
-    """Whether loops are looked for and map_frame -> odom_frame is published; geometric only."""
+    """Whether loops are looked for and map_frame -> odom_frame is published, as with places.map;
+    geometric only."""
     map_frame: str = "map"
     """Frame of the map that loops correct; the odometry itself never jumps."""
     stride: int = option(0, least=0)
@@ -142,6 +189,8 @@ class OdometryNodeConfig(EngineConfig):
     """Error model, for the covariances."""
     scale: ScaleConfig = field(default_factory=ScaleConfig)
     """Source of the metric scale."""
+    places: FinderConfig = field(default_factory=FinderConfig)
+    """How geometric odometry recognises what it saw before, and a map that outlives the node."""
     imu: ImuConfig = field(default_factory=ImuConfig)
     """IMU of the geometric odometry."""
     camera: CameraConfig = field(default_factory=CameraConfig)
@@ -162,7 +211,7 @@ class OdometryNodeConfig(EngineConfig):
                 "odom_frame: two different frames, got "
                 f"{self.odom_frame!r} and base_frame {self.base_frame!r}"
             )
-        if self.loops and self.map_frame in ("", self.odom_frame, self.base_frame):
+        if self.has_map_frame and self.map_frame in ("", self.odom_frame, self.base_frame):
             raise ConfigError(f"map_frame: a frame of its own, got {self.map_frame!r}")
         self._check_method()
 
@@ -184,8 +233,15 @@ class OdometryNodeConfig(EngineConfig):
             )
         if self.scale.source == "height" and self.scale.depth_model == Path():
             raise ConfigError("scale.depth_model: the depth network for source height, got none")
-        if self.uses_imu or self.loops:
-            raise ConfigError("model: IMU and loops are of geometric odometry; give no model")
+        if self.uses_imu or self.loops or self.places != FinderConfig():
+            raise ConfigError(
+                "model: IMU, loops, places and maps are of geometric odometry; give no model"
+            )
+
+    @property
+    def has_map_frame(self) -> bool:
+        """Whether map_frame -> odom_frame is published."""
+        return self.loops or self.places.has_map
 
     @property
     def uses_network(self) -> bool:

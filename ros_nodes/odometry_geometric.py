@@ -11,6 +11,7 @@ from rclpy.node import Node
 from depthkit.errors import DataError
 from depthkit.runtime.motion.told import NO_MOTION, Motion
 from depthkit.runtime.odometry.geometric import NOW_METRIC, GeometricConfig, GeometricOdometry
+from depthkit.runtime.odometry.saved_map_files import save_map
 from depthkit.runtime.result import ScaleState
 from depthkit.runtime.streams import NO_IMU
 from depthkit.trajectory.imu import Imu
@@ -61,7 +62,7 @@ class GeometricMethod:
         Raises:
             DataError: the IMU's calibration file is invalid.
         """
-        self._config, self._no_source = config, no_source
+        self._node, self._config, self._no_source = node, config, no_source
         cv2.setNumThreads(config.threads)  # more than it has cores to itself slows OpenCV down
         self._motion = MotionSource(
             node,
@@ -97,7 +98,8 @@ class GeometricMethod:
             self._imu.stop()
 
     def close(self) -> None:
-        """Leave the graph."""
+        """Leave the graph; the map is written."""
+        self._write_map()
         if self._imu is not None:
             self._imu.close()
 
@@ -108,12 +110,14 @@ class GeometricMethod:
             self._imu.config = config.imu
 
     def reset(self) -> None:
-        """Forget all frames and the scale."""
+        """Forget all frames and the scale; the map is written, and read again."""
+        self._write_map()
         self._engine = None
         self._figures = GeometryFigures()
 
     def restart(self, stamp: float) -> None:
-        """Begin anew after time went back to a stamp, seconds."""
+        """Begin anew after time went back to a stamp, seconds; the map is written before."""
+        self._write_map()
         self._engine = None
         if self._imu is not None:
             self._imu.restart(stamp)
@@ -158,6 +162,7 @@ class GeometricMethod:
             spread=state.sigma or 0.0,
             world=(self._restarts, self._world_of(result.segment)),
             map_world=None if closer is None else (self._restarts, self._world_of(closer.map)),
+            map_root=None if engine.map_pose is None else T_base_cam,
         )
 
     def _world_of(self, segment: int) -> int:
@@ -184,10 +189,30 @@ class GeometricMethod:
             max_gap=self._config.longest_gap,
             keep_path=False,
         )
-        self._engine = GeometricOdometry(config, imu=imu, valid=frame.covered)
+        self._write_map()
+        finder = self._config.places.open(threads=self._config.threads)
+        self._engine = GeometricOdometry(config, imu=imu, valid=frame.covered, finder=finder)
         self._restarts, self._last_stamp = self._restarts + 1, -np.inf
         self._worlds, self._segment = {}, 0
         return self._engine
+
+    def _write_map(self) -> None:
+        """Write the map with what the odometry at work has seen; a failure is said, once."""
+        places, engine = self._config.places, self._engine
+        if engine is None or not places.has_map or places.map_read_only:
+            return
+        saved = engine.saved_map()
+        if saved is None:
+            return
+        try:
+            save_map(places.map, saved)
+        except DataError as error:
+            self._node.get_logger().error(str(error))
+            return
+        self._node.get_logger().info(
+            f"map {places.map}: {len(saved.views)} keyframes of {saved.sessions} sessions, "
+            f"{saved.unit}"
+        )
 
     def _why(self, state: ScaleState) -> str:
         """Return why lengths are not metres, with the fault of the topic that should say so."""

@@ -30,6 +30,9 @@ class Step:
     """World that `result.T_world_cam` is in."""
     map_world: World | None = None
     """World that defines the map which `result.correction` leads to; None without a map."""
+    map_root: np.ndarray | None = None
+    """Pose of that world in the map where it is that of an earlier session: there the body was at
+    the origin, so the camera's pose on the body; None otherwise. (4, 4)"""
 
 
 class Method(Protocol):

@@ -64,7 +64,7 @@ class OdometryNode:
         points             sensor_msgs/PointCloud2: x, y, z, id, sigma of the landmarks in view, in
                            odom_frame; points_relative in <odom_frame>_relative
         /tf                odom_frame -> base_frame, with publish_tf, while it tracks; with loops
-                           also map_frame -> odom_frame
+                           or places.map also map_frame -> odom_frame
         /diagnostics       diagnostic_msgs/DiagnosticArray, 1 Hz: input, geometry or model, scale,
                            imu, output
     Serves:
@@ -112,7 +112,7 @@ class OdometryNode:
             node,
             odom_frame=config.odom_frame,
             base_frame=config.base_frame,
-            map_frame=config.map_frame if config.loops else "",
+            map_frame=config.map_frame if config.has_map_frame else "",
             publish_tf=config.publish_tf,
             max_path=config.max_path,
         )
@@ -261,7 +261,7 @@ class OdometryNode:
         if pose is None or step.result.scale != "metric":
             return
         T_odom_world = world_in_odom(pose.T_odom_base, T_base_cam, step)
-        if self._config.loops:
+        if self._config.has_map_frame:
             self._worlds.take(step, T_odom_world)
             self._output.send_map(self._worlds.T_map_odom, frame.header)
         if points is not None and self._output.wants_points(metric=True):

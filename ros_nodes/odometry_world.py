@@ -35,7 +35,9 @@ class Worlds:
         # 1. A new world lies in the map where odom puts it, until a loop says better.
         self._T_map_world.setdefault(step.world, self.T_map_odom @ T_odom_world)
         # 2. The correction leads to the world that the map began with.
-        root = None if step.map_world is None else self._T_map_world.get(step.map_world)
+        root = step.map_root
+        if root is None and step.map_world is not None:
+            root = self._T_map_world.get(step.map_world)
         correction = step.result.correction
         if correction is not None and root is not None:
             self.T_map_odom = root @ correction @ inverse(T_odom_world)

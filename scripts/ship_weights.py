@@ -72,6 +72,8 @@ def ship(checkpoint: Path, path: Path) -> None:
     kept = {name: halve(name, value) for name, value in tensors.items() if name.startswith("task.")}
     state["config"]["data"]["root"] = "data"  # a path of the machine that trained it
     state["config"]["model"]["init"] = None
+    if "place" in state["config"]:  # weights of before that task have no such part
+        state["config"]["place"]["pictures"] = []
     state["sequences"] = [f"{len(state['sequences'])} synthetic scenes"]
     size = sum(value.numel() * value.element_size() for value in kept.values())
     if size > MOST:

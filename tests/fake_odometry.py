@@ -45,6 +45,7 @@ class FakeOdometry:
     notes: tuple[str, ...] = ()
     keyframes: int = 3
     loops: object = None
+    map_pose: object = None
     told: list = field(default_factory=list)
     """What `process` was given beside each frame."""
     first: int | None = None

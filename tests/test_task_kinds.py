@@ -20,10 +20,11 @@ from depthkit.data.sequence import open_sequence
 from depthkit.data.snippet_loading import SnippetDataset
 from depthkit.errors import ConfigError
 from depthkit.tasks import build_task
+from depthkit.training.run_data import open_data
 
 ROOMS = ("training", "export")
 SEAM = {"depthkit.tasks", "depthkit.tasks.output", "depthkit.tasks.loaded"}
-PARTS = {"flow"}  # the name of a task, and of a part of the model that `export` writes
+PARTS = {"flow", "place"}  # the name of a task, and of a part of the model that `export` writes
 
 
 # --- nobody names a task -------------------------------------------------------------------------
@@ -105,6 +106,8 @@ def small_task(task: str, room: Path, *words: str):
     config = small_config(room, f"task={task}", *WORDS.get(task, ()), *words)
     shifts = () if config.single_view else config.data.shifts
     data = SnippetDataset([open_sequence(room)], shifts=shifts, size=(64, 96))
+    if config.kind.reads == "places":
+        data = open_data(config).train
     torch.manual_seed(0)
     return config, build_task(config, shifts), batch_of(data, 3, 9)
 

@@ -22,7 +22,13 @@ from depthkit.synth.colon import ColonOptions, make_colon_scene
 from depthkit.synth.render import open_renderer
 from depthkit.synth.stillbox import StillboxOptions, make_stillbox_scene
 
-NAMES = ("depthnet-stillbox", "flow-synthetic", "shading-colon", "sweepnet-stillbox")
+NAMES = (
+    "depthnet-stillbox",
+    "flow-synthetic",
+    "place-synthetic",
+    "shading-colon",
+    "sweepnet-stillbox",
+)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -42,7 +48,7 @@ def test_state_names_no_place_of_a_machine(name):
         text = file.metadata()["depthkit"]
     state = json.loads(text)
     assert state["config"]["data"]["root"] == "data" and state["config"]["model"]["init"] is None
-    assert state["scale"] == ("relative" if name.startswith("flow") else "metric")
+    assert state["scale"] == ("relative" if name.startswith(("flow", "place")) else "metric")
     assert state["commit"]
     assert "/work" not in text and "/home" not in text and "/tmp" not in text
 

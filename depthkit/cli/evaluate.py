@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`depthkit evaluate depth|odometry|flow|model|compare`: score predictions against the truth."""
+"""`depthkit evaluate KIND`: score predictions against the truth."""
 
 import argparse
 from pathlib import Path
@@ -13,12 +13,15 @@ from depthkit.cli.arguments import (
     positive,
     positive_number,
 )
+from depthkit.cli.evaluate_matching import DESCRIPTION, add_matching, run_matching
+from depthkit.cli.evaluate_places import DESCRIPTION as PLACES
+from depthkit.cli.evaluate_places import add_places
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the scores and their options."""
     kinds = parser.add_subparsers(
-        dest="kind", required=True, metavar="depth|odometry|flow|model|compare"
+        dest="kind", required=True, metavar="depth|odometry|flow|model|matching|places|compare"
     )
     depth = kinds.add_parser(
         "depth",
@@ -66,6 +69,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     _add_model(model)
     _add_common(model)
+    add_matching(
+        kinds.add_parser(
+            "matching",
+            help="features and matchers, on known homographies or poses",
+            description=DESCRIPTION,
+        )
+    )
+    places = kinds.add_parser(
+        "places", help="descriptors of places, on recordings that come back", description=PLACES
+    )
+    add_places(places)
+    _add_common(places)
     compare = kinds.add_parser(
         "compare",
         help="saved scores of several runs, in one table",
@@ -90,6 +105,12 @@ def run(args: argparse.Namespace) -> None:
         from depthkit.cli.evaluate_model import run_model
 
         run_model(args)
+    elif args.kind == "matching":
+        run_matching(args)
+    elif args.kind == "places":
+        from depthkit.cli.evaluate_places import run_places
+
+        run_places(args)
     elif args.kind == "compare":
         from depthkit.cli.evaluate_compare import run_compare
 

@@ -21,9 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--part",
         default="depth",
-        choices=("depth", "pose", "flow", "features"),
+        choices=("depth", "pose", "flow", "features", "place"),
         help="network to export (default: depth); flow includes the mask network of a coop run; "
-        "features: descriptors of task similarity",
+        "features: descriptors of task similarity; place: the descriptor of task place",
     )
     parser.add_argument(
         "--precision",

@@ -56,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="SOURCE is a sequence folder without given poses: also write poses.txt and poses.yaml "
         "into it",
     )
+    _add_map(parser)
     add_recordings(parser)
     parser.add_argument("--force", action="store_true", help="replace an earlier output")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -93,6 +94,34 @@ def _add_frames(parser: argparse.ArgumentParser) -> None:
     add_bag_pictures(group)
 
 
+def _add_map(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("places and a map that outlives the session")
+    group.add_argument(
+        "--features",
+        metavar="MODEL",
+        type=Path,
+        help="ONNX file of learned keypoints, kind features: keyframes, loops and lost tracks are "
+        "matched by them (default: SIFT)",
+    )
+    group.add_argument(
+        "--places",
+        metavar="MODEL",
+        type=Path,
+        help="ONNX file of a learned descriptor of places, kind place: it retrieves the places "
+        "that are compared (default: the features do)",
+    )
+    group.add_argument(
+        "--map",
+        metavar="DIR",
+        type=Path,
+        help="folder of a map: one that is there is searched at the start and after a loss, poses "
+        "in its frame are written, and this session extends it; a new folder begins a map",
+    )
+    group.add_argument(
+        "--map-read-only", action="store_true", help="search the map and leave it as it is"
+    )
+
+
 def run(args: argparse.Namespace) -> None:
     """Follow the camera, write, print what there is now."""
     import depthkit
@@ -125,6 +154,7 @@ def as_text(summary: OdometrySummary) -> str:
         f"path length: {summary.path_length:.4g} {unit}",
         f"{summary.keyframes} keyframes, {summary.landmarks} landmarks, {summary.loops} loops, "
         f"{summary.milliseconds:.1f} ms a frame",
+        *([] if summary.map is None else [summary.map.line]),
         *(f"note: {text}" for text in summary.notes),
     ]
     lines += [f"{what:19} {Path(summary.out) / where}" for what, where in summary.files.items()]

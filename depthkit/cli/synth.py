@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`depthkit synth`: worlds with exact depth, poses, flow, occlusion and moving objects."""
+"""`depthkit synth`: worlds with exact depth, poses and flow; drawn shapes with exact corners."""
 
 import argparse
 import json
@@ -13,6 +13,7 @@ WORLDS = {
     "stillbox": "random solids in a random room, a straight flight (Pinard 2017a)",
     "street": "a canyon of blocks, vehicles that move, a car's camera",
     "colon": "a colon of rising complexity, light on the camera (Ruano 2023)",
+    "shapes": "single pictures of drawn shapes, their corners in points/ (DeTone 2018)",
 }
 
 

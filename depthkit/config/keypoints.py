@@ -19,7 +19,8 @@ class KeypointsConfig:
     """Height and width of the views made of a picture, pixels, multiples of 8."""
     geometry_share: float = option(0.5, least=0, most=1)
     """Share of pairs that are two frames related by depth and known motion, where a snippet has
-    both; the others are one picture twice, related by a random homography."""
+    both; the others are one picture twice, related by a random homography, as all are whose points
+    are given (superpoint)."""
     rotation: float = option(25.0, least=0, most=180)
     """Largest turn of a view, degrees; between the two views of a pair up to twice as much."""
     scale: float = option(1.5, least=1, most=4)
@@ -36,6 +37,12 @@ class KeypointsConfig:
     each cell, and learn keypoints wherever matching succeeds, as published."""
     score_weight: float = option(1.0, above=0)
     """Weight of the keypoints' loss; that of the descriptors has 1."""
+    hinge_weight: float = option(1.0, least=0)
+    """Weight of the descriptors' loss (superpoint), 0.0001 in the paper; 0 trains the detector
+    alone."""
+    same_within: float = option(8.0, above=0)
+    """Distance up to which two descriptors are of one place (superpoint), pixels; the side of a
+    cell in the paper."""
 
     def __post_init__(self) -> None:
         check_ranges(self)

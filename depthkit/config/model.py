@@ -33,7 +33,8 @@ class ModelConfig:
     pose_input: Literal["pair", "snippet"] = "pair"
     """Input of the pose network: each pair of frames in time order, or all frames at once."""
     encoder_weights: str | None = None
-    """ImageNet weights of a ResNet depth encoder: a file, or "imagenet" (torchvision's cache)."""
+    """ImageNet weights of a ResNet encoder of depth or place: a file, or "imagenet" (torchvision's
+    cache)."""
     pose_encoder_weights: str | None = None
     """ImageNet weights of a ResNet pose encoder: a file, or "imagenet"."""
     min_depth: float = option(0.1, above=0)
@@ -56,6 +57,20 @@ class ModelConfig:
     VGG without pooling [Gleize 2023] (a descriptor for every pixel; slow)."""
     keypoint_width: float = option(1.0, above=0, most=4)
     """Channels of the vgg, as a multiple of the published ones."""
+    place: Literal["light", "resnet18", "resnet50"] = "light"
+    """Encoder of task place; a ResNet may start from encoder_weights."""
+    place_pooling: Literal["gem", "rmac", "convolutional"] = "gem"
+    """How task place makes one vector of a picture: generalised mean (gem), sum of regional maxima
+    (rmac), or three convolutions and all their numbers (convolutional) [Khokhlova 2020]."""
+    place_numbers: int = option(256, least=2, most=4096)
+    """Numbers of a place's descriptor."""
+    place_second: Literal["none", "edges", "raster"] = "none"
+    """Second modality of task place: edges of the picture itself (Sobel), or a raster that lies
+    beside the pictures: classes as colours, or depth."""
+    place_fusion: Literal["early", "concatenated"] = "early"
+    """How two modalities become one descriptor: mixed by a first convolution that starts with half
+    of each channel (early), or described by two networks, half of the numbers each (concatenated);
+    the halves may also be searched apart and their lists merged."""
     flow_init: Path | None = None
     """Start weights of task coop's flow network: a run of task flow or coop."""
 

@@ -23,9 +23,10 @@ Task = Literal[
     "flow",
     "similarity",
     "keypoints",
+    "place",
     "coop",
 ]
-Part = Literal["depth", "pose", "flow", "features"]
+Part = Literal["depth", "pose", "flow", "features", "place"]
 Option = Literal[
     "random_shift",
     "flexible_shifts",
@@ -172,6 +173,31 @@ def _check_views(config: "TrainConfig") -> None:
     )
 
 
+def _check_place(config: "TrainConfig") -> None:
+    require(
+        config.optimizer.batch_size > config.run.devices,
+        "optimizer.batch_size: two places a process at least: each is the other's wrong answer",
+    )
+    require(
+        config.model.place_fusion == "early" or config.model.place_second != "none",
+        "model.place_fusion: fuses a second modality; set model.place_second: edges or raster",
+    )
+    require(
+        config.place.kept <= config.model.place_numbers,
+        f"place.kept: at most model.place_numbers, {config.model.place_numbers}; "
+        f"got {config.place.kept}",
+    )
+    require(
+        config.place.kept == 0 or config.place.whitening != "none",
+        "place.kept: keeps the most telling numbers; set place.whitening: pca or whitened",
+    )
+
+
+def _points_given(config: "TrainConfig") -> str:
+    way = config.keypoints.way
+    return f"keypoints.way: {way} learns given points" if way == "superpoint" else ""
+
+
 # --- the rows -------------------------------------------------------------------------------------
 
 
@@ -185,6 +211,8 @@ class Truth:
     """Why the poses must be metres; empty where they need not."""
     poses: Callable[["TrainConfig"], str] = no_reason
     """Why every sequence must have poses; empty where it need not."""
+    points: Callable[["TrainConfig"], str] = no_reason
+    """Why every sequence must list keypoints, those held out too; empty where it need not."""
     weighted_motion: bool = False
     """Known motions for loss.baseline_weight and loss.rotation_weight, where one is above 0."""
     one_focal_length: bool = False
@@ -197,9 +225,10 @@ class TaskKind:
 
     networks: tuple[str, ...]
     """Depth networks that it trains: values of `model.depth`, the usual one first."""
-    reads: Literal["frame", "pair", "snippet"]
-    """Frames of a sample: the target alone, with one source, or with any number of sources."""
-    exported: Literal["mono", "pair", "flow", "features"]
+    reads: Literal["frame", "pair", "snippet", "places"]
+    """Frames of a sample: the target alone, with one source, with any number of sources, or with
+    another picture of the same place."""
+    exported: Literal["mono", "pair", "flow", "features", "place"]
     """Manifest kind of the first of its parts."""
     parts: tuple[Part, ...]
     """Networks of its own that `export --part` writes, the usual one first."""
@@ -307,8 +336,17 @@ KINDS: dict[Task, TaskKind] = {
         exported="features",
         parts=("features",),
         next_command="export {run} --part features --out keypoints.onnx",
+        truth=Truth(points=_points_given),
         options=("sweep_teacher",),
         check=_check_views,
+    ),
+    "place": TaskKind(
+        networks=_ONE_FRAME,  # it trains none of them
+        reads="places",
+        exported="place",
+        parts=("place",),
+        next_command="export {run} --part place --out place.onnx",
+        check=_check_place,
     ),
     "coop": TaskKind(
         networks=_ONE_FRAME,

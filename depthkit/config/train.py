@@ -12,6 +12,7 @@ from depthkit.config.flow_losses import CoopConfig, FlowConfig
 from depthkit.config.keypoints import KeypointsConfig
 from depthkit.config.losses import LossConfig, StabilizedConfig, SupervisedConfig
 from depthkit.config.model import ModelConfig
+from depthkit.config.place import PlaceConfig
 from depthkit.config.ranges import require
 from depthkit.config.run import OptimizerConfig, RunConfig
 from depthkit.config.similarity import SimilarityConfig
@@ -30,7 +31,9 @@ class TrainConfig:
     camera motion and flow that find together what moves (coop). From known depth: depth of a pair
     of frames (supervised_pair), of one frame (supervised_mono), or of one frame lit from the camera
     (shading). From known depth and motion, or from any pictures: descriptors of pixels to match
-    views by (similarity), or keypoints with descriptors (keypoints)."""
+    views by (similarity), or keypoints with descriptors (keypoints). From poses or tracks, pictures
+    of one place at two times, or from any pictures: one descriptor of a whole picture, to find the
+    same place again (place)."""
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     loss: LossConfig = field(default_factory=LossConfig)
@@ -39,6 +42,7 @@ class TrainConfig:
     flow: FlowConfig = field(default_factory=FlowConfig)
     similarity: SimilarityConfig = field(default_factory=SimilarityConfig)
     keypoints: KeypointsConfig = field(default_factory=KeypointsConfig)
+    place: PlaceConfig = field(default_factory=PlaceConfig)
     coop: CoopConfig = field(default_factory=CoopConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     run: RunConfig = field(default_factory=RunConfig)

@@ -52,11 +52,13 @@ def jitter_colours(snippet: Snippet, factors: np.ndarray) -> Snippet:
 def mirror(snippet: Snippet, *, vertical: bool = False) -> Snippet:
     """Mirror left to right, or top to bottom: motions are seen in the mirror, T' = M T M.
 
-    The principal point goes along: cx' = W - 1 - cx, or cy' = H - 1 - cy.
+    The principal point goes along: cx' = W - 1 - cx, or cy' = H - 1 - cy; so do known keypoints.
     """
     axis, side = (1, -2) if vertical else (0, -1)
     K = snippet.K.clone()
     K[axis, 2] = snippet.target.shape[side] - 1 - K[axis, 2]
+    points = snippet.points.clone()
+    points[:, axis] = snippet.target.shape[side] - 1 - points[:, axis]
     signs = torch.ones(4)
     signs[axis] = -1
     return replace(
@@ -69,6 +71,7 @@ def mirror(snippet: Snippet, *, vertical: bool = False) -> Snippet:
         K=K,
         T_source_target_gt=snippet.T_source_target_gt * signs * signs[:, None],
         axes=snippet.axes * signs[:3],
+        points=points,
     )
 
 
@@ -87,9 +90,12 @@ def zoom_and_crop(snippet: Snippet, scale: float, corner: np.ndarray) -> Snippet
         x = F.interpolate(x, large, mode=mode, **options)
         return x[..., top : top + height, left : left + width]
 
-    K = torch.as_tensor(resize_matrix((height, width), large), dtype=snippet.K.dtype) @ snippet.K
-    K[0, 2] -= left
-    K[1, 2] -= top
+    S = torch.as_tensor(resize_matrix((height, width), large), dtype=snippet.K.dtype)
+    S[0, 2] -= left
+    S[1, 2] -= top
+    points = snippet.points * S.diagonal()[:2] + S[:2, 2]
+    limits = points.new_tensor([width - 1, height - 1])
+    outside = ((points < 0) | (points > limits)).any(1, keepdim=True)
     return replace(
         snippet,
         target=cut(snippet.target[None], "bilinear")[0],
@@ -98,5 +104,6 @@ def zoom_and_crop(snippet: Snippet, scale: float, corner: np.ndarray) -> Snippet
         depth_gt=cut(snippet.depth_gt[None], "nearest-exact")[0],
         zoom=snippet.zoom * (large[1] / width),
         taught=cut(snippet.taught[None], "nearest-exact")[0],
-        K=K,
+        points=points.masked_fill(outside, torch.nan),
+        K=S @ snippet.K,
     )

@@ -3,7 +3,8 @@
 
 Keys: `source` (given, odometry), `unit` (metric: metres; up_to_scale: one free factor a segment),
 `segments` (first and last frame of each stretch whose poses belong together, counted from 0, both
-included), and optionally `sigma_translation` and `sigma_rotation`, one number a frame.
+included), and optionally `sigma_translation` and `sigma_rotation`, one number a frame, and
+`frame`: what the poses are in where that is not the first camera, as the folder of a saved map.
 """
 
 import math
@@ -22,7 +23,7 @@ from depthkit.errors import DataError
 NAME = "poses.yaml"
 _SOURCES, _UNITS = ("given", "odometry"), ("metric", "up_to_scale")
 _SIGMAS = ("sigma_translation", "sigma_rotation")
-_KEYS = ("source", "unit", "segments", *_SIGMAS)
+_KEYS = ("source", "unit", "segments", *_SIGMAS, "frame")
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class PosesNote:
     empty where it is not known at all."""
     sigma_rotation: tuple[float, ...] = ()
     """Standard deviation of each frame's rotation, rad; as above."""
+    frame: str = ""
+    """What the poses are in, as `map FOLDER`; empty for a world of their own."""
 
     def labels(self, count: int) -> np.ndarray:
         """Number the segment of each frame, -1 outside of all. (count,) int"""
@@ -62,6 +65,8 @@ def save_poses_note(folder: Path | str, note: PosesNote) -> None:
     for key in _SIGMAS:
         if values := getattr(note, key):
             record[key] = [float(f"{value:.6g}") for value in values]
+    if note.frame:
+        record["frame"] = note.frame
     text = yaml.safe_dump(record, sort_keys=False, default_flow_style=None, width=100)
     try:
         write_atomic(path, text)
@@ -96,8 +101,16 @@ def load_poses_note(folder: Path | str, count: int) -> PosesNote | None:
         _one_of(path, record, "source", _SOURCES),  # type: ignore[arg-type]
         _one_of(path, record, "unit", _UNITS),  # type: ignore[arg-type]
         segments,
-        *(_read_sigmas(path, record, key, count) for key in _SIGMAS),
+        sigma_translation=_read_sigmas(path, record, _SIGMAS[0], count),
+        sigma_rotation=_read_sigmas(path, record, _SIGMAS[1], count),
+        frame=_read_frame(path, record.get("frame", "")),
     )
+
+
+def _read_frame(path: Path, value: Any) -> str:
+    if not isinstance(value, str):
+        raise DataError(f"{path}: frame: expected text, as 'map FOLDER', got {value!r}")
+    return value
 
 
 def _one_of(path: Path, record: Mapping[str, Any], key: str, words: tuple[str, ...]) -> str:

@@ -3,8 +3,8 @@
 
 `camera.yaml`, `frames/%06d.jpg|png`, `times.txt`, and where known `poses.txt` (TUM rows),
 `depth/%06d.png` (uint16 / depth_scale metres, 0 = unknown), `imu.csv` with `imu.yaml`,
-`valid.png` and `poses.yaml` (`poses_note.py`); of synthetic worlds the maps of `truth.py` too. A
-data set is a folder of these and `split.yaml`.
+`valid.png`, `poses.yaml` (`poses_note.py`) and `points/` (`point_files.py`); of synthetic worlds
+the maps of `truth.py` too. A data set is a folder of these and `split.yaml`.
 """
 
 import math
@@ -41,6 +41,8 @@ from depthkit.data.image_io import (
     read_uint16,
     write_atomic,
 )
+from depthkit.data.point_files import FOLDER as POINTS
+from depthkit.data.point_files import read_points, write_points
 from depthkit.data.poses_note import PosesNote, load_poses_note
 from depthkit.data.truth import FrameTruth, read_truth, write_truth
 from depthkit.errors import DataError
@@ -73,6 +75,11 @@ class Sequence:
     def has_depth(self) -> bool:
         """Whether the folder holds depth pictures."""
         return self.depth_scale is not None
+
+    @property
+    def has_points(self) -> bool:
+        """Whether the folder lists known keypoints of its frames."""
+        return (self.root / POINTS).is_dir()
 
     @property
     def has_metric_poses(self) -> bool:
@@ -123,6 +130,10 @@ class Sequence:
     def read_truth(self, i: int) -> FrameTruth:
         """Read what else is known of frame i: flow, occlusion, ids, moving."""
         return read_truth(self.root, self.frames[i].stem)
+
+    def read_points(self, i: int) -> np.ndarray:
+        """Read the known keypoints of frame i, pixels (u, v). (N, 2)"""
+        return read_points(self.root / POINTS / f"{self.frames[i].stem}.txt")
 
     def read_valid(self) -> np.ndarray | None:
         """Read which pixels are image at all, None when all are. (H, W) bool"""
@@ -310,6 +321,7 @@ class SequenceWriter:
         T_world_cam: np.ndarray | None = None,
         depth: np.ndarray | None = None,
         truth: FrameTruth | None = None,
+        points: np.ndarray | None = None,
     ) -> None:
         """Append one frame.
 
@@ -319,18 +331,24 @@ class SequenceWriter:
             T_world_cam: pose where known. (4, 4)
             depth: metres, 0 = unknown; for all frames or for none. (H, W)
             truth: what else is known of it.
+            points: known keypoints, pixels (u, v); for all frames or for none. (P, 2)
         """
         name = f"{len(self.times):06d}"
         _check_size(rgb_uint8, self.camera, self.path / "frames" / name)
         if self.times and time <= self.times[-1]:
             raise DataError(f"{self.path}: frame {name}: time {time} is not after {self.times[-1]}")
-        has_depth = (self.partial / "depth").is_dir()
-        if self.times and has_depth != (depth is not None):
-            raise DataError(f"{self.path}: frame {name}: depth must come with all frames or none")
+        for part, given in (("depth", depth is not None), (POINTS, points is not None)):
+            if self.times and (self.partial / part).is_dir() != given:
+                raise DataError(
+                    f"{self.path}: frame {name}: {part} must come with all frames or none"
+                )
         write_atomic(self.partial / "frames" / f"{name}.{self.ext}", encode(rgb_uint8, self.ext))
         if depth is not None:
             make_folder(self.partial / "depth")
             write_depth(self.partial / "depth" / f"{name}.png", depth, self.depth_scale)
+        if points is not None:
+            make_folder(self.partial / POINTS)
+            write_points(self.partial / POINTS / f"{name}.txt", points)
         if truth is not None:
             write_truth(self.partial, name, truth)
         self.times.append(float(time))

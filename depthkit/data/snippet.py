@@ -37,6 +37,15 @@ class Snippet:
     taught: Tensor = field(default_factory=lambda: torch.zeros(2, 0, 0))
     """Depth of a teacher, unit of the motions, and its relative standard deviation; 0 where
     unknown, no pixel without a teacher. (B, 2, H, W)"""
+    places: Tensor = field(default_factory=lambda: torch.zeros(0, 5))
+    """Where target and sources were taken: number of the world, position, and how far away another
+    place begins there, in the unit of the position. (B, 1 + S, 5)"""
+    rasters: Tensor = field(default_factory=lambda: torch.zeros(0, 3, 0, 0))
+    """Second modality of target and sources as pictures in [0, 1]; none without one.
+    (B, 1 + S, 3, H, W)"""
+    points: Tensor = field(default_factory=lambda: torch.zeros(0, 2))
+    """Known keypoints of the target, pixels (u, v), the most certain first; NaN fills up, no row
+    where no sequence lists any. (B, P, 2)"""
 
     def to(self, device: torch.device) -> "Snippet":
         """Return the snippet on a device."""

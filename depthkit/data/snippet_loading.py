@@ -15,11 +15,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from depthkit.camera import resize_matrix
 from depthkit.data.augment import Variation, vary
 from depthkit.data.sequence import Sequence
 from depthkit.data.snippet import Snippet, collate
 from depthkit.data.teacher_maps import TeacherMaps
 from depthkit.errors import DataError
+
+MOST_POINTS = 512  # known keypoints of a frame; the first ones where a file lists more
 
 
 class SnippetDataset(Dataset):
@@ -75,8 +78,11 @@ class SnippetDataset(Dataset):
                     self.index.append((number, frame))
         if not self.index:
             raise DataError("no frame is left to be a target; run 'depthkit inspect' on the data")
+        self.has_points = any(sequence.has_points for sequence in self.sequences)
         self.window_shifts: np.ndarray | None = None
         """Shifts of each target's own sources, in place of the common ones. (len(self), S) int"""
+        self.hard: np.ndarray | None = None
+        """Positions that make up half of each batch; None where no one is preferred. (M,) int"""
 
     def __len__(self) -> int:
         return len(self.index)
@@ -113,6 +119,7 @@ class SnippetDataset(Dataset):
             names=(f"{sequence.name}/{frame:06d}",),
             pairs=position * len(shifts) + torch.arange(len(shifts)),
             taught=self._taught(number, frame),
+            points=self._points(sequence, frame),
         )
         return snippet if self.variation is None else vary(snippet, self.variation, rng)
 
@@ -149,6 +156,17 @@ class SnippetDataset(Dataset):
         maps = None if teacher is None else teacher.read(stem, frame)
         return torch.cat([self._map(None if maps is None else maps[k], fill=0.0) for k in (0, 1)])
 
+    def _points(self, sequence: Sequence, frame: int) -> Tensor:
+        """Read the known keypoints of a target; no row where no sequence has any. (P, 2)"""
+        if not self.has_points:
+            return torch.zeros(0, 2)
+        points = np.full((MOST_POINTS, 2), np.nan)
+        if sequence.has_points:
+            known = sequence.read_points(frame)[:MOST_POINTS]
+            S = resize_matrix(sequence.camera.size, self.size)
+            points[: len(known)] = known * S[[0, 1], [0, 1]] + S[:2, 2]
+        return torch.from_numpy(points).float()
+
     def _map(self, values: np.ndarray | None, fill: float) -> Tensor:
         """Bring a one-channel map to the snippet's size by nearest pixel. (1, H, W)"""
         if values is None:
@@ -175,7 +193,7 @@ class ShuffledBatches(Sampler[list[tuple[int, int]]]):
     """Batches of one process, from any step on: an order that depends on seed and epoch alone.
 
     Every epoch is a new permutation, cut into whole batches over all processes; each process takes
-    its own slice of each batch.
+    its own slice of each batch. Hard positions, where there are some, take every second place.
     """
 
     def __init__(
@@ -187,6 +205,7 @@ class ShuffledBatches(Sampler[list[tuple[int, int]]]):
         seed: int,
         rank: int = 0,
         processes: int = 1,
+        hard: np.ndarray | None = None,
     ) -> None:
         if batch_size % processes:
             raise DataError(
@@ -199,6 +218,7 @@ class ShuffledBatches(Sampler[list[tuple[int, int]]]):
                 "add frames or set a smaller optimizer.batch_size"
             )
         self.count, self.batch_size, self.steps, self.seed = count, batch_size, steps, seed
+        self.hard = np.empty(0, int) if hard is None else hard
         self.share = slice(rank * batch_size // processes, (rank + 1) * batch_size // processes)
 
     def __len__(self) -> int:
@@ -213,7 +233,15 @@ class ShuffledBatches(Sampler[list[tuple[int, int]]]):
                 order = np.random.default_rng((self.seed, epoch)).permutation(self.count)
                 current = epoch
             batch = order[place * self.batch_size : (place + 1) * self.batch_size]
-            yield [(int(i), epoch) for i in batch[self.share]]
+            yield [(int(i), epoch) for i in self._with_hard(batch, step)[self.share]]
+
+    def _with_hard(self, batch: np.ndarray, step: int) -> np.ndarray:
+        """Put hard positions in place of every second one of a batch, as far as there are some."""
+        places = np.arange(1, len(batch), 2)[: len(self.hard)]
+        rng = np.random.default_rng((self.seed, step, 1))
+        batch = batch.copy()
+        batch[places] = rng.choice(self.hard, len(places), replace=False) if len(places) else []
+        return batch
 
 
 def build_loader(

@@ -26,17 +26,21 @@ def read_calibration(path: Path, manifest: Manifest) -> list[dict[str, np.ndarra
             shift; where poses are known, frames of a pair network are turned alike by them.
 
     Raises:
-        DataError: no such folder, or a sequence shorter than one pair.
+        DataError: no such folder, a sequence shorter than one pair, or a network that takes what
+            sequences do not hold.
         EngineError: pairs of a camera far from the training's.
     """
     sequence = open_sequence(path)
-    gap = abs(manifest.shifts[0]) if manifest.kind != "mono" and manifest.shifts else 1
-    first = 0 if manifest.kind == "mono" else gap
+    if manifest.takes_raster:
+        raise DataError(f"{path}: holds no rasters, and this network takes one; export it in fp32")
+    alone = manifest.kind in ("mono", "place")
+    gap = abs(manifest.shifts[0]) if not alone and manifest.shifts else 1
+    first = 0 if alone else gap
     if len(sequence) <= first:
         raise DataError(f"{path}: {len(sequence)} frames, calibration needs {first + 1} at least")
     chosen = np.unique(np.linspace(first, len(sequence) - 1, MOST).astype(int))
     match manifest.kind:
-        case "mono":
+        case "mono" | "place":
             inputs = ({"frame": to_size(sequence.read_frame(i), manifest.size)} for i in chosen)
         case "pair":
             inputs = (_pair(sequence, i - gap, i, manifest) for i in chosen)

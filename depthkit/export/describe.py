@@ -39,8 +39,8 @@ def describe(
         loaded: the trained task.
         graph: what of it is exported.
         inputs: to be stored, one of each.
-        answers: torch's to them, by output. (1, H, W) depth or log odds, (1, 6) motion or
-            (1, 2, H, W) flow
+        answers: torch's to them, by output. (1, H, W) depth or log odds, (1, 6) motion,
+            (1, 2, H, W) flow or (1, D) place
         precision: precision of the file.
         opset: ONNX operator set of the file.
     """
@@ -68,6 +68,8 @@ def describe(
         max_depth=limits[1],
         nominal_baseline=config.supervised.nominal_baseline if is_pair else None,
         shifts=loaded.shifts,
+        place_parts=graph.place_parts,
+        takes_raster="second" in graph.inputs,
         flow=graph.flow,
         static_law=static_law(loaded) if graph.kind == "flow" else None,
         opset=opset,
@@ -103,7 +105,7 @@ def name_scale(loaded: LoadedTask, graph: Graph) -> tuple[Literal["metric", "rel
     kind = loaded.config.kind
     if graph.kind == "flow":
         return "relative", "none: flow is pixels of the picture"
-    if graph.kind == "features":
+    if graph.kind in ("features", "place"):
         return "relative", "none: descriptors have no unit"
     if graph.kind == "pair":
         baseline = loaded.config.supervised.nominal_baseline

@@ -5,6 +5,7 @@ Change of type, range and layout, the last enlarging and the limits are inside; 
 training needs is not, so nothing can be forgotten or done twice on the robot.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, cast
 
@@ -15,10 +16,10 @@ from depthkit.config import TrainConfig
 from depthkit.config.task_kinds import Part
 from depthkit.errors import EngineError
 from depthkit.geometry.warp import resize
-from depthkit.losses.keypoints import CELL, keypoint_probability
 from depthkit.models.depth_net import FINEST, STRIDE
 from depthkit.models.flow_net import STRIDE as FLOW_STRIDE
-from depthkit.models.keypoint_net import KeypointNet
+from depthkit.models.keypoint_net import CELL, KeypointNet, keypoint_probability
+from depthkit.models.place_net import PlaceNet
 from depthkit.models.pose_net import FlowPose
 from depthkit.models.shading_net import ShadingNet
 from depthkit.models.sweep_net import SweepNet
@@ -33,6 +34,7 @@ LEAST_SIDE = {
     "pose": 33,
     "flow": 33,
     "features": 33,
+    "place": 33,
 }  # pixels; the coarsest maps need this much
 
 
@@ -53,6 +55,8 @@ class Graph:
     """Features: pixels from one descriptor to the next."""
     planes: tuple[float, ...] = ()
     """Inverse depths of the input `volume`, 1 / metres at D0."""
+    place_parts: tuple[int, ...] = ()
+    """Numbers of each modality's part of the output `place`."""
 
 
 class MonoGraph(nn.Module):
@@ -176,6 +180,18 @@ class KeypointsGraph(nn.Module):
         return descriptors[..., :rows, :columns], score[:, 0, :height, :width]
 
 
+class PlaceGraph(nn.Module):
+    """Descriptor of a whole frame."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, frame: Tensor, *second: Tensor) -> Tensor:
+        """Return descriptors of length 1. (N, H, W, 3) uint8, with a raster twice -> (N, D)"""
+        return self.net(to_image(frame), *(to_image(raster) for raster in second))
+
+
 def to_image(frames: Tensor, stride: int = 1) -> Tensor:
     """Turn frames into what networks take, sides filled up with border pixels to a multiple.
 
@@ -206,7 +222,7 @@ def build_graph(loaded: LoadedTask, part: Part, *, dynamic: bool) -> Graph:
 
     Args:
         loaded: the task.
-        part: its depth, pose, flow or features network.
+        part: its depth, pose, flow, features or place network.
         dynamic: whether H and W shall be free; those of pairs and of features always are.
 
     Raises:
@@ -218,6 +234,8 @@ def build_graph(loaded: LoadedTask, part: Part, *, dynamic: bool) -> Graph:
         return _flow_graph(loaded, dynamic=dynamic)
     if part == "features":
         return _features_graph(loaded)
+    if part == "place":
+        return _place_graph(loaded, dynamic=dynamic)
     net, name = _network(loaded, "depth"), loaded.config.model.depth
     if loaded.config.kind.exported == "pair":
         module = PairGraph(net, max_depth=loaded.config.supervised.max_depth)
@@ -281,6 +299,16 @@ def _keypoints_graph(net: KeypointNet, config: TrainConfig) -> Graph:
         True,
         stride=net.stride,
     )
+
+
+def _place_graph(loaded: LoadedTask, *, dynamic: bool) -> Graph:
+    _network(loaded, "place")
+    if dynamic:  # descriptors of different sizes would not compare
+        raise EngineError("a network of places sees all frames at one size; leave out --dynamic")
+    net = cast(Callable[[], PlaceNet], loaded.task.finished_net)()
+    inputs = ("frame", "second") if net.takes_raster else ("frame",)
+    name = loaded.config.model.place
+    return Graph(PlaceGraph(net), "place", name, inputs, ("place",), False, place_parts=net.parts)
 
 
 def _network(loaded: LoadedTask, part: Part) -> nn.Module:

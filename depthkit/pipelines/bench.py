@@ -141,6 +141,8 @@ def make_call(backend: Backend, task: Task) -> Callable[[], Timing]:
             return _flow_call(backend, draw)
         case "features":
             return _features_call(backend, draw)
+        case "place":
+            return _place_call(backend, draw)
         case _:
             return _pose_call(backend, draw)
 
@@ -189,6 +191,21 @@ def _features_call(backend: Backend, draw: Callable[[], np.ndarray]) -> Callable
 
     engine = FeatureEngine(backend)
     return lambda: engine.describe(draw()).timing
+
+
+def _place_call(backend: Backend, draw: Callable[[], np.ndarray]) -> Callable[[], Timing]:
+    from depthkit.runtime.network.place_engine import PlaceEngine
+    from depthkit.runtime.result import Timing
+
+    engine = PlaceEngine(backend)
+
+    def call() -> Timing:
+        rasters = (draw(),) if engine.manifest.takes_raster else ()
+        started = perf_counter()
+        engine.describe(draw(), *rasters)
+        return Timing.until_now(started, started, perf_counter())
+
+    return call
 
 
 def _pose_call(backend: Backend, draw: Callable[[], np.ndarray]) -> Callable[[], Timing]:

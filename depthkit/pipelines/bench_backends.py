@@ -154,7 +154,7 @@ def check_sequences(paths: tuple[Path, ...], manifest: Manifest) -> None:
         DataError: no depth there, or a network without depth.
     """
     for path in paths:
-        if manifest.kind in ("pose", "flow", "features"):
+        if manifest.kind in ("pose", "flow", "features", "place"):
             raise DataError(
                 f"{path}: --sequence scores depth, and this is a {manifest.kind} network"
             )

@@ -187,6 +187,10 @@ def odometry(
     imu_units: str = "",
     imu_topic: str = "",
     loops: bool = False,
+    features: str | Path | None = None,
+    places: str | Path | None = None,
+    map: str | Path | None = None,
+    map_read_only: bool = False,
     every: int = 1,
     max_gap: float | None = None,
     format: Literal["tum", "kitti"] = "tum",
@@ -211,6 +215,11 @@ def odometry(
         imu_units: units of the samples where they are not rad/s and m/s2: deg/s, g, mg, or two.
         imu_topic: bags: topic of the IMU; empty for the only one.
         loops: look for places that are seen again after a long time.
+        features: ONNX file of learned keypoints, kind features; None for SIFT.
+        places: ONNX file of a learned descriptor of places, kind place; None for the features.
+        map: folder of a map: one that is there is searched at the start and after a loss, and
+            extended; a new one begins. out/trajectory_map_tum.txt has the poses in its frame.
+        map_read_only: search the map and leave it as it is.
         every: take every n-th frame.
         max_gap: longest pause inside a segment, seconds; None for 3, more for slow frames.
         format: of the trajectories.
@@ -221,7 +230,8 @@ def odometry(
         watcher: receives progress, and notes that the user should read.
 
     Raises:
-        DataError: nothing to read, no K, no frame with a pose, or an output that exists.
+        DataError: nothing to read, no K, no frame with a pose, an output that exists, or a map that
+            is damaged or of another camera or other features.
     """
     from depthkit.pipelines.odometry.options import OdometryOptions, ScaleSources
     from depthkit.pipelines.odometry.run import odometry as work
@@ -236,6 +246,10 @@ def odometry(
         imu_units=imu_units,
         imu_topic=imu_topic,
         loops=loops,
+        features=_path(features),
+        places=_path(places),
+        map=_path(map),
+        map_read_only=map_read_only,
         every=every,
         max_gap=max_gap,
         format=format,

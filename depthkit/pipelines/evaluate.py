@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from depthkit.pipelines.evaluate_matching import matching
 from depthkit.watcher import SILENT, Watcher
 
 if TYPE_CHECKING:
@@ -21,11 +22,12 @@ if TYPE_CHECKING:
     from depthkit.pipelines.score.depth_maps import DepthEvaluation
     from depthkit.pipelines.score.flow_maps import FlowEvaluation
     from depthkit.pipelines.score.model import ModelEvaluation
+    from depthkit.pipelines.score.places_records import PlacesEvaluation
     from depthkit.pipelines.score.trajectories import OdometryEvaluation
     from depthkit.runtime.config import Backend, Precision, Quality, Rule
     from depthkit.trajectory import Order
 
-__all__ = ["compare", "depth", "flow", "model", "odometry"]
+__all__ = ["compare", "depth", "flow", "matching", "model", "odometry", "places"]
 
 Alignment = Literal["none", "scale", "scale_7dof", "6dof", "7dof"]
 DepthAlign = Literal["none", "median", "affine"]
@@ -241,6 +243,83 @@ def model(
         force=force,
     )
     return evaluate_model(options, watcher)
+
+
+def places(
+    data: str | Path,
+    *,
+    database: str | Path | None = None,
+    models: Sequence[str | Path] = (),
+    imagenet: str | Path | None = None,
+    fuse: Literal["concat", "late"] | None = None,
+    sizes: Sequence[int] = (),
+    fit: str | Path | None = None,
+    radius: float = 5.0,
+    angle: float = 45.0,
+    apart: float | None = None,
+    tolerance: int = 0,
+    turned: bool = False,
+    threshold: float | None = None,
+    backend: Backend = "auto",
+    threads: int | None = None,
+    precision: Precision = "default",
+    report: str | Path | None = None,
+    force: bool = False,
+    watcher: Watcher = SILENT,
+) -> PlacesEvaluation:
+    """Score descriptors of places, beside a gradient histogram and VLAD of SIFT.
+
+    Args:
+        data: folder with query/ and truth/, with A/ and B/, a sequence folder with poses, or
+            images/ beside poses.txt; the queries where a database is given.
+        database: second recording of the same places: poses in one world, or pictures of equal
+            names or number.
+        models: networks of kind place: exported .onnx, run folders, checkpoints, shipped names.
+        imagenet: .onnx of features trained on ImageNet, from (1, 3, H, W) to (1, C, h, w) or
+            (1, C).
+        fuse: the models as one: descriptors joined, or lists of answers merged.
+        sizes: numbers of the shorter codes of a table, by PCA.
+        fit: folder of pictures the axes of shorter codes are learnt on; None for the database.
+        radius: poses: largest distance of a right place, metres; within twice that a match is not
+            false.
+        angle: poses: largest angle between the views of a right place, degrees.
+        apart: one recording: least path since a place was passed, metres; None for ten radii.
+        tolerance: matched pictures: largest difference of their numbers that is right.
+        turned: matched pictures: each query is asked in four quarter turns, as of a camera that
+            looks down and may head anywhere.
+        threshold: similarity above which matches of the one model, or of the fusion, are accepted;
+            None for the smallest without a false match among calibration queries.
+        backend: runtime of the networks.
+        threads: processor cores; OMP_NUM_THREADS, else all usable ones when None.
+        precision: numbers the networks compute in.
+        report: folder of an HTML report to write.
+        force: write the report into a folder that has files.
+        watcher: receives progress, and notes that the user should read.
+
+    Raises:
+        DataError: no recording with a truth, or no query with a right answer.
+        CheckpointError: there is no such model.
+        EngineError: a model is of another kind, or does not run here.
+    """
+    from depthkit.pipelines.models import engine_options
+    from depthkit.pipelines.score.options import PlaceRules, PlacesOptions
+    from depthkit.pipelines.score.places import evaluate_places
+
+    options = PlacesOptions(
+        data=Path(data),
+        database=_path(database),
+        models=tuple(map(Path, models)),
+        imagenet=_path(imagenet),
+        fuse=fuse,
+        sizes=tuple(sizes),
+        fit=_path(fit),
+        rules=PlaceRules(radius, angle, apart, tolerance, turned),
+        threshold=threshold,
+        engine=engine_options(backend, threads, precision),
+        report=_path(report),
+        force=force,
+    )
+    return evaluate_places(options, watcher)
 
 
 def compare(files: Sequence[str | Path]) -> Comparison:

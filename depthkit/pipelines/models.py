@@ -24,10 +24,11 @@ if TYPE_CHECKING:
     from depthkit.runtime.depth.depth_method import DepthMethod
     from depthkit.runtime.flow.flow_engine import FlowEngine
     from depthkit.runtime.network.feature_engine import FeatureEngine
+    from depthkit.runtime.network.place_engine import PlaceEngine
     from depthkit.runtime.odometry.odometry_engine import OdometryEngine
     from depthkit.tasks.loaded import LoadedTask
 
-Part = Literal["depth", "pose", "flow", "features"]
+Part = Literal["depth", "pose", "flow", "features", "place"]
 NO_NETWORK = (
     "sweep: is depth from several views and has no network; it is for 'depthkit infer', "
     "'depthkit evaluate model', depth_node and depthkit.runtime.SweepStream"
@@ -79,7 +80,7 @@ def open_model(
     threads: int | None = None,
     precision: Precision = "default",
     note: Note = ignore,
-) -> DepthEngine | FlowEngine | OdometryEngine | FeatureEngine:
+) -> DepthEngine | FlowEngine | OdometryEngine | FeatureEngine | PlaceEngine:
     """Open any model as the engine of its kind; use it in a `with` block, or call `close()`.
 
     Args:
@@ -98,6 +99,7 @@ def open_model(
         OdometryEngine: `process(rgb, stamp=seconds)` -> T_world_cam (4, 4).
         FeatureEngine: called with a picture (H, W) or (H, W, 3) uint8 -> unit descriptors
             (H, W, C).
+        PlaceEngine: called with a picture -> one unit descriptor of all of it (D,).
 
     Raises:
         CheckpointError: there is no such model, or its checkpoint does not load.
@@ -115,6 +117,8 @@ def open_model(
         return open_flow(path, options, note=note)
     if kind == "features":
         return open_features(path, options, note=note)
+    if kind == "place":
+        return open_place(path, options, note=note)
     return open_depth(path, options, note=note)
 
 
@@ -124,8 +128,8 @@ def _first_part(model: Path) -> Part:
         from depthkit.runtime.network.manifest import find_model, read_manifest
 
         kind = read_manifest(find_model(model)).kind
-        return kind if kind in ("pose", "flow", "features") else "depth"
-    parts: tuple[Part, ...] = ("depth", "flow", "features", "pose")
+        return kind if kind in ("pose", "flow", "features", "place") else "depth"
+    parts: tuple[Part, ...] = ("depth", "flow", "features", "place", "pose")
     return next((part for part in parts if _has_part(model, part)), "depth")
 
 
@@ -206,6 +210,14 @@ def open_features(
 
     with as_onnx(model, part="features", note=note) as file:
         return FeatureEngine.open(file, **vars(options))
+
+
+def open_place(model: Path, options: EngineOptions = PLAIN, *, note: Note = ignore) -> PlaceEngine:
+    """Open the network of places of a model; see `as_onnx`."""
+    from depthkit.runtime.network.place_engine import PlaceEngine
+
+    with as_onnx(model, part="place", note=note) as file:
+        return PlaceEngine.open(file, **vars(options))
 
 
 @contextmanager

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from depthkit.runtime.network.backend import available_backends, check_parity, open_backend
     from depthkit.runtime.network.feature_engine import FeatureEngine
     from depthkit.runtime.network.manifest import Manifest, read_manifest
+    from depthkit.runtime.network.place_engine import PlaceEngine
     from depthkit.runtime.odometry.geometric import GeometricConfig, GeometricOdometry
     from depthkit.runtime.odometry.odometry_engine import OdometryEngine
     from depthkit.runtime.preprocess import NetworkFrame
@@ -56,6 +57,7 @@ __all__ = [
     "OdometryEngine",
     "OdometryResult",
     "PairMaps",
+    "PlaceEngine",
     "RuntimeConfig",
     "ScaleFit",
     "ScaledDepth",
@@ -89,6 +91,7 @@ _HOMES = {
     "OdometryEngine": "odometry.odometry_engine",
     "OdometryResult": "result",
     "PairMaps": "depth.depth_engine",
+    "PlaceEngine": "network.place_engine",
     "RuntimeConfig": "config",
     "ScaleFit": "result",
     "ScaledDepth": "depth.scale_fit",

@@ -25,9 +25,12 @@ class World:
 
     options: type
     """Dataclass of the world's options."""
-    make: Callable[..., Scene]
-    depth_range: float
+    make: Callable[..., Scene] | None
+    """Makes a scene to be rendered; None where pictures are drawn."""
+    depth_range: float = 0.0
     """Deepest value stored, metres."""
+    write: Callable[..., None] | None = None
+    """Writes a sequence of drawn pictures, which needs no renderer."""
 
 
 def find_world(name: str) -> World:
@@ -50,7 +53,11 @@ def find_world(name: str) -> World:
             from depthkit.synth import colon
 
             return World(colon.ColonOptions, colon.make_colon_scene, colon.DEPTH_RANGE)
-    raise ConfigError(f"unknown world {name!r}; choose from stillbox, street, colon")
+        case "shapes":
+            from depthkit.synth import shapes
+
+            return World(shapes.ShapesOptions, None, write=shapes.write_shapes)
+    raise ConfigError(f"unknown world {name!r}; choose from stillbox, street, colon, shapes")
 
 
 @dataclass(frozen=True)
@@ -84,6 +91,11 @@ class SynthPlan:
             raise ConfigError(
                 f"scenes and frames: 1 or more each, got {self.scenes} and {self.frames}"
             )
+        if self.is_drawn and (self.imu or self.faults != CameraFaults() or not self.truth):
+            raise ConfigError(
+                f"{self.world}: drawn pictures have no motion, depth or IMU; blur and noise are "
+                "among their options; leave out imu, noise, blur, exposure and depth-only"
+            )
         if self.workers < 1:
             raise ConfigError(f"workers: 1 or more, got {self.workers}")
         if self.imu:
@@ -92,6 +104,11 @@ class SynthPlan:
                 raise ConfigError("frames: 2 or more for an IMU, which measures between them")
         if min(self.size) < 16:
             raise ConfigError(f"size: 16 pixels a side or more, got {self.size}")
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether its pictures are drawn, without a scene in space."""
+        return find_world(self.world).write is not None
 
     def scene_name(self, i: int) -> str:
         """Return the folder name of scene i."""
@@ -129,7 +146,7 @@ def generate(plan: SynthPlan, advance: Callable[[int], None]) -> list[str]:
         DataError: a folder of that name holds something else.
         EngineError: no renderer can be opened.
     """
-    renderer = open_renderer(plan.backend)  # what is wrong is said once, here
+    renderer = _open_for(plan)  # what is wrong is said once, here
     names = [plan.scene_name(i) for i in range(plan.scenes)]
     todo = [i for i in range(plan.scenes) if not _is_there(plan, i)]
     advance(plan.scenes - len(todo))
@@ -159,15 +176,25 @@ def _is_there(plan: SynthPlan, i: int) -> bool:
     return True
 
 
-def _make(plan: SynthPlan, i: int, renderer: Renderer) -> None:
+def _open_for(plan: SynthPlan) -> Renderer | None:
+    return None if plan.is_drawn else open_renderer(plan.backend)
+
+
+def _make(plan: SynthPlan, i: int, renderer: Renderer | None) -> None:
     world, source = find_world(plan.world), plan.source(i)
-    scene = world.make(plan.scene_options(), source["seed"], frames=plan.frames, size=plan.size)
+    path, options, seed = plan.out / plan.scene_name(i), plan.scene_options(), source["seed"]
+    if world.write is not None:
+        world.write(path, options, seed, frames=plan.frames, size=plan.size, source=source)
+        return
+    if world.make is None or renderer is None:
+        raise RuntimeError("a world makes scenes, which need a renderer, or writes pictures")
+    scene = world.make(options, seed, frames=plan.frames, size=plan.size)
     write_scene(
-        plan.out / plan.scene_name(i),
+        path,
         scene,
         renderer,
         depth_range=world.depth_range,
-        seed=source["seed"],
+        seed=seed,
         faults=plan.faults,
         source=source,
         truth=plan.truth,
@@ -182,24 +209,22 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, tuple) else value
 
 
-_renderer: Renderer | None = None  # renderer of a worker process
+_renderer: Renderer | None = None  # renderer of a worker process, where its world needs one
 
 
-def _open(backend: Backend) -> None:
+def _open(plan: SynthPlan) -> None:
     global _renderer
-    _renderer = open_renderer(backend)
+    _renderer = _open_for(plan)
 
 
 def _work(plan: SynthPlan, i: int) -> None:
-    if _renderer is None:
-        raise RuntimeError("a worker makes no scenes before it has a renderer")
     _make(plan, i, _renderer)
 
 
 def _make_parallel(plan: SynthPlan, todo: list[int], advance: Callable[[int], None]) -> None:
     """Spread scenes over processes, a few in flight. Spawned: GPU drivers do not survive a fork."""
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(plan.workers, context, initializer=_open, initargs=(plan.backend,))
+    pool = ProcessPoolExecutor(plan.workers, context, initializer=_open, initargs=(plan,))
     pending: set[Future[None]] = set()
     try:
         for i in todo:

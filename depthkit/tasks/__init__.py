@@ -49,6 +49,10 @@ def build_task(config: TrainConfig, shifts: tuple[int, ...]) -> nn.Module:
             from depthkit.tasks.keypoints import build_keypoints
 
             return build_keypoints(config)
+        case "place":
+            from depthkit.tasks.place import build_place
+
+            return build_place(config)
         case "coop":
             from depthkit.tasks.coop import build_coop
 

@@ -20,9 +20,13 @@ from depthkit.losses.keypoints import (
     cell_classes,
     cycle_likelihood,
     detector_loss,
+)
+from depthkit.models.keypoint_net import (
+    KeypointNet,
+    Keypoints,
+    build_keypoint_net,
     keypoint_probability,
 )
-from depthkit.models.keypoint_net import KeypointNet, Keypoints, build_keypoint_net
 from depthkit.tasks.keypoint_pairs import Views, at_points, make_views, match_points
 from depthkit.tasks.output import TaskOutput
 from depthkit.tasks.precision import full_precision
@@ -195,10 +199,14 @@ def _pictures(views: Views, first: Keypoints, second: Keypoints) -> dict[str, Te
     }
 
 
-def build_keypoints(config: TrainConfig) -> KeypointTask:
+def build_keypoints(config: TrainConfig) -> nn.Module:
     """Make the task from its configuration, with random weights."""
     model = config.model
     net = build_keypoint_net(
         model.keypoints, channels=model.feature_channels, width=model.keypoint_width
     )
+    if config.keypoints.way == "superpoint":
+        from depthkit.tasks.keypoints_superpoint import SuperPointTask
+
+        return SuperPointTask(net, keypoints=config.keypoints)
     return KeypointTask(net, keypoints=config.keypoints)

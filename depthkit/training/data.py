@@ -29,9 +29,10 @@ class RunData:
     shifts: tuple[int, ...]
     names: tuple[str, ...]
     """Sequences trained on, for the checkpoint."""
-    focal: float
-    """Smallest fx of the training sequences at the size of the networks, pixels."""
-    focal_most: float
+    focal: float | None
+    """Smallest fx of the training sequences at the size of the networks, pixels; None where no
+    camera matters."""
+    focal_most: float | None
     """Largest fx, pixels. Equals `focal` unless the network takes K as input."""
     unit: MotionUnit | None = None
     """Unit of known motions, where the run learns from them."""
@@ -62,8 +63,8 @@ def open_run_data(
         ConfigError: no training sequence.
     """
     dataset = open_dataset(config.root)
-    train_names = _choose_names(config.train, dataset, "train")
-    val_names = _choose_names(config.val, dataset, "val")
+    train_names = choose_names(config.train, dataset, "train")
+    val_names = choose_names(config.val, dataset, "val")
     if not train_names:
         raise ConfigError(f"{config.root}: no training sequence; name them in data.train")
     sequences = [dataset.open(name) for name in train_names]
@@ -108,7 +109,7 @@ def training_sequences(config: DataConfig) -> list[Sequence]:
         ConfigError: there is none.
     """
     dataset = open_dataset(config.root)
-    names = _choose_names(config.train, dataset, "train")
+    names = choose_names(config.train, dataset, "train")
     if not names:
         raise ConfigError(f"{config.root}: no training sequence; name them in data.train")
     return [dataset.open(name) for name in names]
@@ -141,6 +142,8 @@ def check_truth(data: RunData, config: TrainConfig) -> None:
         _check_depth(sequences, config.task)
     if why := truth.poses(config):
         _check_known_motion(sequences, why)
+    if why := truth.points(config):
+        _check_points([*sequences, *data.val.sequences], why)
     if why := truth.metric_poses(config):
         _check_metric_poses(sequences, why)
     if truth.weighted_motion:
@@ -155,6 +158,15 @@ def _check_depth(sequences: list[Sequence], task: str) -> None:
             raise DataError(
                 f"{sequence.name}: task {task} learns from metric depth, which is missing "
                 "(depth/, depth_kind: metric); leave it out by data.train and data.val"
+            )
+
+
+def _check_points(sequences: list[Sequence], why: str) -> None:
+    for sequence in sequences:
+        if not sequence.has_points:
+            raise DataError(
+                f"{sequence.name}: {why}, and there is no points/; render them with 'depthkit "
+                "synth shapes', or label pictures with the script label_points.py"
             )
 
 
@@ -207,7 +219,7 @@ def check_poses(data: RunData, loss: LossConfig) -> None:
         )
 
 
-def _choose_names(wanted: tuple[str, ...], dataset: Dataset, part: str) -> tuple[str, ...]:
+def choose_names(wanted: tuple[str, ...], dataset: Dataset, part: str) -> tuple[str, ...]:
     """Return sequence names; a glob stands for all of its own part of the split."""
     names: dict[str, None] = {}  # keeps order, each once
     for word in wanted or getattr(dataset, part):

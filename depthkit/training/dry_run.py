@@ -10,8 +10,9 @@ from depthkit.config import TrainConfig
 from depthkit.data.snippet import collate
 from depthkit.data.snippet_loading import ShuffledBatches
 from depthkit.tasks import build_task
-from depthkit.training.data import check_truth, open_run_data
+from depthkit.training.data import check_truth
 from depthkit.training.device import resolve_device, resolve_precision
+from depthkit.training.run_data import open_data
 from depthkit.training.starts import load_starts
 
 
@@ -57,13 +58,7 @@ def describe_run(config: TrainConfig, *, tries: bool = True) -> DryRun:
     torch.manual_seed(config.run.seed)
     device = resolve_device(config.run.device)
     precision = resolve_precision(config.run.precision, device)
-    data = open_run_data(
-        config.data,
-        seed=config.run.seed,
-        single_view=config.single_view,
-        known_motion=config.loss.knows_motion,
-        taught=config.taught_by_sweep,
-    )
+    data = open_data(config)
     check_truth(data, config)
     task = build_task(config, data.shifts)
     load_starts(task, config)

@@ -24,12 +24,14 @@ from depthkit.data.snippet_loading import (
 from depthkit.errors import TrainingError
 from depthkit.source_commit import source_commit
 from depthkit.tasks import TaskOutput, build_task
-from depthkit.training.data import RunData, check_truth, open_run_data, require_teachers
+from depthkit.training.data import RunData, check_truth, require_teachers
 from depthkit.training.device import build_fabric
 from depthkit.training.flexible_shifts import choose_shifts, parts_of
+from depthkit.training.hard_pairs import find_hard
 from depthkit.training.health import HealthMonitor, find_constant
 from depthkit.training.log import RunLog
 from depthkit.training.motion_unit import begin_at
+from depthkit.training.run_data import open_data
 from depthkit.training.run_folder import check_folder, restore_run, save_run, write_config
 from depthkit.training.starts import load_starts
 from depthkit.training.validation import validate
@@ -72,13 +74,7 @@ def train(config: TrainConfig, run: Path, *, resume: bool = False) -> TrainResul
     fabric = build_fabric(config.run, all_parameters_used=config.kind.uses_all_weights(config))
     last, best = (run / "checkpoints" / f"{name}.safetensors" for name in ("last", "best"))
     check_folder(run, last, resume)
-    data = open_run_data(
-        config.data,
-        seed=config.run.seed,
-        single_view=config.single_view,
-        known_motion=config.loss.knows_motion,
-        taught=config.taught_by_sweep,
-    )
+    data = open_data(config)
     check_truth(data, config)
     require_teachers(data)
     fabric.launch()
@@ -199,19 +195,30 @@ def learning_rate(config: OptimizerConfig, step: int) -> float:
 def _batches(
     task: torch.nn.Module, data: SnippetDataset, config: TrainConfig, fabric: Fabric, steps: range
 ) -> Iterator[Snippet]:
-    """Start reading; flexible shifts are chosen on the way, when a multiple of epochs is done."""
-    every = config.stabilized.flexible_every
+    """Start reading; flexible shifts and hard pairs are chosen on the way, every few epochs."""
+    every = config.place.mine_every if config.kind.reads == "places" else 0
+    every = every or config.stabilized.flexible_every
     if every == 0:
         return _loader(data, config, fabric, steps)
-    mean_depths = cast(Callable[[Snippet], Tensor], task.mean_depths)
     period = every * (len(data) // config.optimizer.batch_size)
 
     def read(part: range) -> Iterator[Snippet]:
         if part.start and part.start % period == 0:
-            data.window_shifts = choose_shifts(task, mean_depths, data, config, fabric)
+            _look_again(task, data, config, fabric)
         return _loader(data, config, fabric, part)
 
     return chain.from_iterable(map(read, parts_of(steps, period)))  # lazily: part after part
+
+
+def _look_again(
+    task: torch.nn.Module, data: SnippetDataset, config: TrainConfig, fabric: Fabric
+) -> None:
+    """Choose the data anew by what the network has learnt."""
+    if config.kind.reads == "places":
+        data.hard = find_hard(task, data, config, fabric)
+        return
+    mean_depths = cast(Callable[[Snippet], Tensor], task.mean_depths)
+    data.window_shifts = choose_shifts(task, mean_depths, data, config, fabric)
 
 
 def _loader(
@@ -224,6 +231,7 @@ def _loader(
         seed=config.run.seed,
         rank=fabric.global_rank,
         processes=fabric.world_size,
+        hard=data.hard,
     )
     pin = fabric.device.type == "cuda"
     return start_loader(build_loader(data, batches, workers=config.data.workers, pin=pin))

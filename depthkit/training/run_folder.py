@@ -23,6 +23,7 @@ from depthkit.source_commit import source_commit
 from depthkit.training.data import RunData
 
 _WINDOWS = "data.window_shifts"  # flexible shifts in a checkpoint
+_HARD = "data.hard"  # hard pairs in a checkpoint
 
 
 def check_folder(run: Path, last: Path, resume: bool) -> None:
@@ -65,6 +66,8 @@ def save_run(
         tensors["rng"] = torch.get_rng_state()
         if data.train.window_shifts is not None:
             tensors[_WINDOWS] = torch.from_numpy(data.train.window_shifts)
+        if data.train.hard is not None:
+            tensors[_HARD] = torch.from_numpy(data.train.hard)
         state = {
             "depthkit": __version__,
             "commit": source_commit(),
@@ -95,7 +98,7 @@ def restore_run(
     optimizer: torch.optim.Optimizer,
     data: RunData,
 ) -> tuple[int, float]:
-    """Load the run's state, flexible shifts of the data too; return step and best loss.
+    """Load the run's state, flexible shifts and hard pairs too; return step and best loss.
 
     Raises:
         CheckpointError: the run had other networks or, with flexible shifts, other data.
@@ -118,5 +121,7 @@ def restore_run(
                 f"{len(data.train)}; resume on the run's own data"
             )
         data.train.window_shifts = windows
+    if _HARD in tensors:
+        data.train.hard = tensors[_HARD].numpy()
     best = state["best_val_loss"]
     return state["step"], math.inf if best is None else best

@@ -13,9 +13,13 @@ each step's true length stands for a speed sensor. The columns:
     coverage    share of the frames with a true pose that have a scored pose
     smoothed    ATE of all frames by the final keyframes
     length      path over the true one, less one, %; where it is metric
+    losses      times that tracking was lost, and segments
     ms, p95     CPU time a frame: mean and 95th percentile
 
-Usage: python scripts/video/odometry_clips.py NAME=SEQUENCE:POSES[:height=M][:speed][:imu] ...
+`every=N` takes every N-th frame: a slow camera or a fast one's shakes.
+
+Usage: python scripts/video/odometry_clips.py NAME=SEQUENCE:POSES[:option]... ... [--features MODEL]
+Options of a clip: height=M, speed, imu, every=N
 """
 
 import argparse
@@ -29,6 +33,7 @@ import numpy as np
 from depthkit.data.sequence import open_sequence
 from depthkit.evaluation.odometry import OdometryScore, score_odometry
 from depthkit.runtime.motion.told import NO_MOTION, Motion
+from depthkit.runtime.odometry.finder import Finder, open_finder
 from depthkit.runtime.odometry.geometric import GeometricConfig, GeometricOdometry, SmoothedPath
 from depthkit.runtime.result import OdometryResult
 from depthkit.runtime.streams import NO_IMU
@@ -46,26 +51,34 @@ class Clip:
     height: float
     speed: bool
     imu: bool
+    every: int = 1
+    """Every n-th frame is taken."""
 
     @property
     def metric(self) -> bool:
         """Whether there is a source of scale."""
         return self.height > 0 or self.speed or self.imu
 
+    @property
+    def times(self) -> np.ndarray:
+        """Stamps of the frames that are taken, seconds. (N,)"""
+        return open_sequence(self.folder).times[:: self.every]
+
 
 def parse(text: str) -> Clip:
     """Read NAME=SEQUENCE:POSES[:option]... of the command line."""
     name, _, rest = text.partition("=")
     folder, poses, *options = rest.split(":")
-    height = next((float(one[7:]) for one in options if one.startswith("height=")), 0.0)
-    times = open_sequence(Path(folder)).times
+    values = dict(one.split("=") for one in options if "=" in one)
+    every = int(values.get("every", 1))
     return Clip(
         name,
         Path(folder),
-        truth_of(Path(poses), times),
-        height,
+        truth_of(Path(poses), open_sequence(Path(folder)).times)[::every],
+        float(values.get("height", 0.0)),
         "speed" in options,
         "imu" in options,
+        every,
     )
 
 
@@ -79,15 +92,17 @@ def truth_of(path: Path, times: np.ndarray) -> np.ndarray:
     return interpolate_poses(load_tum(path), times, max_gap=0.15)[0]
 
 
-def run(clip: Clip) -> tuple[list[OdometryResult], SmoothedPath, np.ndarray]:
+def run(
+    clip: Clip, finder: Finder, *, loops: bool = False
+) -> tuple[list[OdometryResult], SmoothedPath, np.ndarray]:
     """Follow a clip; returns results, smoothed path and CPU milliseconds a frame."""
     sequence = open_sequence(clip.folder)
     imu = sequence.imu if clip.imu else None
-    config = GeometricConfig(camera_height=clip.height)
-    odometry = GeometricOdometry(config, imu=imu, valid=sequence.read_valid())
+    config = GeometricConfig(camera_height=clip.height, loops=loops)
+    odometry = GeometricOdometry(config, imu=imu, valid=sequence.read_valid(), finder=finder)
     results, spent, before = [], [], -np.inf
-    for i, stamp in enumerate(sequence.times):
-        rgb = sequence.read_frame(i)
+    for i, stamp in enumerate(clip.times):
+        rgb = sequence.read_frame(i * clip.every)
         step = clip.truth[i, :3, 3] - clip.truth[max(i - 1, 0), :3, 3]
         motion = Motion(displacement=float(np.linalg.norm(step))) if clip.speed else NO_MOTION
         rows = NO_IMU if imu is None else imu.between(before, stamp)
@@ -101,16 +116,22 @@ def run(clip: Clip) -> tuple[list[OdometryResult], SmoothedPath, np.ndarray]:
 
 def score(clip: Clip, stamps: np.ndarray, poses: np.ndarray) -> OdometryScore:
     """Score poses at some of the frames' stamps."""
-    times = open_sequence(clip.folder).times
+    times = clip.times
     known = np.isfinite(clip.truth).all(axis=(1, 2))
     reference = Trajectory(times[: len(clip.truth)][known], clip.truth[known])
     mode = "6dof" if clip.metric else "7dof"
     return score_odometry(reference, Trajectory(stamps, poses), mode=mode, max_gap=1e-3)
 
 
-def row(clip: Clip) -> str:
+def losses(results: list[OdometryResult]) -> int:
+    """Count the frames at which tracking was lost or broken off after it had begun."""
+    known = [not one.reason for one in results]
+    return sum(before and not now for before, now in zip(known, known[1:], strict=False))
+
+
+def row(clip: Clip, finder: Finder, *, loops: bool = False) -> str:
     """Run a clip and write its row."""
-    results, smoothed, spent = run(clip)
+    results, smoothed, spent = run(clip, finder, loops=loops)
     good = [one for one in results if not one.reason and (one.scale == "metric") == clip.metric]
     segments = [one.segment for one in good]
     longest = max(dict.fromkeys(segments), key=segments.count)
@@ -119,7 +140,7 @@ def row(clip: Clip) -> str:
     found = score(clip, np.array([one.stamp for one in live]), poses)
     whole = smoothed.metric if clip.metric else smoothed.segments == longest
     later = score(clip, smoothed.stamps[whole], smoothed.poses[whole])
-    index = np.searchsorted(open_sequence(clip.folder).times, [one.stamp for one in live])
+    index = np.searchsorted(clip.times, [one.stamp for one in live])
     lengths = [
         np.linalg.norm(np.diff(one[:, :3, 3], axis=0), axis=1).sum()
         for one in (poses, clip.truth[index])
@@ -132,22 +153,30 @@ def row(clip: Clip) -> str:
         f"{later.ate_m:.4f} ({later.coverage:.3f})",
         f"{100 * (lengths[0] / lengths[1] - 1):+.1f}" if clip.metric else "relative",
         f"{found.ate_still_m:.2f} / {found.ate_straight_m:.2f}",
-        str(len(set(segments))),
+        f"{losses(results)}, {len(set(segments))}",
         f"{spent.mean():.0f}, {np.percentile(spent, 95):.0f}",
     ]
     return " | ".join(cells)
+
+
+HEAD = (
+    "clip | ATE | t_rel | coverage | smoothed | length | still / straight | losses, segments | "
+    "ms, p95"
+)
 
 
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("clips", nargs="+", type=parse, metavar="NAME=SEQUENCE:POSES[:option]")
+    parser.add_argument("--features", type=Path, help="ONNX file of kind features (default: SIFT)")
+    parser.add_argument("--loops", action="store_true", help="look for loops, which also use them")
+    args = parser.parse_args()
     cv2.setNumThreads(1)
-    print(
-        "clip | ATE | t_rel | coverage | smoothed | length | still / straight | segments | ms, p95"
-    )
-    for clip in parser.parse_args().clips:
-        print(row(clip), flush=True)
+    finder = open_finder(features=args.features)
+    print(HEAD)
+    for clip in args.clips:
+        print(row(clip, finder, loops=args.loops), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Worlds of a method in odom and in the map, and its covariance in odom, by hand."""
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from depthkit.errors import ConfigError
 from depthkit.rigid import exp_se3, inverse, make_pose
 from depthkit.runtime.odometry.odometry_chain import Noise, OdometryChain
 from depthkit.runtime.result import OdometryResult, ScaleState
+from ros_nodes.odometry_config import FinderConfig, OdometryNodeConfig
 from ros_nodes.odometry_method import Step
 from ros_nodes.odometry_tracker import OdometryTracker
 from ros_nodes.odometry_world import MeasuredCovariance, Worlds, carried, in_odom, world_in_odom
@@ -172,3 +176,25 @@ def test_without_a_covariance_the_chain_keeps_its_own() -> None:
     before = chain.pose().covariance
     measured.apply(chain, step(1.0), np.eye(4), goes_on=True)
     np.testing.assert_array_equal(chain.pose().covariance, before)
+
+
+def test_the_frame_of_a_saved_map_is_the_body_at_its_start() -> None:
+    """The camera sits 0.5 ahead of the body; 2 m into the map's first camera it is 2.5 m in map."""
+    worlds, T_base_cam = Worlds(), make_pose(np.eye(3), [0.5, 0, 0])
+    T_odom_world = T_base_cam  # odom begins with the body at the identity, as the world's camera
+    inside = replace(
+        step(correction=make_pose(np.eye(3), [2.0, 0, 0])), map_world=(0, -1), map_root=T_base_cam
+    )
+    worlds.take(inside, T_odom_world)
+    np.testing.assert_allclose(worlds.T_map_odom @ T_odom_world, make_pose(np.eye(3), [2.5, 0, 0]))
+
+
+def test_places_and_maps_are_of_geometry() -> None:
+    """A pose network refuses them; a map asks for a frame of its own, read-only for a map."""
+    assert OdometryNodeConfig(places=FinderConfig(map=Path("m"))).has_map_frame
+    with pytest.raises(ConfigError, match="places and maps are of geometric odometry"):
+        OdometryNodeConfig(model=Path("pose.onnx"), places=FinderConfig(map=Path("m")))
+    with pytest.raises(ConfigError, match="map_frame: a frame of its own"):
+        OdometryNodeConfig(map_frame="odom", places=FinderConfig(map=Path("m")))
+    with pytest.raises(ConfigError, match="map_read_only"):
+        FinderConfig(map_read_only=True)

@@ -22,6 +22,7 @@ from depthkit.trajectory.imu import CSV_NAME
 if TYPE_CHECKING:
     from depthkit.data.stream import FrameStream
     from depthkit.pipelines.odometry.options import ScaleSources
+    from depthkit.runtime.odometry.finder import Finder
     from depthkit.runtime.odometry.geometric import GeometricOdometry
     from depthkit.runtime.result import OdometryResult, Scale
     from depthkit.trajectory.imu import Imu
@@ -46,6 +47,7 @@ class FollowedOdometry:
         *,
         loops: bool = False,
         max_gap: float | None = None,
+        finder: Finder | None = None,
     ) -> None:
         """Set up the odometry for the frames of a stream.
 
@@ -54,9 +56,10 @@ class FollowedOdometry:
             sources: what may turn lengths into metres.
             loops: look for places that are seen again.
             max_gap: longest pause inside a segment, seconds; None for the usual one.
+            finder: recognises what was seen before, also in a saved map; SIFT alone if None.
 
         Raises:
-            DataError: no K.
+            DataError: no K, or a saved map of another camera.
             EngineError: an IMU was named, and its place on the camera is unknown.
         """
         if stream.camera is None:
@@ -69,9 +72,16 @@ class FollowedOdometry:
         self.sources = sources.names + (
             ("IMU",) if self.imu is not None and self.imu.has_accel else ()
         )
+        if finder is not None:
+            finder.check(stream.camera.size, stream.camera.K)
         gap = max(GAP, usual_gap(stream.times)) if max_gap is None else max_gap
         self.odometry = make_odometry(
-            sources, max_gap=gap, loops=loops, imu=self.imu, valid=stream.covered
+            sources,
+            max_gap=gap,
+            loops=loops,
+            imu=self.imu,
+            valid=stream.covered,
+            finder=finder,
         )
         self._last: float | None = None
 
@@ -114,7 +124,8 @@ def follow_all(
     for frame, rgb in readable(stream, "odometry", skipped, watcher):
         began = time.perf_counter()
         result = at_work.process(rgb, stamp=frame.time)
-        log.add(frame, result, 1e3 * (time.perf_counter() - began))
+        milliseconds = 1e3 * (time.perf_counter() - began)
+        log.add(frame, result, milliseconds, in_map=at_work.odometry.map_pose)
         tracks.add(rgb, result.points)
         size = rgb.shape[0], rgb.shape[1]
     if not log.posed:
@@ -141,6 +152,7 @@ def make_odometry(
     loops: bool,
     imu: Imu | None,
     valid: np.ndarray | None,
+    finder: Finder | None = None,
 ) -> GeometricOdometry:
     """Make the odometry of all doors.
 
@@ -150,6 +162,7 @@ def make_odometry(
         loops: look for places that are seen again.
         imu: samples and mounting of an IMU.
         valid: pixels that are picture at all. (H, W) bool
+        finder: recognises what was seen before; SIFT if None.
     """
     from depthkit.runtime.odometry.geometric import GeometricConfig, GeometricOdometry
 
@@ -159,7 +172,7 @@ def make_odometry(
         max_gap=max_gap,
         loops=loops,
     )
-    return GeometricOdometry(config, imu=imu, valid=valid)
+    return GeometricOdometry(config, imu=imu, valid=valid, finder=finder)
 
 
 def give_wanted_imu(

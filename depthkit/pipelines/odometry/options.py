@@ -61,6 +61,16 @@ class OdometryOptions:
     """Bags: topic of the IMU; empty for the only one."""
     loops: bool = False
     """Look for places that are seen again after a long time."""
+    features: Path | None = None
+    """ONNX file of kind features: learned keypoints for keyframes, loops and lost tracks; None for
+    SIFT."""
+    places: Path | None = None
+    """ONNX file of kind place: learned descriptor by which places are retrieved; None for the
+    features themselves."""
+    map: Path | None = None
+    """Folder of a map: read if it is there, and extended at the end; a new one is begun."""
+    map_read_only: bool = False
+    """Read the map and leave it as it is."""
     every: int = 1
     """Take every n-th frame."""
     max_gap: float | None = None
@@ -85,3 +95,5 @@ class OdometryOptions:
             raise ConfigError(f"fov: degrees below {WIDEST}, got {self.fov:g}")
         if self.fov is not None and self.camera is not None:
             raise ConfigError("camera and fov are two answers to one question; give one of the two")
+        if self.map_read_only and self.map is None:
+            raise ConfigError("map_read_only: there is no map; give the folder of one (--map)")

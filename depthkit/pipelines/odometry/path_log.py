@@ -13,6 +13,7 @@ from depthkit.runtime.result import ScaleState
 
 if TYPE_CHECKING:
     from depthkit.data.stream import StreamFrame
+    from depthkit.runtime.odometry.saved_map import MapPose
     from depthkit.runtime.result import OdometryResult
 
 SAME_TIME = 1e-6  # seconds between two stamps of one frame
@@ -39,6 +40,8 @@ class FrameMotion:
     """Landmarks seen in the frame."""
     reason: str = ""
     """Why no motion is known; empty if it is."""
+    in_map: MapPose | None = None
+    """Where it was in a saved map, as known at that moment."""
 
 
 @dataclass(frozen=True)
@@ -86,14 +89,21 @@ class PathLog:
     in_metres: bool = True
     """Whether all motions were metres."""
 
-    def add(self, frame: StreamFrame, result: OdometryResult, milliseconds: float) -> None:
+    def add(
+        self,
+        frame: StreamFrame,
+        result: OdometryResult,
+        milliseconds: float,
+        *,
+        in_map: MapPose | None = None,
+    ) -> None:
         """Keep what is known of the next frame."""
         self.milliseconds.append(milliseconds)
         if result.T_previous_current is not None:
             start = result.T_world_cam @ inverse(result.T_previous_current)
             self._give_first_pose(result, start)
             self.in_metres &= result.scale == "metric"
-        self.frames.append(_of_result(frame, result))
+        self.frames.append(replace(_of_result(frame, result), in_map=in_map))
 
     def _give_first_pose(self, result: OdometryResult, start: np.ndarray) -> None:
         """Give the frame that a motion starts from its pose, where it is the first of a segment."""

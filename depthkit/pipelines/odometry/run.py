@@ -21,6 +21,13 @@ from depthkit.data.cropping import crop_stream
 from depthkit.data.folder import make_folder
 from depthkit.errors import DataError
 from depthkit.pipelines.odometry.follow import FollowedOdometry, follow_all, give_wanted_imu
+from depthkit.pipelines.odometry.map_output import (
+    notes_on_unit,
+    path_in_map,
+    summary_of_map,
+    write_map,
+    write_map_path,
+)
 from depthkit.pipelines.odometry.options import REMEDY, OdometryOptions
 from depthkit.pipelines.odometry.outputs import (
     POSES,
@@ -34,6 +41,7 @@ from depthkit.pipelines.odometry.sequence_poses import check_without_poses, writ
 from depthkit.pipelines.odometry.summary import OdometrySummary, unit_of
 from depthkit.pipelines.output_folder import SUMMARY, check_replaceable, growing
 from depthkit.pipelines.records import save_record
+from depthkit.runtime.odometry.finder import open_finder
 from depthkit.watcher import SILENT, Watcher
 
 if TYPE_CHECKING:
@@ -56,16 +64,31 @@ def odometry(options: OdometryOptions, watcher: Watcher = SILENT) -> OdometrySum
     check_replaceable(options.out, POSES, force=options.force)
     if options.write_poses:
         check_without_poses(options.source)
+    finder = open_finder(features=options.features, places=options.places, map=options.map)
+    if options.map_read_only and finder.saved is None:
+        raise DataError(f"{options.map}: no map is there to be read; leave --map-read-only out")
     stream = _open(options)
-    at_work = FollowedOdometry(stream, options.scale, loops=options.loops, max_gap=options.max_gap)
+    at_work = FollowedOdometry(
+        stream, options.scale, loops=options.loops, max_gap=options.max_gap, finder=finder
+    )
     for note in (*stream.notes, *_before(at_work)):
         watcher.note(note)
     with growing(options.out, force=options.force) as folder:
         summary, log = _write_all(options, stream, at_work, folder, watcher)
         save_record(summary, folder / SUMMARY)
+    write_map(options, at_work.odometry)
     if options.write_poses:
-        write_sequence_poses(options.source, at_work.odometry.smoothed(), log)
+        _write_poses(options, at_work, log)
     return summary
+
+
+def _write_poses(options: OdometryOptions, at_work: FollowedOdometry, log: PathLog) -> None:
+    """Write the smoothed poses into the source, in the frame of the map where there is one."""
+    smoothed, frame = at_work.odometry.smoothed(), ""
+    placed = None if options.map is None else path_in_map(at_work.odometry, smoothed)
+    if placed is not None:
+        smoothed, frame = placed, f"map {options.map}"
+    write_sequence_poses(options.source, smoothed, log, frame=frame)
 
 
 def _open(options: OdometryOptions) -> FrameStream:
@@ -108,7 +131,7 @@ def _write_all(
     smoothed = at_work.odometry.smoothed()
     files = write_paths(folder, options.format, log, smoothed) | write_table(folder, log.frames)
     by_loops, loops = write_loops(folder, options.format, log, at_work.odometry.loops)
-    files |= by_loops
+    files |= by_loops | write_map_path(folder, options.format, log)
     # 2. The map.
     segments = log.segments()
     unit = overall_unit(segments)
@@ -129,6 +152,7 @@ def _write_all(
         keyframes=at_work.odometry.keyframes,
         landmarks=landmarks,
         loops=loops,
+        map=summary_of_map(options, at_work.odometry, log),
         path_length=overall_length(segments),
         path_scale=unit[0],
         scale_source=unit[1],
@@ -169,6 +193,7 @@ def _notes(log: PathLog, at_work: FollowedOdometry, segments: tuple[Segment, ...
             f"{len(segments)} segments, each a file of its own; points are those of segment "
             f"{at_work.odometry.landmarks().segment}"
         )
+    notes += notes_on_unit(log)
     if at_work.sources:
         notes += _about_metres(log, " and ".join(at_work.sources))
     return notes

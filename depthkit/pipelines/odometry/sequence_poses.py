@@ -63,7 +63,9 @@ def find_sequence_poses(folder: Path, scale: ScaleSources, watcher: Watcher) -> 
     )
 
 
-def write_sequence_poses(folder: Path, smoothed: SmoothedPath, log: PathLog) -> PosesNote:
+def write_sequence_poses(
+    folder: Path, smoothed: SmoothedPath, log: PathLog, *, frame: str = ""
+) -> PosesNote:
     """Write the smoothed poses as poses.txt, and poses.yaml.
 
     Where at least half of the poses are metres, the others are left out: one folder has one unit.
@@ -72,6 +74,7 @@ def write_sequence_poses(folder: Path, smoothed: SmoothedPath, log: PathLog) -> 
         folder: a sequence folder, the source of the frames.
         smoothed: every frame by the final keyframes.
         log: what the odometry said of the frames; indices are those of the sequence.
+        frame: what the poses are in; empty for a world of their own.
 
     Returns:
         What poses.yaml says.
@@ -89,7 +92,9 @@ def write_sequence_poses(folder: Path, smoothed: SmoothedPath, log: PathLog) -> 
         "odometry",
         "metric" if is_metric else "up_to_scale",
         _stretches(index, segments),
-        *(_column(known, name) for name in ("sigma_position", "sigma_rotation")),
+        sigma_translation=_column(known, "sigma_position"),
+        sigma_rotation=_column(known, "sigma_rotation"),
+        frame=frame,
     )
     save_poses_note(folder, note)
     return note

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from depthkit.pipelines.odometry.map_output import MapSummary
 from depthkit.pipelines.odometry.path_log import Loss, Segment
 
 
@@ -32,6 +33,8 @@ class OdometrySummary:
     """Points of points.ply."""
     loops: int
     """Places seen again that corrected the map, or joined two segments in it."""
+    map: MapSummary | None
+    """The session in the map that outlives it; null without one."""
     path_length: float
     """Length of the live path, over all segments: metres if path_scale is metric, of a mixed path
     that of its part in metres."""

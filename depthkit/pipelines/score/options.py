@@ -133,3 +133,70 @@ class ModelOptions:
             )
         if not self.sequences:
             raise DataError("no sequence to score on; give at least one folder")
+
+
+@dataclass(frozen=True)
+class PlaceRules:
+    """What counts as one place."""
+
+    radius: float = 5.0
+    """Poses: largest distance of a right place, metres; within twice that, a match is not false."""
+    angle: float = 45.0
+    """Poses: largest angle between the optical axes of a right place, degrees."""
+    apart: float | None = None
+    """One recording: least path between a query and its candidates, metres; None for ten radii."""
+    tolerance: int = 0
+    """Matched pictures: largest difference of their numbers that is right."""
+    turned: bool = False
+    """Matched pictures: each query is asked in four quarter turns, as of a camera that looks down
+    and may head anywhere."""
+
+    def __post_init__(self) -> None:
+        check_positive(radius=self.radius, apart=self.apart, angle=self.angle)
+        check_at_least(0, tolerance=self.tolerance)
+
+    @property
+    def path_apart(self) -> float:
+        """Least path between a query and its candidates, metres."""
+        return 10 * self.radius if self.apart is None else self.apart
+
+
+@dataclass(frozen=True)
+class PlacesOptions:
+    """One run of `evaluate places`."""
+
+    data: Path
+    """Recordings of places with a truth; the queries where a database is given."""
+    database: Path | None = None
+    """A second recording of the same places."""
+    models: tuple[Path, ...] = ()
+    """Networks of kind place: exported .onnx, run folders, checkpoints, or shipped names."""
+    imagenet: Path | None = None
+    """ONNX file of ImageNet features: (1, 3, H, W) to (1, C, h, w) or (1, C)."""
+    fuse: Literal["concat", "late"] | None = None
+    """How the models become one: descriptors joined, or lists of answers merged."""
+    sizes: tuple[int, ...] = ()
+    """Lengths of codes of the table of compactness."""
+    fit: Path | None = None
+    """Folder of pictures that the axes of shorter codes are learnt on; None for the database."""
+    rules: PlaceRules = field(default_factory=PlaceRules)
+    """What counts as one place."""
+    threshold: float | None = None
+    """Similarity above which the model's matches are accepted; None to calibrate."""
+    engine: EngineOptions = field(default_factory=EngineOptions)
+    """What the networks run on."""
+    report: Path | None = None
+    """Folder of an HTML report to write."""
+    force: bool = False
+    """Write the report into a folder that has files."""
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+        check_at_least(1, sizes=min(self.sizes, default=None))
+        if self.fuse and len(self.models) < 2:
+            raise DataError(f"--fuse {self.fuse} joins models; give --model twice or more")
+        if self.threshold is not None and len(self.models) != 1 and not self.fuse:
+            count = len(self.models)
+            raise DataError(f"--threshold belongs to one model, {count} are given; name one")
+        if self.fit is not None and not self.sizes:
+            raise DataError("--fit learns shorter codes; give their --sizes")

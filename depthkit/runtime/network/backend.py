@@ -84,8 +84,9 @@ def input_names(manifest: Manifest) -> tuple[str, ...]:
     """Return the names of a model's inputs, in order."""
     in_time = ("earlier", "later")
     names = {"mono": ("frame",), "features": ("frame",), "pair": ("previous", "current")}
-    names |= {"pose": in_time, "flow": in_time}
+    names |= {"pose": in_time, "flow": in_time, "place": ("frame",)}
     further = ("flow",) if manifest.flow else ("volume",) if manifest.planes else ()
+    further = ("second",) if manifest.takes_raster else further
     return names[manifest.kind] + further
 
 

@@ -58,6 +58,22 @@ def load(
     return compute, f"onnxruntime-{kind}", used
 
 
+def open_session(model: bytes, *, threads: int) -> Any:
+    """Open a graph of any inputs and outputs on the CPU, as it stands.
+
+    Args:
+        model: the serialised graph.
+        threads: CPU threads.
+
+    Returns:
+        The `onnxruntime.InferenceSession`.
+
+    Raises:
+        EngineError: the package is missing, or cannot load the graph.
+    """
+    return _open(_import(), model, "onnxruntime", threads, "fp32")
+
+
 def look() -> dict[str, str]:
     """Return for each of `PROVIDERS` its version, or the reason why it is not available."""
     try:

@@ -23,7 +23,7 @@ PIXELS = (
     "c to s (c + 0.5) - 0.5"
 )
 SHIPPED = Path(depthkit.__file__).parent / "weights"
-Kind = Literal["mono", "pair", "pose", "flow", "features"]
+Kind = Literal["mono", "pair", "pose", "flow", "features", "place"]
 Precision = Literal["fp32", "fp16", "int8"]
 Quantity = Literal["depth", "inverse", "disparity", "canonical", "points", "log"]
 Ambiguity = Literal["none", "scale", "scale-and-shift"]
@@ -38,14 +38,15 @@ class Manifest:
     -> motion. flow: earlier, later -> flow, and static_odds of earlier with a mask network.
     features: frame -> features, descriptors of length 1 along the channels (N, C, h, w) with
     h = H / stride, w = W / stride, rounded up; and score, the probability of a keypoint (N, H, W),
-    of a network that finds them."""
+    of a network that finds them. place: frame, and second where it takes a raster -> place, one
+    descriptor of length 1 (N, D)."""
     network: str
     """Name of the network in the training's configuration."""
     size: tuple[int, int]
     """Image size of the training, (H, W) in pixels."""
     scale: Literal["metric", "relative"]
-    """Metric: metres; relative: up to one unknown factor. Flow is in pixels and features have no
-    unit; both count as relative."""
+    """Metric: metres; relative: up to one unknown factor. Flow is in pixels, features and
+    places have no unit; all count as relative."""
     scale_source: str
     """Description of where the scale comes from."""
     check: Check
@@ -64,6 +65,10 @@ class Manifest:
     them."""
     channels: int = 0
     """Features of keypoints: numbers of a descriptor; 0 where not recorded."""
+    place_parts: tuple[int, ...] = ()
+    """Place: numbers of each modality's own descriptor; each has the same share of the length."""
+    takes_raster: bool = False
+    """Place: whether it takes a second input, `second`: a raster (N, H, W, 3) uint8."""
     K: tuple[tuple[float, ...], ...] | None = None
     """Intrinsics of the training frames at `size`, pixels, the principal point taken as the centre;
     None where not recorded. (3, 3)"""
@@ -244,7 +249,7 @@ def manifest_from_json(record: Mapping[str, Any], path: Path) -> Manifest:
     if odd := sorted((required - set(record)) | (set(record) - known)):
         raise EngineError(f"{path}: manifest keys missing or unknown: {', '.join(odd)}")
     plain = dict(record) | {"check": Check(**record["check"])}
-    for name in ("size", "shifts", "data", "planes"):
+    for name in ("size", "shifts", "data", "planes", "place_parts"):
         plain[name] = tuple(plain.get(name, ()))
     if plain.get("static_law") is not None:
         law = dict(plain["static_law"])

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 TOLERANCES = {"fp32": 1e-4, "fp16": 2e-2, "bf16": 2e-2, "int8": 2e-2}
 """Allowed relative difference by precision: of the maximum for fp32, else of the median."""
-LEAST = {"flow": 1.0, "static_odds": 1.0, "features": 10.0, "score": 1.0}
+LEAST = {"flow": 1.0, "static_odds": 1.0, "features": 10.0, "score": 1.0, "place": 1.0}
 """Smallest denominator of the relative difference, for outputs that may be 0 (pixels, log odds,
 probabilities).
 Numbers of a descriptor of length 1 may so differ by 1e-3 in fp32: matching rounds them to 1/127,
@@ -133,7 +133,7 @@ def relative_difference(name: str, now: np.ndarray, then: np.ndarray) -> np.ndar
 
     Args:
         name: depth, motion (two vectors of three), flow (all u, then all v), points (all x, all y,
-            then all z), static_odds or features (number by number).
+            then all z), static_odds, features or place (number by number).
         now: (N,)
         then: (N,)
     """

@@ -2,7 +2,7 @@
 """Tracks from frame to frame: the working image, new corners, KLT, and a way over wide baselines.
 
 KLT follows corners from a predicted position. Where the view jumps too far for it (a still every
-second, a fast turn), matched SIFT features say where the corners went, and KLT refines from there.
+second, a fast turn), matched features say where the corners went, and KLT refines from there.
 """
 
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ import numpy as np
 
 from depthkit.camera import resize_matrix
 from depthkit.multiview.epipolar import normalise
-from depthkit.multiview.features import detect_sift, match
+from depthkit.multiview.features import Detector, match
 from depthkit.multiview.tracks import normalise_contrast, rank_within, track
 from depthkit.multiview.two_view import MIN_TRACKS, measure_motion
 
@@ -226,13 +226,14 @@ def follow(
 
 
 def follow_far(
-    before: WorkingFrame, now: WorkingFrame, pixels: np.ndarray
+    before: WorkingFrame, now: WorkingFrame, pixels: np.ndarray, detector: Detector
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Follow tracks over a wide baseline, guided by matched SIFT features.
+    """Follow tracks over a wide baseline, guided by matched features.
 
     Args:
         before, now: frames.
         pixels: in `before`. (N, 2) float32
+        detector: finds the features.
 
     Returns:
         Pixels in `now` (N, 2) float32, and which are kept (N,) bool; none without a motion that the
@@ -240,7 +241,7 @@ def follow_far(
     """
     lost = pixels.copy(), np.zeros(len(pixels), bool)
     # 1. Matches that fit one two-view motion.
-    a, b = (detect_sift(one.image, valid=one.valid) for one in (before, now))
+    a, b = (detector.detect(one.image, valid=one.valid) for one in (before, now))
     pairs = match(a, b)
     a_px, b_px = a.pixels[pairs[:, 0]], b.pixels[pairs[:, 1]]
     agreed = _agreed(a_px, b_px, now)

@@ -14,10 +14,12 @@ from time import perf_counter
 
 import numpy as np
 
+from depthkit.camera import Camera
 from depthkit.errors import EngineError, check_shape
 from depthkit.rigid import inverse
 from depthkit.runtime.motion.told import NO_MOTION, Motion
 from depthkit.runtime.odometry.covariance import pose_covariance
+from depthkit.runtime.odometry.finder import Finder
 from depthkit.runtime.odometry.focal_check import FocalFit, FocalWatch, fit_focal
 from depthkit.runtime.odometry.frame_door import FrameDoor
 from depthkit.runtime.odometry.front_end import WorkingFrame
@@ -33,9 +35,10 @@ from depthkit.runtime.odometry.live_path import (
 )
 from depthkit.runtime.odometry.loop import LoopCloser
 from depthkit.runtime.odometry.map_tracker import MapTracker, Tracked
-from depthkit.runtime.odometry.metres import Metres
+from depthkit.runtime.odometry.metres import Metres, scaled
 from depthkit.runtime.odometry.pose_of_tracks import NOISE
 from depthkit.runtime.odometry.returning import Places
+from depthkit.runtime.odometry.saved_map import MapPose, SavedMap, saved_from
 from depthkit.runtime.odometry.segment import Segment
 from depthkit.runtime.result import OdometryResult, ScaleState, SparsePoints, Timing
 from depthkit.runtime.streams import NO_IMU
@@ -46,6 +49,9 @@ __all__ = ["GeometricConfig", "GeometricOdometry", "Landmarks", "SmoothedPath"]
 RELATIVE = "none: translations are in units of the first view's median depth"
 MOST_NOTES = 100
 NOW_METRIC = "the scale became known: metres from here, a segment of its own"
+IN_MAP = "the place was found in the saved map: a segment begins here, in the map's unit"
+UNLINKED = ("started", "resumed", "known")
+"""States of frames whose step from the one before is not known."""
 
 
 class GeometricOdometry:
@@ -57,6 +63,7 @@ class GeometricOdometry:
         *,
         imu: Imu | None = None,
         valid: np.ndarray | None = None,
+        finder: Finder | None = None,
     ) -> None:
         """Start without frames.
 
@@ -65,6 +72,8 @@ class GeometricOdometry:
             imu: how the IMU sits on the camera and how noisy it is; its rows are not read here but
                 given to `process`. None without an IMU.
             valid: pixels that are picture at all; everything if None. (H, W) bool
+            finder: features and places that recognise what was seen before, and a saved map; SIFT
+                and no map if None.
 
         Raises:
             EngineError: an IMU whose place on the camera is unknown.
@@ -74,7 +83,10 @@ class GeometricOdometry:
                 "the IMU's place on the camera is unknown: give T_cam_imu (--imu-to-camera FILE)"
             )
         self.config, self._valid, self._imu = config, valid, imu
-        self._tracker = MapTracker(tracks_wanted=config.tracks, solver=config.solver)
+        self.finder = finder or Finder()
+        self._tracker = MapTracker(
+            tracks_wanted=config.tracks, solver=config.solver, detector=self.finder.detector
+        )
         self.reset()
 
     def reset(self) -> None:
@@ -87,13 +99,16 @@ class GeometricOdometry:
         self._door = FrameDoor(max_gap=config.max_gap, most=config.max_pixels, valid=self._valid)
         self._tracker.restart()
         self._paths: list[WorldPath] = []
-        self._places = Places(loops=config.loops, valid=self._door.working_valid)
+        self._places = Places(
+            loops=config.loops, valid=self._door.working_valid, finder=self.finder
+        )
         self._focal = FocalWatch()
         self._notes: dict[str, str] = {}
         self._keyframes = 0
         self._left: float | None = None  # when the last map was left
         self._newest: tuple[WorkingFrame, tuple[int, int]] | None = None
         self._last_number = -1
+        self._camera: Camera | None = None
         self._segment = self._new_segment()
 
     @property
@@ -132,7 +147,8 @@ class GeometricOdometry:
 
         Raises:
             EngineError: K is not that of a camera.
-            DataError: inertial samples that are not finite or do not rise.
+            DataError: inertial samples that are not finite or do not rise; a saved map that is
+                another camera's.
         """
         started = perf_counter()
         if self.aid is not None:
@@ -145,6 +161,7 @@ class GeometricOdometry:
             return self._unknown(stamp, fault)
         if fault:
             self._break_off(fault)
+        self._take_camera(rgb.shape[:2], K)
         # 2. Follow the camera in the map, or go on in an earlier one.
         frame = self._door.working(rgb, stamp=stamp, K=K, static=static)
         frame = self._turned(frame, before)
@@ -164,6 +181,11 @@ class GeometricOdometry:
             result = self._known(tracked, frame, rgb.shape[:2], motion)
         self._note()
         return replace(result, timing=Timing.until_now(started, prepared, answered))
+
+    def _take_camera(self, size: tuple[int, int], K: np.ndarray) -> None:
+        """Compare the camera with that of the map, and keep it for the map that is saved."""
+        self.finder.check(size, K)
+        self._camera = Camera(size[1], size[0], K[0, 0], K[1, 1], K[0, 2], K[1, 2])
 
     def _turned(self, frame: WorkingFrame, before: float) -> WorkingFrame:
         """Give a frame the rotation since the one before, where a gyro says it."""
@@ -220,7 +242,14 @@ class GeometricOdometry:
         found = self._places.find(frame, self._tracker, turn)
         if found is None:
             return None
-        tracked, self._segment = found
+        tracked, segment = found
+        if segment is None:
+            self._say(
+                f"at {frame.stamp:.2f} s the place was found in the map: poses of segment "
+                f"{self._segment.number} are in the map's unit"
+            )
+            return tracked
+        self._segment = segment
         if self.aid is not None:
             self.aid.reset_segment()
         reason = fault or "tracks were lost"
@@ -274,8 +303,10 @@ class GeometricOdometry:
             segment.begin(world.keyframes[0].T_world_cam, world.keyframes[0].stamp)
             self._place_waited()
             self._keyframes += 1
+        if tracked.state == "known":
+            segment.begin(T_map_cam, frame.stamp)
         self._keyframes += tracked.new_keyframe
-        told = None if tracked.state in ("started", "resumed") else motion.displacement
+        told = None if tracked.state in UNLINKED else motion.displacement
         self._observe(tracked, frame, T_map_cam, told)
         before, since = segment.T_world_cam, segment.since
         now_metric = segment.move(T_map_cam) and segment.moved
@@ -291,15 +322,16 @@ class GeometricOdometry:
             self._places.add(segment, frame, world, points, size)
             self._focal.look(world, focal=frame.focal, width=frame.image.shape[1], noise=NOISE)
         state = segment.metres.state(frame.stamp)
+        reason = NOW_METRIC if now_metric else IN_MAP if tracked.state == "known" else ""
         return OdometryResult(
-            T_previous_current=None if now_metric else inverse(before) @ segment.T_world_cam,
+            T_previous_current=None if reason else inverse(before) @ segment.T_world_cam,
             T_world_cam=segment.T_world_cam.copy(),
             scale="metric" if state.metric else "relative",
             scale_source=state.source or RELATIVE,
             stamp=frame.stamp,
             segment=segment.number,
-            reason=NOW_METRIC if now_metric else "",
-            since=None if now_metric else since,
+            reason=reason,
+            since=None if reason else since,
             covariance=pose_covariance(
                 tracked.T_cam_world,
                 world.keyframes[-1],
@@ -390,6 +422,31 @@ class GeometricOdometry:
         if self._segment.moved or last is None:
             return landmarks_of(self._tracker.world, self._segment.path)
         return landmarks_of(last[1], last[0].path)
+
+    @property
+    def map_pose(self) -> MapPose | None:
+        """Pose of the newest frame in the saved map; None where it has none, or is not in it."""
+        closer, saved = self._places.closer, self.finder.saved
+        if self._newest is None or closer is None or saved is None or closer.map >= 0:
+            return None
+        if closer.correction is None:
+            return None
+        number = len(saved.segments) + closer.map  # saved segments are numbered from -1 down
+        T = scaled(closer.correction @ self._segment.T_world_cam, closer.scale)
+        return MapPose(T, number, saved.segments[number].metric)
+
+    def saved_map(self) -> SavedMap | None:
+        """Return the map of this session and the earlier ones; None without loops or keyframes."""
+        closer, finder = self._places.closer, self.finder
+        if closer is None or self._camera is None or not closer.places.views:
+            return None
+        return saved_from(
+            closer,
+            self._camera,
+            detector=finder.detector.name,
+            place=finder.place,
+            before=finder.saved,
+        )
 
     def tell_depth(self, depth: np.ndarray) -> str:
         """Let a metric depth map of the newest frame say the scale; return why it does not.

@@ -1,28 +1,35 @@
 # SPDX-License-Identifier: Apache-2.0
 """The graph of kept keyframes: chains of the odometry, loops, and segments that were joined."""
 
-from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from depthkit.multiview.pose_graph import Edges, edge_residuals, optimise_graph
-from depthkit.multiview.similarity import inverse_similarity, rigid_of
-from depthkit.rigid import log_so3
+from depthkit.multiview.pose_graph import optimise_graph
+from depthkit.multiview.similarity import inverse_similarity, rigid_of, scale_of
+from depthkit.runtime.odometry.covariance import USUAL
+from depthkit.runtime.odometry.loop_edges import (
+    GraphEdge,
+    few_loops,
+    rehung,
+    residual,
+    stacked,
+    widening,
+)
+from depthkit.runtime.odometry.loop_sigmas import chain_sigmas, gaps
 
 EXPLAINED = 1.5
 """Standard deviations of a chain up to which it explains a loop."""
-LOOPS_EACH = 2
-"""Number of loops kept at a keyframe that inherits those of dropped neighbours."""
+WEIGHT = 0.1
+"""Weight in the graph below which a loop is given up: the others contradict it."""
 
 
 @dataclass(frozen=True, eq=False)
-class _Edge:
-    first: int
-    second: int
-    motion: np.ndarray
-    sigmas: np.ndarray
-    loop: bool
+class GraphState:
+    """Poses and edges at one time."""
+
+    poses: dict[int, np.ndarray]
+    edges: list[GraphEdge]
 
 
 class LoopGraph:
@@ -40,11 +47,32 @@ class LoopGraph:
         self._odom: dict[int, np.ndarray] = {}
         self._segments: dict[int, int] = {}
         self._last: dict[int, int] = {}
-        self._edges: list[_Edge] = []
-        self._widened = 1.0
+        self._edges: list[GraphEdge] = []
+        self.held: set[int] = set()
+        """Keyframes of a saved map, which stay where they are."""
+
+    def hold(self, node: int, segment: int, T_map_cam: np.ndarray, *, map: int) -> None:
+        """Add a keyframe of a saved map.
+
+        Args:
+            node: its number.
+            segment: its segment.
+            T_map_cam: pose in its map. (4, 4)
+            map: number of the segment in whose frame that is.
+        """
+        self.poses[node] = self._odom[node] = np.array(T_map_cam, np.float64)
+        self._segments[node], self.maps[segment], self._last[segment] = segment, map, node
+        self.held.add(node)
 
     def add(
-        self, node: int, segment: int, T_odom_cam: np.ndarray, *, depth: float, metric: bool
+        self,
+        node: int,
+        segment: int,
+        T_odom_cam: np.ndarray,
+        *,
+        depth: float,
+        metric: bool,
+        unrest: float = USUAL,
     ) -> None:
         """Hang a keyframe on the last one of its segment.
 
@@ -54,6 +82,7 @@ class LoopGraph:
             T_odom_cam: pose in the world of the segment. (4, 4)
             depth: median depth of the scene, for the uncertainty; may be NaN.
             metric: whether the motion since the last keyframe is in metres.
+            unrest: how much worse than independent pixels the odometry is here.
         """
         last = self._last.get(segment)
         if last is None:
@@ -62,8 +91,8 @@ class LoopGraph:
         else:
             motion = inverse_similarity(self._odom[last]) @ T_odom_cam
             self.poses[node] = self.poses[last] @ motion
-            sigmas = chain_sigmas(motion, depth, metric)
-            self._edges.append(_Edge(last, node, motion, sigmas, False))
+            sigmas = chain_sigmas(motion, depth, metric, unrest=unrest)
+            self._edges = [*self._edges, GraphEdge(last, node, motion, sigmas, False)]
         self._odom[node], self._segments[node] = np.array(T_odom_cam, np.float64), segment
         self._last[segment] = node
 
@@ -78,16 +107,38 @@ class LoopGraph:
     def between(self, first: int, second: int) -> np.ndarray:
         """Return the poses of the keyframes from one to another of the same map, without scale.
 
-        Both are included, in the map's unit. (N, 4, 4)
+        Both are included, in the map's unit; of a saved map, those since it was seen last.
+        (N, 4, 4)
         """
-        nodes = [n for n in sorted(self.poses) if first <= n <= second]
+        nodes = [n for n in sorted(self.poses) if self._start_of(first) <= n <= second]
         nodes = [n for n in nodes if self.map_of(n) == self.map_of(first)]
         return rigid_of(np.stack([self.poses[n] for n in nodes]))
+
+    def _start_of(self, old: int) -> int:
+        """Return the keyframe from which the way to a new one counts: of a saved map the one that
+        was tied to it last, as all of it is held."""
+        if old not in self.held:
+            return old
+        tied = [e.second for e in self._edges if e.loop and e.first in self.held]
+        return max(tied, default=1 + max(self.held))
+
+    def one_segment(self, first: int, second: int) -> bool:
+        """Whether the odometry itself leads from one keyframe to the other."""
+        return self._segments[first] == self._segments[second]
+
+    def told(self, first: int, second: int) -> np.ndarray:
+        """Return the poses that the odometry alone gives the keyframes between two of a segment.
+
+        Both are included, in the map and unit of the first. (N, 4, 4)
+        """
+        nodes = [n for n in sorted(self.poses) if first <= n <= second]
+        nodes = [n for n in nodes if self._segments[n] == self._segments[first]]
+        return self.S_map_odom(first) @ np.stack([self._odom[n] for n in nodes])
 
     def link(self, old: int, new: int, motion: np.ndarray, sigmas: np.ndarray) -> None:
         """Tie two keyframes of one map by a loop: points in `new` to points in `old`."""
         self.unlink(old, new)
-        self._edges.append(_Edge(old, new, motion, sigmas, True))
+        self._edges = [*self._edges, GraphEdge(old, new, motion, sigmas, True)]
 
     def unlink(self, old: int, new: int) -> None:
         """Take a loop out again."""
@@ -96,32 +147,37 @@ class LoopGraph:
     def error(self, old: int, new: int) -> float:
         """Return the error of a loop at the present poses, in its own standard deviations."""
         edge = self._loop(old, new)
-        return float(np.linalg.norm(self._residual(edge) / edge.sigmas))
+        ends = np.stack([self.poses[old], self.poses[new]])
+        return float(np.linalg.norm(residual(edge, ends) / edge.sigmas))
 
     def explain(self, old: int, new: int) -> None:
-        """Widen the standard deviations of all chains until they explain a loop that is believed.
+        """Measure by how much the chains that a loop spans must be widened to explain it.
 
         Drift has a part that does not average out, as a bias of scale; a chain that counts on
-        noise alone would outweigh the right loop.
+        noise alone would outweigh the right loop. What is explained is the drift of the odometry
+        itself where it leads from one end to the other, so that it does not depend on other loops.
+        A chain is widened as half of the loops that span it say: a wrong loop does not make room
+        for itself.
         """
-        loop = self._loop(old, new)
-        residual, variance = self._residual(loop), loop.sigmas**2
-        chain = [e for e in self._edges if not e.loop and old <= e.first and e.second <= new]
+        edge = self._loop(old, new)
+        own = self.one_segment(old, new)
+        ends = np.stack([(self._odom if own else self.poses)[n] for n in (old, new)])
+        error, variance = residual(edge, ends), edge.sigmas**2
+        start = self._start_of(old)
+        chain = [e for e in self._edges if not e.loop and start <= e.first and e.second <= new]
         variance = variance + sum((e.sigmas**2 for e in chain), np.zeros(7))
         # An error of rotation or scale moves what lies behind it by its arm.
-        path = self.between(old, new)[:, :3, 3]
+        path = rigid_of(self.told(old, new) if own else self.between(old, new))[:, :3, 3]
         arm = 0.5 * float(np.linalg.norm(path - path[0], axis=1).max())
+        arm /= float(scale_of(self.poses[old])) if own else 1.0
         variance[:3] += arm**2 * (variance[3] + min(variance[6], 1.0))
         parts = (slice(0, 3), slice(3, 6), slice(6, 7))
-        errors = [float(np.linalg.norm(residual[p] / np.sqrt(variance[p]))) for p in parts]
-        self._widened = max(self._widened, max(errors) / EXPLAINED)
+        errors = [float(np.linalg.norm(error[p] / np.sqrt(variance[p]))) for p in parts]
+        widened = replace(edge, widening=max(1.0, max(errors) / EXPLAINED))
+        self._edges = [widened if e is edge else e for e in self._edges]
 
-    def _loop(self, old: int, new: int) -> _Edge:
+    def _loop(self, old: int, new: int) -> GraphEdge:
         return next(e for e in self._edges if e.loop and (e.first, e.second) == (old, new))
-
-    def _residual(self, edge: _Edge) -> np.ndarray:
-        ends = np.stack([self.poses[edge.first], self.poses[edge.second]])
-        return edge_residuals(ends, _edges([edge], {edge.first: 0, edge.second: 1}))[0]
 
     def join(self, old: int, new: int, motion: np.ndarray) -> None:
         """Lay the map of `new` into that of `old`, so that `motion` holds between the two."""
@@ -134,20 +190,57 @@ class LoopGraph:
     def solve(self, scales: bool) -> dict[tuple[int, int], float]:
         """Correct all poses by the loops; returns the weight that each loop was left with.
 
-        The first keyframe of each map stays where it is.
+        The first keyframe of each map, and all of a saved one, stay where they are.
         """
         nodes = sorted(self.poses)
         index = {node: i for i, node in enumerate(nodes)}
         fixed = {self.map_of(node): index[node] for node in reversed(nodes)}
+        held = {index[node] for node in self.held} | set(fixed.values())
         solution = optimise_graph(
             np.stack([self.poses[node] for node in nodes]),
-            _edges(self._edges, index, widened=self._widened),
-            fixed=tuple(fixed.values()),
+            stacked(self._edges, index, widened=widening(self._edges)),
+            fixed=tuple(sorted(held)),
             scales=scales,
         )
         self.poses = dict(zip(nodes, solution.poses, strict=True))
         pairs = zip(self._edges, solution.weights, strict=True)
         return {(e.first, e.second): float(w) for e, w in pairs if e.loop}
+
+    def settle(self, scales: bool) -> list[tuple[int, int]]:
+        """Solve, take out the loops that the others and the odometry contradict, solve again.
+
+        A loop between two segments stays, with the little weight it has, where no other one holds
+        them together.
+
+        Returns:
+            The loops taken out, as pairs of keyframes.
+        """
+        undone: list[tuple[int, int]] = []
+        while True:
+            weights = self.solve(scales)
+            held = {self._joined(pair) for pair, w in weights.items() if w >= WEIGHT}
+            wrong = [
+                pair
+                for pair, w in weights.items()
+                if w < WEIGHT and (self.one_segment(*pair) or self._joined(pair) in held)
+            ]
+            if not wrong:
+                return undone
+            for pair in wrong:
+                self.unlink(*pair)
+            undone += wrong
+
+    def _joined(self, pair: tuple[int, int]) -> frozenset[int]:
+        """Return the segments of two keyframes."""
+        return frozenset(self._segments[node] for node in pair)
+
+    def state(self) -> GraphState:
+        """Return poses and edges as they are, for `restore`."""
+        return GraphState(self.poses, self._edges)
+
+    def restore(self, state: GraphState) -> None:
+        """Go back to a state; no keyframe may have come, gone or been joined since."""
+        self.poses, self._edges = state.poses, state.edges
 
     def closest(self, spare: int) -> int | None:
         """Return the keyframe that lies closest to both neighbours of its segment.
@@ -160,13 +253,8 @@ class LoopGraph:
         """
         nodes = np.array(sorted(self.poses))
         poses = rigid_of(np.stack([self.poses[n] for n in nodes]))
-        segments = np.array([self._segments[n] for n in nodes])
-        step = np.linalg.norm(np.diff(poses[:, :3, 3], axis=0), axis=1)
-        turn = np.swapaxes(poses[:-1, :3, :3], 1, 2) @ poses[1:, :3, :3]
-        # A radian of turn counts as ten median steps: about a field of view.
-        far = step / max(float(np.median(step)), 1e-9) + 10 * np.linalg.norm(log_so3(turn), axis=1)
-        far = np.where(segments[:-1] == segments[1:], far, np.inf)
-        gap = (far[:-1] + far[1:])[: max(0, len(nodes) - 2 - spare)]
+        gap = gaps(poses, np.array([self._segments[n] for n in nodes]))
+        gap = gap[: max(0, len(nodes) - 2 - spare)]
         if not np.isfinite(gap).any():
             return None
         return int(nodes[1 + int(gap.argmin())])
@@ -187,65 +275,11 @@ class LoopGraph:
         motion = inverse_similarity(self._odom[heir]) @ self._odom[node]
         chain = [e for e in self._edges if {e.first, e.second} == {heir, node} and not e.loop]
         extra = chain[0].sigmas ** 2 if chain else np.zeros(7)
-        moved = [_rehung(e, node, heir, motion, extra) for e in self._edges if e not in chain]
-        self._edges = _few_loops([e for e in moved if e.first != e.second])
+        moved = [rehung(e, node, heir, motion, extra) for e in self._edges if e not in chain]
+        self._edges = few_loops([e for e in moved if e.first != e.second])
         for table in (self.poses, self._odom, self._segments):
             del table[node]
+        self.held.discard(node)
         if self._last[segment] == node:
             self._last[segment] = heir
         return heir
-
-
-def _few_loops(edges: list[_Edge]) -> list[_Edge]:
-    """Keep the latest LOOPS_EACH loops of each new keyframe, so that an hour stays bounded."""
-    later: Counter[int] = Counter()
-    kept = []
-    for edge in reversed(edges):
-        later[edge.second] += edge.loop
-        if not edge.loop or later[edge.second] <= LOOPS_EACH:
-            kept.append(edge)
-    return kept[::-1]
-
-
-def _edges(edges: list[_Edge], index: dict[int, int], *, widened: float = 1.0) -> Edges:
-    """Stack edges for the optimiser, the standard deviations of chains times a factor."""
-    return Edges(
-        np.array([index[e.first] for e in edges], int),
-        np.array([index[e.second] for e in edges], int),
-        np.stack([e.motion for e in edges]),
-        np.stack([e.sigmas * (1.0 if e.loop else widened) for e in edges]),
-        np.array([e.loop for e in edges], bool),
-    )
-
-
-def _rehung(edge: _Edge, node: int, heir: int, motion: np.ndarray, extra: np.ndarray) -> _Edge:
-    """Move an end of an edge from a node to its heir; `motion` takes the node to the heir."""
-    if node not in (edge.first, edge.second):
-        return edge
-    sigmas = np.sqrt(edge.sigmas**2 + extra)
-    if edge.first == node:
-        return _Edge(heir, edge.second, motion @ edge.motion, sigmas, edge.loop)
-    return _Edge(edge.first, heir, edge.motion @ inverse_similarity(motion), sigmas, edge.loop)
-
-
-def chain_sigmas(motion: np.ndarray, depth: float, metric: bool) -> np.ndarray:
-    """Standard deviations of one step of the odometry, as `Edges` takes them. (7,)
-
-    2 % of the step and 0.1 % of the depth, 0.1 degrees, and 1 % of scale where lengths are not
-    metres: over 100 keyframes 1 degree and 10 % of scale, the size seen on KITTI 02,
-    RedKitchen and TUM desk.
-    """
-    step = float(np.linalg.norm(motion[:3, 3]))
-    translation = 0.02 * step + 0.001 * (depth if np.isfinite(depth) else step) + 1e-6
-    return np.r_[np.full(3, translation), np.full(3, np.radians(0.1)), 0.001 if metric else 0.01]
-
-
-def loop_sigmas(depth: float, log_scale: float) -> np.ndarray:
-    """Standard deviations of a pose found by PnP, as `Edges` takes them. (7,)
-
-    2 % of the depth, 1 degree and 8 % of scale: more inliers do not help much, the old points have
-    errors in common, and rolling shutter bends both views (chosen on RedKitchen, MH_01 and TUM
-    desk).
-    """
-    translation, rotation = 0.02 * depth, np.radians(1.0)
-    return np.r_[np.full(3, translation), np.full(3, rotation), max(0.08, log_scale)]

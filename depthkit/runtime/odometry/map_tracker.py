@@ -10,10 +10,12 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from depthkit.multiview.features import Detector, Sift
 from depthkit.multiview.resection import PoseFit
 from depthkit.rigid import exp_se3, inverse, log_se3
 from depthkit.runtime.odometry.anchors import anchored
 from depthkit.runtime.odometry.covariance import blind_start
+from depthkit.runtime.odometry.feature_tracks import FeatureTracks, Matched
 from depthkit.runtime.odometry.front_end import (
     MOVING,
     TRACKS,
@@ -49,10 +51,14 @@ KEYFRAME_SHARE = 0.5
 """Share of the last keyframe's landmarks still tracked below which a keyframe is made."""
 KEYFRAME_FAR = 0.08
 """Motion over the median depth at which a keyframe is made in any case."""
+SIFT = Sift()
+"""Features that are asked first where KLT fails: learned ones only where they find too few."""
 MOST_WAITING = 300
 """Number of frames before a start whose poses are found afterwards."""
 LATE, MOST_STEPS = 1.5, 4.0
 """Periods after which frames are missing, and up to which the speed is thought to stay."""
+KNOWN = 0.1
+"""Largest sigma of a point that is known at the start, below MAPPED."""
 LEAST_SHARE = 0.4
 """Share of landmarks still tracked below which a keyframe is made without motion too."""
 
@@ -74,7 +80,7 @@ class Tracked:
     T_cam_world: np.ndarray
     """Pose; while waiting for parallax only its rotation moves. (4, 4)"""
     state: str
-    """waiting, started, tracking, lost or resumed."""
+    """waiting, started, known (started from known points), tracking, lost or resumed."""
     reason: str = ""
     fit: PoseFit | None = None
     new_keyframe: bool = False
@@ -88,6 +94,9 @@ class MapTracker:
     search_keyframes: int = 3
     free: int = FREE
     solver: Solver = "numpy"
+    detector: Detector = field(default_factory=Sift)
+    """Finds the features that are matched where SIFT fails too."""
+    features: FeatureTracks = field(init=False)
     world: LandmarkMap = field(default_factory=LandmarkMap)
     tracks: Tracks = field(default_factory=Tracks)
     T: np.ndarray = field(default_factory=lambda: np.eye(4))
@@ -104,6 +113,9 @@ class MapTracker:
     waiting: list[Waiting] = field(default_factory=list)
     depth: float = 1.0
     """Median depth of the mapped landmarks in view."""
+
+    def __post_init__(self) -> None:
+        self.features = FeatureTracks(self.detector)
 
     def process(self, frame: WorkingFrame) -> Tracked:
         """Take the next frame."""
@@ -153,6 +165,60 @@ class MapTracker:
         self.before = frame
         return Tracked(self.T.copy(), "resumed", fit=fit, new_keyframe=True)
 
+    def start_known(
+        self, frame: WorkingFrame, pixels: np.ndarray, points: np.ndarray, sigmas: np.ndarray
+    ) -> Tracked:
+        """Start a map from points whose places are known, in their unit; the rotation is kept.
+
+        Args:
+            frame: the newest frame; the next one follows it.
+            pixels: where it sees the points. (N, 2)
+            points: in the axes of its camera. (N, 3)
+            sigmas: relative standard deviations of their depths. (N,)
+        """
+        self.world, self.first, self.waiting = LandmarkMap(), None, []
+        self.velocity, self.period, self.before = np.eye(4), np.inf, frame
+        T_world_cam, slots = inverse(self.T), self.world.new_slots(len(pixels))
+        self.world.position[slots] = points @ T_world_cam[:3, :3].T + T_world_cam[:3, 3]
+        self.world.origin[slots] = T_world_cam[:3, 3]
+        self.world.sigma[slots] = np.minimum(sigmas, KNOWN)
+        self.tracks = Tracks(slots, pixels.astype(np.float32))
+        self.depth = float(np.median(points[:, 2]))
+        self._add_keyframe(frame, self.T, self.tracks)
+        before = len(self.tracks)
+        self._add_corners(frame)
+        self.world.extend(
+            self.world.keyframes[0], *self._observations(frame, self.tracks, start=before)
+        )
+        return Tracked(self.T.copy(), "known", new_keyframe=True)
+
+    def resume_matched(self, frame: WorkingFrame, world: LandmarkMap) -> Tracked | None:
+        """Go on in an earlier map, where features of its newest keyframes are seen.
+
+        Args:
+            frame: the newest frame; the next one follows it.
+            world: the earlier map.
+
+        Returns:
+            The pose in that map; None, and nothing has changed, where too few features agree.
+        """
+        found = self.features.match(world, frame)
+        if found is None:
+            return None
+        return replace(self._go_on(frame, world, found), state="resumed")
+
+    def _go_on(self, frame: WorkingFrame, world: LandmarkMap, found: Matched) -> Tracked:
+        """Take matched features as tracks; the frame becomes a keyframe."""
+        self.world, slots = world, world.new_slots(len(found.pixels))
+        world.position[slots], world.origin[slots] = found.points, found.origin
+        world.sigma[slots] = found.sigmas
+        self.tracks = Tracks(slots, found.pixels.astype(np.float32))
+        self.T, self.velocity, self.period = found.T_cam_world, np.eye(4), np.inf
+        self.first, self.waiting = None, []
+        self._make_keyframe(frame)
+        self.before = frame
+        return Tracked(self.T.copy(), "tracking", new_keyframe=True)
+
     # --- start ------------------------------------------------------------------------------------
 
     def _begin(self, frame: WorkingFrame, reason: str, state: str = "waiting") -> Tracked:
@@ -176,7 +242,7 @@ class MapTracker:
             self._before(), frame, self.tracks.pixels, turned_pixels(frame, self.tracks)
         )
         if kept.sum() < max(FAR * before, LEAST_SEEN):
-            pixels, kept = follow_far(self._before(), frame, self.tracks.pixels)
+            pixels, kept = self._matched(frame)
         self.tracks = Tracks(self.tracks.slots, pixels).kept(kept)
         first = first.kept(kept)
         self.first = first_frame, first, T_first
@@ -251,6 +317,9 @@ class MapTracker:
             tracks, fit = self._follow_far(frame, tracks, fit, T_expected)
             number = int((fit.errors < OFF).sum())
         if number < LEAST_SEEN:
+            found = self.features.match(self.world, frame)
+            if found is not None:
+                return self._go_on(frame, self.world, found)
             lost = f"lost: {number} of {had} tracks agree on a motion, needs {LEAST_SEEN}"
             self.T, self.lost_world = np.eye(4), self.world
             return self._begin(frame, lost, "lost")
@@ -272,11 +341,18 @@ class MapTracker:
             velocity[:3, :3] = frame.R_current_previous
         return velocity @ self.T
 
+    def _matched(self, frame: WorkingFrame) -> tuple[np.ndarray, np.ndarray]:
+        """Follow tracks by SIFT, and by the learned features where SIFT finds too few."""
+        found = follow_far(self._before(), frame, self.tracks.pixels, SIFT)
+        if found[1].sum() >= LEAST_SEEN or isinstance(self.detector, Sift):
+            return found
+        return follow_far(self._before(), frame, self.tracks.pixels, self.detector)
+
     def _follow_far(
         self, frame: WorkingFrame, tracks: Tracks, fit: PoseFit, T: np.ndarray
     ) -> tuple[Tracks, PoseFit]:
         """Try SIFT from the previous frame; keep what more tracks agree on."""
-        pixels, kept = follow_far(self._before(), frame, self.tracks.pixels)
+        pixels, kept = self._matched(frame)
         if kept.sum() < LEAST_SEEN:
             return tracks, fit
         others = Tracks(self.tracks.slots, pixels).kept(kept)

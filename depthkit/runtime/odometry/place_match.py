@@ -54,6 +54,45 @@ class Query:
     """Positions of the features in the camera, for the scale; NaN where unknown. (N, 3)"""
     sigmas: np.ndarray | None = None
     """Relative standard deviations of their depths. (N,)"""
+    code: np.ndarray | None = None
+    """Learnt descriptor of the whole image, where places are retrieved by one. (D,)"""
+
+
+@dataclass(frozen=True, eq=False)
+class PooledHit:
+    """Pose of an image by the points of several views."""
+
+    T_view_cam: np.ndarray
+    """Pose of the image in the last view. (4, 4)"""
+    index: np.ndarray
+    """Features of the image that agree, each once. (N,)"""
+    points: np.ndarray
+    """What they see: points in the axes of the last view, and the relative standard deviation of
+    their depth. (N, 4)"""
+
+
+def pooled_hit(query: Query, views: list[PlaceView], *, min_inliers: int) -> PooledHit | None:
+    """Find the pose of an image from the points of several views together, None if too few agree.
+
+    Args:
+        query: the image.
+        views: of one segment; the pose is given in the last one.
+        min_inliers: smallest number of features that must agree.
+    """
+    seen = [seen_points(query, one, into=views[-1]) for one in views]
+    index = np.concatenate([one for one, _ in seen])
+    landmarks = np.concatenate([points for _, points in seen])
+    if len(index) < max(6, min_inliers):
+        return None
+    pixels = query.features.pixels[index].astype(np.float64)
+    limit = max(2.0, PIXELS * query.width)
+    T, good, _ = _pose(np.ascontiguousarray(landmarks[:, :3]), pixels, query.K, limit)
+    # A feature that several views know counts once, by the newest of them.
+    _, last = np.unique(index[good][::-1], return_index=True)
+    chosen = np.flatnonzero(good)[::-1][last]
+    if T is None or len(chosen) < min_inliers:
+        return None
+    return PooledHit(inverse(T), index[chosen], landmarks[chosen])
 
 
 def check_place(
@@ -72,19 +111,19 @@ def check_place(
             inliers has been found on the keyframe alone.
         min_inliers: smallest number of features that must agree.
     """
-    index, landmarks = _seen_points(query, view)
+    index, landmarks = seen_points(query, view)
     if len(index) < max(6, min_inliers // 3):
         return None
     hit = _hit(query, view, index, landmarks)
     if hit is not None and min_inliers // 3 <= hit.inliers < min_inliers and neighbours:
-        more = [_seen_points(query, other, into=view) for other in neighbours]
+        more = [seen_points(query, other, into=view) for other in neighbours]
         index = np.concatenate([index, *(i for i, _ in more)])
         landmarks = np.concatenate([landmarks, *(points for _, points in more)])
         hit = _hit(query, view, index, landmarks)
     return hit if hit is not None and hit.inliers >= min_inliers else None
 
 
-def _seen_points(
+def seen_points(
     query: Query, view: PlaceView, *, into: PlaceView | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Match a query to the known points of a view.

@@ -13,6 +13,7 @@ from depthkit.errors import DataError, check_shape
 from depthkit.multiview.epipolar import normalise
 from depthkit.multiview.features import Features, match
 from depthkit.rigid import inverse
+from depthkit.runtime.odometry.covariance import USUAL
 
 LANDMARK_PIXELS = 1.5
 """Largest distance between a feature and the landmark whose position it takes, pixels."""
@@ -48,6 +49,8 @@ class Keyframe:
     """Landmarks in the world of the segment. (N, 3)"""
     metric: bool = False
     """Whether lengths are metres."""
+    unrest: float = USUAL
+    """How much worse than independent pixels the observations are [covariance.Unrest]."""
 
     def __post_init__(self) -> None:
         """Check shapes.
@@ -93,6 +96,13 @@ class PlaceView:
         """Median depth of the known points; NaN without any."""
         known = self.known
         return float(np.median(self.points[known, 2])) if known.any() else float("nan")
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of the arrays."""
+        own = self.features
+        arrays = own.pixels, own.descriptors, own.scales, own.angles, self.points, self.sigmas
+        return sum(array.nbytes for array in (*arrays, self.K, self.T_world_cam))
 
     def thinned(self, count: int) -> "PlaceView":
         """Keep the strongest features of known position only."""
