@@ -144,3 +144,19 @@ def write_moge(
         name="image",
         more_inputs=", int64 num_tokens",
     )
+
+
+def write_keypoints(path: Path, stride: int = 1) -> Path:
+    """Write a network that also says how much each pixel is a keypoint: a third of its brightness
+    (the mean of the channels), from a picture reduced by the stride."""
+    sides = [stride, stride]
+    text = f"""<ir_version: 8, opset_import: ["" : 17]>
+    foreign (float[1,3,H,W] image) => (float[1,3,h,w] feats, float[1,1,U,V] score) {{
+        feats = AveragePool<kernel_shape = [8, 8], strides = [8, 8]>(image)
+        small = AveragePool<kernel_shape = {sides}, strides = {sides}>(image)
+        mean = ReduceMean<axes = [1]>(small)
+        three = Constant<value = float {{3}}>()
+        score = Div(mean, three)
+    }}"""
+    onnx.save(onnx.parser.parse_model(text), path)
+    return path

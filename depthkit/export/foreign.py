@@ -12,7 +12,7 @@ from depthkit.export.foreign_graph import build_graph
 from depthkit.export.foreign_match import check_said_size, choose_output, match
 from depthkit.export.foreign_presets import Preset
 from depthkit.export.foreign_proof import prove_at_camera, prove_backends, prove_sizes
-from depthkit.export.foreign_reference import open_foreign, reference_answer
+from depthkit.export.foreign_reference import open_foreign, reference_answers
 from depthkit.export.pictures import draw_views
 from depthkit.runtime.network.manifest import Manifest, publish_model, write_model
 from depthkit.runtime.network.parity import Parity
@@ -65,7 +65,7 @@ def adopt_model(
     picture = draw_views(matched.picture.size).earlier
     answers = run(picture)
     graph = build_graph(matched, output, {name: one.shape for name, one in answers.items()})
-    expected = reference_answer(matched, output, answers, matched.picture.size)
+    expected = reference_answers(matched, output, answers, matched.picture.size)
     manifest = describe_foreign(matched, output, preset, picture, expected)
     # 3. Written under another name, proven, judged, renamed.
     partial = out.with_name(f".{out.stem}.partial.onnx")

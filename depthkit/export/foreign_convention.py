@@ -84,6 +84,9 @@ class Convention:
     """Metres of one unit of depth."""
     scale_output: str = ""
     """Output of one number that depth is multiplied by."""
+    score_output: str = ""
+    """Features: output of the probability of a keypoint at each pixel of the input; empty for none.
+    """
     constants: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     """Further inputs and the numbers that they always get."""
     licence: str = ""

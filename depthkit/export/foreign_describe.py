@@ -10,7 +10,7 @@ from depthkit.errors import DataError
 from depthkit.export.foreign_file import Port
 from depthkit.export.foreign_match import Matched
 from depthkit.export.foreign_presets import Preset
-from depthkit.export.foreign_reference import TOLERANCE, comparable
+from depthkit.export.foreign_reference import TOLERANCE, answer_name, comparable
 from depthkit.runtime.depth.focal_rule import SOLVE_SHIFT
 from depthkit.runtime.network.manifest import Manifest
 from depthkit.runtime.network.manifest_parts import Check, Origin
@@ -30,7 +30,7 @@ def describe_foreign(
     output: Port,
     preset: Preset | None,
     picture: np.ndarray,
-    answer: np.ndarray,
+    answers: dict[str, np.ndarray],
 ) -> Manifest:
     """Write the manifest.
 
@@ -39,16 +39,17 @@ def describe_foreign(
         output: output of the foreign graph that counts.
         preset: its family, None without one.
         picture: the stored input. (H, W, 3) uint8
-        answer: the foreign graph's, in our terms. (H, W), (3, H, W) or (C, h, w)
+        answers: the foreign graph's, in our terms and by our names: depth (H, W), points
+            (3, H, W), or features (C, h, w) and where there is one score (H, W).
 
     Raises:
         DataError: the answer is unknown nearly everywhere, or of no use.
     """
     file, convention = matched.file, matched.convention
-    known = comparable(matched, answer)
-    _check_known(matched, output, known)
+    answer = answers[answer_name(matched)]
+    stored = answers | {answer_name(matched): comparable(matched, answer)}
+    _check_known(matched, output, stored[answer_name(matched)])
     scale, source = _scale(matched, preset)
-    name = _answer_name(matched)
     most = convention.validity.most
     return Manifest(
         kind=convention.kind,
@@ -56,12 +57,13 @@ def describe_foreign(
         size=matched.picture.size,
         scale=scale,
         scale_source=source,
-        check=_check(name, picture, known),
+        check=_check(picture, stored),
         tolerance=max(TOLERANCE, TOLERANCES[file.precision]),
         precision=file.precision,
         dynamic=matched.picture.free,
         size_multiple=convention.multiple,
         stride=_stride(matched, answer) if convention.kind == "features" else 1,
+        channels=len(answer) if "score" in answers else 0,
         max_depth=None if most is None else most * convention.unit,
         quantity=convention.quantity,
         ambiguity=convention.ambiguity if convention.kind == "mono" else None,
@@ -76,17 +78,11 @@ def describe_foreign(
     )
 
 
-def _answer_name(matched: Matched) -> str:
-    if matched.convention.kind == "features":
-        return "features"
-    return "points" if matched.convention.focal_rule == SOLVE_SHIFT else "depth"
-
-
-def _check(name: str, picture: np.ndarray, answer: np.ndarray) -> Check:
-    """Store the picture, and the answer on a coarse grid."""
-    step = max(1, max(answer.shape[-2:]) // GRID)
-    values = encode_floats(on_grid(answer, step))
-    return Check({"frame": encode_image(picture)}, step, {name: values})
+def _check(picture: np.ndarray, answers: dict[str, np.ndarray]) -> Check:
+    """Store the picture, and the answers on a coarse grid."""
+    step = max(1, max(max(answer.shape[-2:]) for answer in answers.values()) // GRID)
+    values = {name: encode_floats(on_grid(answer, step)) for name, answer in answers.items()}
+    return Check({"frame": encode_image(picture)}, step, values)
 
 
 def _check_known(matched: Matched, output: Port, answer: np.ndarray) -> None:

@@ -2,7 +2,8 @@
 """Puts normalisation and meaning into a foreign graph: uint8 frames in, depth in our terms out.
 
 In: frame (1, H, W, 3) uint8 RGB. Out: depth (1, H, W), NaN where the network does not know; points
-(1, 3, H, W) where the engine has to solve a shift; or features (1, C, h, w) of length 1.
+(1, 3, H, W) where the engine has to solve a shift; or features (1, C, h, w) of length 1, and where
+the network finds keypoints their score (1, H, W).
 """
 
 import numpy as np
@@ -48,10 +49,12 @@ def build_graph(
     front, nodes.nodes = nodes.nodes, []
     # 2. Behind: the meaning.
     if matched.convention.kind == "features":
-        answer, dims = _features(nodes, matched, output, shapes)
+        answers = dict([_features(nodes, matched, output, shapes)])
     else:
-        answer, dims = _depth(nodes, matched, output, shapes)
-    # 3. One graph of all three, with our input and our output.
+        answers = dict([_depth(nodes, matched, output, shapes)])
+    if matched.convention.score_output:
+        answers |= dict([_score(nodes, matched, shapes)])
+    # 3. One graph of all three, with our input and our outputs.
     sides = ("H", "W") if matched.picture.free else matched.picture.size
     inner = list(model.graph.node)
     del model.graph.node[:], model.graph.input[:], model.graph.output[:], model.graph.value_info[:]
@@ -60,8 +63,11 @@ def build_graph(
     model.graph.input.append(
         helper.make_tensor_value_info("frame", TensorProto.UINT8, (1, *sides, 3))
     )
-    free = tuple(f"a{i}" for i in range(len(dims))) if matched.picture.free else dims
-    model.graph.output.append(helper.make_tensor_value_info(answer, TensorProto.FLOAT, (1, *free)))
+    for answer, dims in answers.items():
+        free = tuple(f"{answer}{i}" for i in range(len(dims))) if matched.picture.free else dims
+        model.graph.output.append(
+            helper.make_tensor_value_info(answer, TensorProto.FLOAT, (1, *free))
+        )
     _tidy(model)
     return model
 
@@ -109,6 +115,21 @@ def _features(
     length = nodes.add("Max", nodes.length(x, 1), nodes.store(_SHORTEST))
     channels = shapes[output.name][-3]
     return nodes.add("Div", x, length, output="features"), (channels, *plan.size)
+
+
+def _score(
+    nodes: Nodes, matched: Matched, shapes: dict[str, tuple[int, ...]]
+) -> tuple[str, tuple[int, ...]]:
+    """Write the nodes from the foreign score of keypoints to ours."""
+    name, size = matched.convention.score_output, matched.picture.size
+    port = next(one for one in matched.file.outputs if one.name == name)
+    plan = plan_map(matched, port, shapes[name], channels=False)
+    if plan.size != size:
+        raise DataError(
+            f"{matched.file.path}: output {name} is {plan.size[0]}x{plan.size[1]} for an input of "
+            f"{size[0]}x{size[1]}; a score of keypoints has one number a pixel"
+        )
+    return nodes.unsqueeze(_map(nodes, name, plan), 0, output="score"), size
 
 
 def _depth(

@@ -184,6 +184,9 @@ def _without_absent(
             f"{file.path}: no output {convention.scale_output!r}, which depth is multiplied by; it "
             f"has: {listed(file.outputs)}; give --scale-output"
         )
+    if convention.score_output and convention.score_output not in outputs:
+        notes.append(f"no output {convention.score_output!r}: it describes, and finds no keypoints")
+        convention = replace(convention, score_output="")
     inputs, own = (
         {one.name for one in file.inputs},
         {text.partition("=")[0] for text in said.constants},
@@ -244,6 +247,7 @@ def choose_output(matched: Matched) -> Port:
         if name in named:
             return named[name]
     aside = {convention.validity.mask, convention.validity.sky, convention.scale_output}
+    aside |= {convention.score_output}
     left = [one for one in file.outputs if one.name not in aside and len(one.dims) != 1]
     if len(convention.output_names) == 1 or len(left) != 1:
         wanted = (

@@ -42,11 +42,11 @@ class Nodes:
         """Take one entry of an axis, which vanishes, or several in an order."""
         return self.add("Gather", x, self.store(index, np.int64), axis=axis)
 
-    def unsqueeze(self, x: str, axis: int) -> str:
+    def unsqueeze(self, x: str, axis: int, *, output: str = "") -> str:
         """Put in an axis of one entry."""
         if self.opset >= _AXES_AS_INPUT:
-            return self.add("Unsqueeze", x, self.store([axis], np.int64))
-        return self.add("Unsqueeze", x, axes=[axis])
+            return self.add("Unsqueeze", x, self.store([axis], np.int64), output=output)
+        return self.add("Unsqueeze", x, output=output, axes=[axis])
 
     def length(self, x: str, axis: int) -> str:
         """Take the length of vectors along an axis, which stays."""

@@ -172,17 +172,18 @@ PRESETS = (
     ),
     Preset(
         "xfeat",
-        "XFeat, its dense descriptors",
+        "XFeat, its keypoints and descriptors",
         Convention(
             kind="features",
             size=(480, 640),
             multiple=32,
             input_names=_PICTURES,
             output_names=("feats", "descriptors", "features"),
+            score_output="score",
             scaling=SCALINGS["0..1"],
             licence="Apache-2.0",
         ),
-        "descriptors of 64 numbers, one for 8x8 pixels",
+        "descriptors of 64 numbers, one for 8x8 pixels; keypoints where there is a score",
     ),
 )
 

@@ -115,6 +115,23 @@ def reference_answer(
         return np.where(share > WHOLE, 1 / inverse, np.nan).astype(np.float32)
 
 
+def reference_answers(
+    matched: Matched, output: Port, outputs: dict[str, np.ndarray], size: tuple[int, int]
+) -> dict[str, np.ndarray]:
+    """Return `reference_answer` under our name, and the score of keypoints where there is one."""
+    found = {answer_name(matched): reference_answer(matched, output, outputs, size)}
+    if matched.convention.score_output:
+        found["score"] = np.squeeze(outputs[matched.convention.score_output]).astype(np.float32)
+    return found
+
+
+def answer_name(matched: Matched) -> str:
+    """Return the name of the adopted graph's main output."""
+    if matched.convention.kind == "features":
+        return "features"
+    return "points" if matched.convention.focal_rule == SOLVE_SHIFT else "depth"
+
+
 def _known(matched: Matched, outputs: dict[str, np.ndarray], x: np.ndarray) -> np.ndarray:
     """Return where an answer may be used. (h, w) bool"""
     validity, known = matched.convention.validity, np.ones(x.shape[-2:], bool)

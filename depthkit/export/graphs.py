@@ -15,10 +15,9 @@ from depthkit.config import TrainConfig
 from depthkit.config.task_kinds import Part
 from depthkit.errors import EngineError
 from depthkit.geometry.warp import resize
-from depthkit.losses.keypoints import CELL, keypoint_probability
 from depthkit.models.depth_net import FINEST, STRIDE
 from depthkit.models.flow_net import STRIDE as FLOW_STRIDE
-from depthkit.models.keypoint_net import KeypointNet
+from depthkit.models.keypoint_net import CELL, KeypointNet, keypoint_probability
 from depthkit.models.pose_net import FlowPose
 from depthkit.models.shading_net import ShadingNet
 from depthkit.models.sweep_net import SweepNet

@@ -114,10 +114,3 @@ def detector_loss(logits: Tensor, classes: Tensor) -> Tensor:
     cells = torch.cat([cells, torch.zeros_like(cells[:, :1])], 1)
     loss = F.cross_entropy(cells, classes, ignore_index=UNKNOWN, reduction="sum")
     return loss / (classes != UNKNOWN).sum().clamp(min=1)
-
-
-def keypoint_probability(logits: Tensor) -> Tensor:
-    """Return how likely each pixel is the keypoint of its cell. (B, 1, H, W) -> (B, 1, H, W)"""
-    cells = F.pixel_unshuffle(logits, CELL)
-    cells = torch.cat([cells, torch.zeros_like(cells[:, :1])], 1).softmax(1)
-    return F.pixel_shuffle(cells[:, :-1], CELL)

@@ -81,6 +81,16 @@ def level_brightness(image: Tensor) -> Tensor:
     return difference * (contrast + _LEAST_CONTRAST**2).rsqrt()
 
 
+def keypoint_probability(logits: Tensor) -> Tensor:
+    """Return how likely each pixel is the keypoint of its cell, "no point" at logit 0.
+
+    (B, 1, H, W) -> (B, 1, H, W)
+    """
+    cells = F.pixel_unshuffle(logits, CELL)  # (B, 64, h, w), v % 8 * 8 + u % 8
+    cells = torch.cat([cells, torch.zeros_like(cells[:, :1])], 1).softmax(1)
+    return F.pixel_shuffle(cells[:, :-1], CELL)
+
+
 class VggBody(nn.Module):
     """A VGG without pooling, 64-64-128-128 channels as published [Gleize 2023, 3.2].
 

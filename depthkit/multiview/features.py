@@ -6,7 +6,7 @@ always those of the full image. A learned detector fills the same record.
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import cv2
 import numpy as np
@@ -94,15 +94,22 @@ class Detector(Protocol):
         ...
 
 
+@dataclass(frozen=True)
 class Sift:
-    """SIFT with the settings below, as a detector; without state."""
+    """SIFT with RootSIFT descriptors, as a detector; without state."""
 
-    name = "sift"
-    width = 128
+    area: int | None = AREA
+    """Pixels of the reduced image; None works at full size."""
+    count: int = COUNT
+    """Largest number of features, the strongest are kept."""
+
+    name: ClassVar[str] = "sift"
+    width: ClassVar[int] = 128
 
     def detect(self, gray: np.ndarray, *, valid: np.ndarray | None = None) -> Features:
         """Find features; see `detect_sift`."""
-        return detect_sift(gray, valid=valid)
+        area = gray.size if self.area is None else self.area
+        return detect_sift(gray, valid=valid, count=self.count, area=area)
 
 
 def detect_sift(

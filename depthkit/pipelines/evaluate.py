@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from depthkit.pipelines.evaluate_matching import matching
 from depthkit.watcher import SILENT, Watcher
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from depthkit.runtime.config import Backend, Precision, Quality, Rule
     from depthkit.trajectory import Order
 
-__all__ = ["compare", "depth", "flow", "model", "odometry"]
+__all__ = ["compare", "depth", "flow", "matching", "model", "odometry"]
 
 Alignment = Literal["none", "scale", "scale_7dof", "6dof", "7dof"]
 DepthAlign = Literal["none", "median", "affine"]

@@ -20,9 +20,13 @@ from depthkit.losses.keypoints import (
     cell_classes,
     cycle_likelihood,
     detector_loss,
+)
+from depthkit.models.keypoint_net import (
+    KeypointNet,
+    Keypoints,
+    build_keypoint_net,
     keypoint_probability,
 )
-from depthkit.models.keypoint_net import KeypointNet, Keypoints, build_keypoint_net
 from depthkit.tasks.keypoint_pairs import Views, at_points, make_views, match_points
 from depthkit.tasks.output import TaskOutput
 from depthkit.tasks.precision import full_precision

@@ -22,10 +22,9 @@ from depthkit.losses.keypoints import (
     UNKNOWN,
     cell_classes,
     detector_loss,
-    keypoint_probability,
 )
 from depthkit.losses.superpoint import hinge_loss, same_place
-from depthkit.models.keypoint_net import KeypointNet, Keypoints
+from depthkit.models.keypoint_net import KeypointNet, Keypoints, keypoint_probability
 from depthkit.tasks.keypoint_pairs import Views, at_points, make_views, match_points, move
 from depthkit.tasks.keypoints import describe
 from depthkit.tasks.output import TaskOutput

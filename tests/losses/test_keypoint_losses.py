@@ -14,8 +14,8 @@ from depthkit.losses.keypoints import (
     cell_classes,
     cycle_likelihood,
     detector_loss,
-    keypoint_probability,
 )
+from depthkit.models.keypoint_net import CELL, keypoint_probability
 
 FAR = torch.tensor([[[0.0, 0.0], [100.0, 0.0], [0.0, 100.0]]])
 ALL = torch.ones(1, 3, dtype=torch.bool)
@@ -111,4 +111,4 @@ def test_the_probability_is_that_of_the_loss():
     assert detector_loss(logits, classes).item() == pytest.approx(
         -math.log(probability[0, 0, 2, 3].item()), rel=1e-5
     )
-    assert probability.sum() < 1
+    assert probability.sum() < 1 and CELL * CELL == NO_POINT

