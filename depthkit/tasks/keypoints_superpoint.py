@@ -88,7 +88,7 @@ class SuperPointTask(nn.Module):
         usable = visible[:, :, None] & shown[:, None]
         one = describe(first.descriptors, here, stride=stride)
         two = describe(second.descriptors, there, stride=stride)
-        loss = hinge_loss(one, two, same=same, usable=usable)
+        loss = hinge_loss(one, two, same=same, usable=usable, positive_weight=config.same_weight)
         # 3. How often the most similar one is right.
         with torch.no_grad():
             cosine = (one @ two.transpose(1, 2)).masked_fill(~usable, -2.0)
