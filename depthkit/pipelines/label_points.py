@@ -99,7 +99,7 @@ def open_score(model: Path) -> Score:
     """
     from torch import Tensor, inference_mode
 
-    from depthkit.losses.keypoints import keypoint_probability
+    from depthkit.models.keypoint_net import keypoint_probability
     from depthkit.tasks.loaded import load_task
 
     loaded = load_task(model)

@@ -22,10 +22,9 @@ from depthkit.losses.keypoints import (
     UNKNOWN,
     cell_classes,
     detector_loss,
-    keypoint_probability,
 )
 from depthkit.losses.superpoint import hinge_loss, same_place
-from depthkit.models.keypoint_net import KeypointNet, Keypoints
+from depthkit.models.keypoint_net import KeypointNet, Keypoints, keypoint_probability
 from depthkit.tasks.keypoint_pairs import Views, at_points, make_views, match_points, move
 from depthkit.tasks.keypoints import describe
 from depthkit.tasks.output import TaskOutput
@@ -89,7 +88,7 @@ class SuperPointTask(nn.Module):
         usable = visible[:, :, None] & shown[:, None]
         one = describe(first.descriptors, here, stride=stride)
         two = describe(second.descriptors, there, stride=stride)
-        loss = hinge_loss(one, two, same=same, usable=usable)
+        loss = hinge_loss(one, two, same=same, usable=usable, positive_weight=config.same_weight)
         # 3. How often the most similar one is right.
         with torch.no_grad():
             cosine = (one @ two.transpose(1, 2)).masked_fill(~usable, -2.0)

@@ -13,9 +13,9 @@ from depthkit.losses.keypoints import (
     UNKNOWN,
     cell_classes,
     detector_loss,
-    keypoint_probability,
 )
 from depthkit.losses.superpoint import hinge_loss, same_place
+from depthkit.models.keypoint_net import keypoint_probability
 
 
 def turned(*degrees: float) -> torch.Tensor:
