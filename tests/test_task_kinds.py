@@ -24,7 +24,7 @@ from depthkit.training.run_data import open_data
 
 ROOMS = ("training", "export")
 SEAM = {"depthkit.tasks", "depthkit.tasks.output", "depthkit.tasks.loaded"}
-PARTS = {"flow", "place"}  # the name of a task, and of a part of the model that `export` writes
+PARTS = {"flow", "place", "keypoints"}  # names of tasks that are ordinary words too, or parts
 
 
 # --- nobody names a task -------------------------------------------------------------------------
