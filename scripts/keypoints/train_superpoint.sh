@@ -4,13 +4,13 @@
 # pictures by homographic adaptation, train detector and descriptors together, export.
 # sh scripts/keypoints/train_superpoint.sh OUT PICTURES [MINUTES]
 # PICTURES: a folder of pictures of any size; MINUTES of one core for the last training (20). Before
-# it: 4 minutes of one core to render, 10 to train the detector, 6 to label.
+# it, about: 4 minutes of one core to render, 10 to train the detector, 5 to label.
 set -e
 out=${1:?folder for data, runs and the model}
 pictures=${2:?folder of pictures}
 minutes=${3:-20}
 here=$(dirname "$0")
-per_minute=75 # steps of configs/keypoints/superpoint.yaml in a minute of one core
+per_minute=100 # steps of configs/keypoints/superpoint.yaml in a minute of one core
 [ -d "$out/shapes/shapes_00000" ] || depthkit synth shapes --out "$out/shapes" --scenes 16 \
     --frames 250 --size 240x320 --seed 100
 [ -d "$out/shapes/shapesval_00000" ] || depthkit synth shapes --out "$out/shapes" --scenes 1 \
