@@ -46,6 +46,7 @@ class FakeOdometry:
     keyframes: int = 3
     loops: object = None
     map_pose: object = None
+    saved_map: object = staticmethod(lambda: None)
     told: list = field(default_factory=list)
     """What `process` was given beside each frame."""
     first: int | None = None

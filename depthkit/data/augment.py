@@ -58,7 +58,7 @@ def mirror(snippet: Snippet, *, vertical: bool = False) -> Snippet:
     K = snippet.K.clone()
     K[axis, 2] = snippet.target.shape[side] - 1 - K[axis, 2]
     points = snippet.points.clone()
-    points[:, axis] = snippet.target.shape[side] - 1 - points[:, axis]
+    points[..., axis] = snippet.target.shape[side] - 1 - points[..., axis]
     signs = torch.ones(4)
     signs[axis] = -1
     return replace(

@@ -92,7 +92,9 @@ def judge_run(
     units: list[bool] = []
     flows: list[np.ndarray] = []
     module.eval()
+    answers = False
     for place, output in _answers(module, data, fabric):
+        answers |= output.prediction is not None or output.flow is not None
         if output.prediction is not None:
             score, has_unit = _judge_depth(
                 output.prediction, data, place, knows_motion=config.loss.knows_motion
@@ -102,6 +104,8 @@ def judge_run(
         if output.flow is not None:
             flows += _judge_flow(output.flow[0], data, place)
     module.train()
+    if not answers:
+        return _none("it predicts neither depth nor flow; score the exported file")
     if depths or not flows:
         return _of_depth(depths, all(units), flows)
     return _of_flow(np.concatenate(flows), len(flows))

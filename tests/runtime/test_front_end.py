@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from layered_world import SIZE, K, frame, render
 
+from depthkit.multiview.features import Sift
 from depthkit.rigid import exp_se3
 from depthkit.runtime.odometry.front_end import (
     BORDER,
@@ -95,7 +96,7 @@ def test_far_views_are_followed_by_features() -> None:
     true = moved_pixels(pixels, T[:3, :3])
     inside = ((true > 12) & (true < (307, 227))).all(axis=1)
     outside = ((true < -1) | (true > (320, 240))).any(axis=1)
-    found, kept = follow_far(HERE, there, pixels)
+    found, kept = follow_far(HERE, there, pixels, Sift())
     assert kept[inside].mean() > 0.6 and outside.sum() > 20 and not kept[outside].any()
     assert np.median(np.abs(found[kept] - true[kept])) < 0.15
 
@@ -104,6 +105,6 @@ def test_far_views_without_a_common_motion_are_lost() -> None:
     """Into a flat picture, and without tracks."""
     flat = replace(HERE, image=np.full(SIZE[::-1], 128, np.uint8))
     pixels = new_corners(HERE, np.zeros((0, 2)), 50)
-    assert not follow_far(HERE, flat, pixels)[1].any()
-    found, kept = follow_far(HERE, HERE, pixels[:0])
+    assert not follow_far(HERE, flat, pixels, Sift())[1].any()
+    found, kept = follow_far(HERE, HERE, pixels[:0], Sift())
     assert found.shape == (0, 2) and kept.shape == (0,)

@@ -106,7 +106,7 @@ def test_unknown_view_is_lost_and_kept_for_a_return() -> None:
     """A view of elsewhere: said, and a new map begins; the old one is resumed where it is seen."""
     tracker = MapTracker(tracks_wanted=150)
     run(POSES[:12], tracker)
-    elsewhere = exp_se3(np.array([0, 0, 0, 0, 0, np.pi])) @ POSES[0]
+    elsewhere = exp_se3(np.array([0, 0, 0, 0, np.pi, 0])) @ POSES[0]
     result = tracker.process(frame(elsewhere @ exp_se3([0, 0, 2, 0, 0.3, 0]), 12.0))
     assert result.state == "lost" and result.reason.startswith("lost: ")
     old = tracker.lost_world
