@@ -25,6 +25,7 @@ from depthkit.synth.stillbox import StillboxOptions, make_stillbox_scene
 NAMES = (
     "depthnet-stillbox",
     "flow-synthetic",
+    "keypoints-light",
     "place-synthetic",
     "shading-colon",
     "sweepnet-stillbox",
