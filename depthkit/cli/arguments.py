@@ -228,3 +228,21 @@ def add_crop(parser: argparse._ActionsContainer, what: str) -> None:
         "frames are cropped to the picture inside; none: all is kept; or TOP,LEFT,HEIGHT,WIDTH in "
         "pixels (default: mask)",
     )
+
+
+def add_camera(parser: argparse._ActionsContainer) -> None:
+    """Add where the intrinsics of images or video come from."""
+    known = parser.add_mutually_exclusive_group()
+    known.add_argument(
+        "--camera",
+        metavar="FILE",
+        type=Path,
+        help="calibration of images or video, as prepare takes it; distorted frames are "
+        "undistorted (default: a calibration file beside the frames, EXIF)",
+    )
+    known.add_argument(
+        "--fov",
+        metavar="DEG",
+        type=angle,
+        help="without a calibration: assume a pinhole camera with this horizontal field of view",
+    )

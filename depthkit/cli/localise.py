@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from depthkit.cli.arguments import (
     add_bag_pictures,
+    add_camera,
     add_engine_arguments,
-    angle,
     options_of,
     positive,
     positive_number,
@@ -96,20 +96,7 @@ def _add_search(parser: argparse.ArgumentParser) -> None:
 
 def _add_frames(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("frames")
-    known = group.add_mutually_exclusive_group()
-    known.add_argument(
-        "--camera",
-        metavar="FILE",
-        type=Path,
-        help="calibration of images or video, as prepare takes it; distorted frames are "
-        "undistorted (default: a calibration file beside the frames, EXIF)",
-    )
-    known.add_argument(
-        "--fov",
-        metavar="DEG",
-        type=angle,
-        help="without a calibration: assume a pinhole camera with this horizontal field of view",
-    )
+    add_camera(group)
     group.add_argument(
         "--every", metavar="N", type=positive, default=1, help="use every N-th frame (default: 1)"
     )

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from depthkit.cli.arguments import (
     add_bag_pictures,
+    add_camera,
     add_imu_reading,
     add_max_gap,
     add_scale_sources,
-    angle,
     positive,
 )
 from depthkit.cli.evaluate_output import print_json
@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser, "sequence folder, folder of images, video, ROS bag or one sequence of a data set"
     )
     parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder to write")
-    _add_camera(parser)
+    add_camera(parser)
     add_imu_reading(add_scale_sources(parser))
     _add_frames(parser)
     parser.add_argument(
@@ -60,23 +60,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_recordings(parser)
     parser.add_argument("--force", action="store_true", help="replace an earlier output")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-
-
-def _add_camera(parser: argparse.ArgumentParser) -> None:
-    known = parser.add_mutually_exclusive_group()
-    known.add_argument(
-        "--camera",
-        metavar="FILE",
-        type=Path,
-        help="calibration of images or video, as prepare takes it; distorted frames are "
-        "undistorted (default: a calibration file beside the frames, EXIF)",
-    )
-    known.add_argument(
-        "--fov",
-        metavar="DEG",
-        type=angle,
-        help="without a calibration: assume a pinhole camera with this horizontal field of view",
-    )
 
 
 def _add_frames(parser: argparse.ArgumentParser) -> None:
