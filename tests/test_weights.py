@@ -49,7 +49,9 @@ def test_state_names_no_place_of_a_machine(name):
         text = file.metadata()["depthkit"]
     state = json.loads(text)
     assert state["config"]["data"]["root"] == "data" and state["config"]["model"]["init"] is None
-    assert state["scale"] == ("relative" if name.startswith(("flow", "keypoints", "place")) else "metric")
+    assert state["scale"] == (
+        "relative" if name.startswith(("flow", "keypoints", "place")) else "metric"
+    )
     assert state["commit"]
     assert "/work" not in text and "/home" not in text and "/tmp" not in text
 
