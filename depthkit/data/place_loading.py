@@ -63,7 +63,7 @@ class PlaceReading:
     rasters: bool = False
     """Whether the second modality is read."""
     seed: int = 0
-    """Of what is drawn."""
+    """Seed for what is drawn."""
 
 
 class PlaceDataset(SnippetDataset):

@@ -27,11 +27,11 @@ from depthkit.models.keypoint_net import (
     build_keypoint_net,
     keypoint_probability,
 )
+from depthkit.tasks.held_out import same_draws
 from depthkit.tasks.keypoint_pairs import Views, at_points, make_views, match_points
 from depthkit.tasks.output import TaskOutput
 from depthkit.tasks.precision import full_precision
 
-_HELD_OUT_SEED = 0  # views of held-out frames are the same ones in every validation
 _LUMA = (0.299, 0.587, 0.114)
 _WEAK = 0.02  # corner response below this share of the picture's strongest is none
 _AGAIN = 2  # pixels: how near a corner of the second view must lie to a point of the first
@@ -46,11 +46,7 @@ class KeypointTask(nn.Module):
 
     def forward(self, snippet: Snippet, *, draws: bool = False) -> TaskOutput:
         """Make views, find and describe keypoints in both, and judge them."""
-        if self.training:
-            return self._judge(snippet, draws)
-        device = snippet.target.device
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            torch.manual_seed(_HELD_OUT_SEED)
+        with same_draws(snippet.target.device, training=self.training):
             return self._judge(snippet, draws)
 
     def _judge(self, snippet: Snippet, draws: bool) -> TaskOutput:

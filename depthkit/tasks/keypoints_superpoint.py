@@ -25,12 +25,12 @@ from depthkit.losses.keypoints import (
 )
 from depthkit.losses.superpoint import hinge_loss, same_place
 from depthkit.models.keypoint_net import KeypointNet, Keypoints, keypoint_probability
+from depthkit.tasks.held_out import same_draws
 from depthkit.tasks.keypoint_pairs import Views, at_points, make_views, match_points, move
 from depthkit.tasks.keypoints import describe
 from depthkit.tasks.output import TaskOutput
 from depthkit.tasks.precision import full_precision
 
-_HELD_OUT_SEED = 0  # views of held-out frames are the same ones in every validation
 _FOUND = 2.0  # pixels: a point is found where the likeliest place of its cell is this near
 
 
@@ -44,11 +44,7 @@ class SuperPointTask(nn.Module):
 
     def forward(self, snippet: Snippet, *, draws: bool = False) -> TaskOutput:
         """Make two views of each target, find and describe keypoints in both, and judge them."""
-        if self.training:
-            return self._judge(snippet, draws)
-        device = snippet.target.device
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            torch.manual_seed(_HELD_OUT_SEED)
+        with same_draws(snippet.target.device, training=self.training):
             return self._judge(snippet, draws)
 
     def _judge(self, snippet: Snippet, draws: bool) -> TaskOutput:

@@ -24,11 +24,11 @@ from depthkit.losses.place import (
     triplet_loss,
 )
 from depthkit.models.place_net import PlaceNet, build_place_net, fold_whitening, join
+from depthkit.tasks.held_out import same_draws
 from depthkit.tasks.output import TaskOutput
 from depthkit.tasks.place_views import Looks, vary_looks
 from depthkit.tasks.precision import full_precision
 
-_HELD_OUT_SEED = 0  # looks of held-out pictures are the same ones in every validation
 _FORGOTTEN = 0.02  # a step's share in the statistics: those of the last 50 steps or so
 
 
@@ -55,11 +55,7 @@ class Place(nn.Module):
 
     def forward(self, snippet: Snippet, *, draws: bool = False) -> TaskOutput:
         """Describe both pictures of each place, and compare all with all."""
-        if self.training:
-            return self._judge(snippet, draws)
-        device = snippet.target.device
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            torch.manual_seed(_HELD_OUT_SEED)
+        with same_draws(snippet.target.device, training=self.training):
             return self._judge(snippet, draws)
 
     def _judge(self, snippet: Snippet, draws: bool) -> TaskOutput:

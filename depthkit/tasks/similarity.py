@@ -27,11 +27,10 @@ from depthkit.losses.similarity import (
     triplet_loss,
 )
 from depthkit.models.similarity_net import Decision, FeaturesNet, build_features_net
+from depthkit.tasks.held_out import same_draws
 from depthkit.tasks.output import TaskOutput
 from depthkit.tasks.precision import full_precision
 from depthkit.tasks.similarity_pairs import MatchPairs, make_pairs
-
-_HELD_OUT_SEED = 0  # pairs of held-out frames are the same ones in every validation
 
 
 class Similarity(nn.Module):
@@ -54,11 +53,7 @@ class Similarity(nn.Module):
 
     def forward(self, snippet: Snippet, *, draws: bool = False) -> TaskOutput:
         """Describe both views of pairs, and judge true and false matches."""
-        if self.training:
-            return self._judge(snippet, draws)
-        device = snippet.target.device
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            torch.manual_seed(_HELD_OUT_SEED)
+        with same_draws(snippet.target.device, training=self.training):
             return self._judge(snippet, draws)
 
     def _judge(self, snippet: Snippet, draws: bool) -> TaskOutput:

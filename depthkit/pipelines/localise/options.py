@@ -71,7 +71,7 @@ class LocaliseSummary:
     crs: str
     """Coordinate system of the orthophoto."""
     ground_resolution: float
-    """Of the orthophoto, metres a pixel."""
+    """Ground resolution of the orthophoto, metres a pixel."""
     tiles: int
     """Tiles of all ground resolutions that were searched."""
     features: str

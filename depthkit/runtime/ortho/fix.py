@@ -50,8 +50,7 @@ class OrthoFix:
     R_ground_cam: np.ndarray
     """Rotation of the camera to east, north, up. (3, 3)"""
     covariance: np.ndarray
-    """Of the position (metres) and the rotation (radians), both about east, north and up.
-    (6, 6)"""
+    """Covariance of position (metres) and rotation (radians) about east, north, up. (6, 6)"""
     corners: np.ndarray
     """Corners of the frame in the orthophoto, (u, v), from the top left on clockwise. (4, 2)"""
     inliers: int

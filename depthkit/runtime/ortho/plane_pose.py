@@ -28,8 +28,7 @@ class PlanePose:
     T_plane_cam: np.ndarray
     """Metres. (4, 4)"""
     covariance: np.ndarray
-    """Of the position (metres) and the rotation (radians), both about the axes of the plane.
-    (6, 6)"""
+    """Covariance of position (metres) and rotation (radians) about the plane's axes. (6, 6)"""
     inliers: np.ndarray
     """Matches that agree. (M,) bool"""
     noise: float

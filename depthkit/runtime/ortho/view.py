@@ -22,7 +22,7 @@ class View:
     corners: np.ndarray
     """Corners of the frame on that plane. (4, 2)"""
     diagonal: float
-    """Of the frame on that plane."""
+    """Diagonal of the frame on that plane."""
     side: float
     """Its shorter side on that plane."""
 
