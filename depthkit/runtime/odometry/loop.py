@@ -102,7 +102,7 @@ class LoopCloser:
         """
         query = self.places.add(keyframe)
         view = self.places.views[keyframe.id]
-        self._hang(view, keyframe.unrest)
+        self._hang(view)
         recent = [v.id for v in self.places.views.values() if v.segment == view.segment]
         leave_out = frozenset(recent[-self._config.recent - 1 :])
         place = self.places.find(query, leave_out=leave_out, min_inliers=self._config.min_inliers)
@@ -175,18 +175,11 @@ class LoopCloser:
         """
         return self._path.at(self._graph, stamps, segments)
 
-    def _hang(self, view: PlaceView, unrest: float) -> None:
+    def _hang(self, view: PlaceView) -> None:
         """Put a keyframe into the graph and the path."""
         self._number += 1
         metric = view.metric and (self._newest is None or self._newest.metric)
-        self._graph.add(
-            view.id,
-            view.segment,
-            view.T_world_cam,
-            depth=view.depth,
-            metric=metric,
-            unrest=unrest,
-        )
+        self._graph.add(view.id, view.segment, view.T_world_cam, depth=view.depth, metric=metric)
         self._path.add(view)
         self._newest = view
         self._relative |= not view.metric

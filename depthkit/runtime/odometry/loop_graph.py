@@ -7,7 +7,6 @@ import numpy as np
 
 from depthkit.multiview.pose_graph import optimise_graph
 from depthkit.multiview.similarity import inverse_similarity, rigid_of, scale_of
-from depthkit.runtime.odometry.covariance import USUAL
 from depthkit.runtime.odometry.loop_edges import (
     GraphEdge,
     few_loops,
@@ -65,14 +64,7 @@ class LoopGraph:
         self.held.add(node)
 
     def add(
-        self,
-        node: int,
-        segment: int,
-        T_odom_cam: np.ndarray,
-        *,
-        depth: float,
-        metric: bool,
-        unrest: float = USUAL,
+        self, node: int, segment: int, T_odom_cam: np.ndarray, *, depth: float, metric: bool
     ) -> None:
         """Hang a keyframe on the last one of its segment.
 
@@ -82,7 +74,6 @@ class LoopGraph:
             T_odom_cam: pose in the world of the segment. (4, 4)
             depth: median depth of the scene, for the uncertainty; may be NaN.
             metric: whether the motion since the last keyframe is in metres.
-            unrest: how much worse than independent pixels the odometry is here.
         """
         last = self._last.get(segment)
         if last is None:
@@ -91,7 +82,7 @@ class LoopGraph:
         else:
             motion = inverse_similarity(self._odom[last]) @ T_odom_cam
             self.poses[node] = self.poses[last] @ motion
-            sigmas = chain_sigmas(motion, depth, metric, unrest=unrest)
+            sigmas = chain_sigmas(motion, depth, metric)
             self._edges = [*self._edges, GraphEdge(last, node, motion, sigmas, False)]
         self._odom[node], self._segments[node] = np.array(T_odom_cam, np.float64), segment
         self._last[segment] = node

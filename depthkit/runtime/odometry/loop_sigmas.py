@@ -4,10 +4,6 @@
 import numpy as np
 
 from depthkit.rigid import log_so3
-from depthkit.runtime.odometry.covariance import USUAL
-
-RESTLESS = 10.0
-"""Multiple of the usual unrest beyond which no more doubt is read from it."""
 
 
 def gaps(poses: np.ndarray, segments: np.ndarray) -> np.ndarray:
@@ -28,21 +24,16 @@ def gaps(poses: np.ndarray, segments: np.ndarray) -> np.ndarray:
     return far[:-1] + far[1:]
 
 
-def chain_sigmas(
-    motion: np.ndarray, depth: float, metric: bool, *, unrest: float = USUAL
-) -> np.ndarray:
+def chain_sigmas(motion: np.ndarray, depth: float, metric: bool) -> np.ndarray:
     """Standard deviations of one step of the odometry, as `Edges` takes them. (7,)
 
     2 % of the step and 0.1 % of the depth, 0.1 degrees, and 1 % of scale where lengths are not
     metres: over 100 keyframes 1 degree and 10 % of scale, the size seen on KITTI 02,
-    RedKitchen and TUM desk. Where tracks slide, as on a road without texture of its own, the map is
-    restless: these times the square of the unrest over the usual one, so that a loop moves what is
-    in doubt and not what is sound.
+    RedKitchen and TUM desk.
     """
     step = float(np.linalg.norm(motion[:3, 3]))
     translation = 0.02 * step + 0.001 * (depth if np.isfinite(depth) else step) + 1e-6
-    sigmas = np.r_[np.full(3, translation), np.full(3, np.radians(0.1)), 0.001 if metric else 0.01]
-    return sigmas * np.clip(unrest / USUAL, 1.0, RESTLESS) ** 2
+    return np.r_[np.full(3, translation), np.full(3, np.radians(0.1)), 0.001 if metric else 0.01]
 
 
 def loop_sigmas(depth: float, log_scale: float) -> np.ndarray:

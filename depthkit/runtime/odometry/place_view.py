@@ -13,7 +13,6 @@ from depthkit.errors import DataError, check_shape
 from depthkit.multiview.epipolar import normalise
 from depthkit.multiview.features import Features, match
 from depthkit.rigid import inverse
-from depthkit.runtime.odometry.covariance import USUAL
 
 LANDMARK_PIXELS = 1.5
 """Largest distance between a feature and the landmark whose position it takes, pixels."""
@@ -49,8 +48,6 @@ class Keyframe:
     """Landmarks in the world of the segment. (N, 3)"""
     metric: bool = False
     """Whether lengths are metres."""
-    unrest: float = USUAL
-    """How much worse than independent pixels the observations are [covariance.Unrest]."""
 
     def __post_init__(self) -> None:
         """Check shapes.

@@ -117,7 +117,6 @@ class Places:
             pixels=(points.pixels + 0.5) * scale - 0.5,
             positions=points.positions,
             metric=segment.metric,
-            unrest=world.unrest.ratio,
         )
         newest = world.keyframes[-1]
         place = _Place(segment, newest.number, newest.T_world_cam, segment.factor)
